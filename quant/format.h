@@ -1,0 +1,58 @@
+// THE table of formats: one row per way of storing weights. Sizes, names, decode, encode and the tolerated error are
+// asked from it; nothing else in the project switches over formats (a fast backend keeps one decoder struct per row).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace hearth {
+
+// The values are GGUF's tensor type numbers. The last two are ours, far outside ggml's range ('H' << 8 | n).
+enum class FormatId : uint32_t {
+  f32 = 0,
+  f16 = 1,
+  q4_0 = 2,
+  q4_1 = 3,
+  q5_0 = 6,
+  q5_1 = 7,
+  q8_0 = 8,
+  q2_k = 10,
+  q3_k = 11,
+  q4_k = 12,
+  q5_k = 13,
+  q6_k = 14,
+  iq4_nl = 20,
+  iq4_xs = 23,
+  bf16 = 30,
+  f8_e4m3 = 0x4801,
+  i4_g128 = 0x4802,
+};
+
+struct Format {
+  FormatId id;
+  const char* name;      // as printed and as named in recipes: "Q4_K", "F8_E4M3"
+  uint32_t block_elems;  // weights per block, along the row
+  uint32_t block_bytes;
+  // blocks [n / block_elems] -> out [n]. n is a multiple of block_elems. Exact: the format's definition.
+  void (*decode)(const void* blocks, float* out, int64_t n);
+  // x [n] -> blocks. Searches for the scales with the least squared error, weighted by importance [n] (>= 0) unless
+  // that is null. x must be finite; values beyond the format's range saturate. Deterministic.
+  void (*encode)(const float* x, const float* importance, void* blocks, int64_t n);
+  float tolerance;  // largest accepted RMS(decode(encode(x)) - x) / RMS(x) for rows of Gaussian weights
+
+  double bits_per_weight() const { return 8.0 * block_bytes / block_elems; }
+  bool fits(int64_t row) const { return row > 0 && row % block_elems == 0; }
+  // Bytes of a row of n weights; n must be a multiple of block_elems.
+  size_t bytes(int64_t n) const { return size_t(n / block_elems) * block_bytes; }
+};
+
+std::span<const Format> all_formats();             // in the order of their ids
+const Format* find_format(uint32_t gguf_type);     // null: not one of ours
+const Format* find_format(std::string_view name);  // case-insensitive; null: not one of ours
+const Format& format_of(FormatId id);              // every FormatId has its row
+std::string_view foreign_format_name(
+    uint32_t gguf_type);  // "IQ2_XXS" for ggml types we recognise but cannot read, else ""
+
+}  // namespace hearth

@@ -1,0 +1,41 @@
+// A tensor as it lies in a file or in memory: name, format, shape, bytes. Owns nothing.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "quant/format.h"
+
+namespace hearth {
+
+// Row-major: the last axis is contiguous, so a matrix is [rows, cols] and stacked experts [E, rows, cols].
+// (GGUF lists dimensions the other way round; the reader and writer turn them.)
+struct Shape {
+  int rank = 0;
+  std::array<int64_t, 4> dim{1, 1, 1, 1};
+
+  Shape() = default;
+  template <class... D>
+  explicit Shape(int64_t first, D... rest) : rank(1 + sizeof...(rest)), dim{first, int64_t(rest)...} {
+    for (int i = rank; i < 4; ++i) dim[i] = 1;
+  }
+  int64_t cols() const { return rank == 0 ? 0 : dim[rank - 1]; }  // the contiguous axis
+  int64_t elems() const { return rank == 0 ? 0 : dim[0] * dim[1] * dim[2] * dim[3]; }
+  int64_t rows() const { return cols() == 0 ? 0 : elems() / cols(); }  // all other axes together
+  bool operator==(const Shape&) const = default;
+  std::string text() const;  // "[16, 512, 128]"
+};
+
+struct Tensor {
+  std::string name;
+  const Format* format = nullptr;
+  Shape shape;
+  const std::byte* data = nullptr;
+
+  size_t row_bytes() const { return format->bytes(shape.cols()); }
+  size_t bytes() const { return row_bytes() * size_t(shape.rows()); }
+};
+
+}  // namespace hearth
