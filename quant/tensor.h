@@ -28,6 +28,21 @@ struct Shape {
   std::string text() const;  // "[16, 512, 128]"
 };
 
+// A view of rows x cols values, `stride` values from row to row.
+template <class T>
+struct Mat {
+  T* data = nullptr;
+  int64_t rows = 0, cols = 0, stride = 0;
+
+  Mat() = default;
+  Mat(T* data, int64_t rows, int64_t cols) : data(data), rows(rows), cols(cols), stride(cols) {}
+  Mat(T* data, int64_t rows, int64_t cols, int64_t stride) : data(data), rows(rows), cols(cols), stride(stride) {}
+  T* row(int64_t i) const { return data + i * stride; }
+  Mat slice(int64_t first_row, int64_t n_rows) const { return {row(first_row), n_rows, cols, stride}; }
+  Mat columns(int64_t first, int64_t n) const { return {data + first, rows, n, stride}; }
+  operator Mat<const T>() const { return {data, rows, cols, stride}; }
+};
+
 struct Tensor {
   std::string name;
   const Format* format = nullptr;

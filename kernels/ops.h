@@ -1,0 +1,154 @@
+// FLOOR 2's face: about a dozen operations, each as large as an equation group, so that a backend may fuse inside.
+//
+// A backend is one filled `struct Ops`. Scalar fills all of it and is the oracle; AVX2 and AVX-512 overwrite what they
+// do better; CUDA fills its own. The forward (runtime/model.cpp) is written once against this table.
+//
+// Every operation is a pure function of views: inputs first, outputs last, scratch passed in by `Exec`. None of them
+// allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded.
+// Shapes: T tokens, d width, H heads, E experts, K experts used, r kv latent, n x k weight rows x columns. All
+// activations are float32, row-major. y[T,n] = x[T,k] * W[n,k]^T everywhere.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "quant/tensor.h"
+
+namespace hearth {
+
+// `count` matrices of n x k weights in one format (1, or one per head or expert), in the device's memory.
+struct Weight {
+  const Format* format = nullptr;
+  const std::byte* data = nullptr;
+  int64_t count = 0, n = 0, k = 0;
+  size_t row_bytes = 0;
+  size_t matrix_stride = 0;  // bytes from one matrix to the next; more than n * row_bytes where gate and up are fused
+
+  explicit operator bool() const { return data != nullptr; }
+  const std::byte* row(int64_t matrix, int64_t i) const {
+    return data + size_t(matrix) * matrix_stride + size_t(i) * row_bytes;
+  }
+};
+
+// [T, H, width] values inside a larger row: the nope or the rope part of q, or the output of attention.
+template <class T>
+struct Heads {
+  T* data = nullptr;
+  int64_t n_tokens = 0, n_heads = 0, width = 0;
+  int64_t token_stride = 0, head_stride = 0;
+
+  T* at(int64_t token, int64_t head) const { return data + token * token_stride + head * head_stride; }
+  Heads slice(int64_t first_token, int64_t n) const {
+    return {at(first_token, 0), n, n_heads, width, token_stride, head_stride};
+  }
+  operator Heads<const T>() const { return {data, n_tokens, n_heads, width, token_stride, head_stride}; }
+};
+
+// Rotary angles for every position of the context: [n_ctx, rope_dim / 2] pairs (cos, sin), YaRN and its magnitude
+// factor included (runtime/yarn.cpp).
+struct RopeTable {
+  const float* cos_sin = nullptr;
+  int64_t n_ctx = 0, rope_dim = 0;
+
+  const float* at(int64_t position) const { return cos_sin + position * rope_dim; }
+};
+
+// One layer of one sequence's cache: rows [n_ctx, r + dr], the normalised latent c_kv then the rotated k_rope.
+struct LatentCache {
+  std::byte* data = nullptr;
+  FormatId format = FormatId::bf16;  // bf16 or f32
+  int64_t n_ctx = 0, kv_lora_rank = 0, rope_dim = 0;
+
+  int64_t width() const { return kv_lora_rank + rope_dim; }
+  size_t row_bytes() const { return size_t(width()) * (format == FormatId::f32 ? 4 : 2); }
+};
+
+// The router's rule (fact sheet section 4): which scores, how groups rank, what becomes of the weights.
+struct Routing {
+  enum class Score { softmax, sigmoid } score = Score::softmax;
+  enum class GroupScore { maximum, top2_sum } group_score = GroupScore::maximum;
+  int n_experts = 0, n_activated = 0;
+  int n_groups = 1, n_limited_groups = 1;  // no grouping when n_groups == 1
+  bool normalize = false;                  // divide the chosen weights by their sum
+  float scale = 1.0f;
+};
+
+// gate [n,d], up [n,d], down [d,n]: one gated FFN, or `count` of them stacked.
+struct FfnWeights {
+  Weight gate, up, down;
+};
+
+// What the largest call will need, for sizing scratch.
+struct ScratchLimits {
+  int64_t max_tokens = 0, max_width = 0;  // rows of a ubatch; the widest activation row of the model (any n or k)
+  int64_t n_heads = 0, kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
+  int64_t dim = 0, inter_dim = 0, moe_inter_dim = 0, shared_inter_dim = 0, n_experts = 0, n_activated = 0;
+  int64_t n_ctx = 0;
+  int n_threads = 1;
+};
+
+// Who runs an operation and with what.
+struct Exec {
+  int n_threads = 1;
+  std::span<std::byte> scratch;  // at least Ops::scratch_bytes(limits), aligned to 64; free for every call
+  void* stream = nullptr;        // a CUDA backend's own
+};
+
+struct Ops {
+  const char* name;  // "scalar", "avx2", "avx512", "cuda"
+
+  size_t (*scratch_bytes)(const ScratchLimits& limits);
+
+  // Loading and crossing. `adopt` makes a tensor usable as weights (the CPU reads it in place, a GPU uploads it);
+  // shape [count, n, k] or [n, k]. `buffer` gives zeroed memory aligned to 64, null when there is none left.
+  Weight (*adopt)(const Tensor& tensor);
+  std::byte* (*buffer)(size_t bytes);
+  void (*release)(std::byte* buffer, size_t bytes);
+  void (*move)(const Exec& exec, const void* from, void* to, size_t bytes);
+
+  // Rows of the embedding: tokens [T] -> x [T,d].
+  void (*embed)(const Exec& exec, const Weight& table, const int32_t* tokens, Mat<float> x);
+
+  // y = w * x / sqrt(mean(x^2) + eps), the mean in float32 or better. x [T,d], w [d] -> y [T,d]; y may be x.
+  void (*rms_norm)(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y);
+
+  // x [T,k], W [n,k] -> y [T,n].
+  void (*matmul)(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);
+
+  // One matrix per head: x [T,H,k], W [H,n,k] -> y [T,H,n]. Absorbs W^UK into q and applies W^UV.
+  void (*matmul_heads)(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y);
+
+  // Rotates adjacent pairs (2j, 2j+1) in place: x [T,H,dr], positions [T].
+  void (*rope)(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x);
+
+  // kv_a [T, r+dr] (c_kv before its norm, k_rope before rotation) -> rows `positions` of the cache.
+  void (*store_latent)(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
+                       const int32_t* positions, const LatentCache& cache);
+
+  // Absorbed MLA (DeepSeek-V2 2.1.2, App. C): token t of the call is at position pos0 + t and sees rows 0 .. pos0 + t.
+  // q_c [T,H,r], q_rope [T,H,dr] -> o_c [T,H,r]; `scale` includes YaRN's mscale^2.
+  void (*mla_attend)(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
+                     int64_t pos0, float scale, Heads<float> o_c);
+
+  // Naive (expanded) MLA over the same cache: keys and values are decompressed with attn_k_b [H,r,nope] (stored
+  // transposed) and attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v].
+  void (*mha_attend)(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
+                     const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale, Heads<float> o);
+
+  // y = down(silu(gate x) * up x): x [T,d] -> y [T,d].
+  void (*ffn)(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y);
+
+  // The router: x [T,d], gate_inp [E,d], bias [E] or null -> ids [T,K], weights [T,K], by falling selection score.
+  void (*route)(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
+                int32_t* ids, float* weights);
+
+  // y = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x); shared.gate empty: none. x [T,d] -> y [T,d].
+  void (*moe_ffn)(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
+                  const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y);
+
+  // x += y, both [T,d].
+  void (*add)(const Exec& exec, Mat<const float> y, Mat<float> x);
+};
+
+}  // namespace hearth
