@@ -1,0 +1,46 @@
+// Hugging Face checkpoint directory -> one GGUF file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hearth {
+
+struct ConvertProgress {
+  std::string tensor;                        // the one being worked on
+  uint64_t bytes_done = 0, bytes_total = 0;  // of the output file's tensor data
+  uint64_t source_bytes = 0;                 // read from the checkpoint so far
+};
+
+struct ConvertOptions {
+  std::string checkpoint_dir, output;
+  std::string recipe = "q4_k_m";
+  int n_threads = 1;
+  bool overwrite = false;  // an existing output is refused otherwise
+  // Called now and then from one thread; returning false interrupts (Error(interrupted), nothing left behind).
+  std::function<bool(const ConvertProgress&)> progress = {};
+};
+
+struct ConvertPlanRow {
+  std::string name, format, shape, note;  // note: "rows of 1408 do not fit Q4_K (256): Q5_0"
+  uint64_t bytes = 0;
+};
+
+struct ConvertReport {
+  uint64_t file_bytes = 0;  // exact, also for a plan
+  double bits_per_weight = 0;
+  std::vector<ConvertPlanRow> tensors;
+  std::vector<std::string> notes;  // what the user should know: fallbacks by group, tensors skipped, odd things found
+};
+
+// Everything but the writing: exact size and the format of each tensor. Throws Error.
+ConvertReport plan_conversion(const ConvertOptions& options);
+// Converts, reads the file back and verifies checksums, then renames to the final name. Throws Error.
+ConvertReport convert_checkpoint(const ConvertOptions& options);
+
+std::vector<std::string> recipe_names();
+
+}  // namespace hearth

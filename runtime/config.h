@@ -1,0 +1,41 @@
+// The model's hyper-parameters, in the words of the authors' reference implementation, read from GGUF metadata.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/ops.h"
+#include "quant/gguf.h"
+
+namespace hearth {
+
+struct YarnConfig {
+  bool enabled = false;
+  float factor = 1.0f;
+  int64_t original_context = 0;
+  float beta_fast = 32.0f, beta_slow = 1.0f;
+  float log_multiplier = 0.0f;  // 0.1 * mscale_all_dim; mscale is taken to be equal to mscale_all_dim
+};
+
+struct ModelConfig {
+  std::string name;
+  int64_t dim = 0, n_layers = 0, n_heads = 0, vocab_size = 0, context_length = 0;
+  int64_t q_lora_rank = 0;  // 0: plain attn_q
+  int64_t kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
+  int64_t inter_dim = 0, moe_inter_dim = 0, n_dense_layers = 0;
+  int64_t n_routed_experts = 0, n_shared_experts = 0;
+  Routing routing;
+  float norm_eps = 1e-6f;
+  float rope_theta = 10000.0f;
+  YarnConfig yarn;
+
+  int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
+  int64_t cache_width() const { return kv_lora_rank + qk_rope_head_dim; }
+  bool is_moe(int64_t layer) const { return n_routed_experts > 0 && layer >= n_dense_layers; }
+  float softmax_scale() const;  // qk_head_dim^-1/2 * mscale^2
+};
+
+// Throws Error(model) for another architecture, a missing or contradictory key: named, with expected and found.
+ModelConfig read_config(const GgufFile& file);
+
+}  // namespace hearth
