@@ -1,0 +1,86 @@
+#include "quant/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "quant/error.h"
+
+namespace hearth {
+
+namespace {
+
+#ifdef MADV_POPULATE_READ
+constexpr int kPopulateRead = MADV_POPULATE_READ;
+#else
+constexpr int kPopulateRead = 22;  // Linux 5.14; older kernels answer EINVAL
+#endif
+
+[[noreturn]] void fail_errno(const std::string& path, const char* what) {
+  fail(ErrorKind::file, "{}: {}: {}", path, what, std::generic_category().message(errno));
+}
+
+// madvise over the pages that hold `range`.
+int advise(std::span<const std::byte> range, int advice) {
+  if (range.empty()) return 0;
+  const auto page = uintptr_t(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(range.data()) & ~(page - 1);
+  const uintptr_t end = reinterpret_cast<uintptr_t>(range.data()) + range.size();
+  return madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail_errno(path, "cannot open");
+  struct Closer {
+    int fd;
+    ~Closer() { close(fd); }  // the mapping outlives the descriptor
+  } closer{fd};
+
+  struct stat info;
+  if (fstat(fd, &info) != 0) fail_errno(path, "cannot read its size");
+  require(!S_ISDIR(info.st_mode), ErrorKind::file, "{}: is a directory, expected a file", path);
+  require(S_ISREG(info.st_mode), ErrorKind::file, "{}: is not a regular file, so it cannot be mapped", path);
+  require(info.st_size > 0, ErrorKind::file, "{}: is empty", path);
+
+  void* mapping = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_SHARED, fd, 0);
+  if (mapping == MAP_FAILED) fail_errno(path, "cannot map");
+  data_ = static_cast<const std::byte*>(mapping);
+  size_ = size_t(info.st_size);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void MappedFile::will_need(std::span<const std::byte> range) const {
+  advise(range, MADV_WILLNEED);
+}
+void MappedFile::dont_need(std::span<const std::byte> range) const {
+  advise(range, MADV_DONTNEED);
+}
+void MappedFile::sequential(std::span<const std::byte> range) const {
+  advise(range, MADV_SEQUENTIAL);
+}
+bool MappedFile::populate(std::span<const std::byte> range) const {
+  return advise(range, kPopulateRead) == 0;
+}
+
+}  // namespace hearth
