@@ -12,8 +12,12 @@ namespace hearth::test {
 
 namespace fs = std::filesystem;
 
-inline fs::path source_dir() { return HEARTH_SOURCE_DIR; }
-inline fs::path build_dir() { return HEARTH_BUILD_DIR; }
+inline fs::path source_dir() {
+  return HEARTH_SOURCE_DIR;
+}
+inline fs::path build_dir() {
+  return HEARTH_BUILD_DIR;
+}
 
 // The optional folder of large test data beside a developer's checkout: HEARTH_SHARED, else ../shared. Empty path when
 // it is not there, in which case the caller says so and returns: SKIP lines are visible in the test's output.
