@@ -1,10 +1,16 @@
 // GGUF version 3, little-endian: the container of metadata and tensors.
+//
+//   "GGUF"  u32 version  u64 n_tensors  u64 n_keys
+//   n_keys    x { string key, u32 type, value }                            string = u64 length, bytes
+//   n_tensors x { string name, u32 rank, u64 dims[rank], u32 format, u64 offset }
+//   zeros up to a multiple of general.alignment, then the data: `offset` counts from here
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -42,14 +48,19 @@ struct GgufValue {
                std::vector<std::string>>
       data;
 
+  static GgufValue of_u16(uint16_t v);
   static GgufValue of_u32(uint32_t v);
+  static GgufValue of_i32(int32_t v);
   static GgufValue of_u64(uint64_t v);
   static GgufValue of_f32(float v);
   static GgufValue of_bool(bool v);
   static GgufValue of_string(std::string v);
   static GgufValue of_strings(std::vector<std::string> v);
   static GgufValue of_i32s(const std::vector<int32_t>& v);
+  static GgufValue of_u64s(std::vector<uint64_t> v);
   static GgufValue of_f32s(const std::vector<float>& v);
+  size_t count() const;                          // elements of an array, 1 of a single value
+  std::string type_text() const;                 // "u32", "array of string"
   std::string text(size_t max_items = 8) const;  // for people: long arrays and strings are shortened
 };
 
@@ -65,6 +76,7 @@ class GgufMetadata {
   std::optional<bool> boolean(std::string_view key) const;
   std::optional<std::string> string(std::string_view key) const;
   const std::vector<std::string>* strings(std::string_view key) const;       // null: absent
+  const std::vector<uint64_t>* u64s(std::string_view key) const;             // null: absent
   std::optional<std::vector<int64_t>> integers(std::string_view key) const;  // an array of any integer type
   std::optional<std::vector<double>> numbers(std::string_view key) const;
 
@@ -73,12 +85,23 @@ class GgufMetadata {
   const std::vector<std::pair<std::string, GgufValue>>& entries() const { return entries_; }
 
  private:
+  [[noreturn]] void refuse(std::string_view key, const char* expected, const GgufValue& found) const;
+
   std::vector<std::pair<std::string, GgufValue>> entries_;
   std::map<std::string, size_t, std::less<>> index_;
 };
 
+// What one file, or one part of a split one, holds. The tensors point into the bytes it was read from.
+struct GgufContents {
+  GgufMetadata metadata;
+  std::vector<Tensor> tensors;  // file order
+};
+
+// Reads the container from memory. Trusts nothing: magic, version, every count, string, type, offset and size is
+// checked against `bytes` before use, and tensors may not overlap. Throws Error(format) naming `source`.
+GgufContents parse_gguf(std::span<const std::byte> bytes, const std::string& source);
+
 // A mapped GGUF file, or all parts of a split one (PREFIX-00001-of-00003.gguf; opened by any part).
-// Trusts nothing: magic, version, every count, string, type, offset and size is checked against the file before use.
 class GgufFile {
  public:
   // Throws Error(file) or Error(format). A tensor of a foreign format is refused by name here.
@@ -94,6 +117,8 @@ class GgufFile {
   const std::vector<std::unique_ptr<MappedFile>>& parts() const { return parts_; }
 
  private:
+  void add(GgufContents&& part);  // of the file last put into parts_
+
   std::vector<std::unique_ptr<MappedFile>> parts_;
   GgufMetadata metadata_;
   std::vector<Tensor> tensors_;
@@ -112,9 +137,9 @@ struct GgufTensorPlan {
 // destroyed unfinished writer removes the partial file; nothing that looks whole is ever left behind.
 class GgufWriter {
  public:
-  // The header with all tensor infos is laid out at once, so the final size is known before any data.
-  // `reserve_keys`: metadata whose values are known only at the end (checksums): entries given here with a
-  // value of final length, replaced by `patch` before `finish`.
+  // Lays out and writes the header, and claims the disk space of the whole file: a full disk is known now. Values known
+  // only at the end (checksums) are given here with their final length and replaced by `patch` before `finish`.
+  // `general.alignment` is set by the writer. Throws Error(file), or Error(format) for names or shapes no reader takes.
   GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
              uint32_t alignment = 64);
   ~GgufWriter();
@@ -122,7 +147,7 @@ class GgufWriter {
   GgufWriter& operator=(const GgufWriter&) = delete;
 
   uint64_t file_bytes() const;  // of the finished file, exact
-  // Writes bytes of tensor i at an offset inside it. Any order, from several threads; throws Error(file): disk full.
+  // Writes bytes of tensor i at an offset inside it. Any order, from several threads. Throws Error(file): disk full.
   void write(size_t tensor, size_t offset, std::span<const std::byte> bytes);
   // Replaces the value of a key that was in the metadata; the encoded length must be the same.
   void patch(const std::string& key, const GgufValue& value);

@@ -1,0 +1,319 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <mutex>
+#include <set>
+#include <system_error>
+
+#include "quant/gguf.h"
+#include "quant/gguf_keys.h"
+
+namespace hearth {
+
+namespace {
+
+constexpr uint32_t kVersion = 3;
+constexpr size_t kMaxTensorName = 63;  // ggml keeps names in 64 bytes with a final zero
+
+std::string reason(int error) {
+  return std::generic_category().message(error);
+}
+
+class Encoder {
+ public:
+  std::vector<std::byte> bytes;
+
+  void raw(const void* data, size_t size) {
+    const auto* begin = static_cast<const std::byte*>(data);
+    bytes.insert(bytes.end(), begin, begin + size);
+  }
+  template <class T>
+  void number(T value) {
+    raw(&value, sizeof value);
+  }
+  void string(std::string_view text) {
+    number(uint64_t(text.size()));
+    raw(text.data(), text.size());
+  }
+
+  // The value without its type: what `patch` may replace.
+  void value(const GgufValue& value) {
+    std::visit([&](const auto& data) { encode(value.type, data); }, value.data);
+  }
+  void type(const GgufValue& value) {
+    if (value.is_array) number(uint32_t(GgufType::array));
+    number(uint32_t(value.type));
+  }
+
+ private:
+  template <class T>
+  void encode(GgufType type, const std::vector<T>& items) {
+    number(uint64_t(items.size()));
+    for (const auto& item : items) encode(type, T(item));
+  }
+  void encode(GgufType, const std::string& text) { string(text); }
+  void encode(GgufType, bool value) { number(uint8_t(value)); }
+  void encode(GgufType type, double value) {
+    if (type == GgufType::f32) return number(float(value));
+    number(value);
+  }
+  template <std::integral T>
+  void encode(GgufType type, T value) {
+    switch (type) {
+      case GgufType::u8:
+      case GgufType::i8:
+        return number(uint8_t(value));
+      case GgufType::u16:
+      case GgufType::i16:
+        return number(uint16_t(value));
+      case GgufType::u32:
+      case GgufType::i32:
+        return number(uint32_t(value));
+      default:
+        return number(uint64_t(value));
+    }
+  }
+};
+
+// The header as bytes, and where everything lies in the file.
+struct Layout {
+  struct KeyPlace {
+    std::string key;
+    uint64_t offset;  // of the value in the file
+    uint64_t bytes;
+    GgufType type;
+    bool is_array;
+  };
+  std::vector<std::byte> header;
+  std::vector<KeyPlace> keys;
+  std::vector<uint64_t> tensor_offsets;  // in the file
+  uint64_t file_bytes = 0;
+};
+
+uint64_t align_up(uint64_t value, uint64_t alignment) {
+  return (value + alignment - 1) / alignment * alignment;
+}
+
+void check_plan(const GgufTensorPlan& plan, std::set<std::string_view>& names) {
+  require(!plan.name.empty() && plan.name.size() <= kMaxTensorName, ErrorKind::format,
+          "tensor name \"{}\": expected 1 to {} bytes, found {}", plan.name, kMaxTensorName, plan.name.size());
+  require(names.insert(plan.name).second, ErrorKind::format, "tensor {} is planned twice", plan.name);
+  require(plan.shape.rank >= 1 && plan.shape.elems() > 0, ErrorKind::format, "tensor {}: shape {} has no elements",
+          plan.name, plan.shape.text());
+  require(plan.format->fits(plan.shape.cols()), ErrorKind::format,
+          "tensor {} {}: rows of {} need a multiple of {} columns, found {}", plan.name, plan.shape.text(),
+          plan.format->name, plan.format->block_elems, plan.shape.cols());
+}
+
+Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors, uint32_t alignment) {
+  assert(std::has_single_bit(alignment) && alignment >= 8);
+  metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
+
+  Layout layout;
+  Encoder out;
+  out.raw("GGUF", 4);
+  out.number(kVersion);
+  out.number(uint64_t(tensors.size()));
+  out.number(uint64_t(metadata.entries().size()));
+  for (const auto& [key, value] : metadata.entries()) {
+    out.string(key);
+    out.type(value);
+    const uint64_t begin = out.bytes.size();
+    out.value(value);
+    layout.keys.push_back({key, begin, out.bytes.size() - begin, value.type, value.is_array});
+  }
+
+  std::set<std::string_view> names;
+  uint64_t offset = 0;  // from the start of the data
+  for (const GgufTensorPlan& plan : tensors) {
+    check_plan(plan, names);
+    out.string(plan.name);
+    out.number(uint32_t(plan.shape.rank));
+    for (int i = plan.shape.rank - 1; i >= 0; --i) out.number(uint64_t(plan.shape.dim[i]));  // contiguous one first
+    out.number(uint32_t(plan.format->id));
+    out.number(offset);
+    layout.tensor_offsets.push_back(offset);
+    offset += align_up(plan.bytes(), alignment);
+  }
+  out.bytes.resize(align_up(out.bytes.size(), alignment));
+  for (uint64_t& tensor_offset : layout.tensor_offsets) tensor_offset += out.bytes.size();
+  layout.file_bytes = out.bytes.size() + offset;
+  layout.header = std::move(out.bytes);
+  return layout;
+}
+
+// Which bytes of a tensor have arrived: disjoint ranges, begin -> end.
+class Coverage {
+ public:
+  void add(uint64_t begin, uint64_t end) {
+    auto next = ranges_.upper_bound(begin);
+    if (next != ranges_.begin() && std::prev(next)->second >= begin) begin = (--next)->first;
+    while (next != ranges_.end() && next->first <= end) {
+      end = std::max(end, next->second);
+      next = ranges_.erase(next);
+    }
+    ranges_[begin] = end;
+  }
+  bool complete(uint64_t size) const {
+    return size == 0 || (ranges_.size() == 1 && ranges_.begin()->first == 0 && ranges_.begin()->second == size);
+  }
+  uint64_t bytes() const {
+    uint64_t total = 0;
+    for (const auto& [begin, end] : ranges_) total += end - begin;
+    return total;
+  }
+
+ private:
+  std::map<uint64_t, uint64_t> ranges_;
+};
+
+}  // namespace
+
+struct GgufWriter::Impl {
+  std::string path;
+  std::string partial;
+  std::vector<GgufTensorPlan> tensors;
+  Layout layout;
+  int fd = -1;
+  bool owns_partial = false;  // from the moment that we hold its lock until it is renamed
+  std::mutex mutex;           // guards `arrived`
+  std::vector<Coverage> arrived;
+
+  ~Impl() {
+    if (owns_partial) unlink(partial.c_str());
+    if (fd >= 0) close(fd);
+  }
+
+  void open_partial();
+  void claim_space();
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
+};
+
+// Creates the partial file, or takes over one that a killed process left. The lock keeps two writers of the same path
+// apart; after locking, the name must still mean our file, or the other writer has just renamed or removed it.
+void GgufWriter::Impl::open_partial() {
+  struct stat info;
+  require(stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode), ErrorKind::file,
+          "{}: exists and is not a regular file, so it cannot be replaced", path);
+  fd = open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  require(fd >= 0, ErrorKind::file, "{}: cannot create: {}", partial, reason(errno));
+  struct stat named;
+  const bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &info) == 0 &&
+                      stat(partial.c_str(), &named) == 0 && info.st_ino == named.st_ino && info.st_dev == named.st_dev;
+  require(locked, ErrorKind::file, "{}: another process is writing it", partial);
+  owns_partial = true;
+  require(ftruncate(fd, 0) == 0, ErrorKind::file, "{}: cannot empty: {}", partial, reason(errno));
+}
+
+// Gives the file its final size, as blocks of the disk where the file system can promise them. Unwritten bytes, such as
+// the padding between tensors, read as zeros.
+void GgufWriter::Impl::claim_space() {
+  const auto size = off_t(layout.file_bytes);
+  int result;
+  do {
+    result = fallocate(fd, 0, 0, size);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) result = ftruncate(fd, size);
+  if (result == 0) return;
+  const int error = errno;
+  std::error_code ignored;
+  const auto space = std::filesystem::space(std::filesystem::absolute(partial).parent_path(), ignored);
+  fail(ErrorKind::file, "{}: cannot claim {} bytes: {} ({} bytes are free)", partial, layout.file_bytes, reason(error),
+       space.available);
+}
+
+void GgufWriter::Impl::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), off_t(offset));
+    if (written < 0 && errno == EINTR) continue;
+    require(written > 0, ErrorKind::file, "{}: cannot write {} bytes at {}: {}", partial, bytes.size(), offset,
+            written < 0 ? reason(errno) : "the system took none");
+    offset += uint64_t(written);
+    bytes = bytes.subspan(size_t(written));
+  }
+}
+
+GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
+                       uint32_t alignment)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->path = path;
+  impl_->partial = path + ".partial";
+  impl_->layout = lay_out(metadata, tensors, alignment);
+  impl_->arrived.resize(tensors.size());
+  impl_->tensors = std::move(tensors);
+  impl_->open_partial();
+  impl_->claim_space();
+  impl_->write_at(0, impl_->layout.header);
+}
+
+GgufWriter::~GgufWriter() = default;
+
+uint64_t GgufWriter::file_bytes() const {
+  return impl_->layout.file_bytes;
+}
+const std::string& GgufWriter::partial_path() const {
+  return impl_->partial;
+}
+
+void GgufWriter::write(size_t tensor, size_t offset, std::span<const std::byte> bytes) {
+  const GgufTensorPlan& plan = impl_->tensors.at(tensor);
+  require(offset <= plan.bytes() && bytes.size() <= plan.bytes() - offset, ErrorKind::format,
+          "{}: tensor {}: {} bytes at {} do not fit into its {}", impl_->partial, plan.name, bytes.size(), offset,
+          plan.bytes());
+  if (bytes.empty()) return;
+  impl_->write_at(impl_->layout.tensor_offsets[tensor] + offset, bytes);
+  const std::lock_guard lock(impl_->mutex);
+  impl_->arrived[tensor].add(offset, offset + bytes.size());
+}
+
+void GgufWriter::patch(const std::string& key, const GgufValue& value) {
+  Encoder out;
+  out.value(value);
+  for (const Layout::KeyPlace& place : impl_->layout.keys) {
+    if (place.key != key) continue;
+    require(place.type == value.type && place.is_array == value.is_array && place.bytes == out.bytes.size(),
+            ErrorKind::format, "{}: key {}: reserved for {} bytes of type {}, cannot become {} bytes of {}",
+            impl_->partial, key, place.bytes, uint32_t(place.type), out.bytes.size(), value.type_text());
+    impl_->write_at(place.offset, out.bytes);
+    return;
+  }
+  fail(ErrorKind::format, "{}: key {} was not reserved when the file was begun", impl_->partial, key);
+}
+
+void GgufWriter::sync() {
+  require(fsync(impl_->fd) == 0, ErrorKind::file, "{}: cannot write to disk: {}", impl_->partial, reason(errno));
+}
+
+void GgufWriter::finish() {
+  for (size_t i = 0; i < impl_->tensors.size(); ++i) {
+    const GgufTensorPlan& plan = impl_->tensors[i];
+    require(impl_->arrived[i].complete(plan.bytes()), ErrorKind::format, "{}: tensor {}: expected {} bytes, {} arrived",
+            impl_->partial, plan.name, plan.bytes(), impl_->arrived[i].bytes());
+  }
+  sync();
+  require(rename(impl_->partial.c_str(), impl_->path.c_str()) == 0, ErrorKind::file, "{}: cannot rename to {}: {}",
+          impl_->partial, impl_->path, reason(errno));
+  impl_->owns_partial = false;
+
+  // The new name itself is on disk only once its directory is. Some file systems cannot sync one (EINVAL): that is as
+  // good as it gets there.
+  const std::string folder = std::filesystem::absolute(impl_->path).parent_path();
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  require(fd >= 0, ErrorKind::file, "{}: cannot open the folder to sync it: {}", folder, reason(errno));
+  const int error = fsync(fd) == 0 ? 0 : errno;
+  close(fd);
+  require(error == 0 || error == EINVAL, ErrorKind::file, "{}: cannot sync the folder: {}", folder, reason(error));
+}
+
+uint64_t gguf_file_bytes(const GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors, uint32_t alignment) {
+  return lay_out(metadata, tensors, alignment).file_bytes;
+}
+
+}  // namespace hearth
