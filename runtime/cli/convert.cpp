@@ -1,0 +1,80 @@
+// hearth convert CHECKPOINT_DIR OUT.gguf
+#include "convert/convert.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+
+#include "kernels/cpu/backend.h"
+#include "quant/error.h"
+#include "runtime/cli/commands.h"
+#include "runtime/cli/terminal.h"
+
+namespace hearth::cli {
+namespace {
+
+struct Arguments {
+  ConvertOptions options;
+  bool dry_run = false, verbose = false;
+  int threads = 0;
+};
+
+void print_plan(const ConvertReport& report) {
+  for (const auto& row : report.tensors)
+    print("{:44} {:9} {:>22} {:>12}  {}\n", row.name, row.format, row.shape, row.bytes, row.note);
+}
+
+void print_notes(const ConvertReport& report) {
+  for (const auto& text : report.notes) note("note: {}\n", text);
+}
+
+void convert(Arguments& arguments) {
+  ConvertOptions& options = arguments.options;
+  options.n_threads = arguments.threads > 0 ? arguments.threads : default_threads();
+  if (arguments.dry_run) {
+    const ConvertReport plan = plan_conversion(options);
+    print_plan(plan);
+    print_notes(plan);
+    print("{}: {} tensors, {} bytes ({}), {:.2f} bits per weight\n", options.output, plan.tensors.size(),
+          plan.file_bytes, bytes_text(plan.file_bytes), plan.bits_per_weight);
+    return;
+  }
+  catch_interrupts();
+  const auto start = std::chrono::steady_clock::now();
+  ProgressBar bar("converting");
+  options.progress = [&bar](const ConvertProgress& p) {
+    bar.show(p.bytes_done, p.bytes_total, p.tensor);
+    return !interrupted();
+  };
+  const ConvertReport report = convert_checkpoint(options);
+  bar.finish();
+  if (arguments.verbose) print_plan(report);
+  print_notes(report);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  note("{}: {}, {} tensors, {:.2f} bits per weight, written and verified in {:.1f} s\n", options.output,
+       bytes_text(report.file_bytes), report.tensors.size(), report.bits_per_weight, seconds);
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("convert", "turn a Hugging Face checkpoint into one quantized GGUF file");
+  command
+      ->add_option("checkpoint", arguments->options.checkpoint_dir,
+                   "folder with config.json, *.safetensors, tokenizer.json")
+      ->required();
+  command->add_option("output", arguments->options.output, "the file to make")->required();
+  std::string names;
+  for (const auto& name : recipe_names()) names += (names.empty() ? "" : " ") + name;
+  command->add_option("--recipe", arguments->options.recipe, "which format each tensor gets: " + names)
+      ->capture_default_str();
+  command->add_option("--threads,-t", arguments->threads, "threads (default: one per core)")
+      ->check(CLI::Range(1, 1024));
+  command->add_flag("--dry-run", arguments->dry_run, "print every tensor's format and the exact size, write nothing");
+  command->add_flag("--force", arguments->options.overwrite, "replace an existing output file");
+  command->add_flag("-v,--verbose", arguments->verbose, "print every tensor's format");
+  command->callback([arguments] { convert(*arguments); });
+}
+
+}  // namespace hearth::cli

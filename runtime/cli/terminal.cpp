@@ -1,0 +1,122 @@
+#include "runtime/cli/terminal.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+#include "quant/error.h"
+
+namespace hearth::cli {
+namespace {
+
+std::atomic<int> interrupts{0};
+
+void on_interrupt(int) {
+  if (interrupts.fetch_add(1) < 1) return;
+  std::signal(SIGINT, SIG_DFL);
+  std::raise(SIGINT);
+}
+
+}  // namespace
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = 0;  // no SA_RESTART: a prompt that waits for a line must notice
+  sigaction(SIGINT, &action, nullptr);
+}
+
+bool interrupted() {
+  return interrupts.load() > 0;
+}
+void clear_interrupt() {
+  interrupts.store(0);
+}
+
+bool stdin_is_terminal() {
+  return isatty(STDIN_FILENO) != 0;
+}
+bool stdout_is_terminal() {
+  return isatty(STDOUT_FILENO) != 0;
+}
+bool stderr_is_terminal() {
+  return isatty(STDERR_FILENO) != 0;
+}
+
+void write_out(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+    fail(ErrorKind::file, "standard output: {}", std::strerror(errno));
+}
+
+void flush_out() {
+  if (std::fflush(stdout) != 0) fail(ErrorKind::file, "standard output: {}", std::strerror(errno));
+}
+
+void write_err(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
+std::string bytes_text(uint64_t bytes) {
+  const double b = double(bytes);
+  if (bytes < 1000) return fmt::format("{} B", bytes);
+  if (b < 1e6) return fmt::format("{:.1f} kB", b / 1e3);
+  if (b < 1e9) return fmt::format("{:.1f} MB", b / 1e6);
+  return fmt::format("{:.2f} GB", b / 1e9);
+}
+
+std::string count_text(uint64_t count) {
+  const double c = double(count);
+  if (count < 1000) return fmt::format("{}", count);
+  if (c < 1e6) return fmt::format("{:.1f} K", c / 1e3);
+  if (c < 1e9) return fmt::format("{:.2f} M", c / 1e6);
+  return fmt::format("{:.2f} G", c / 1e9);
+}
+
+std::string duration_text(double seconds) {
+  const auto s = uint64_t(std::clamp(seconds, 0.0, 1e9) + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  return fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+ProgressBar::ProgressBar(std::string title) : title_(std::move(title)), start_(std::chrono::steady_clock::now()) {}
+ProgressBar::~ProgressBar() {
+  finish();
+}
+
+void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what) {
+  const auto now = std::chrono::steady_clock::now();
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double share = total == 0 ? 1.0 : double(done) / double(total);
+  const double rate = seconds > 0 ? double(done) / seconds : 0;
+  const std::string left = share > 0.01 ? duration_text(seconds / share - seconds) : "-:--";
+  if (!stderr_is_terminal()) {
+    const int tenth = int(share * 10);
+    if (tenth <= last_tenth_) return;
+    last_tenth_ = tenth;
+    note("{} {:3.0f} %  {}/s  {} left\n", title_, share * 100, bytes_text(uint64_t(rate)), left);
+    return;
+  }
+  if (drawn_ && done < total && now - last_ < std::chrono::milliseconds(100)) return;
+  last_ = now;
+  constexpr int kWidth = 24;
+  const int filled = std::clamp(int(share * kWidth), 0, kWidth);
+  std::string bar(size_t(filled), '#');
+  bar.resize(kWidth, '.');
+  note("\r\033[K{} [{}] {:3.0f} %  {}/s  {} left  {}", title_, bar, share * 100, bytes_text(uint64_t(rate)), left,
+       what.substr(0, 40));
+  drawn_ = true;
+}
+
+void ProgressBar::finish() {
+  if (drawn_) note("\r\033[K");
+  drawn_ = false;
+}
+
+}  // namespace hearth::cli

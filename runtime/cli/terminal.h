@@ -1,0 +1,59 @@
+// What the commands share of the terminal: Ctrl-C as a flag, output that notices a full disk, a progress bar.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace hearth::cli {
+
+// Ctrl-C. The first one raises a flag that whoever works looks at; a second one within the same piece of work ends the
+// program the ordinary way.
+void catch_interrupts();
+bool interrupted();
+void clear_interrupt();
+
+bool stdin_is_terminal();
+bool stdout_is_terminal();
+bool stderr_is_terminal();
+
+// To standard output. Throws Error(file) when it cannot be written: a full disk, a closed pipe.
+void write_out(std::string_view text);
+void flush_out();
+// To standard error, for people.
+void write_err(std::string_view text);
+
+template <class... Args>
+void print(fmt::format_string<Args...> format, Args&&... args) {
+  write_out(fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void note(fmt::format_string<Args...> format, Args&&... args) {
+  write_err(fmt::format(format, std::forward<Args>(args)...));
+}
+
+std::string bytes_text(uint64_t bytes);     // "9.62 GB" (10^9, as disks and cards count)
+std::string count_text(uint64_t count);     // "15.71 G", "2.7 M"
+std::string duration_text(double seconds);  // "0:07", "1:02:30"
+
+// One line on standard error that is redrawn in place, with the rate and the time left; on anything but a terminal a
+// line every tenth of the way.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string title);
+  ~ProgressBar();  // ends the line
+  void show(uint64_t done, uint64_t total, std::string_view what);
+  void finish();
+
+ private:
+  std::string title_;
+  std::chrono::steady_clock::time_point start_, last_;
+  bool drawn_ = false;
+  int last_tenth_ = 0;
+};
+
+}  // namespace hearth::cli

@@ -1,0 +1,67 @@
+// One conversation with a model: the tokens so far, their cache, and the loop that adds more. Used by `chat`, `run` and
+// the server. Prints nothing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/model.h"
+#include "runtime/sampler.h"
+#include "runtime/tokenizer.h"
+
+namespace hearth {
+
+struct GenerateOptions {
+  int64_t max_tokens = -1;         // -1: until the model stops or the context is full
+  std::vector<Token> stop_tokens;  // besides eos
+  bool ignore_eos = false;         // for benchmarks
+};
+
+enum class StopReason { eos, max_tokens, context_full, interrupted };
+std::string_view stop_reason_name(StopReason reason);  // "eos", "max_tokens", ...
+
+struct GenerateResult {
+  StopReason reason = StopReason::eos;
+  std::vector<Token> tokens;  // sampled, without the closing eos
+  int64_t prompt_tokens = 0;  // of this call's prompt
+  int64_t cached_tokens = 0;  // of those, found in the cache and not run again
+  double prefill_seconds = 0, decode_seconds = 0;
+
+  double prefill_rate() const;  // tok/s of the tokens that were run; 0 when nothing was measured
+  double decode_rate() const;
+};
+
+struct GenerateCallbacks {
+  std::function<void(Token token)> on_token;                    // every sampled token, not the closing eos
+  std::function<void(int64_t done, int64_t total)> on_prefill;  // after each slice of the prompt
+  std::function<bool()> stop_now;                               // asked between slices and tokens (Ctrl-C)
+};
+
+class Conversation {
+ public:
+  Conversation(Model& model, const Tokenizer& tokenizer);
+
+  // Makes the history equal to `prompt` (re-using the longest common prefix of what the cache already holds), then
+  // samples until something stops it. An interrupted call keeps what was done, so the next one resumes cheaply.
+  // Throws Error(usage): empty prompt; Error(resource): the prompt does not fit the context (with both numbers).
+  GenerateResult generate(std::span<const Token> prompt, Sampler& sampler, const GenerateOptions& options,
+                          const GenerateCallbacks& callbacks = {});
+
+  const std::vector<Token>& history() const { return history_; }  // the tokens the cache holds, in order
+  int64_t context_left() const { return cache_.capacity() - cache_.length(); }
+  size_t cache_bytes() const { return cache_.bytes(); }
+  void clear();
+
+ private:
+  Model& model_;
+  const Tokenizer& tokenizer_;
+  KvCache cache_;
+  std::vector<Token> history_;
+  std::vector<float> logits_;
+};
+
+}  // namespace hearth

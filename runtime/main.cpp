@@ -1,0 +1,70 @@
+// The `hearth` command: parses, dispatches, and turns every Error into one line and an exit code.
+#include <CLI/CLI.hpp>
+#include <clocale>
+#include <exception>
+#include <new>
+
+#include "quant/error.h"
+#include "runtime/cli/commands.h"
+#include "runtime/cli/terminal.h"
+
+namespace {
+
+// 0 success, 1 failure, 2 wrong usage, 130 interrupted (as shells count Ctrl-C).
+int exit_code(hearth::ErrorKind kind) {
+  switch (kind) {
+    case hearth::ErrorKind::usage:
+      return 2;
+    case hearth::ErrorKind::interrupted:
+      return 130;
+    default:
+      return 1;
+  }
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace hearth;
+  std::setlocale(LC_CTYPE, "");  // so that line editing counts characters and not bytes
+
+  CLI::App app("hearth runs DeepSeek-V2-class models on one workstation");
+  app.name("hearth");
+  app.set_version_flag("--version", "hearth 0.1.0");
+  app.require_subcommand(1);
+  cli::add_convert(app);
+  cli::add_chat(app);
+  cli::add_run(app);
+  cli::add_inspect(app);
+  cli::add_verify(app);
+  cli::add_tokenize(app);
+  cli::add_logits(app);
+  cli::add_perplexity(app);
+  cli::add_bench(app);
+
+  try {
+    app.parse(argc, argv);
+    cli::flush_out();
+    return 0;
+  } catch (const CLI::Success& e) {  // --help, --version
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    const auto chosen = app.get_subcommands();
+    const std::string command = chosen.empty() ? "hearth" : "hearth " + chosen.front()->get_name();
+    cli::note("hearth: {} (see: {} --help)\n", first_line(e.what()), command);
+    return exit_code(ErrorKind::usage);
+  } catch (const Error& e) {
+    cli::note("hearth: {}\n", e.what());
+    return exit_code(e.kind);
+  } catch (const std::bad_alloc&) {
+    cli::note("hearth: out of memory\n");
+    return 1;
+  } catch (const std::exception& e) {
+    cli::note("hearth: internal error: {}\n", e.what());
+    return 1;
+  }
+}
