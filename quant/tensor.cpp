@@ -1,14 +1,11 @@
 #include "quant/tensor.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <span>
-
 namespace hearth {
 
 std::string Shape::text() const {
-  return fmt::format("[{}]", fmt::join(std::span(dim).first(size_t(rank)), ", "));
+  std::string out = "[";
+  for (int i = 0; i < rank; ++i) out += (i ? ", " : "") + std::to_string(dim[size_t(i)]);
+  return out + "]";
 }
 
 }  // namespace hearth

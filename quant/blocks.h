@@ -1,0 +1,182 @@
+// Every block as it lies in the file: a drawing of its bits, the value of weight i, bits per weight. Little-endian.
+// Layouts up to IQ4_XS are ggml's; F8_E4M3 and I4_G128 are ours. Decoding them is decode.h.
+//
+// In the drawings a row is one byte, bit 7 left; `q5 lo4` is the low 4 bits of q of weight 5. fp16 fields are raw bits.
+#pragma once
+
+#include <cstdint>
+
+namespace hearth {
+
+// ---- 32 weights. Nibbles lie in halves: byte i of qs holds weight i (low nibble) and weight i+16 (high nibble).
+//
+//            7      4 3      0
+//   qs[i]   [ q[i+16] | q[i]  ]   i = 0..15
+//
+// The fifth bits, where there are any: bit i of qh (a little-endian 32-bit word, kept as bytes) is bit 4 of q[i].
+
+// Q4_0, 4.5 bits per weight:  d * (q - 8),  q 0..15
+struct BlockQ4_0 {
+  static constexpr int kElems = 32;
+  uint16_t d;  // fp16
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockQ4_0) == 18);
+
+// Q4_1, 5 bits per weight:  d * q + m,  q 0..15
+struct BlockQ4_1 {
+  static constexpr int kElems = 32;
+  uint16_t d;  // fp16
+  uint16_t m;  // fp16
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockQ4_1) == 20);
+
+// Q5_0, 5.5 bits per weight:  d * (q - 16),  q 0..31
+struct BlockQ5_0 {
+  static constexpr int kElems = 32;
+  uint16_t d;  // fp16
+  uint8_t qh[4];
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockQ5_0) == 22);
+
+// Q5_1, 6 bits per weight:  d * q + m,  q 0..31
+struct BlockQ5_1 {
+  static constexpr int kElems = 32;
+  uint16_t d;  // fp16
+  uint16_t m;  // fp16
+  uint8_t qh[4];
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockQ5_1) == 24);
+
+// Q8_0, 8.5 bits per weight:  d * q,  q -127..127 (-128 decodes, but is never written)
+struct BlockQ8_0 {
+  static constexpr int kElems = 32;
+  uint16_t d;  // fp16
+  int8_t qs[32];
+};
+static_assert(sizeof(BlockQ8_0) == 34);
+
+// IQ4_NL, 4.5 bits per weight:  d * kIq4Values[q],  q 0..15: levels spaced for bell-shaped weights
+struct BlockIQ4_NL {
+  static constexpr int kElems = 32;
+  uint16_t d;  // fp16
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockIQ4_NL) == 18);
+
+// ---- 256 weights with two levels of scales: one fp16 d (and dmin) for the block, a small integer for each group.
+// The places of weight i are named by  n = i / 128 (half),  j = i % 128 / 32 (quarter of the half),  l = i % 32.
+
+// Q2_K, 2.625 bits per weight: 16 groups of 16.  d * scale * q - dmin * min,  q 0..3, scale and min 0..15
+//
+//               7      4 3      0                     7  6 5  4 3  2 1  0
+//   scales[k]  [ min[k] | scale[k] ]   qs[32n + l]   [ j=3 | j=2 | j=1 | j=0 ]     k = i / 16
+struct BlockQ2_K {
+  static constexpr int kElems = 256;
+  uint8_t scales[16];
+  uint8_t qs[64];
+  uint16_t d;     // fp16
+  uint16_t dmin;  // fp16
+};
+static_assert(sizeof(BlockQ2_K) == 84);
+
+// Q3_K, 3.4375 bits per weight: 16 groups of 16.  d * scale * q,  q -4..3, scale -32..31 (stored + 32 in 6 bits)
+//
+//                7  6 5  4 3  2 1  0                   bit 4n + j
+//   qs[32n+l]   [ j=3 | j=2 | j=1 | j=0 ]   hmask[l]  [ 1: as it is, 0: minus 4 ]     q = low 2 bits - (0 or 4)
+//
+//                    7        4 3        0                       7    6 5    4 3   2 1   0
+//   scales[0..7]    [ lo4[k + 8] | lo4[k] ]   scales[8 + k % 4] [ hi2[k+12] | k+8 | k+4 | k ]   k = i / 16
+struct BlockQ3_K {
+  static constexpr int kElems = 256;
+  uint8_t hmask[32];
+  uint8_t qs[64];
+  uint8_t scales[12];
+  uint16_t d;  // fp16
+};
+static_assert(sizeof(BlockQ3_K) == 110);
+
+// Q4_K, 4.5 bits per weight: 8 groups of 32.  d * scale * q - dmin * min,  q 0..15, scale and min 0..63
+//
+//                 7  6 5               0                    7  6 5             0                    7       4 3 0
+//   scales[0..3] [ hi2 | scale[g]       ]   scales[4..7]   [ hi2 | min[g]       ]   scales[8..11]  [ min[g] | scale[g]
+//   ]
+//                 of scale[g+4]  g 0..3                     of min[g+4]  g 0..3                     low 4 bits,  g 4..7
+//
+//                  7       4 3      0
+//   qs[32p + l]   [ g = 2p+1 | g = 2p ]    p = 0..3: a pair of groups shares 32 bytes
+struct BlockQ4_K {
+  static constexpr int kElems = 256;
+  uint16_t d;     // fp16
+  uint16_t dmin;  // fp16
+  uint8_t scales[12];
+  uint8_t qs[128];
+};
+static_assert(sizeof(BlockQ4_K) == 144);
+
+// Q5_K, 5.5 bits per weight: as Q4_K with q 0..31; bit g of qh[l] is bit 4 of q of weight 32g + l
+struct BlockQ5_K {
+  static constexpr int kElems = 256;
+  uint16_t d;     // fp16
+  uint16_t dmin;  // fp16
+  uint8_t scales[12];
+  uint8_t qh[32];
+  uint8_t qs[128];
+};
+static_assert(sizeof(BlockQ5_K) == 176);
+
+// Q6_K, 6.5625 bits per weight: 16 groups of 16.  d * scale * (q - 32),  q 0..63, scale -128..127
+//
+//                    7     4 3     0                      7     4 3     0                   7  6 5  4 3  2 1  0
+//   ql[64n + l]     [ j=2   | j=0   ]   ql[64n + 32 + l] [ j=3   | j=1   ]   qh[32n + l]   [ j=3 | j=2 | j=1 | j=0 ]
+//                    low 4 bits of q                                                       high 2 bits of q
+struct BlockQ6_K {
+  static constexpr int kElems = 256;
+  uint8_t ql[128];
+  uint8_t qh[64];
+  int8_t scales[16];
+  uint16_t d;  // fp16
+};
+static_assert(sizeof(BlockQ6_K) == 210);
+
+// IQ4_XS, 4.25 bits per weight: 8 groups of 32.  d * scale * kIq4Values[q],  scale -32..31 (stored + 32 in 6 bits)
+//
+//                     7             4 3           0
+//   scales_l[g/2]    [ lo4 of g odd  | lo4 of g even ]   bits 2g, 2g+1 of scales_h: high 2 bits of group g
+//
+//                     7     4 3     0
+//   qs[16g + i]      [ i + 16 | i    ]    i = 0..15 within the group: halves, as in the 32-blocks
+struct BlockIQ4_XS {
+  static constexpr int kElems = 256;
+  uint16_t d;  // fp16
+  uint16_t scales_h;
+  uint8_t scales_l[4];
+  uint8_t qs[128];
+};
+static_assert(sizeof(BlockIQ4_XS) == 136);
+
+// ---- 128 weights: what ggml lacks.
+
+// F8_E4M3, 8.25 bits per weight:  d * e4m3(qs[i]).  Holds the 128x128-scaled weights of FP8 checkpoints without loss.
+struct BlockF8_E4M3 {
+  static constexpr int kElems = 128;
+  float d;
+  uint8_t qs[128];  // e4m3fn
+};
+static_assert(sizeof(BlockF8_E4M3) == 132);
+
+// I4_G128, 4.125 bits per weight:  d * q,  q -8..7 in two's complement, halves of 64
+//
+//            7      4 3      0
+//   qs[i]   [ q[i+64] | q[i]  ]   i = 0..63
+struct BlockI4_G128 {
+  static constexpr int kElems = 128;
+  uint16_t d;  // fp16
+  uint8_t qs[64];
+};
+static_assert(sizeof(BlockI4_G128) == 66);
+
+}  // namespace hearth

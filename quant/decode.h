@@ -1,0 +1,201 @@
+// decode(block, i): weight i of a block, the definition of each format. decode_block(block, out): all of it at once,
+// with the group scales unpacked once; the same bits. Host and device.
+//
+// The products are exact in float32 (fp16 d: 11 bits, times a scale of at most 8, times a level of at most 7, signs
+// apart: 24 bits), so only the last subtraction rounds, and a compiler that contracts it to an FMA changes nothing.
+#pragma once
+
+#include "quant/blocks.h"
+#include "quant/fp.h"
+
+namespace hearth {
+
+// IQ4's 16 levels. A function, since device code cannot read a host array.
+HEARTH_HD inline float iq4_value(int q) {
+  constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  return float(kIq4Values[q]);
+}
+
+// ---- 32 weights
+
+// q of weight i from nibbles in halves of `half` bytes.
+HEARTH_HD inline int nibble(const uint8_t* qs, int i, int half) {
+  return i < half ? qs[i] & 15 : qs[i - half] >> 4;
+}
+HEARTH_HD inline int bit(const uint8_t* bytes, int i) {
+  return bytes[i / 8] >> (i % 8) & 1;
+}
+
+HEARTH_HD inline float decode(const BlockQ4_0& b, int i) {
+  return fp16_to_float(b.d) * float(nibble(b.qs, i, 16) - 8);
+}
+HEARTH_HD inline float decode(const BlockQ4_1& b, int i) {
+  return fp16_to_float(b.d) * float(nibble(b.qs, i, 16)) + fp16_to_float(b.m);
+}
+HEARTH_HD inline float decode(const BlockQ5_0& b, int i) {
+  return fp16_to_float(b.d) * float((nibble(b.qs, i, 16) | bit(b.qh, i) << 4) - 16);
+}
+HEARTH_HD inline float decode(const BlockQ5_1& b, int i) {
+  return fp16_to_float(b.d) * float(nibble(b.qs, i, 16) | bit(b.qh, i) << 4) + fp16_to_float(b.m);
+}
+HEARTH_HD inline float decode(const BlockQ8_0& b, int i) {
+  return fp16_to_float(b.d) * float(b.qs[i]);
+}
+HEARTH_HD inline float decode(const BlockIQ4_NL& b, int i) {
+  return fp16_to_float(b.d) * iq4_value(nibble(b.qs, i, 16));
+}
+
+// ---- 128 weights
+
+HEARTH_HD inline float decode(const BlockF8_E4M3& b, int i) {
+  return b.d * e4m3_to_float(b.qs[i]);
+}
+HEARTH_HD inline float decode(const BlockI4_G128& b, int i) {
+  return fp16_to_float(b.d) * float((nibble(b.qs, i, 64) ^ 8) - 8);  // two's complement: 8..15 are -8..-1
+}
+
+// ---- 256 weights: first the group's scale and min, and q, then the value
+
+struct ScaleMin {
+  int scale, min;
+};
+
+// Group g = i / 32 of Q4_K and Q5_K.
+HEARTH_HD inline ScaleMin group_scale_min(const uint8_t* scales, int g) {
+  if (g < 4) return {scales[g] & 63, scales[g + 4] & 63};
+  return {(scales[g + 4] & 15) | scales[g - 4] >> 6 << 4, scales[g + 4] >> 4 | scales[g] >> 6 << 4};
+}
+
+// Group k = i / 16 of Q3_K.
+HEARTH_HD inline int group_scale(const BlockQ3_K& b, int k) {
+  const int low = k < 8 ? b.scales[k] & 15 : b.scales[k - 8] >> 4;
+  const int high = b.scales[8 + k % 4] >> 2 * (k / 4) & 3;
+  return (low | high << 4) - 32;
+}
+
+// Group g = i / 32 of IQ4_XS.
+HEARTH_HD inline int group_scale(const BlockIQ4_XS& b, int g) {
+  return ((b.scales_l[g / 2] >> 4 * (g % 2) & 15) | (b.scales_h >> 2 * g & 3) << 4) - 32;
+}
+
+HEARTH_HD inline int level(const BlockQ2_K& b, int i) {
+  return b.qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3;
+}
+HEARTH_HD inline int level(const BlockQ3_K& b, int i) {
+  return (b.qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3) - (b.hmask[i % 32] >> i / 32 & 1 ? 0 : 4);
+}
+HEARTH_HD inline int level(const BlockQ4_K& b, int i) {
+  return b.qs[i / 64 * 32 + i % 32] >> 4 * (i / 32 % 2) & 15;
+}
+HEARTH_HD inline int level(const BlockQ5_K& b, int i) {
+  return (b.qs[i / 64 * 32 + i % 32] >> 4 * (i / 32 % 2) & 15) | (b.qh[i % 32] >> i / 32 & 1) << 4;
+}
+HEARTH_HD inline int level(const BlockQ6_K& b, int i) {
+  const int low = b.ql[i / 128 * 64 + i % 64] >> 4 * (i % 128 / 64) & 15;
+  const int high = b.qh[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3;
+  return (low | high << 4) - 32;
+}
+HEARTH_HD inline int level(const BlockIQ4_XS& b, int i) {
+  return nibble(b.qs + i / 32 * 16, i % 32, 16);
+}
+
+HEARTH_HD inline float decode(const BlockQ2_K& b, int i) {
+  const int sc = b.scales[i / 16];
+  return fp16_to_float(b.d) * float(sc & 15) * float(level(b, i)) - fp16_to_float(b.dmin) * float(sc >> 4);
+}
+HEARTH_HD inline float decode(const BlockQ3_K& b, int i) {
+  return fp16_to_float(b.d) * float(group_scale(b, i / 16)) * float(level(b, i));
+}
+HEARTH_HD inline float decode(const BlockQ4_K& b, int i) {
+  const ScaleMin s = group_scale_min(b.scales, i / 32);
+  return fp16_to_float(b.d) * float(s.scale) * float(level(b, i)) - fp16_to_float(b.dmin) * float(s.min);
+}
+HEARTH_HD inline float decode(const BlockQ5_K& b, int i) {
+  const ScaleMin s = group_scale_min(b.scales, i / 32);
+  return fp16_to_float(b.d) * float(s.scale) * float(level(b, i)) - fp16_to_float(b.dmin) * float(s.min);
+}
+HEARTH_HD inline float decode(const BlockQ6_K& b, int i) {
+  return fp16_to_float(b.d) * float(b.scales[i / 16]) * float(level(b, i));
+}
+HEARTH_HD inline float decode(const BlockIQ4_XS& b, int i) {
+  return fp16_to_float(b.d) * float(group_scale(b, i / 32)) * iq4_value(level(b, i));
+}
+
+// ---- Whole blocks
+
+template <class Block>
+HEARTH_HD inline void decode_block(const Block& b, float* out) {
+  for (int i = 0; i < Block::kElems; ++i) out[i] = decode(b, i);
+}
+
+HEARTH_HD inline void decode_block(const BlockQ2_K& b, float* out) {
+  const float d = fp16_to_float(b.d), dmin = fp16_to_float(b.dmin);
+  for (int k = 0; k < 16; ++k) {
+    const float scale = d * float(b.scales[k] & 15), min = dmin * float(b.scales[k] >> 4);
+    const uint8_t* qs = b.qs + k / 8 * 32 + k % 2 * 16;
+    const int shift = 2 * (k % 8 / 2);
+    for (int l = 0; l < 16; ++l) out[16 * k + l] = scale * float(qs[l] >> shift & 3) - min;
+  }
+}
+
+HEARTH_HD inline void decode_block(const BlockQ3_K& b, float* out) {
+  const float d = fp16_to_float(b.d);
+  for (int k = 0; k < 16; ++k) {
+    const float step = d * float(group_scale(b, k));
+    const uint8_t *qs = b.qs + k / 8 * 32 + k % 2 * 16, *hmask = b.hmask + k % 2 * 16;
+    const int shift = 2 * (k % 8 / 2), plane = k / 2;
+    for (int l = 0; l < 16; ++l) {
+      out[16 * k + l] = step * float((qs[l] >> shift & 3) + 4 * (hmask[l] >> plane & 1) - 4);
+    }
+  }
+}
+
+HEARTH_HD inline void decode_block(const BlockQ4_K& b, float* out) {
+  const float d = fp16_to_float(b.d), dmin = fp16_to_float(b.dmin);
+  for (int g = 0; g < 8; ++g) {
+    const ScaleMin s = group_scale_min(b.scales, g);
+    const float scale = d * float(s.scale), min = dmin * float(s.min);
+    const uint8_t* qs = b.qs + g / 2 * 32;
+    const int shift = 4 * (g % 2);
+    for (int l = 0; l < 32; ++l) out[32 * g + l] = scale * float(qs[l] >> shift & 15) - min;
+  }
+}
+
+HEARTH_HD inline void decode_block(const BlockQ5_K& b, float* out) {
+  const float d = fp16_to_float(b.d), dmin = fp16_to_float(b.dmin);
+  for (int g = 0; g < 8; ++g) {
+    const ScaleMin s = group_scale_min(b.scales, g);
+    const float scale = d * float(s.scale), min = dmin * float(s.min);
+    const uint8_t* qs = b.qs + g / 2 * 32;
+    const int shift = 4 * (g % 2);
+    for (int l = 0; l < 32; ++l) {
+      out[32 * g + l] = scale * float((qs[l] >> shift & 15) | (b.qh[l] >> g & 1) << 4) - min;
+    }
+  }
+}
+
+HEARTH_HD inline void decode_block(const BlockQ6_K& b, float* out) {
+  const float d = fp16_to_float(b.d);
+  for (int k = 0; k < 16; ++k) {
+    const float step = d * float(b.scales[k]);
+    const uint8_t *ql = b.ql + k / 8 * 64 + k % 4 * 16, *qh = b.qh + k / 8 * 32 + k % 2 * 16;
+    const int low_shift = 4 * (k % 8 / 4), high_shift = 2 * (k % 8 / 2);
+    for (int l = 0; l < 16; ++l) {
+      out[16 * k + l] = step * float((ql[l] >> low_shift & 15) + 16 * (qh[l] >> high_shift & 3) - 32);
+    }
+  }
+}
+
+HEARTH_HD inline void decode_block(const BlockIQ4_XS& b, float* out) {
+  const float d = fp16_to_float(b.d);
+  for (int g = 0; g < 8; ++g) {
+    const float step = d * float(group_scale(b, g));
+    const uint8_t* qs = b.qs + 16 * g;
+    for (int l = 0; l < 16; ++l) {
+      out[32 * g + l] = step * iq4_value(qs[l] & 15);
+      out[32 * g + 16 + l] = step * iq4_value(qs[l] >> 4);
+    }
+  }
+}
+
+}  // namespace hearth

@@ -1,0 +1,103 @@
+// Every decoder against quant_vectors.bin (tests/golden/make_quant_vectors.py): the gguf package's floats, bit for bit.
+#include "quant/decode.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "quant/format.h"
+#include "tests/support/paths.h"
+
+using namespace hearth;
+
+namespace {
+
+struct Vectors {
+  const Format* format;
+  std::vector<std::byte> blocks;
+  std::vector<float> expected;
+};
+
+std::vector<Vectors> read_vectors() {
+  std::ifstream in(test::source_dir() / "tests/golden/quant_vectors.bin", std::ios::binary);
+  REQUIRE(in.good());
+  std::vector<Vectors> all;
+  uint32_t head[4];  // type, blocks, bytes and weights per block
+  while (in.read(reinterpret_cast<char*>(head), sizeof head)) {
+    Vectors v{find_format(head[0]), std::vector<std::byte>(head[1] * head[2]), std::vector<float>(head[1] * head[3])};
+    REQUIRE_MESSAGE(v.format, "type " << head[0]);
+    CHECK(v.format->block_bytes == head[2]);
+    CHECK(v.format->block_elems == head[3]);
+    in.read(reinterpret_cast<char*>(v.blocks.data()), std::streamsize(v.blocks.size()));
+    in.read(reinterpret_cast<char*>(v.expected.data()), std::streamsize(v.expected.size() * sizeof(float)));
+    REQUIRE(in.good());
+    all.push_back(std::move(v));
+  }
+  return all;
+}
+
+// decode(block, i) of every weight; false for a type that is another one.
+template <class Block>
+bool decode_one_by_one(FormatId id, const Vectors& v, std::vector<float>& out) {
+  if (v.format->id != id) return false;
+  for (size_t i = 0; i < out.size(); ++i) {
+    out[i] = decode(reinterpret_cast<const Block*>(v.blocks.data())[i / Block::kElems], int(i % Block::kElems));
+  }
+  return true;
+}
+
+size_t first_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (float_bits(a[i]) != float_bits(b[i])) return i;
+  }
+  return a.size();
+}
+
+}  // namespace
+
+TEST_CASE("the vectors cover every format") {
+  std::set<const Format*> seen;
+  for (const Vectors& v : read_vectors()) seen.insert(v.format);
+  for (const Format& f : all_formats()) CHECK_MESSAGE(seen.count(&f) == 1, f.name);
+}
+
+TEST_CASE("the table's decode equals the reference bit for bit") {
+  for (const Vectors& v : read_vectors()) {
+    CAPTURE(v.format->name);
+    std::vector<float> out(v.expected.size(), NAN);
+    v.format->decode(v.blocks.data(), out.data(), int64_t(out.size()));
+    CHECK(first_difference(out, v.expected) == out.size());
+  }
+}
+
+TEST_CASE("decode(block, i) equals the reference bit for bit") {
+  for (const Vectors& v : read_vectors()) {
+    if (v.format->block_elems == 1) continue;
+    CAPTURE(v.format->name);
+    std::vector<float> out(v.expected.size(), NAN);
+    const bool known =
+        decode_one_by_one<BlockQ4_0>(FormatId::q4_0, v, out) || decode_one_by_one<BlockQ4_1>(FormatId::q4_1, v, out) ||
+        decode_one_by_one<BlockQ5_0>(FormatId::q5_0, v, out) || decode_one_by_one<BlockQ5_1>(FormatId::q5_1, v, out) ||
+        decode_one_by_one<BlockQ8_0>(FormatId::q8_0, v, out) || decode_one_by_one<BlockQ2_K>(FormatId::q2_k, v, out) ||
+        decode_one_by_one<BlockQ3_K>(FormatId::q3_k, v, out) || decode_one_by_one<BlockQ4_K>(FormatId::q4_k, v, out) ||
+        decode_one_by_one<BlockQ5_K>(FormatId::q5_k, v, out) || decode_one_by_one<BlockQ6_K>(FormatId::q6_k, v, out) ||
+        decode_one_by_one<BlockIQ4_NL>(FormatId::iq4_nl, v, out) ||
+        decode_one_by_one<BlockIQ4_XS>(FormatId::iq4_xs, v, out) ||
+        decode_one_by_one<BlockF8_E4M3>(FormatId::f8_e4m3, v, out) ||
+        decode_one_by_one<BlockI4_G128>(FormatId::i4_g128, v, out);
+    REQUIRE(known);
+    CHECK(first_difference(out, v.expected) == out.size());
+  }
+}
+
+TEST_CASE("NaN in an fp8 checkpoint is not hidden") {
+  BlockF8_E4M3 b{2.0f, {}};
+  b.qs[5] = 0x7f;
+  CHECK(std::isnan(decode(b, 5)));
+  CHECK(decode(b, 4) == 0.0f);
+}
