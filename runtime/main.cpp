@@ -1,6 +1,7 @@
 // The `hearth` command: parses, dispatches, and turns every Error into one line and an exit code.
 #include <CLI/CLI.hpp>
 #include <clocale>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -30,7 +31,8 @@ std::string first_line(const std::string& text) {
 
 int main(int argc, char** argv) {
   using namespace hearth;
-  std::setlocale(LC_CTYPE, "");  // so that line editing counts characters and not bytes
+  // Line editing counts characters and not bytes; a bare container has no locale set, but speaks UTF-8 all the same.
+  if (!std::setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
 
   CLI::App app("hearth runs DeepSeek-V2-class models on one workstation");
   app.name("hearth");

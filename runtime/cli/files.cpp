@@ -1,0 +1,57 @@
+#include "runtime/cli/files.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "quant/error.h"
+#include "runtime/tokenizer.h"
+
+namespace hearth::cli {
+namespace {
+
+struct Close {
+  void operator()(std::FILE* file) const {
+    if (file != stdin) std::fclose(file);
+  }
+};
+using File = std::unique_ptr<std::FILE, Close>;
+
+}  // namespace
+
+std::string read_text(const std::string& path) {
+  const std::string name = path == "-" ? "standard input" : path;
+  File in(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));
+  require(in != nullptr, ErrorKind::file, "{}: {}", name, std::strerror(errno));
+  std::string text;
+  char buffer[1 << 16];
+  while (const size_t n = std::fread(buffer, 1, sizeof buffer, in.get())) text.append(buffer, n);
+  require(!std::ferror(in.get()), ErrorKind::file, "{}: {}", name, std::strerror(errno));
+  return text;
+}
+
+void require_utf8(const std::string& text, const std::string& where) {
+  const std::string repaired = repair_utf8(text);
+  if (repaired == text) return;
+  size_t at = 0;
+  while (at < text.size() && at < repaired.size() && text[at] == repaired[at]) ++at;
+  fail(ErrorKind::usage, "{}: expected UTF-8, found a bad byte at offset {}", where, at);
+}
+
+void write_file(const std::string& path, std::span<const std::byte> bytes) {
+  const std::string partial = path + ".partial";
+  File out(std::fopen(partial.c_str(), "wb"));
+  require(out != nullptr, ErrorKind::file, "{}: {}", partial, std::strerror(errno));
+  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), out.get()) == bytes.size() &&
+                       std::fflush(out.get()) == 0 && fsync(fileno(out.get())) == 0;
+  if (!written || std::rename(partial.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    std::remove(partial.c_str());
+    fail(ErrorKind::file, "{}: {}", path, std::strerror(error));
+  }
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,109 @@
+#include "runtime/cli/session.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+#include "kernels/cpu/backend.h"
+#include "quant/error.h"
+#include "quant/gguf_keys.h"
+#include "runtime/cli/terminal.h"
+
+namespace hearth::cli {
+namespace {
+
+// Which device runs the model. There is one for now; naming another falls back loudly, or fails under --strict.
+void choose_device(const SessionOptions& options) {
+  if (options.device == "cpu" || options.device == "auto") return;
+  const std::string why = "this build has no CUDA back end";
+  require(!options.strict, ErrorKind::resource, "--device {}: {}", options.device, why);
+  note("hearth: --device {}: {}; running on the CPU\n", options.device, why);
+}
+
+const Ops& choose_ops(const SessionOptions& options) {
+  const Ops& ops = cpu_ops(options.isa);
+  if (options.isa == "auto" && std::string_view(ops.name) == "scalar") {
+    const char* why = "this processor has no AVX2: the scalar kernels will be slow";
+    require(!options.strict, ErrorKind::resource, "--strict: {}", why);
+    note("hearth: {}\n", why);
+  }
+  return ops;
+}
+
+}  // namespace
+
+void add_session_options(CLI::App& command, SessionOptions& options) {
+  command.add_option("model", options.model_path, "the model's GGUF file")->required();
+  command.add_option("--ctx,-c", options.ctx, "context in tokens (default: the model's limit, at most 32768)")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
+  command.add_option("--threads,-t", options.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
+  command.add_option("--device", options.device, "where the model runs")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  command.add_option("--isa", options.isa, "table of CPU kernels: auto, or one by name")->capture_default_str();
+  command.add_option("--cache-type", options.cache, "number format of the KV cache")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+  command.add_option("--ubatch", options.ubatch, "prompt tokens run at once")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
+      ->capture_default_str();
+  command.add_flag("--strict", options.strict, "a fallback is an error");
+  command.add_flag("-v,--verbose", options.verbose, "say what runs where");
+}
+
+void add_sampler_options(CLI::App& command, SamplerOptions& options) {
+  command.add_option("--temp", options.temperature, "temperature; 0 always takes the likeliest token")
+      ->capture_default_str();
+  command.add_option("--top-k", options.top_k, "keep the k likeliest tokens; 0: all")->capture_default_str();
+  command.add_option("--top-p", options.top_p, "keep the likeliest tokens up to this total probability")
+      ->capture_default_str();
+  command.add_option("--min-p", options.min_p, "drop tokens below this share of the best one's probability")
+      ->capture_default_str();
+  command.add_option("--repeat-penalty", options.repetition_penalty, "1: off")->capture_default_str();
+  command.add_option("--repeat-window", options.repetition_window, "how many last tokens the penalty looks at")
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "the same seed gives the same text")->capture_default_str();
+}
+
+Sampler Session::sampler(const SamplerOptions& options) const {
+  Sampler sampler(options);
+  std::vector<Token> unused;
+  // Rows of the head beyond the vocabulary, and entries that only pad it.
+  for (int64_t id = 0; id < model->config().vocab_size; ++id)
+    if (id >= int64_t(tokenizer->size()) || tokenizer->is_unused(Token(id))) unused.push_back(Token(id));
+  sampler.forbid(std::move(unused));
+  return sampler;
+}
+
+Session open_session(const SessionOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  choose_device(options);
+  ModelOptions model_options;
+  model_options.ops = &choose_ops(options);
+  model_options.n_threads = options.threads > 0 ? options.threads : default_threads();
+  model_options.n_ctx = options.ctx;
+  model_options.ubatch = options.ubatch;
+  model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
+
+  Session session;
+  GgufFile file = GgufFile::open(options.model_path);
+  session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
+  session.chat_template = file.metadata().string(key::kChatTemplate).value_or("");
+  session.model = std::make_unique<Model>(std::move(file), model_options);
+  session.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return session;
+}
+
+void print_banner(const Session& session) {
+  const Model& model = *session.model;
+  const ModelConfig& config = model.config();
+  const ModelOptions& options = model.options();
+  const char* cache_format = format_of(options.cache_format).name;
+  const size_t cache_bytes =
+      format_of(options.cache_format).bytes(config.cache_width()) * size_t(config.n_layers) * size_t(options.n_ctx);
+  note("model    {} ({}, {}, mapped in {:.2f} s)\n", config.name, model.file().path(),
+       bytes_text(model.file().file_bytes()), session.load_seconds);
+  note("runs on  {}, {} kernels, {} threads\n", cpu_description(), options.ops->name, options.n_threads);
+  note("context  {} tokens, latent cache {} in {}\n", options.n_ctx, bytes_text(cache_bytes), cache_format);
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,47 @@
+// The options that every command with a model shares, and what they open.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "runtime/model.h"
+#include "runtime/sampler.h"
+#include "runtime/tokenizer.h"
+
+namespace CLI {
+class App;
+}
+
+namespace hearth::cli {
+
+struct SessionOptions {
+  std::string model_path;
+  std::string device = "auto", isa = "auto", cache = "bf16";
+  int threads = 0;
+  int64_t ctx = 0;
+  int64_t ubatch = 512;
+  bool strict = false, verbose = false;
+};
+
+void add_session_options(CLI::App& command, SessionOptions& options);
+void add_sampler_options(CLI::App& command, SamplerOptions& options);
+
+// A model that is ready, with what belongs to it.
+struct Session {
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::string chat_template;  // Jinja text, empty when the file has none
+  double load_seconds = 0;
+
+  Sampler sampler(const SamplerOptions& options) const;  // never chooses unused rows of the vocabulary
+};
+
+// Opens and checks everything. A device that this build or machine lacks: an error when it was named and `strict`,
+// else one line that says what runs instead.
+Session open_session(const SessionOptions& options);
+
+// The first lines: model, processor and table of kernels, context and its cache. No silent fallback.
+void print_banner(const Session& session);
+
+}  // namespace hearth::cli
