@@ -1,0 +1,109 @@
+// Runs a program the way a user does: arguments, standard input, what it printed, how it ended.
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace hearth::test {
+
+struct ProcessOptions {
+  std::string input;             // to standard input, then its end
+  uint64_t file_size_limit = 0;  // bytes a file may grow to; 0: no limit (a "full disk")
+  std::function<bool(const std::string& out, const std::string& err)> interrupt_when;  // then SIGINT is sent, once
+  std::string stdout_path;  // standard output goes to this file instead
+};
+
+struct ProcessResult {
+  int exit_code = -1;  // 128 + n after signal n
+  std::string out, err;
+};
+
+inline ProcessResult run_process(const std::vector<std::string>& command, const ProcessOptions& options = {}) {
+  int in[2], out[2], err[2];
+  if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) std::abort();
+  const pid_t child = fork();
+  if (child < 0) std::abort();
+  if (child == 0) {
+    dup2(in[0], 0);
+    dup2(out[1], 1);
+    dup2(err[1], 2);
+    if (!options.stdout_path.empty()) {
+      const int file = open(options.stdout_path.c_str(), O_WRONLY);
+      if (file < 0) _exit(126);
+      dup2(file, 1);
+    }
+    if (options.file_size_limit) {
+      signal(SIGXFSZ, SIG_IGN);  // writing past the limit then fails as on a full disk
+      const rlimit limit{options.file_size_limit, options.file_size_limit};
+      setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    std::vector<char*> argv;
+    for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    execvp(argv[0], argv.data());
+    _exit(127);
+  }
+  close(in[0]);
+  close(out[1]);
+  close(err[1]);
+  signal(SIGPIPE, SIG_IGN);
+
+  ProcessResult result;
+  size_t sent = 0;
+  bool interrupted = false;
+  int in_fd = in[1];
+  fcntl(in_fd, F_SETFL, O_NONBLOCK);
+  bool out_open = true, err_open = true;
+  while (out_open || err_open) {
+    pollfd fds[3] = {{out_open ? out[0] : -1, POLLIN, 0}, {err_open ? err[0] : -1, POLLIN, 0}, {in_fd, POLLOUT, 0}};
+    if (poll(fds, 3, 60000) <= 0) {
+      kill(child, SIGKILL);  // a minute of silence: hung
+      break;
+    }
+    char buffer[4096];
+    if (fds[0].revents) {
+      const ssize_t n = read(out[0], buffer, sizeof buffer);
+      if (n > 0)
+        result.out.append(buffer, size_t(n));
+      else
+        out_open = false;
+    }
+    if (fds[1].revents) {
+      const ssize_t n = read(err[0], buffer, sizeof buffer);
+      if (n > 0)
+        result.err.append(buffer, size_t(n));
+      else
+        err_open = false;
+    }
+    if (in_fd >= 0 && fds[2].revents) {
+      const ssize_t n = write(in_fd, options.input.data() + sent, options.input.size() - sent);
+      if (n > 0) sent += size_t(n);
+      if (n < 0 || sent == options.input.size()) {
+        close(in_fd);
+        in_fd = -1;
+      }
+    }
+    if (options.interrupt_when && !interrupted && options.interrupt_when(result.out, result.err)) {
+      kill(child, SIGINT);
+      interrupted = true;
+    }
+  }
+  if (in_fd >= 0) close(in_fd);
+  close(out[0]);
+  close(err[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+}  // namespace hearth::test
