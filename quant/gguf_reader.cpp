@@ -409,7 +409,7 @@ void GgufFile::add(GgufContents&& part) {
   if (parts_.size() == 1) metadata_ = std::move(part.metadata);
   for (Tensor& tensor : part.tensors) {
     const auto [it, is_new] = index_.try_emplace(tensor.name, tensors_.size());
-    require(is_new, ErrorKind::format, "{}: corrupt: tensor {} occurs twice", part.metadata.source, tensor.name);
+    require(is_new, ErrorKind::format, "{}: corrupt: tensor {} occurs twice", parts_.back()->path(), tensor.name);
     tensors_.push_back(std::move(tensor));
   }
 }

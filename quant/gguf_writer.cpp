@@ -26,21 +26,23 @@ std::string reason(int error) {
   return std::generic_category().message(error);
 }
 
+std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+// Values as the bytes of the file.
 class Encoder {
  public:
-  std::vector<std::byte> bytes;
+  std::string bytes;
 
-  void raw(const void* data, size_t size) {
-    const auto* begin = static_cast<const std::byte*>(data);
-    bytes.insert(bytes.end(), begin, begin + size);
-  }
+  void raw(std::string_view text) { bytes += text; }
   template <class T>
   void number(T value) {
-    raw(&value, sizeof value);
+    raw({reinterpret_cast<const char*>(&value), sizeof value});
   }
   void string(std::string_view text) {
     number(uint64_t(text.size()));
-    raw(text.data(), text.size());
+    raw(text);
   }
 
   // The value without its type: what `patch` may replace.
@@ -91,7 +93,7 @@ struct Layout {
     GgufType type;
     bool is_array;
   };
-  std::vector<std::byte> header;
+  std::string header;
   std::vector<KeyPlace> keys;
   std::vector<uint64_t> tensor_offsets;  // in the file
   uint64_t file_bytes = 0;
@@ -118,7 +120,7 @@ Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors
 
   Layout layout;
   Encoder out;
-  out.raw("GGUF", 4);
+  out.raw("GGUF");
   out.number(kVersion);
   out.number(uint64_t(tensors.size()));
   out.number(uint64_t(metadata.entries().size()));
@@ -250,7 +252,7 @@ GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata, st
   impl_->tensors = std::move(tensors);
   impl_->open_partial();
   impl_->claim_space();
-  impl_->write_at(0, impl_->layout.header);
+  impl_->write_at(0, as_bytes(impl_->layout.header));
 }
 
 GgufWriter::~GgufWriter() = default;
@@ -281,7 +283,7 @@ void GgufWriter::patch(const std::string& key, const GgufValue& value) {
     require(place.type == value.type && place.is_array == value.is_array && place.bytes == out.bytes.size(),
             ErrorKind::format, "{}: key {}: reserved for {} bytes of type {}, cannot become {} bytes of {}",
             impl_->partial, key, place.bytes, uint32_t(place.type), out.bytes.size(), value.type_text());
-    impl_->write_at(place.offset, out.bytes);
+    impl_->write_at(place.offset, as_bytes(out.bytes));
     return;
   }
   fail(ErrorKind::format, "{}: key {} was not reserved when the file was begun", impl_->partial, key);

@@ -1,0 +1,78 @@
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "quant/error.h"
+#include "quant/mapped_file.h"
+#include "tests/quant/gguf_bytes.h"
+#include "tests/support/paths.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+std::string_view text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.size()};
+}
+
+void check_refused(const std::string& path, const std::string& message) {
+  try {
+    const MappedFile file(path);
+    FAIL("opened " << path);
+  } catch (const Error& error) {
+    CHECK(error.kind == ErrorKind::file);
+    CHECK(std::string(error.what()) == message);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the bytes of the file, as long as the object lives") {
+  const TempDir dir;
+  const std::string path = dir / "x";
+  write_text(path, "hearth");
+  MappedFile file(path);
+  CHECK(file.path() == path);
+  CHECK(text_of(file) == "hearth");
+  fs::remove(path);
+  CHECK(text_of(file) == "hearth");
+
+  MappedFile moved(std::move(file));
+  CHECK(text_of(moved) == "hearth");
+  write_text(path, "other");
+  moved = MappedFile(path);
+  CHECK(text_of(moved) == "other");
+}
+
+TEST_CASE("what cannot be mapped is named with the reason") {
+  const TempDir dir;
+  check_refused(dir / "none", (dir / "none") + ": cannot open: No such file or directory");
+  check_refused(dir.path().string(), dir.path().string() + ": is a directory, expected a file");
+  write_text(dir / "empty", "");
+  check_refused(dir / "empty", (dir / "empty") + ": is empty");
+  check_refused("/dev/null", "/dev/null: is not a regular file, so it cannot be mapped");
+  if (geteuid() == 0) {
+    MESSAGE("SKIP: a file without read permission (root may read everything)");
+  } else {
+    write_text(dir / "secret", "x");
+    chmod((dir / "secret").c_str(), 0);
+    check_refused(dir / "secret", (dir / "secret") + ": cannot open: Permission denied");
+  }
+}
+
+TEST_CASE("hints leave the bytes alone, whatever range of the file they name") {
+  const TempDir dir;
+  const std::string path = dir / "x";
+  const std::string text(20000, 'h');
+  write_text(path, text);
+  const MappedFile file(path);
+  for (const auto& range : {file.bytes(), file.bytes().subspan(1, 1), file.bytes().subspan(4095, 2),
+                            file.bytes().subspan(19999), file.bytes().subspan(20000)}) {
+    file.will_need(range);
+    file.sequential(range);
+    file.populate(range);
+    file.dont_need(range);
+    CHECK(text_of(file) == text);
+  }
+}
