@@ -11,7 +11,7 @@ namespace hearth {
 
 struct CpuIsa {
   const char* name;
-  const Ops* ops;
+  const Ops* ops;  // null when not available
   bool available;  // this processor has what the table was compiled for
 };
 

@@ -1,0 +1,81 @@
+// The one place that chooses an instruction set. A table that was not built for this kind of processor is not in the
+// list; one that was built but that this processor lacks is listed as unavailable.
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include "kernels/cpu/backend.h"
+#include "kernels/cpu/scalar.h"
+#include "kernels/cpu/topology.h"
+#include "quant/error.h"
+
+#ifdef HEARTH_AVX2
+#include <cpuid.h>
+
+#include "kernels/cpu/avx2/install.h"
+#endif
+
+namespace hearth {
+namespace {
+
+#ifdef HEARTH_AVX2
+bool has_avx2() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // clang 14's builtin does not know its name
+  return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+const Ops& avx2_ops() {
+  static const Ops ops = [] {
+    Ops table = scalar_ops();
+    install_avx2(table);
+    return table;
+  }();
+  return ops;
+}
+#endif
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+}  // namespace
+
+std::vector<CpuIsa> cpu_isas() {
+  std::vector<CpuIsa> isas;
+#ifdef HEARTH_AVX2
+  const bool avx2 = has_avx2();
+  isas.push_back({"avx2", avx2 ? &avx2_ops() : nullptr, avx2});
+#endif
+  isas.push_back({"scalar", &scalar_ops(), true});
+  return isas;
+}
+
+const Ops& cpu_ops(std::string_view name) {
+  std::string names = "auto";
+  for (const CpuIsa& isa : cpu_isas()) {
+    if (name == isa.name && !isa.available) {
+      fail(ErrorKind::resource, "this processor ({}) lacks the instructions of '{}'", processor_name(), name);
+    }
+    if (isa.available && (name == isa.name || name == "auto")) return *isa.ops;
+    names += fmt::format(", {}", isa.name);
+  }
+  fail(ErrorKind::usage, "no CPU instruction set is called '{}'; there are: {}", name, names);
+}
+
+int default_threads() {
+  const int cores = count_cores("/sys/devices/system/cpu", allowed_cpus());
+  return std::max(1, cores > 0 ? cores : int(std::thread::hardware_concurrency()));
+}
+
+std::string cpu_description() {
+  const int threads = default_threads();
+  return fmt::format("{}, {} thread{}, {}", processor_name(), threads, threads == 1 ? "" : "s", cpu_ops("auto").name);
+}
+
+}  // namespace hearth

@@ -1,0 +1,72 @@
+// The scalar table itself, and the memory operations, which every CPU table shares: weights are read where they lie in
+// the mapped file, and buffers are pages of zeros that cost nothing until they are written.
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "kernels/cpu/scalar.h"
+
+namespace hearth {
+namespace {
+
+size_t scratch_bytes(const ScratchLimits& limits) {
+  return std::max({scalar::matmul_scratch(limits), scalar::attention_scratch(limits), scalar::route_scratch(limits)});
+}
+
+Weight adopt(const Tensor& tensor) {
+  const bool stacked = tensor.shape.rank == 3;
+  assert(stacked || tensor.shape.rank == 2);
+  Weight w;
+  w.format = tensor.format;
+  w.data = tensor.data;
+  w.count = stacked ? tensor.shape.dim[0] : 1;
+  w.n = tensor.shape.dim[stacked ? 1 : 0];
+  w.k = tensor.shape.cols();
+  w.row_bytes = tensor.row_bytes();
+  w.matrix_stride = size_t(w.n) * w.row_bytes;
+  return w;
+}
+
+std::byte* buffer(size_t bytes) {
+  if (bytes == 0) bytes = 1;
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
+}
+
+void release(std::byte* buffer, size_t bytes) {
+  if (buffer) munmap(buffer, bytes == 0 ? 1 : bytes);
+}
+
+void move(const Exec&, const void* from, void* to, size_t bytes) {
+  std::memcpy(to, from, bytes);
+}
+
+}  // namespace
+
+const Ops& scalar_ops() {
+  static constexpr Ops ops = {
+      .name = "scalar",
+      .scratch_bytes = scratch_bytes,
+      .adopt = adopt,
+      .buffer = buffer,
+      .release = release,
+      .move = move,
+      .embed = scalar::embed,
+      .rms_norm = scalar::rms_norm,
+      .matmul = scalar::matmul,
+      .matmul_heads = scalar::matmul_heads,
+      .rope = scalar::rope,
+      .store_latent = scalar::store_latent,
+      .mla_attend = scalar::mla_attend,
+      .mha_attend = scalar::mha_attend,
+      .ffn = scalar::ffn,
+      .route = scalar::route,
+      .moe_ffn = scalar::moe_ffn,
+      .add = scalar::add,
+  };
+  return ops;
+}
+
+}  // namespace hearth

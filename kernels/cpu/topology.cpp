@@ -1,0 +1,38 @@
+#include "kernels/cpu/topology.h"
+
+#include <sched.h>
+
+#include <fstream>
+#include <set>
+
+namespace hearth {
+
+int count_cores(const std::string& sysfs, const std::vector<int>& cpus) {
+  std::set<std::string> cores;
+  for (const int cpu : cpus) {
+    const std::string own = std::to_string(cpu);
+    // The list of hardware threads of this CPU's core ("0,32" or "0-1") names the core.
+    std::ifstream file(sysfs + "/cpu" + own + "/topology/thread_siblings_list");
+    std::string siblings;
+    cores.insert(std::getline(file, siblings) && !siblings.empty() ? siblings : own);
+  }
+  return int(cores.size());
+}
+
+std::vector<int> allowed_cpus() {
+  // The kernel's mask may be wider than cpu_set_t's 1024 bits; it says so by EINVAL.
+  for (int size = CPU_SETSIZE; size <= 1 << 16; size *= 2) {
+    cpu_set_t* set = CPU_ALLOC(size);
+    if (!set) return {};
+    std::vector<int> cpus;
+    const bool ok = sched_getaffinity(0, CPU_ALLOC_SIZE(size), set) == 0;
+    for (int cpu = 0; ok && cpu < size; ++cpu) {
+      if (CPU_ISSET_S(cpu, CPU_ALLOC_SIZE(size), set)) cpus.push_back(cpu);
+    }
+    CPU_FREE(set);
+    if (ok) return cpus;
+  }
+  return {};
+}
+
+}  // namespace hearth

@@ -1,0 +1,194 @@
+// What the tests of the operations share: every table this machine can run, random weights in any format, buffers that
+// notice a stray read (NaN everywhere outside) or write (the NaNs must still be there).
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/backend.h"
+
+namespace hearth::test {
+
+inline std::vector<const Ops*> available_tables() {
+  std::vector<const Ops*> tables;
+  for (const CpuIsa& isa : cpu_isas()) {
+    if (isa.available) {
+      tables.push_back(isa.ops);
+    } else {
+      MESSAGE("SKIP: this processor cannot run the table ", isa.name);
+    }
+  }
+  return tables;
+}
+
+// For CAPTURE, which prints a char* as an address.
+inline std::string name_of(const Ops* ops) {
+  return ops->name;
+}
+inline std::string name_of(FormatId id) {
+  return format_of(id).name;
+}
+
+using Rng = std::mt19937;
+
+inline float normal(Rng& rng) {
+  return std::normal_distribution<float>()(rng);
+}
+
+// A matrix of floats inside NaNs: before, after, and between the rows. Stride and start are odd on purpose.
+class Rows {
+ public:
+  Rows(int64_t rows, int64_t cols, int64_t gap = 3)
+      : rows_(rows), cols_(cols), stride_(cols + gap), data_(size_t(kEdge + rows * stride_ + kEdge), nan()) {}
+  static Rows random(Rng& rng, int64_t rows, int64_t cols, int64_t gap = 3) {
+    Rows r(rows, cols, gap);
+    for (int64_t t = 0; t < rows; ++t) {
+      for (int64_t i = 0; i < cols; ++i) r.view().row(t)[i] = normal(rng);
+    }
+    return r;
+  }
+  Mat<float> view() { return {data_.data() + kEdge, rows_, cols_, stride_}; }
+  Mat<const float> view() const { return {data_.data() + kEdge, rows_, cols_, stride_}; }
+  // The same matrix with columns [first, first + H*width) seen as heads.
+  Heads<float> heads(int64_t H, int64_t width, int64_t first = 0, int64_t head_stride = 0) {
+    return {data_.data() + kEdge + first, rows_, H, width, stride_, head_stride ? head_stride : width};
+  }
+  const float* operator[](int64_t t) const { return view().row(t); }
+  // Nothing was written outside the matrix, and no element inside was left out.
+  bool clean() const {
+    for (size_t i = 0; i < data_.size(); ++i) {
+      const int64_t at = int64_t(i) - kEdge;
+      const bool inside = at >= 0 && at / stride_ < rows_ && at % stride_ < cols_;
+      if (std::isnan(data_[i]) == inside) return false;
+    }
+    return true;
+  }
+  bool same_bits(const Rows& other) const {
+    return data_.size() == other.data_.size() &&
+           std::memcmp(data_.data(), other.data_.data(), data_.size() * sizeof(float)) == 0;
+  }
+
+ private:
+  static constexpr int64_t kEdge = 17;
+  static float nan() { return std::numeric_limits<float>::quiet_NaN(); }
+  int64_t rows_, cols_, stride_;
+  std::vector<float> data_;
+};
+
+// `count` matrices in a format, owned, with the floats that they stand for. The bytes end exactly where the last row
+// ends, so that a sanitizer sees a read past it.
+struct TestWeight {
+  Weight view;
+  std::vector<std::byte> bytes;
+  std::vector<float> floats;  // [count, n, k]
+
+  const float* row(int64_t matrix, int64_t i) const { return floats.data() + (matrix * view.n + i) * view.k; }
+
+  // Rows of Gaussian weights of the given size, through the format's own encoder.
+  static TestWeight gaussian(Rng& rng, const Format& format, int64_t count, int64_t n, int64_t k, float size) {
+    TestWeight w(format, count, n, k);
+    std::vector<float> row(k);
+    for (int64_t i = 0; i < count * n; ++i) {
+      for (float& x : row) x = size * normal(rng);
+      format.encode(row.data(), nullptr, w.bytes.data() + i * w.view.row_bytes, k);
+    }
+    w.decode();
+    return w;
+  }
+
+  // Blocks of random bytes, drawn again where they decode to something not finite or huge: every bit pattern that
+  // occurs in a file, and more.
+  static TestWeight random_bytes(Rng& rng, const Format& format, int64_t count, int64_t n, int64_t k) {
+    TestWeight w(format, count, n, k);
+    std::vector<float> values(format.block_elems);
+    for (size_t at = 0; at < w.bytes.size(); at += format.block_bytes) {
+      bool usable = false;
+      while (!usable) {
+        for (uint32_t j = 0; j < format.block_bytes; ++j) w.bytes[at + j] = std::byte(rng());
+        format.decode(w.bytes.data() + at, values.data(), format.block_elems);
+        usable = true;
+        for (const float v : values) usable = usable && std::abs(v) < 1e6f;
+      }
+    }
+    w.decode();
+    return w;
+  }
+
+ private:
+  TestWeight(const Format& format, int64_t count, int64_t n, int64_t k)
+      : bytes(format.bytes(k) * size_t(count * n)), floats(size_t(count * n * k)) {
+    view = {&format, bytes.data(), count, n, k, format.bytes(k), format.bytes(k) * size_t(n)};
+  }
+  void decode() {
+    for (int64_t i = 0; i < view.count * view.n; ++i) {
+      view.format->decode(bytes.data() + i * view.row_bytes, floats.data() + i * view.k, view.k);
+    }
+    view.data = bytes.data();
+  }
+};
+
+// A table with scratch for calls up to `limits`, poisoned before each use and watched behind its end.
+class Bed {
+ public:
+  Bed(const Ops& ops, ScratchLimits limits, int n_threads = 2) : ops(ops), n_threads_(n_threads) {
+    limits.n_threads = n_threads;
+    bytes_ = ops.scratch_bytes(limits);
+    memory_.resize((bytes_ + 64 + kGuard) / sizeof(float) + 16);
+  }
+  // For one call: fresh poison.
+  Exec exec() {
+    std::fill(memory_.begin(), memory_.end(), std::numeric_limits<float>::quiet_NaN());
+    return {n_threads_, {start(), bytes_}, nullptr};
+  }
+  bool scratch_kept() const {
+    for (const std::byte* p = start() + bytes_; p + 4 <= start() + bytes_ + kGuard; p += 4) {
+      float f;
+      std::memcpy(&f, p, 4);
+      if (!std::isnan(f)) return false;
+    }
+    return true;
+  }
+  const Ops& ops;
+
+ private:
+  static constexpr size_t kGuard = 256;
+  std::byte* start() const {
+    return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory_.data()) + 63) / 64 * 64);
+  }
+  int n_threads_;
+  size_t bytes_ = 0;
+  std::vector<float> memory_;
+};
+
+// A sum of products in double, and the sum of their magnitudes: what its rounding error is measured against.
+struct Sum {
+  double value = 0, magnitude = 0;
+  void add(double a, double b) {
+    value += a * b;
+    magnitude += std::abs(a * b);
+  }
+};
+
+inline Sum dot(const float* a, const float* b, int64_t n) {
+  Sum sum;
+  for (int64_t i = 0; i < n; ++i) sum.add(a[i], b[i]);
+  return sum;
+}
+
+// The largest |found - expected| / scale so far, with where it was.
+struct Worst {
+  double error = 0;
+  void see(double found, double expected, double scale) {
+    const double e = std::abs(found - expected) / (scale > 0 ? scale : 1);
+    if (!(e <= error)) error = std::isnan(e) ? std::numeric_limits<double>::infinity() : e;
+  }
+};
+
+}  // namespace hearth::test

@@ -1,0 +1,177 @@
+// matmul, matmul_heads and embed: every format, every table, awkward shapes, against sums in double.
+#include "tests/kernels/fixture.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+// float32 sums of up to a few thousand products in several partial sums: the bound grows with the square root only.
+constexpr double kTolerance = 1e-6;  // of the sum of |w x|
+constexpr double kTiny = 1e-30;      // random bytes hold weights whose products are subnormal
+
+ScratchLimits limits_for(int64_t T, int64_t n, int64_t k) {
+  ScratchLimits l;
+  l.max_tokens = T;
+  l.max_width = std::max(n, k);
+  return l;
+}
+
+void check_matmul(const Ops& ops, const TestWeight& w, int64_t T, Rng& rng) {
+  Bed bed(ops, limits_for(T, w.view.n, w.view.k));
+  const Rows x = Rows::random(rng, T, w.view.k);
+  Rows y(T, w.view.n);
+  ops.matmul(bed.exec(), w.view, x.view(), y.view());
+  Worst worst;
+  for (int64_t t = 0; t < T; ++t) {
+    for (int64_t i = 0; i < w.view.n; ++i) {
+      const Sum sum = dot(w.row(0, i), x[t], w.view.k);
+      worst.see(y[t][i], sum.value, sum.magnitude + kTiny);
+    }
+  }
+  CHECK(worst.error <= kTolerance);
+  CHECK(y.clean());
+  CHECK(bed.scratch_kept());
+}
+
+}  // namespace
+
+TEST_CASE("matmul: every format, every table, awkward shapes") {
+  for (const Ops* ops : available_tables()) {
+    for (const Format& format : all_formats()) {
+      Rng rng(uint32_t(format.id) * 7919 + 1);
+      for (const int64_t k : {int64_t(format.block_elems), int64_t(format.block_elems) * 3, int64_t(1408), int64_t(768),
+                              int64_t(format.block_elems == 1 ? 37 : 512)}) {
+        if (!format.fits(k)) continue;
+        for (const int64_t n : {1, 3, 17}) {
+          const TestWeight w = TestWeight::random_bytes(rng, format, 1, n, k);
+          for (const int64_t T : {1, 2, 7, 8, 9, 33}) {
+            CAPTURE(name_of(ops));
+            CAPTURE(name_of(format.id));
+            CAPTURE(n);
+            CAPTURE(k);
+            CAPTURE(T);
+            check_matmul(*ops, w, T, rng);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul: many rows and more tokens than a tile holds") {
+  Rng rng(2);
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    const TestWeight w = TestWeight::random_bytes(rng, format_of(FormatId::bf16), 1, 205, 96);
+    check_matmul(*ops, w, 1, rng);
+    check_matmul(*ops, w, 300, rng);
+  }
+}
+
+TEST_CASE("matmul: decoders agree with the table of formats bit for bit") {
+  for (const Ops* ops : available_tables()) {
+    for (const Format& format : all_formats()) {
+      CAPTURE(name_of(ops));
+      CAPTURE(name_of(format.id));
+      Rng rng(uint32_t(format.id) + 5);
+      const int64_t n = 13, k = std::max<int64_t>(format.block_elems, 24);
+      const TestWeight w = TestWeight::random_bytes(rng, format, 1, n, k);
+      // With unit vectors for tokens the product is W itself, and no sum rounds.
+      std::vector<float> unit(k * k, 0.0f);
+      for (int64_t i = 0; i < k; ++i) unit[i * k + i] = 1.0f;
+      Bed bed(*ops, limits_for(k, n, k));
+      Rows y(k, n);
+      int64_t differing = 0;
+      ops->matmul(bed.exec(), w.view, {unit.data(), k, k}, y.view());
+      for (int64_t t = 0; t < k; ++t) {
+        for (int64_t i = 0; i < n; ++i) differing += y[t][i] != w.row(0, i)[t];
+      }
+      CHECK(differing == 0);
+      // One token at a time: the path of decode.
+      for (int64_t t = 0; t < k; ++t) {
+        ops->matmul(bed.exec(), w.view, {unit.data() + t * k, 1, k}, y.view().slice(t, 1));
+        for (int64_t i = 0; i < n; ++i) differing += y[t][i] != w.row(0, i)[t];
+      }
+      CHECK(differing == 0);
+    }
+  }
+}
+
+TEST_CASE("matmul: the same bits for any number of threads and any split of the tokens") {
+  for (const Ops* ops : available_tables()) {
+    for (const FormatId id : {FormatId::f32, FormatId::bf16, FormatId::q8_0, FormatId::q4_k}) {
+      CAPTURE(name_of(ops));
+      CAPTURE(name_of(id));
+      Rng rng(3);
+      const int64_t n = 101, k = 768, T = 19;
+      const TestWeight w = TestWeight::random_bytes(rng, format_of(id), 1, n, k);
+      const Rows x = Rows::random(rng, T, k);
+      Rows one(T, n);
+      Bed bed(*ops, limits_for(T, n, k), 1);
+      ops->matmul(bed.exec(), w.view, x.view(), one.view());
+      for (const int threads : {2, 3}) {
+        Rows y(T, n);
+        Bed other(*ops, limits_for(T, n, k), threads);
+        ops->matmul(other.exec(), w.view, x.view(), y.view());
+        CHECK(y.same_bits(one));
+      }
+      Rows split(T, n);
+      for (const auto& [first, count] : {std::pair{0, 1}, {1, 2}, {3, 7}, {10, 9}}) {
+        ops->matmul(bed.exec(), w.view, x.view().slice(first, count), split.view().slice(first, count));
+      }
+      CHECK(split.same_bits(one));
+    }
+  }
+}
+
+TEST_CASE("matmul_heads: one matrix per head, heads anywhere in a row") {
+  for (const Ops* ops : available_tables()) {
+    for (const FormatId id : {FormatId::f32, FormatId::f16, FormatId::q5_0, FormatId::q8_0}) {
+      for (const int64_t T : {1, 2, 9, 40}) {
+        CAPTURE(name_of(ops));
+        CAPTURE(name_of(id));
+        CAPTURE(T);
+        Rng rng(4);
+        const int64_t H = 5, n = 21, k = 32;
+        const TestWeight w = TestWeight::random_bytes(rng, format_of(id), H, n, k);
+        Rows x = Rows::random(rng, T, H * (k + 7));  // each head is followed by 7 values of something else
+        Rows y(T, H * n);
+        ScratchLimits limits = limits_for(T, n, k);
+        limits.n_heads = H;
+        Bed bed(*ops, limits);
+        ops->matmul_heads(bed.exec(), w.view, x.heads(H, k, 0, k + 7), y.heads(H, n));
+        Worst worst;
+        for (int64_t t = 0; t < T; ++t) {
+          for (int64_t h = 0; h < H; ++h) {
+            for (int64_t i = 0; i < n; ++i) {
+              const Sum sum = dot(w.row(h, i), x[t] + h * (k + 7), k);
+              worst.see(y[t][h * n + i], sum.value, sum.magnitude + kTiny);
+            }
+          }
+        }
+        CHECK(worst.error <= kTolerance);
+        CHECK(y.clean());
+        CHECK(bed.scratch_kept());
+      }
+    }
+  }
+}
+
+TEST_CASE("embed: rows of the table, whatever its format") {
+  for (const Ops* ops : available_tables()) {
+    for (const Format& format : all_formats()) {
+      CAPTURE(name_of(ops));
+      CAPTURE(name_of(format.id));
+      Rng rng(6);
+      const int64_t k = std::max<int64_t>(format.block_elems, 10);
+      const TestWeight w = TestWeight::random_bytes(rng, format, 1, 7, k);
+      const int32_t tokens[] = {6, 0, 3, 3};
+      Bed bed(*ops, limits_for(4, k, k));
+      Rows x(4, k);
+      ops->embed(bed.exec(), w.view, tokens, x.view());
+      for (int t = 0; t < 4; ++t) CHECK(std::memcmp(x[t], w.row(0, tokens[t]), size_t(k) * 4) == 0);
+      CHECK(x.clean());
+    }
+  }
+}
