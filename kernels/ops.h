@@ -81,7 +81,7 @@ struct FfnWeights {
 
 // What the largest call will need, for sizing scratch.
 struct ScratchLimits {
-  int64_t max_tokens = 0, max_width = 0;  // rows of a ubatch; the widest activation row of the model (any n or k)
+  int64_t max_tokens = 0, max_width = 0;  // rows of a ubatch; the widest n or k, the head's V aside
   int64_t n_heads = 0, kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
   int64_t dim = 0, inter_dim = 0, moe_inter_dim = 0, shared_inter_dim = 0, n_experts = 0, n_activated = 0;
   int64_t n_ctx = 0;

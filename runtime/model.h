@@ -11,6 +11,7 @@
 #include "kernels/ops.h"
 #include "quant/gguf.h"
 #include "runtime/config.h"
+#include "runtime/kv_cache.h"
 #include "runtime/tokenizer.h"
 
 namespace hearth {
@@ -24,31 +25,11 @@ struct ModelOptions {
   enum class Attention { automatic, absorbed, naive } attention = Attention::automatic;  // forced in tests
 };
 
-// The latent cache of one conversation: [n_layers][n_ctx][kv_lora_rank + qk_rope_head_dim].
-class KvCache {
- public:
-  KvCache(const ModelConfig& config, const Ops& ops, FormatId format, int64_t n_ctx);
-  ~KvCache();
-  KvCache(KvCache&& other) noexcept;
-  KvCache& operator=(KvCache&&) = delete;
-
-  int64_t length() const { return length_; }  // positions that hold something
-  int64_t capacity() const { return n_ctx_; }
-  void truncate(int64_t length);  // forgets everything from there on
-  void advance(int64_t n);
-  LatentCache layer(int64_t i) const;
-  size_t bytes() const;
-
- private:
-  const Ops* ops_;
-  FormatId format_;
-  int64_t n_layers_, n_ctx_, kv_lora_rank_, rope_dim_, length_ = 0;
-  std::byte* data_ = nullptr;
-};
-
 class Model {
  public:
-  // Checks every tensor's presence, shape and format before anything runs. Throws Error(model) or Error(resource).
+  // Checks every tensor's presence, shape and format before anything runs; of a mapped file only the header is read.
+  // Throws Error(model); Error(resource): no memory, or a context beyond the model's limit; Error(usage): options out
+  // of range.
   Model(GgufFile file, const ModelOptions& options);
   ~Model();
   Model(const Model&) = delete;
@@ -62,12 +43,15 @@ class Model {
   // Runs `tokens` at the next positions of `cache`, in slices of ubatch. logits: [V] of the last token, or [T,V] of all
   // when `all_logits`; empty span: none wanted. `progress` is told the tokens done after each slice; returning false
   // stops there (the cache then holds what was done) and run returns false. Throws Error(resource): context is full,
-  // Error(usage): a token id outside the vocabulary.
+  // Error(usage): a token id outside the vocabulary, no tokens. Both before anything runs. One call at a time: the
+  // activations belong to the model.
   bool run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits = false,
            const std::function<bool(int64_t done)>& progress = {});
 
   // Bytes of weights that one decoded token reads (active parameters), for the decode floor.
   uint64_t active_bytes() const;
+  // Memory besides the mapped weights and the caches: activations, scratch, angles, rearranged weights.
+  size_t working_bytes() const;
 
  private:
   struct Impl;

@@ -1,0 +1,17 @@
+// The feed-forward sublayer: dense in the first layers, DeepSeekMoE in the others (DeepSeek-V2 2.2, equations
+// (20)-(22)).
+#include "runtime/layer.h"
+
+namespace hearth {
+
+void feed_forward(const Step& s, const LayerWeights& w, Mat<const float> x, Mat<float> y) {
+  if (!w.ffn_gate_inp) {
+    s.ops.ffn(s.exec, w.ffn, x, y);
+    return;
+  }
+  const Routing& rule = s.config.routing;
+  s.ops.route(s.exec, rule, w.ffn_gate_inp, w.exp_probs_b, x, s.act.ids, s.act.weights);
+  s.ops.moe_ffn(s.exec, w.experts, w.shared, s.act.ids, s.act.weights, rule.n_activated, x, y);
+}
+
+}  // namespace hearth

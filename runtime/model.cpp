@@ -1,0 +1,187 @@
+#include "runtime/model.h"
+
+#include <algorithm>
+#include <cassert>
+#include <numeric>
+
+#include "runtime/layer.h"
+#include "runtime/weights.h"
+#include "runtime/yarn.h"
+
+namespace hearth {
+namespace {
+
+constexpr int64_t kDefaultContext = 32768;
+
+ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, const std::string& path) {
+  assert(options.ops != nullptr);
+  require(options.n_threads >= 1, ErrorKind::usage, "threads: expected at least 1, found {}", options.n_threads);
+  require(options.ubatch >= 1, ErrorKind::usage, "ubatch: expected at least 1, found {}", options.ubatch);
+  require(options.n_ctx >= 0, ErrorKind::usage, "context: expected at least 1, found {}", options.n_ctx);
+  require(options.n_ctx <= config.context_length, ErrorKind::resource,
+          "{}: a context of {} tokens is too long: the model's limit is {}", path, options.n_ctx,
+          config.context_length);
+  if (options.n_ctx == 0) options.n_ctx = std::min(config.context_length, kDefaultContext);
+  options.ubatch = std::min(options.ubatch, options.n_ctx);
+  return options;
+}
+
+ScratchLimits scratch_limits(const ModelConfig& c, const ModelOptions& options) {
+  const int64_t shared = c.n_shared_experts * c.moe_inter_dim;
+  return {.max_tokens = options.ubatch,
+          .max_width = std::max({c.dim, c.q_lora_rank, c.n_heads * c.qk_head_dim(), c.cache_width(), c.inter_dim,
+                                 c.n_heads * c.v_head_dim, c.moe_inter_dim, shared}),
+          .n_heads = c.n_heads,
+          .kv_lora_rank = c.kv_lora_rank,
+          .qk_nope_head_dim = c.qk_nope_head_dim,
+          .qk_rope_head_dim = c.qk_rope_head_dim,
+          .v_head_dim = c.v_head_dim,
+          .dim = c.dim,
+          .inter_dim = c.inter_dim,
+          .moe_inter_dim = c.moe_inter_dim,
+          .shared_inter_dim = shared,
+          .n_experts = c.n_routed_experts,
+          .n_activated = c.routing.n_activated,
+          .n_ctx = options.n_ctx,
+          .n_threads = options.n_threads};
+}
+
+// The table of angles in the backend's memory.
+class RopeMemory {
+ public:
+  RopeMemory(const ModelConfig& config, const Ops& ops, const Exec& exec, int64_t n_ctx) {
+    const std::vector<float> angles = rope_angles(config, n_ctx);
+    buffer_ = Buffer(ops, angles.size() * sizeof(float), "the table of rotary angles");
+    ops.move(exec, angles.data(), buffer_.data(), angles.size() * sizeof(float));
+    table_ = {reinterpret_cast<const float*>(buffer_.data()), n_ctx, config.qk_rope_head_dim};
+  }
+  const RopeTable& table() const { return table_; }
+  size_t bytes() const { return buffer_.bytes(); }
+
+ private:
+  Buffer buffer_;
+  RopeTable table_;
+};
+
+}  // namespace
+
+struct Model::Impl {
+  GgufFile file;
+  ModelConfig config;
+  ModelOptions options;
+  const Ops& ops;
+  Weights weights;
+  ActivationMemory activations;
+  Buffer scratch;
+  Exec exec;
+  RopeMemory rope;
+
+  Impl(GgufFile&& f, const ModelOptions& o)
+      : file(std::move(f)),
+        config(read_config(file)),
+        options(with_defaults(o, config, file.path())),
+        ops(*options.ops),
+        weights(load_weights(file, config, ops)),
+        activations(config, ops, options.ubatch),
+        scratch(ops, ops.scratch_bytes(scratch_limits(config, options)), "the operations' scratch memory"),
+        exec{options.n_threads, {scratch.data(), scratch.bytes()}, nullptr},
+        rope(config, ops, exec, options.n_ctx) {}
+
+  void check(std::span<const Token> tokens, const KvCache& cache) const;
+  void forward(const Step& step, const KvCache& cache) const;
+  void head(const Activations& a, int64_t first_row, int64_t n_rows, float* logits) const;
+};
+
+void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) const {
+  require(!tokens.empty(), ErrorKind::usage, "no tokens to run");
+  for (const Token token : tokens) {
+    require(token >= 0 && token < config.vocab_size, ErrorKind::usage, "token {}: expected 0 to {}", token,
+            config.vocab_size - 1);
+  }
+  require(cache.length() + int64_t(tokens.size()) <= cache.capacity(), ErrorKind::resource,
+          "the context is full: {} tokens after {} do not fit into {}", tokens.size(), cache.length(),
+          cache.capacity());
+}
+
+// Tokens step.pos0 .. of one sequence, through all layers. Leaves the residual stream in act.x.
+void Model::Impl::forward(const Step& step, const KvCache& cache) const {
+  const Activations& a = step.act;
+  ops.embed(exec, weights.token_embd, a.tokens, a.x);
+  for (int64_t i = 0; i < config.n_layers; ++i) {
+    const LayerWeights& w = weights.layers[size_t(i)];
+
+    ops.rms_norm(exec, a.x, w.attn_norm, config.norm_eps, a.h);
+    attention(step, w, cache.layer(i), a.h, a.y);
+    ops.add(exec, a.y, a.x);
+
+    ops.rms_norm(exec, a.x, w.ffn_norm, config.norm_eps, a.h);
+    feed_forward(step, w, a.h, a.y);
+    ops.add(exec, a.y, a.x);
+  }
+}
+
+// Logits of some rows only: the head is the model's largest matrix, and prefill wants the last row alone.
+void Model::Impl::head(const Activations& a, int64_t first_row, int64_t n_rows, float* logits) const {
+  for (int64_t done = 0; done < n_rows; done += kHeadTokens) {
+    const int64_t n = std::min(kHeadTokens, n_rows - done);
+    const Mat<float> h = a.h.slice(0, n), y = a.logits.slice(0, n);
+    ops.rms_norm(exec, a.x.slice(first_row + done, n), weights.output_norm, config.norm_eps, h);
+    ops.matmul(exec, weights.output, h, y);
+    ops.move(exec, y.data, logits + done * config.vocab_size, size_t(n * config.vocab_size) * sizeof(float));
+  }
+}
+
+Model::Model(GgufFile file, const ModelOptions& options) : impl_(std::make_unique<Impl>(std::move(file), options)) {}
+Model::~Model() = default;
+
+const GgufFile& Model::file() const {
+  return impl_->file;
+}
+const ModelConfig& Model::config() const {
+  return impl_->config;
+}
+const ModelOptions& Model::options() const {
+  return impl_->options;
+}
+uint64_t Model::active_bytes() const {
+  return impl_->weights.active_bytes;
+}
+
+KvCache Model::new_cache() const {
+  return KvCache(impl_->config, impl_->ops, impl_->options.cache_format, impl_->options.n_ctx);
+}
+
+size_t Model::working_bytes() const {
+  size_t bytes = impl_->activations.bytes() + impl_->scratch.bytes() + impl_->rope.bytes();
+  for (const auto& owned : impl_->weights.owned) bytes += owned.size();
+  return bytes;
+}
+
+bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits,
+                const std::function<bool(int64_t done)>& progress) {
+  const Impl& m = *impl_;
+  const int64_t T = int64_t(tokens.size()), V = m.config.vocab_size;
+  m.check(tokens, cache);
+  assert(logits.empty() || int64_t(logits.size()) == (all_logits ? T * V : V));
+
+  for (int64_t done = 0; done < T;) {
+    const int64_t n = std::min(m.options.ubatch, T - done);
+    const Step step{m.config,           m.ops, m.exec, m.rope.table(), m.activations.step(n), cache.length(),
+                    m.options.attention};
+    std::vector<int32_t> positions(static_cast<size_t>(n));
+    std::iota(positions.begin(), positions.end(), int32_t(step.pos0));
+    m.ops.move(m.exec, tokens.data() + done, step.act.tokens, size_t(n) * sizeof(Token));
+    m.ops.move(m.exec, positions.data(), step.act.positions, size_t(n) * sizeof(int32_t));
+
+    m.forward(step, cache);
+    cache.advance(n);
+    done += n;
+
+    if (!logits.empty() && all_logits) m.head(step.act, 0, n, logits.data() + (done - n) * V);
+    if (!logits.empty() && !all_logits && done == T) m.head(step.act, n - 1, 1, logits.data());
+    if (progress && !progress(done)) return false;
+  }
+  return true;
+}
+
+}  // namespace hearth
