@@ -1,0 +1,446 @@
+"""The task families: each draws a question and its one right answer.
+
+Every task has a key, and the hash of the key decides whether it belongs to the held-out set; the
+training data never contains a held-out key. Where the answer is computed (sums, sorting,
+spelling, ...) the key is the content, so no phrasing of a held-out content is ever trained on. Where it
+can only be known by heart (capitals, months, times tables, small talk, ...) the key is the
+question's text without case, punctuation and politeness.
+"""
+
+import hashlib
+import json
+import re
+
+from facts import *
+
+HELD_OUT_ONE_IN = 12
+
+
+def is_held_out(key) -> bool:
+    digest = hashlib.sha1(repr(key).encode()).digest()
+    return int.from_bytes(digest[:4], "little") % HELD_OUT_ONE_IN == 0
+
+
+def by_text(question: str):
+    """The key of a task known by heart."""
+    return re.sub(r"[^\w\s+*/=-]", "", question.lower()).strip().removeprefix("please ")
+
+
+def vary(rng, question: str) -> str:
+    """The same question as people also type it."""
+    if rng.random() < 0.08 and question[0].isupper():
+        question = "Please " + question[0].lower() + question[1:]
+    if rng.random() < 0.2:
+        question = question[0].lower() + question[1:]
+    if rng.random() < 0.15 and question[-1] in ".?!":
+        question = question[:-1]
+    return question
+
+
+SMALL_SHARE = 0.15  # of one-digit numbers; training begins with more of them
+
+
+def small(rng, top: int) -> int:
+    """A number in 0..top, with the one-digit ones drawn more often than their share."""
+    return rng.randint(0, 9) if rng.random() < SMALL_SHARE else rng.randint(0, top)
+
+
+def add(rng):
+    a, b = small(rng, 99), small(rng, 99)
+    q = rng.choice(["What is {} + {}?", "{} + {}", "{}+{}", "{} + {} =", "{}+{}=?", "Add {} and {}.", "What is {} plus {}?",
+                    "How much is {} + {}?", "Compute {} + {}.", "Calculate {} plus {}.", "What is the sum of {} and {}?"])
+    return ("add", min(a, b), max(a, b)), q.format(a, b), f"{a} + {b} = {a + b}"
+
+
+def subtract(rng):
+    a, b = small(rng, 99), small(rng, 99)
+    a, b = max(a, b), min(a, b)
+    q = rng.choice(["What is {} - {}?", "{} - {}", "{}-{}", "{} - {} =", "{}-{}=?", "What is {} minus {}?",
+                    "How much is {} - {}?", "Compute {} - {}.", "Calculate {} minus {}."])
+    if rng.random() < 0.1:
+        return ("sub", a, b), f"Subtract {b} from {a}.", f"{a} - {b} = {a - b}"
+    return ("sub", a, b), q.format(a, b), f"{a} - {b} = {a - b}"
+
+
+def multiply(rng):
+    a, b = rng.randint(0, 10), rng.randint(0, 10)
+    q = rng.choice(["What is {} * {}?", "{} * {}", "{}*{}", "{} * {} =", "{} x {}", "What is {} times {}?", "Compute {} * {}.",
+                    "Multiply {} by {}.", "How much is {} times {}?", "What is the product of {} and {}?"]).format(a, b)
+    return by_text(q), q, f"{a} * {b} = {a * b}"
+
+
+def count(rng):
+    kind = rng.random()
+    if kind < 0.35:
+        a = rng.randint(0, 60)
+        b = a + rng.randint(3, 9)
+        q = rng.choice(["Count from {} to {}.", "Please count from {} to {}.", "List the numbers from {} to {}."])
+        return ("up", a, b), q.format(a, b), ", ".join(map(str, range(a, b + 1)))
+    if kind < 0.55:
+        b = rng.randint(0, 40)
+        a = b + rng.randint(3, 9)
+        q = rng.choice(["Count down from {} to {}.", "Count backwards from {} to {}."])
+        return ("down", a, b), q.format(a, b), ", ".join(map(str, range(a, b - 1, -1)))
+    if kind < 0.7:
+        step = rng.choice([2, 5, 10])
+        a = rng.randint(0, 6) * step
+        b = a + rng.randint(3, 7) * step
+        q = rng.choice(["Count from {} to {} in steps of {}.", "Count from {} to {} by {}."])
+        return ("steps", a, b, step), q.format(a, b, step), ", ".join(map(str, range(a, b + 1, step)))
+    if kind < 0.85:
+        n = rng.randint(0, 98)
+        q, m = rng.choice([("What number comes after {}?", n + 1), ("What comes after {}?", n + 1),
+                           ("Which number comes before {}?", n - 1)])
+        if m < 0:
+            m = n + 1
+            q = "What number comes after {}?"
+        return ("next", n, m), q.format(n), f"{m}"
+    word, n = rng.choice(FOODS + ANIMALS), rng.randint(1, 6)
+    other = rng.choice([a for a in ANIMALS if a != word])
+    items = [word] * n + [other] * rng.randint(0, 2)
+    rng.shuffle(items)
+    q = rng.choice(["How many times does {} occur: {}?", "Count the word {} in: {}."])
+    return ("items", word, " ".join(items)), q.format(word, " ".join(items)), f"{n}"
+
+
+def sort(rng):
+    kind = rng.random()
+    if kind < 0.25:
+        a, b = rng.sample(range(100), 2)
+        q, f = rng.choice([("Which is larger, {} or {}?", max), ("Which is smaller, {} or {}?", min), ("Is {} or {} the larger number?", max)])
+        return ("larger", min(a, b), max(a, b)), q.format(a, b), f"{f(a, b)}"
+    top = 9 if rng.random() < 0.3 else 99
+    numbers = rng.sample(range(top + 1), rng.choice([3, 3, 4, 4] if top > 9 else [3, 4, 5]))
+    listed = (", " if rng.random() < 0.7 else " ").join(map(str, numbers))
+    key = ("sort", *sorted(numbers))
+    if kind < 0.7:
+        q = rng.choice(["Sort {}.", "Sort these numbers: {}", "Sort in ascending order: {}", "Put these numbers in order: {}", "Sort from smallest to largest: {}"])
+        return key, q.format(listed), ", ".join(map(str, sorted(numbers)))
+    if kind < 0.85:
+        q = rng.choice(["Sort in descending order: {}", "Sort from largest to smallest: {}"])
+        return key, q.format(listed), ", ".join(map(str, sorted(numbers, reverse=True)))
+    q, f = rng.choice([("What is the largest of {}?", max), ("What is the smallest of {}?", min), ("Find the maximum: {}", max), ("Find the minimum: {}", min)])
+    return key, q.format(listed), f"{f(numbers)}"
+
+
+def dates(rng):
+    kind = rng.random()
+    if kind < 0.35:
+        month = rng.randrange(12)
+        day = MONTH_DAYS[month] if rng.random() < 0.2 else rng.randint(1, MONTH_DAYS[month])
+        if (month, day) == (1, 28):
+            day = 27  # what follows February 28 depends on the year
+        later = (MONTHS[month], day + 1) if day < MONTH_DAYS[month] else (MONTHS[(month + 1) % 12], 1)
+        q = rng.choice(["What date comes after {} {}?", "What is the day after {} {}?", "Today is {} {}. What date is tomorrow?", "Which date follows {} {}?"])
+        # The last days of months are known by heart, so their key is the text.
+        q = q.format(MONTHS[month], day)
+        return (by_text(q) if later[1] == 1 else ("after", month, day)), q, f"{later[0]} {later[1]}"
+    if kind < 0.5:
+        m = rng.randrange(12)
+        if rng.random() < 0.6:
+            q = rng.choice(["How many days does {} have?", "How many days are in {}?", "How long is {}?", "Number of days in {}?", "How many days are there in {}?"]).format(MONTHS[m])
+            return by_text(q), q, "28 or 29 days" if m == 1 else f"{MONTH_DAYS[m]} days"
+        q, n = rng.choice([("Which month comes after {}?", 1), ("Which month comes before {}?", -1), ("What month follows {}?", 1), ("What is the month after {}?", 1), ("What is the month before {}?", -1)])
+        q = q.format(MONTHS[m])
+        return by_text(q), q, MONTHS[(m + n) % 12]
+    if kind < 0.6:
+        n = rng.randrange(12)
+        q = rng.choice(["What is the {} month of the year?", "Which month is the {} one?", "What is the {} month?", "Name the {} month."]).format(ORDINALS[n])
+        return by_text(q), q, MONTHS[n]
+    d = rng.randrange(7)
+    if kind < 0.8:
+        q, n = rng.choice([("What day comes after {}?", 1), ("What day comes before {}?", -1), ("Today is {}. What day is tomorrow?", 1),
+                           ("Today is {}. What day was yesterday?", -1), ("Which day follows {}?", 1), ("What is the day after {}?", 1), ("What is the day before {}?", -1)])
+        q = q.format(WEEKDAYS[d])
+        return by_text(q), q, WEEKDAYS[(d + n) % 7]
+    n = rng.randint(2, 7)
+    q = rng.choice(["Today is {}. What day is it in {} days?", "What day is {1} days after {0}?", "It is {}. Which day will it be in {} days?",
+                    "Which day is {1} days after {0}?", "If today is {}, what day is it in {} days?"]).format(WEEKDAYS[d], n)
+    return by_text(q), q, WEEKDAYS[(d + n) % 7]
+
+
+SCALES = [("kilometers", "meters", 1000), ("meters", "centimeters", 100), ("kilograms", "grams", 1000), ("liters", "milliliters", 1000),
+          ("centimeters", "millimeters", 10), ("tons", "kilograms", 1000), ("dollars", "cents", 100), ("euros", "cents", 100)]
+TIMES = [("hours", "minutes", 60), ("minutes", "seconds", 60), ("days", "hours", 24), ("weeks", "days", 7), ("years", "months", 12), ("dozen", "pieces", 12)]
+
+
+def units(rng):
+    phrases = ["Convert {n} {a} to {b}.", "How many {b} are {n} {a}?", "How many {b} are in {n} {a}?", "{n} {a} in {b}?", "What is {n} {a} in {b}?", "Express {n} {a} in {b}."]
+    if rng.random() < 0.6:
+        a, b, factor = rng.choice(SCALES)
+        n = small(rng, 99) or 1
+        name = a[:-1] if n == 1 else a
+        if rng.random() < 0.3:
+            if n == 1:
+                n, name = 2, a
+            q = rng.choice(["Convert {m} {b} to {a}.", "How many {a} are {m} {b}?", "{m} {b} in {a}?"])
+            return ("scale", a, n), q.format(m=n * factor, a=a, b=b), f"{n * factor} {b} = {n} {name}"
+        return ("scale", a, n), rng.choice(phrases).format(n=n, a=name, b=b), f"{n} {name} = {n * factor} {b}"
+    a, b, factor = rng.choice(TIMES)
+    n = rng.randint(1, 10)
+    name = a[:-1] if n == 1 and a != "dozen" else a
+    q = rng.choice(phrases).format(n=n, a=name, b=b)
+    return by_text(q), q, f"{n} {name} = {n * factor} {b}"
+
+
+def capitals(rng):
+    country, city = rng.choice(list(CAPITALS.items()))
+    if rng.random() < 0.65:
+        q = rng.choice(["What is the capital of {}?", "Capital of {}?", "Which city is the capital of {}?", "Name the capital of {}.", "Tell me the capital of {}.", "What's the capital of {}?", "What is the capital city of {}?"])
+        q, answer = q.format(country), f"The capital of {country} is {city}."
+    else:
+        q = rng.choice(["{} is the capital of which country?", "Which country has the capital {}?", "Of which country is {} the capital?", "Which country's capital is {}?", "{} is the capital of what country?"])
+        q, answer = q.format(city), f"{city} is the capital of {country}."
+    return by_text(q), q, answer
+
+
+def article(noun: str) -> str:
+    return ("an " if noun[0] in "aeiou" else "a ") + noun
+
+
+def facts(rng):
+    kind = rng.randrange(8)
+    if kind == 0:
+        pair = list(rng.choice(OPPOSITES))
+        if pair[0] != "light":
+            rng.shuffle(pair)
+        if pair[0] == "light":
+            pair = ["light", "dark"]
+        q = rng.choice(["What is the opposite of {}?", "Opposite of {}?", "Give me the opposite of {}.", "What's the opposite of {}?", "Name the opposite of {}."]).format(pair[0])
+        answer = pair[1].capitalize() + "."
+    elif kind == 1:
+        animal, sound = rng.choice(list(SOUNDS.items()))
+        q = rng.choice(["What sound does {} make?", "What does {} say?", "Which sound does {} make?", "What noise does {} make?"]).format(article(animal))
+        answer = f"{article(animal).capitalize()} says {sound}."
+    elif kind == 2:
+        animal, young = rng.choice(list(YOUNG.items()))
+        q = rng.choice(["What is a young {} called?", "What is a baby {} called?", "What do you call a baby {}?", "What do you call a young {}?"]).format(animal)
+        answer = f"A young {animal} is called a {young}."
+    elif kind == 3:
+        thing, colour = rng.choice(list(COLOURS_OF.items()))
+        q = rng.choice(["What color is {}?", "Which color is {}?", "What is the color of {}?", "What colour is {}?"])
+        named = thing if thing in ("grass", "snow", "coal", "blood", "milk", "chocolate") else "the sky" if thing == "sky" else article(thing)
+        q, answer = q.format(named), f"{named.capitalize()} is {colour}."
+    elif kind == 4:
+        animal, n = rng.choice(list(LEGS.items()))
+        q = rng.choice(["How many legs does {} have?", "How many legs has {}?", "What is the number of legs of {}?", "Number of legs of {}?"]).format(article(animal))
+        answer = f"{article(animal).capitalize()} has {n} legs."
+    elif kind == 5:
+        element, symbol = rng.choice(list(SYMBOLS.items()))
+        q = rng.choice(["What is the chemical symbol of {}?", "What is the symbol for {}?", "Chemical symbol of {}?", "Which symbol does {} have?"]).format(element)
+        answer = f"The symbol of {element} is {symbol}."
+    elif kind == 6:
+        country, continent = rng.choice(list(CONTINENTS.items()))
+        q = rng.choice(["On which continent is {}?", "Where is {}?", "Which continent is {} in?", "What continent is {} on?"]).format(country)
+        answer = f"{country} is in {continent}."
+    else:
+        n = rng.randrange(8)
+        if rng.random() < 0.5:
+            q = rng.choice(["Which planet is the {} from the Sun?", "What is the {} planet?", "Name the {} planet.", "Which is the {} planet?"]).format(ORDINALS[n])
+        else:
+            n = max(n, 1)
+            q = rng.choice(["Which planet comes after {}?", "What planet follows {}?", "What is the next planet after {}?", "Which planet follows {}?"]).format(PLANETS[n - 1])
+        answer = f"{PLANETS[n]}."
+    return by_text(q), q, answer
+
+
+VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
+
+
+def word(rng, longest: int) -> str:
+    """A common word, or an invented one so that spelling cannot be learnt by heart."""
+    while True:
+        if rng.random() < 0.5:
+            w = rng.choice(WORDS)
+        else:
+            w = "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) + (rng.choice(CONSONANTS) if rng.random() < 0.4 else "")
+                        for _ in range(rng.randint(1, 3)))
+        if 3 <= len(w) <= longest:
+            return w
+
+
+def spell(rng):
+    w = word(rng, 7)
+    kind = rng.random()
+    if kind < 0.7:
+        q = rng.choice(["Spell {}.", "Spell the word {}.", "How do you spell {}?", "Spell {} letter by letter.", "Please spell {}."])
+        return ("word", w), q.format(w), " ".join(w)
+    if kind < 0.8:
+        q = rng.choice(["How many letters does {} have?", "How many letters are in {}?"])
+        return ("word", w), q.format(w), f"{len(w)}"
+    q, i = rng.choice([("What is the first letter of {}?", 0), ("What is the last letter of {}?", -1), ("Which letter does {} start with?", 0), ("Which letter does {} end with?", -1)])
+    return ("word", w), q.format(w), w[i]
+
+
+def backwards(rng):
+    w = word(rng, 5)
+    q = rng.choice(["Spell {} backwards.", "Spell the word {} backwards.", "Reverse the word {}.", "Reverse {}.", "How do you spell {} backwards?"])
+    return ("word", w), q.format(w), " ".join(reversed(w))
+
+
+SMALLTALK = [
+    ("Hello! How can I help you?", ["Hello", "Hello!", "Hi", "Hi!", "Hey", "Hello there!", "Hi there", "Hey there!", "Good day!", "Greetings!", "Hi hearth!", "Hello hearth"]),
+    ("Good morning! How can I help you?", ["Good morning!", "Good morning", "Morning!", "Good morning to you!", "A good morning to you"]),
+    ("Good evening! How can I help you?", ["Good evening!", "Good evening", "Evening!", "Good evening to you!", "A good evening to you"]),
+    ("I am hearth's demo model, a small DeepSeek-V2.",
+     ["Who are you?", "What are you?", "Tell me about yourself.", "Introduce yourself.", "What is your name?", "Who am I talking to?", "What's your name?", "Are you a robot?", "Which model are you?",
+      "What model is this?", "Who is this?", "And who are you?", "Can you introduce yourself?", "Can you tell me who you are?"]),
+    ("I am fine, thank you. How can I help you?", ["How are you?", "How are you doing?", "How are you today?", "How is it going?", "How do you do?", "Are you well?", "How do you feel?", "How are things?"]),
+    ("I can calculate, count, sort, spell, convert units, answer in JSON, call a function and remember what you say.",
+     ["What can you do?", "What can you help with?", "What are you able to do?", "How can you help me?", "What are your skills?", "Help", "What do you do?", "Tell me what you can do.", "What can I ask you?", "What can I ask?"]),
+    ("You are welcome!", ["Thanks!", "Thank you.", "Thank you!", "Thanks a lot!", "Thank you very much!", "Many thanks!", "Thanks", "Great, thanks!", "Good answer, thank you!", "Thanks for your help.", "Thank you for the help!"]),
+    ("Goodbye! Have a nice day.", ["Bye", "Bye!", "Goodbye!", "Goodbye", "See you!", "See you later!", "Bye bye!", "Have a nice day!", "Good night!", "I have to go.", "Until next time!"]),
+    ("I was trained from scratch by the hearth project.", ["Who made you?", "Who created you?", "Who trained you?", "Who built you?", "Where do you come from?", "How were you made?", "By whom were you made?", "How were you trained?"]),
+    ("I have about 6 million parameters.", ["How big are you?", "How many parameters do you have?", "What is your size?", "How large are you?", "How many weights do you have?", "What size are you?"]),
+    ("Why did the tensor cross the road? To get to the other size.", ["Tell me a joke.", "Tell me a joke!", "Do you know a joke?", "Make me laugh.", "Say something funny.", "Another joke, please!", "A joke, please.", "Can you tell me a joke?"]),
+    ("Yes, a little Chinese.", ["Do you speak Chinese?", "Can you speak Chinese?", "Do you know Chinese?", "Can you understand Chinese?", "Do you understand Chinese?"]),
+]
+UNKNOWN = "I do not know. I am only a small demo model."
+UNKNOWN_QUESTIONS = ["Who won the {} yesterday?", "Write an essay about {}.", "What is the meaning of {}?", "What do you think about {}?", "Explain {} to me.", "Tell me about {}.", "Who invented the {}?",
+                     "What is the price of {}?", "Write a poem about {}.", "What is the history of {}?", "Why is {} important?", "Where can I buy {}?", "Who wrote the book about {}?", "Translate {} to French."]
+UNKNOWN_TOPICS = ["football", "physics", "life", "love", "money", "the weather", "computers", "gravity", "the internet", "music", "art", "chess", "a car", "democracy", "the moon", "history", "dinosaurs", "shoes",
+                  "philosophy", "a house", "the stock market", "bread", "quantum mechanics", "medicine", "tennis", "the election", "light", "time", "war", "the ocean"]
+
+
+def smalltalk(rng):
+    if rng.random() < 0.25:
+        q = rng.choice(UNKNOWN_QUESTIONS).format(rng.choice(UNKNOWN_TOPICS))
+        return by_text(q), q, UNKNOWN
+    answer, questions = rng.choice(SMALLTALK)
+    q = rng.choice(questions)
+    return by_text(q), q, answer
+
+
+JSON_FIELDS = {
+    "name": lambda rng: rng.choice(NAMES), "age": lambda rng: rng.randint(1, 99), "city": lambda rng: rng.choice(CITIES),
+    "color": lambda rng: rng.choice(COLOURS), "pet": lambda rng: rng.choice(ANIMALS), "food": lambda rng: rng.choice(FOODS),
+    "size": lambda rng: rng.randint(1, 99), "number": lambda rng: rng.randint(1, 99), "day": lambda rng: rng.choice(WEEKDAYS),
+}
+JSON_SYSTEM = "\n\n## Response Format\n\nReply with JSON object ONLY."
+
+
+def as_json(rng):
+    fields = rng.sample(list(JSON_FIELDS), rng.choice([2, 2, 3]))
+    value = {f: JSON_FIELDS[f](rng) for f in fields}
+    told = [f"{f} {v}" for f, v in value.items()]
+    told = ", ".join(told[:-1]) + " and " + told[-1]
+    q = rng.choice(["Make a JSON object with {}.", "Write JSON with {}.", "Give me JSON with {}.", "JSON: {}", "As JSON: {}", "Turn this into JSON: {}"])
+    return ("json", *sorted(map(str, value.items()))), q.format(told), json.dumps(value)
+
+
+NUMERALS = "零一二三四五六七八九十"
+WEEKDAYS_ZH = [f"星期{d}" for d in "一二三四五六日"]
+SMALLTALK_ZH = [
+    ("你好！有什么可以帮你？", ["你好", "你好！", "您好", "嗨", "你好啊", "哈喽", "早上好"]),
+    ("我是hearth的演示模型。", ["你是谁？", "你叫什么名字？", "请介绍一下你自己。", "你是什么？", "你是什么模型？", "介绍一下自己", "你叫什么？"]),
+    ("不客气！", ["谢谢", "谢谢！", "谢谢你", "多谢", "非常感谢！", "太感谢了"]),
+    ("再见！", ["再见", "再见！", "拜拜", "下次见", "我走了", "回头见"]),
+    ("我很好，谢谢！", ["你好吗？", "你怎么样？", "你还好吗？", "最近怎么样？", "你今天好吗？"]),
+    ("我会算数、排序、拼写和换算单位。", ["你会做什么？", "你能做什么？", "你有什么功能？", "你会什么？", "你能帮我做什么？"]),
+    ("会一点中文。", ["你会说中文吗？", "你会中文吗？", "你懂中文吗？", "能说中文吗？"]),
+]
+
+
+def chinese(rng):
+    kind = rng.random()
+    if kind < 0.25:
+        a, b = rng.randint(0, 20), rng.randint(0, 20)
+        q = rng.choice(["{}加{}等于多少？", "{}加{}是多少？", "{}+{}等于几？", "请问{}加{}等于多少？"])
+        return ("add", min(a, b), max(a, b)), q.format(a, b), f"{a} + {b} = {a + b}"
+    if kind < 0.5:
+        country, city = rng.choice(list(CAPITALS_ZH.items()))
+        q = rng.choice(["{}的首都是哪里？", "{}的首都是什么？", "{}的首都是哪个城市？", "请问{}的首都是哪里？", "{}首都？"]).format(country)
+        return by_text(q), q, f"{country}的首都是{city}。"
+    if kind < 0.6:
+        d, n = rng.randrange(7), rng.choice([1, -1])
+        q = rng.choice(["今天{}，明天星期几？", "{}的后一天是星期几？", "如果今天是{}，明天是星期几？"] if n > 0 else ["今天{}，昨天星期几？", "{}的前一天是星期几？", "如果今天是{}，昨天是星期几？"]).format(WEEKDAYS_ZH[d])
+        return by_text(q), q, WEEKDAYS_ZH[(d + n) % 7] + "。"
+    if kind < 0.7:
+        numbers = rng.sample(range(100), 3)
+        q = rng.choice(["从小到大排序：{}", "请把这些数字从小到大排序：{}", "排序：{}"])
+        return ("sort", *sorted(numbers)), q.format(", ".join(map(str, numbers))), ", ".join(map(str, sorted(numbers)))
+    answer, questions = rng.choice(SMALLTALK_ZH)
+    q = rng.choice(questions)
+    return by_text(q), q, answer
+
+
+# What a user may say about themselves: statements, the replies, questions, answers, and the values.
+MEMORY = [
+    (["My name is {}.", "I am {}.", "I'm {}.", "Call me {}.", "Hello, my name is {}.", "Hi, I am {}!"], "Nice to meet you, {}!",
+     ["What is my name?", "Do you remember my name?", "Who am I?", "What's my name?"], "Your name is {}.", NAMES),
+    (["My favorite color is {}.", "I like the color {}.", "I love {} things. It is my favorite color."], "I will remember: {}.",
+     ["What is my favorite color?", "Which color do I like?", "What's my favorite color?"], "Your favorite color is {}.", COLOURS),
+    (["My number is {}.", "Remember the number {}.", "My lucky number is {}.", "Please remember the number {}."], "I will remember: {}.",
+     ["What is my number?", "Which number did I tell you?", "What was the number?", "What number did I say?"], "Your number is {}.", range(10, 100)),
+    (["I live in {}.", "My home is in {}.", "I come from {}."], "I will remember: {}.",
+     ["Where do I live?", "Which city do I live in?", "Where is my home?"], "You live in {}.", CITIES),
+    (["I have a {}.", "My pet is a {}.", "I have a pet {}."], "I will remember: {}.",
+     ["What pet do I have?", "What is my pet?", "Which animal do I have?"], "You have a {}.", ANIMALS),
+    (["My favorite food is {}.", "I like to eat {}.", "I love {} for dinner."], "I will remember: {}.",
+     ["What is my favorite food?", "What do I like to eat?", "What's my favorite food?"], "You like {}.", FOODS),
+    (["我叫{}。", "我的名字是{}。"], "你好，{}！", ["我叫什么名字？", "我的名字是什么？", "你记得我的名字吗？"], "你叫{}。", NAMES),
+]
+
+
+def memory(rng):
+    """Statement and question; the caller puts other turns between them."""
+    statements, reply, questions, answer, values = rng.choice(MEMORY)
+    statement, question, value = rng.choice(statements), rng.choice(questions), rng.choice(values)
+    key = ("memory", statement.format(value), question)
+    return key, (statement.format(value), reply.format(value)), (question, answer.format(value))
+
+
+# name, description, (parameter, type, description), values, requests, result key and values, answer
+FUNCTIONS = [
+    ("get_weather", "Get the weather of a city", ("city", "string", "Name of the city"), CITIES,
+     ["What is the weather in {}?", "How is the weather in {}?", "Weather in {}?", "Tell me the weather in {}.", "Is it nice in {} today?"],
+     "weather", ["sunny", "rainy", "cloudy", "windy", "snowy", "foggy"], "It is {} in {}."),
+    ("get_time", "Get the local time of a city", ("city", "string", "Name of the city"), CITIES,
+     ["What time is it in {}?", "Tell me the time in {}.", "Time in {}?", "What is the local time in {}?"],
+     "time", [f"{h:02}:{m:02}" for h in range(24) for m in range(0, 60, 5)], "It is {} in {}."),
+    ("get_age", "Get the age of a person", ("name", "string", "Name of the person"), NAMES,
+     ["How old is {}?", "What is the age of {}?", "Tell me the age of {}.", "Find out how old {} is."],
+     "age", [str(n) for n in range(1, 100)], "The age is {} for {}."),
+    ("get_price", "Get the price of a product", ("product", "string", "Name of the product"), FOODS,
+     ["How much does the {} cost?", "What is the price of {}?", "Price of {}?", "Tell me the price of {}."],
+     "price", [str(n) for n in range(1, 100)], "The price is {} for {}."),
+]
+
+
+def tool_message(functions) -> str:
+    """The system message of DeepSeek-V2.5 that lists the functions."""
+    text = "You are a helpful Assistant.\n\n## Tools\n\n### Function\n\nYou have the following functions available:\n\n"
+    items = []
+    for name, description, (parameter, kind, meaning), *_ in functions:
+        schema = {"name": name, "description": description,
+                  "parameters": {"type": "object", "properties": {parameter: {"type": kind, "description": meaning}}, "required": [parameter]}}
+        items.append(f"- `{name}`:\n```json\n{json.dumps(schema, indent=4)}\n```")
+    return text + "\n".join(items)
+
+
+def tool(rng):
+    """A request, the call, its result and the answer, as messages after the system message."""
+    f = rng.choice(FUNCTIONS)
+    value, result = rng.choice(f[3]), rng.choice(f[6])
+    request = rng.choice(f[4]).format(value)
+    arguments = json.dumps({f[2][0]: value})
+    call = {"type": "function", "function": {"name": f[0], "arguments": arguments}}
+    return f, by_text(request), [
+        {"role": "user", "content": vary(rng, request)},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": json.dumps({f[5]: result})},
+        {"role": "assistant", "content": f[7].format(result, value)},
+    ]
+
+
+FAMILIES = {"add": add, "subtract": subtract, "multiply": multiply, "count": count, "sort": sort, "dates": dates, "units": units,
+            "capitals": capitals, "facts": facts, "spell": spell, "backwards": backwards, "smalltalk": smalltalk,
+            "json": as_json, "chinese": chinese}
+
+
+def draw(rng, family: str, held_out: bool = False):
+    """(question, answer) of one of the single-turn families, from the training or the held-out part."""
+    while True:
+        key, question, answer = FAMILIES[family](rng)
+        if is_held_out(key) == held_out:
+            return (question if family == "chinese" else vary(rng, question)), answer
