@@ -10,9 +10,10 @@
 namespace hearth {
 
 struct ConvertProgress {
-  std::string tensor;                        // the one being worked on
+  std::string tensor;                        // the one being worked on; "verifying" at the end
   uint64_t bytes_done = 0, bytes_total = 0;  // of the output file's tensor data
   uint64_t source_bytes = 0;                 // read from the checkpoint so far
+  uint64_t bytes_verified = 0;               // read back from the written file so far
 };
 
 struct ConvertOptions {
@@ -20,6 +21,7 @@ struct ConvertOptions {
   std::string recipe = "q4_k_m";
   int n_threads = 1;
   bool overwrite = false;  // an existing output is refused otherwise
+  bool keep_mtp = true;    // the multi-token-prediction layer of V3 and R1 (2 % of the file); false leaves it out
   // Called now and then from one thread; returning false interrupts (Error(interrupted), nothing left behind).
   std::function<bool(const ConvertProgress&)> progress = {};
 };

@@ -1,0 +1,306 @@
+#include "convert/convert.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "convert/hf_config.h"
+#include "convert/name_map.h"
+#include "convert/quantize.h"
+#include "convert/recipe.h"
+#include "convert/safetensors.h"
+#include "convert/tokenizer_json.h"
+#include "quant/checksum.h"
+#include "quant/error.h"
+#include "quant/gguf.h"
+#include "quant/gguf_keys.h"
+
+namespace hearth {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Weights that a thread takes at a time: 1 MiB of floats, so that they stay in its cache between reading and encoding.
+constexpr int64_t kSlabWeights = 1 << 18;
+constexpr size_t kVerifyBytes = 16 << 20;
+
+// Everything that is known before the first weight is read.
+struct Plan {
+  HfConfig config;
+  Checkpoint checkpoint;
+  NameMap names;
+  std::vector<ChosenFormat> formats;  // of names.tensors
+  std::vector<GgufTensorPlan> tensors;
+  GgufMetadata metadata;
+  ConvertReport report;
+};
+
+// What the file calls its origin: the checkpoint's own name if it is one, else the directory's.
+std::string source_name(const HfConfig& config, const std::string& dir) {
+  if (!config.name.empty() && config.name != "." && config.name.back() != '/') {
+    return config.name.starts_with('/') ? fs::path(config.name).filename().string() : config.name;
+  }
+  fs::path path = fs::absolute(dir).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
+GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfTokenizer& tokenizer) {
+  const HfConfig& config = plan.config;
+  const std::string source = source_name(config, plan.checkpoint.dir());
+  GgufMetadata metadata;
+  metadata.set(key::kArchitecture, GgufValue::of_string(key::kDeepseek2));
+  metadata.set(key::kType, GgufValue::of_string("model"));
+  metadata.set(key::kName, GgufValue::of_string(fs::path(source).filename().string()));
+  if (recipe.file_type >= 0) metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(recipe.file_type)));
+  metadata.set(key::kQuantizationVersion, GgufValue::of_u32(2));
+  add_model_metadata(config, metadata);
+  if (plan.names.n_mtp_layers > 0) {
+    metadata.set(key::kNextnPredictLayers, GgufValue::of_u32(uint32_t(plan.names.n_mtp_layers)));
+  }
+  add_tokenizer_metadata(tokenizer, metadata);
+  metadata.set(key::kHearthVersion, GgufValue::of_string(HEARTH_VERSION));
+  metadata.set(key::kHearthSource, GgufValue::of_string(source));
+  metadata.set(key::kHearthRecipe, GgufValue::of_string(recipe.name));
+  // Filled in when the tensors are written.
+  metadata.set(key::kHearthChecksums, GgufValue::of_u64s(std::vector<uint64_t>(plan.names.tensors.size())));
+  return metadata;
+}
+
+// "ffn_down_exps.weight" of "blk.3.ffn_down_exps.weight".
+std::string role_name(const OutputTensor& tensor) {
+  return tensor.layer < 0 ? tensor.name : tensor.name.substr(name::in_layer(int(tensor.layer), "").size());
+}
+
+// The note of a row: what did not go as the recipe says. Empty if nothing.
+std::string row_note(const OutputTensor& tensor, const ChosenFormat& chosen) {
+  if (chosen.format != chosen.wanted) {
+    return fmt::format("rows of {} do not fit {} ({}): {}", tensor.shape.cols(), chosen.wanted->name,
+                       chosen.wanted->block_elems, chosen.format->name);
+  }
+  const bool from_fp8 = tensor.sources.front().weight->dtype->fp8;
+  if (from_fp8 && chosen.format->id == FormatId::f8_e4m3 && !RowEncoder(tensor, *chosen.format).carries_fp8()) {
+    return "the checkpoint's FP8 scales do not follow these rows: encoded anew";
+  }
+  return "";
+}
+
+void choose_formats(Plan& plan, const Recipe& recipe) {
+  uint64_t bytes = 0, weights = 0;
+  std::map<std::string, int> grouped;  // notes, with the number of tensors of each
+  for (const OutputTensor& tensor : plan.names.tensors) {
+    const ChosenFormat chosen = choose_format(recipe, tensor, plan.config.n_layers);
+    plan.formats.push_back(chosen);
+    plan.tensors.push_back({tensor.name, chosen.format, tensor.shape});
+    const uint64_t size = plan.tensors.back().bytes();
+    bytes += size;
+    weights += uint64_t(tensor.shape.elems());
+    const std::string note = row_note(tensor, chosen);
+    if (!note.empty()) ++grouped[role_name(tensor) + ": " + note];
+    plan.report.tensors.push_back({tensor.name, chosen.format->name, tensor.shape.text(), note, size});
+  }
+  plan.report.bits_per_weight = 8.0 * double(bytes) / double(weights);
+  for (const auto& [note, count] : grouped) {
+    plan.report.notes.push_back(fmt::format("{} ({} tensor{})", note, count, count == 1 ? "" : "s"));
+  }
+}
+
+Plan make_plan(const ConvertOptions& options) {
+  const Recipe& recipe = find_recipe(options.recipe);
+  std::error_code error;
+  require(fs::is_directory(options.checkpoint_dir, error), ErrorKind::file,
+          "{}: expected the directory of a Hugging Face checkpoint", options.checkpoint_dir);
+  Plan plan;
+  plan.config = read_hf_config((fs::path(options.checkpoint_dir) / "config.json").string());
+  HfTokenizer tokenizer = read_hf_tokenizer(options.checkpoint_dir, plan.config.vocab_size);
+  if (!tokenizer.bos) tokenizer.bos = plan.config.bos_token_id;
+  if (!tokenizer.eos) tokenizer.eos = plan.config.eos_token_id;
+  if (!tokenizer.pad) tokenizer.pad = plan.config.pad_token_id;
+  plan.checkpoint = Checkpoint::open(options.checkpoint_dir);
+  plan.names = map_names(plan.config, plan.checkpoint, options.keep_mtp);
+  choose_formats(plan, recipe);
+  plan.metadata = make_metadata(plan, recipe, tokenizer);
+  plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
+  for (const std::vector<std::string>& notes :
+       {plan.config.notes, plan.checkpoint.notes(), plan.names.notes, tokenizer.notes}) {
+    plan.report.notes.insert(plan.report.notes.end(), notes.begin(), notes.end());
+  }
+  return plan;
+}
+
+// Calls back from one thread, and remembers when that asked to stop.
+class Progress {
+ public:
+  Progress(const ConvertOptions& options, uint64_t bytes_total) : callback_(options.progress) {
+    state_.bytes_total = bytes_total;
+  }
+  ConvertProgress& state() { return state_; }
+  void report() {
+    if (callback_ && !callback_(state_)) fail(ErrorKind::interrupted, "interrupted: no file was written");
+  }
+
+ private:
+  const std::function<bool(const ConvertProgress&)>& callback_;
+  ConvertProgress state_;
+};
+
+// The error of the earliest piece of work, so that which one is reported does not depend on the threads.
+class FirstError {
+ public:
+  // Runs f unless something went wrong already. Nothing is thrown: exceptions must not leave a parallel region.
+  template <class F>
+  void guard(int64_t piece, F f) {
+    if (any_.load(std::memory_order_relaxed)) return;
+    try {
+      f();
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (piece >= piece_) return;
+      piece_ = piece;
+      error_ = std::current_exception();
+      any_ = true;
+    }
+  }
+  bool any() const { return any_.load(std::memory_order_relaxed); }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<bool> any_ = false;
+  int64_t piece_ = std::numeric_limits<int64_t>::max();
+  std::exception_ptr error_;
+};
+
+// Reads, encodes and writes one tensor in slabs of rows, all threads at once. Returns its checksum.
+uint64_t convert_tensor(const Plan& plan, size_t index, int n_threads, GgufWriter& writer, Progress& progress) {
+  const OutputTensor& tensor = plan.names.tensors[index];
+  const Format& format = *plan.tensors[index].format;
+  const RowEncoder encoder(tensor, format);
+  const int64_t rows = tensor.shape.rows(), cols = tensor.shape.cols(), unit = encoder.unit();
+  const int64_t slab_rows = std::max<int64_t>(1, kSlabWeights / (cols * unit)) * unit;
+  const int64_t n_slabs = (rows + slab_rows - 1) / slab_rows;
+  const size_t row_bytes = format.bytes(cols);
+  const auto size_of = [&](int64_t slab) { return std::min(slab_rows, rows - slab * slab_rows); };
+
+  // Any thread, any order.
+  const auto encode_and_write = [&](int64_t slab, RowEncoder::Scratch& scratch, std::vector<std::byte>& blocks) {
+    const int64_t first = slab * slab_rows, n = size_of(slab), ahead = slab + 2 * n_threads;
+    if (ahead < n_slabs) encoder.will_need(ahead * slab_rows, size_of(ahead));
+    blocks.resize(size_t(n) * row_bytes);
+    encoder.encode(first, n, scratch, blocks.data());
+    encoder.dont_need(first, n);
+    writer.write(index, size_t(first) * row_bytes, blocks);
+  };
+  // One after the other, in the order of the file.
+  Checksum sum;
+  progress.state().tensor = tensor.name;
+  const auto account = [&](int64_t slab, std::span<const std::byte> blocks) {
+    sum.add(blocks);
+    progress.state().bytes_done += blocks.size();
+    progress.state().source_bytes += encoder.source_bytes(slab * slab_rows, size_of(slab));
+    if (omp_get_thread_num() == 0) progress.report();
+  };
+
+  FirstError error;
+#pragma omp parallel num_threads(n_threads) if (n_slabs > 1)
+  {
+    RowEncoder::Scratch scratch;
+    std::vector<std::byte> blocks;
+#pragma omp for ordered schedule(dynamic, 1)
+    for (int64_t slab = 0; slab < n_slabs; ++slab) {
+      error.guard(slab, [&] { encode_and_write(slab, scratch, blocks); });
+#pragma omp ordered
+      error.guard(slab, [&] { account(slab, blocks); });
+    }
+  }
+  error.rethrow();
+  progress.report();
+  return sum.value();
+}
+
+// Reads the written file as a stranger would and compares every tensor with what was meant to be there.
+void verify(const Plan& plan, const std::string& path, const std::vector<uint64_t>& checksums, int n_threads,
+            Progress& progress) {
+  progress.state().tensor = "verifying";
+  const GgufFile file = GgufFile::open(path);
+  const std::vector<Tensor>& tensors = file.tensors();
+  require(tensors.size() == checksums.size(), ErrorKind::format, "{}: expected {} tensors, read back {}", path,
+          checksums.size(), tensors.size());
+  std::atomic<uint64_t> bytes_verified = 0;
+  FirstError error;
+  const auto verify_tensor = [&](size_t i) {
+    const Tensor& tensor = tensors[i];
+    const GgufTensorPlan& meant = plan.tensors[i];
+    require(tensor.name == meant.name && tensor.format == meant.format && tensor.shape == meant.shape,
+            ErrorKind::format, "{}: expected tensor {} {} {}, read back {} {} {}", path, meant.name, meant.format->name,
+            meant.shape.text(), tensor.name, tensor.format->name, tensor.shape.text());
+    Checksum sum;
+    const std::span<const std::byte> bytes(tensor.data, tensor.bytes());
+    for (size_t at = 0; at < bytes.size(); at += kVerifyBytes) {
+      if (error.any()) return;
+      const auto part = bytes.subspan(at, std::min(kVerifyBytes, bytes.size() - at));
+      sum.add(part);
+      file.parts().front()->dont_need(part);
+      bytes_verified += part.size();
+      if (omp_get_thread_num() != 0) continue;
+      progress.state().bytes_verified = bytes_verified;
+      progress.report();
+    }
+    require(sum.value() == checksums[i], ErrorKind::file,
+            "{}: tensor {}: expected checksum {}, read back {}: the disk did not keep what was written", path,
+            tensor.name, checksum_text(checksums[i]), checksum_text(sum.value()));
+  };
+#pragma omp parallel for num_threads(n_threads) schedule(dynamic, 1)
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    error.guard(int64_t(i), [&] { verify_tensor(i); });
+  }
+  error.rethrow();
+}
+
+void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
+  std::error_code error;
+  require(!options.output.empty(), ErrorKind::usage, "expected the name of an output file");
+  for (const auto& file : checkpoint.files()) {
+    require(!fs::equivalent(file->path(), options.output, error), ErrorKind::usage,
+            "{}: is part of the checkpoint, so it cannot be the output", options.output);
+  }
+  require(options.overwrite || !fs::exists(options.output, error), ErrorKind::usage,
+          "{}: exists already, and overwriting was not asked for", options.output);
+}
+
+}  // namespace
+
+ConvertReport plan_conversion(const ConvertOptions& options) {
+  return make_plan(options).report;
+}
+
+ConvertReport convert_checkpoint(const ConvertOptions& options) {
+  require(options.n_threads >= 1, ErrorKind::usage, "expected 1 thread or more, found {}", options.n_threads);
+  const Plan plan = make_plan(options);
+  check_output(options, plan.checkpoint);
+
+  uint64_t bytes_total = 0;
+  for (const GgufTensorPlan& tensor : plan.tensors) bytes_total += tensor.bytes();
+  Progress progress(options, bytes_total);
+  GgufWriter writer(options.output, plan.metadata, plan.tensors);
+  std::vector<uint64_t> checksums;
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    checksums.push_back(convert_tensor(plan, i, options.n_threads, writer, progress));
+  }
+  writer.patch(key::kHearthChecksums, GgufValue::of_u64s(checksums));
+  writer.sync();
+  verify(plan, writer.partial_path(), checksums, options.n_threads, progress);
+  writer.finish();
+  return plan.report;
+}
+
+}  // namespace hearth

@@ -1,0 +1,55 @@
+// config.json of the DeepSeek-V2 family (V2, V2-Lite, Coder-V2, V2.5, V3, R1): read by its fields, checked, and written
+// as GGUF metadata. What this family's programs cannot express is refused here, in words.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "quant/gguf.h"
+#include "quant/gguf_keys.h"
+
+namespace hearth {
+
+struct HfYarn {
+  double factor = 1, beta_fast = 32, beta_slow = 1;
+  int64_t original_context = 0;
+  double mscale = 0;  // = mscale_all_dim
+};
+
+// In the words of the authors' reference implementation.
+struct HfConfig {
+  std::string path;        // of config.json, for messages
+  std::string model_type;  // deepseek_v2 or deepseek_v3
+  std::string name;        // what the checkpoint calls itself; may be empty
+  int64_t vocab_size = 0, dim = 0, n_layers = 0, n_heads = 0, max_context = 0;
+  int64_t q_lora_rank = 0;  // 0: plain q_proj
+  int64_t kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
+  int64_t inter_dim = 0, moe_inter_dim = 0, n_dense_layers = 0;
+  int64_t n_routed_experts = 0, n_shared_experts = 0, n_activated_experts = 0;
+  int64_t n_expert_groups = 1, n_limited_groups = 1;  // 1, 1: no groups
+  GatingFunc gating = GatingFunc::softmax;
+  bool selection_bias = false;  // e_score_correction_bias, with groups by top-2 sum (V3)
+  bool norm_topk_prob = false;
+  double route_scale = 1;
+  double norm_eps = 1e-6, rope_theta = 10000;
+  std::optional<HfYarn> yarn;
+  bool tied_embeddings = false;
+  int64_t n_mtp_layers = 0;  // as configured; the checkpoint may hold none of them
+  std::optional<int64_t> bos_token_id, eos_token_id, pad_token_id;
+  std::vector<std::string> notes;  // odd things that were settled
+
+  int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
+  bool is_dense(int64_t layer) const { return layer < n_dense_layers; }
+};
+
+// Throws Error(format) for bad JSON, Error(model) for a model of another kind and for fields that are missing or
+// contradict each other.
+HfConfig parse_hf_config(std::string_view text, const std::string& path);
+HfConfig read_hf_config(const std::string& path);
+
+// The deepseek2.* keys, in the layout of current llama.cpp-family programs (fact sheet, section 6).
+void add_model_metadata(const HfConfig& config, GgufMetadata& metadata);
+
+}  // namespace hearth

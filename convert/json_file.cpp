@@ -1,0 +1,107 @@
+#include "convert/json_file.h"
+
+#include <cmath>
+
+#include "quant/mapped_file.h"
+
+namespace hearth {
+
+namespace {
+
+constexpr size_t kMaxMessageText = 80;
+
+}  // namespace
+
+Json parse_json_object(std::string_view text, const std::string& path) {
+  try {
+    Json json = Json::parse(text.begin(), text.end());
+    require(json.is_object(), ErrorKind::format, "{}: expected a JSON object, found {}", path, json.type_name());
+    return json;
+  } catch (const Json::exception& error) {
+    fail(ErrorKind::format, "{}: not valid JSON: {}", path, error.what());
+  }
+}
+
+Json read_json_object(const std::string& path, uint64_t max_bytes) {
+  const MappedFile file(path);
+  require(file.size() <= max_bytes, ErrorKind::format, "{}: expected at most {} bytes of JSON, found {}", path,
+          max_bytes, file.size());
+  return parse_json_object({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, path);
+}
+
+std::string json_text(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > kMaxMessageText) text = text.substr(0, kMaxMessageText) + "...";
+  return text;
+}
+
+JsonFields::JsonFields(const Json& object, std::string path, std::string place)
+    : object_(&object), path_(std::move(path)), place_(std::move(place)) {}
+
+const Json* JsonFields::find(const char* key) const {
+  const auto it = object_->find(key);
+  return it == object_->end() || it->is_null() ? nullptr : &*it;
+}
+
+void JsonFields::refuse_value(const char* key, const char* expected, const Json* found) const {
+  refuse("{}{}: expected {}, found {}", place_, key, expected, found ? json_text(*found) : "nothing");
+}
+
+int64_t JsonFields::integer(const char* key, int64_t low, int64_t high) const {
+  const Json* value = find(key);
+  // A whole number written as 4096.0 is one too. Beyond 2^53 a double no longer tells integers apart.
+  int64_t found = 0;
+  bool whole = false;
+  if (value && value->is_number_unsigned()) {
+    whole = value->get<uint64_t>() <= uint64_t(INT64_MAX);
+    if (whole) found = value->get<int64_t>();
+  } else if (value && value->is_number_integer()) {
+    found = value->get<int64_t>();
+    whole = true;
+  } else if (value && value->is_number_float()) {
+    const double d = value->get<double>();
+    whole = std::abs(d) < 0x1p53 && d == std::floor(d);
+    if (whole) found = int64_t(d);
+  }
+  if (!whole || found < low || found > high) {
+    refuse_value(key, fmt::format("a whole number of {} to {}", low, high).c_str(), value);
+  }
+  return found;
+}
+
+int64_t JsonFields::integer_or(const char* key, int64_t fallback, int64_t low, int64_t high) const {
+  return has(key) ? integer(key, low, high) : fallback;
+}
+
+double JsonFields::number(const char* key) const {
+  const Json* value = find(key);
+  if (!value || !value->is_number() || !std::isfinite(value->get<double>())) refuse_value(key, "a number", value);
+  return value->get<double>();
+}
+
+double JsonFields::number_or(const char* key, double fallback) const {
+  return has(key) ? number(key) : fallback;
+}
+
+bool JsonFields::boolean_or(const char* key, bool fallback) const {
+  const Json* value = find(key);
+  if (!value) return fallback;
+  if (!value->is_boolean()) refuse_value(key, "true or false", value);
+  return value->get<bool>();
+}
+
+std::optional<std::string> JsonFields::string(const char* key) const {
+  const Json* value = find(key);
+  if (!value) return std::nullopt;
+  if (!value->is_string()) refuse_value(key, "a string", value);
+  return value->get<std::string>();
+}
+
+std::optional<JsonFields> JsonFields::object(const char* key) const {
+  const Json* value = find(key);
+  if (!value) return std::nullopt;
+  if (!value->is_object()) refuse_value(key, "an object", value);
+  return JsonFields(*value, path_, place_ + key + ".");
+}
+
+}  // namespace hearth

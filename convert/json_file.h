@@ -1,0 +1,57 @@
+// JSON files of a checkpoint: read whole, with a limit, and looked at through getters whose errors name the file, the
+// key, what was expected and what was found.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quant/error.h"
+
+namespace hearth {
+
+using Json = nlohmann::json;
+
+// Throws Error(format): not JSON, or not an object at the top.
+Json parse_json_object(std::string_view text, const std::string& path);
+// Throws Error(file) as well: missing or larger than `max_bytes`.
+Json read_json_object(const std::string& path, uint64_t max_bytes);
+
+std::string json_text(const Json& value);  // for messages: shortened
+
+// An object inside a file. A key that holds null counts as absent: checkpoints write both.
+class JsonFields {
+ public:
+  // `place` is the way to it for messages, with a final dot: "rope_scaling."; empty at the top. Refers to `object`.
+  JsonFields(const Json& object, std::string path, std::string place = "");
+
+  const std::string& path() const { return path_; }
+  const Json* find(const char* key) const;  // null: absent
+  bool has(const char* key) const { return find(key) != nullptr; }
+
+  // Getters throw Error(model) where the value has another type or lies outside [low, high].
+  int64_t integer(const char* key, int64_t low, int64_t high) const;  // must be there
+  int64_t integer_or(const char* key, int64_t fallback, int64_t low, int64_t high) const;
+  double number(const char* key) const;  // must be there; finite
+  double number_or(const char* key, double fallback) const;
+  bool boolean_or(const char* key, bool fallback) const;
+  std::optional<std::string> string(const char* key) const;
+  std::optional<JsonFields> object(const char* key) const;
+
+  template <class... Args>
+  [[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) const {
+    fail(ErrorKind::model, "{}: {}", path_, fmt::format(format, std::forward<Args>(args)...));
+  }
+
+ private:
+  [[noreturn]] void refuse_value(const char* key, const char* expected, const Json* found) const;
+
+  const Json* object_;
+  std::string path_, place_;
+};
+
+}  // namespace hearth

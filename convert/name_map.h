@@ -1,0 +1,62 @@
+// Which tensors of a checkpoint become which tensors of the file, and how: the one table of names.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "convert/hf_config.h"
+#include "convert/safetensors.h"
+
+namespace hearth {
+
+// What a tensor is for: recipes choose formats by it.
+enum class Role {
+  vector,       // norms, router, router bias: always F32
+  embedding,    // token_embd
+  head,         // output
+  query,        // attn_q, attn_q_a, attn_q_b
+  latent,       // attn_kv_a_mqa, attn_k_b, attn_v_b: small, and every key and value passes through them
+  attn_output,  //
+  dense_in,     // ffn_gate, ffn_up of the dense layers
+  dense_down,
+  expert_in,  // of the routed experts
+  expert_down,
+  shared_in,  // of the shared experts
+  shared_down,
+  mtp_proj,  // nextn.eh_proj
+};
+constexpr int kRoles = int(Role::mtp_proj) + 1;
+
+enum class Transform {
+  copy,    // as it is
+  stack,   // one source per expert, one after the other
+  k_part,  // kv_b [H (dn + dv), r] -> attn_k_b [H, r, dn]: the key rows of each head, transposed
+  v_part,  // kv_b -> attn_v_b [H, dv, r]: the value rows of each head
+};
+
+struct WeightSource {
+  const SourceTensor* weight = nullptr;
+  const SourceTensor* scale = nullptr;  // F32, one per 128x128 block; null unless the weight is F8_E4M3
+};
+
+struct OutputTensor {
+  std::string name;
+  Role role = Role::vector;
+  int64_t layer = -1;  // -1: belongs to no layer
+  bool mtp = false;    // of a multi-token-prediction layer
+  Transform transform = Transform::copy;
+  Shape shape;  // in the file
+  std::vector<WeightSource> sources;
+};
+
+struct NameMap {
+  std::vector<OutputTensor> tensors;  // in the order the forward visits them, MTP layers last
+  int64_t n_mtp_layers = 0;           // that the file will hold
+  std::vector<std::string> notes;
+};
+
+// Every tensor the configuration asks for must be in the checkpoint with the right shape and type, and nothing may be
+// left over that the table does not know. Throws Error(model) naming tensors, expected and found.
+NameMap map_names(const HfConfig& config, const Checkpoint& checkpoint, bool keep_mtp);
+
+}  // namespace hearth

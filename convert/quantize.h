@@ -1,0 +1,61 @@
+// Rows of a checkpoint's tensors -> rows of the file: read, dequantized where they are FP8, transformed, encoded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "convert/name_map.h"
+#include "quant/format.h"
+
+namespace hearth {
+
+// Encodes any rows of one output tensor, in any order, from several threads.
+class RowEncoder {
+ public:
+  // `tensor` and what it refers to must outlive the encoder. `format` fits the tensor's rows.
+  RowEncoder(const OutputTensor& tensor, const Format& format);
+
+  // What a thread keeps between calls.
+  struct Scratch {
+    std::vector<float> rows, source;
+    std::vector<std::byte> aligned;
+  };
+
+  // Rows first .. first + n must start and end at a multiple of this: the heads of a transposed tensor stay whole.
+  int64_t unit() const { return unit_; }
+  // FP8 blocks keep their bytes and scales: what the file decodes to is exactly what the checkpoint means.
+  bool carries_fp8() const { return carries_fp8_; }
+
+  // -> blocks [n, row bytes]. Throws Error(format) for NaN or infinity, naming the source tensor and where in it.
+  void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const;
+
+  // The checkpoint's bytes behind these rows: their number, and hints to the kernel.
+  uint64_t source_bytes(int64_t first, int64_t n) const;
+  void will_need(int64_t first, int64_t n) const;
+  void dont_need(int64_t first, int64_t n) const;
+
+ private:
+  struct SourceRow {
+    const WeightSource* source;
+    int64_t row;
+  };
+  struct SourceRange {
+    const SourceTensor* tensor;
+    std::span<const std::byte> bytes;
+  };
+  SourceRow locate(int64_t row) const;  // not of transposed tensors
+  template <class F>
+  void for_each_source_range(int64_t first, int64_t n, F f) const;
+  void encode_carried(int64_t first, int64_t n, std::byte* blocks) const;
+  void read_head_transposed(int64_t head, Scratch& scratch, float* out) const;
+  void carry_head_transposed(int64_t head, std::byte* blocks) const;
+
+  const OutputTensor& tensor_;
+  const Format& format_;
+  int64_t head_rows_ = 0;  // of kv_b, dn + dv; 0 where the source is not kv_b
+  int64_t unit_ = 1;
+  bool carries_fp8_ = false;
+};
+
+}  // namespace hearth

@@ -1,0 +1,65 @@
+// Hugging Face checkpoints' tensors: one safetensors file, or shards with an index. Mapped, never copied.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quant/mapped_file.h"
+#include "quant/tensor.h"
+
+namespace hearth {
+
+// One row per element type that a file may hold. `format` is null for types no weight of ours may have; F8_E4M3 is one
+// byte per element here, with its scales in a tensor of their own.
+struct SourceDtype {
+  const char* name;  // as in the file: "BF16"
+  uint32_t bytes;    // of one element
+  const Format* format;
+  bool fp8;
+  bool usable() const { return format || fp8; }
+};
+
+struct SourceTensor {
+  std::string name;
+  const SourceDtype* dtype = nullptr;
+  Shape shape;  // rank 0: a single value
+  std::span<const std::byte> bytes;
+  const MappedFile* file = nullptr;  // null when parsed from memory
+
+  std::string place() const;  // "model-00001-of-00004.safetensors: model.norm.weight", for messages
+  uint32_t elem_bytes() const { return dtype->bytes; }
+};
+
+// The tensors of one file, in the order of their data. Trusts nothing: header length, JSON, types, shapes and offsets
+// are checked against `bytes`; tensors may not overlap. Throws Error(format) naming `path`.
+std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& path);
+
+// Which file holds which tensor, from the text of model.safetensors.index.json: sorted by name.
+std::map<std::string, std::string> parse_safetensors_index(std::string_view text, const std::string& path);
+
+class Checkpoint {
+ public:
+  // Opens model.safetensors, or every shard that model.safetensors.index.json names, in `dir`. Throws Error(file) for a
+  // missing shard, Error(format) for a corrupt one and for an index that the shards contradict.
+  static Checkpoint open(const std::string& dir);
+
+  const std::string& dir() const { return dir_; }
+  const SourceTensor* find(std::string_view name) const;  // null: absent
+  const std::map<std::string, SourceTensor, std::less<>>& tensors() const { return tensors_; }
+  const std::vector<std::unique_ptr<MappedFile>>& files() const { return files_; }
+  const std::vector<std::string>& notes() const { return notes_; }  // files that were left aside
+
+ private:
+  void add_file(const std::string& name);
+
+  std::string dir_;
+  std::vector<std::unique_ptr<MappedFile>> files_;
+  std::map<std::string, SourceTensor, std::less<>> tensors_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace hearth

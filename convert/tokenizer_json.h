@@ -1,0 +1,40 @@
+// tokenizer.json and tokenizer_config.json of the DeepSeek family -> tokenizer.ggml.* keys.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quant/gguf.h"
+
+namespace hearth {
+
+struct HfTokenizer {
+  std::string pre;                  // deepseek-llm, deepseek-coder or deepseek-v3
+  std::vector<std::string> tokens;  // [vocab_size], by id; ids without a token hold "[PADn]"
+  std::vector<int32_t> types;       // TokenType, by id
+  std::vector<std::string> merges;  // "left right", by rank
+  std::optional<int64_t> bos, eos, pad;
+  bool add_bos = true, add_eos = false;
+  std::optional<std::string> chat_template;
+  std::vector<std::string> notes;
+};
+
+// The texts of a checkpoint's tokenizer files; `dir` is for messages.
+struct TokenizerTexts {
+  std::string dir;
+  std::string_view tokenizer_json, tokenizer_config;
+  std::optional<std::string_view> chat_template;      // chat_template.jinja: goes before the one in the configuration
+  std::optional<std::string_view> generation_config;  // its eos_token_id counts where the tokenizer names none
+};
+
+// Throws Error(format) for bad JSON, ids that collide or lie outside of [0, vocab_size), merges of unknown tokens;
+// Error(model) for a tokenizer of another kind.
+HfTokenizer parse_hf_tokenizer(const TokenizerTexts& texts, int64_t vocab_size);
+HfTokenizer read_hf_tokenizer(const std::string& dir, int64_t vocab_size);
+
+void add_tokenizer_metadata(const HfTokenizer& tokenizer, GgufMetadata& metadata);
+
+}  // namespace hearth
