@@ -50,7 +50,9 @@ std::vector<std::string> fuzz_seeds() {
   GgufMetadata small;
   small.set("general.name", GgufValue::of_string("small"));
   small.set("tokenizer.ggml.tokens", GgufValue::of_strings({"a", "b", "ab"}));
-  std::vector<std::string> seeds = {written(every_type(), {}), written({}, every_format()), written(small, {})};
+  GgufMetadata types = every_type();
+  types.erase("a.empty");  // the `gguf` package cannot write it, and is compared with us on these files
+  std::vector<std::string> seeds = {written(types, {}), written(every_type(), every_format()), written(small, {})};
   for (const GgufTensorPlan& plan : every_format()) seeds.push_back(written(small, {plan}));
   return seeds;
 }
