@@ -97,6 +97,11 @@ struct GgufContents {
   std::vector<Tensor> tensors;  // file order
 };
 
+// Tensors that other programs must not see (the multi-token-prediction layer: llama.cpp refuses a file with one tensor
+// more than it asks for) lie in an appendix: a second container, header and all, behind the data of the first, at the
+// offset that hearth.appendix names. Other programs never look there; here its tensors simply follow the others. A file
+// that ends before its appendix was rewritten by such a program, and is whole without it.
+
 // Reads the container from memory. Trusts nothing: magic, version, every count, string, type, offset and size is
 // checked against `bytes` before use, and tensors may not overlap. Throws Error(format) naming `source`.
 GgufContents parse_gguf(std::span<const std::byte> bytes, const std::string& source);
@@ -130,6 +135,7 @@ struct GgufTensorPlan {
   std::string name;
   const Format* format;
   Shape shape;
+  bool appendix = false;  // hidden from other programs; these come last
   size_t bytes() const { return format->bytes(shape.cols()) * size_t(shape.rows()); }
 };
 
@@ -139,7 +145,8 @@ class GgufWriter {
  public:
   // Lays out and writes the header, and claims the disk space of the whole file: a full disk is known now. Values known
   // only at the end (checksums) are given here with their final length and replaced by `patch` before `finish`.
-  // `general.alignment` is set by the writer. Throws Error(file), or Error(format) for names or shapes no reader takes.
+  // `general.alignment` and `hearth.appendix` are set by the writer. Throws Error(file), or Error(format) for names or
+  // shapes no reader takes.
   GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
              uint32_t alignment = 64);
   ~GgufWriter();

@@ -84,6 +84,7 @@ inline constexpr const char* kHearthVersion = "hearth.version";      // string, 
 inline constexpr const char* kHearthSource = "hearth.source";        // string, the checkpoint's name
 inline constexpr const char* kHearthRecipe = "hearth.recipe";        // string, "q4_k_m"
 inline constexpr const char* kHearthChecksums = "hearth.checksums";  // u64s: XXH3-64 of each tensor, in file order
+inline constexpr const char* kHearthAppendix = "hearth.appendix";    // u64, where in the file it begins (gguf.h)
 
 }  // namespace key
 

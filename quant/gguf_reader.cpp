@@ -80,8 +80,8 @@ class Cursor {
 
 class Parser {
  public:
-  Parser(std::span<const std::byte> bytes, const std::string& source)
-      : bytes_(bytes), source_(source), cursor_(bytes, source) {
+  Parser(std::span<const std::byte> bytes, const std::string& source, bool is_appendix = false)
+      : bytes_(bytes), source_(source), is_appendix_(is_appendix), cursor_(bytes, source) {
     contents_.metadata.source = source;
   }
 
@@ -93,6 +93,7 @@ class Parser {
     read_alignment();
     for (uint64_t i = 0; i < n_tensors; ++i) read_tensor(i);
     place_tensors();
+    read_appendix();
     return std::move(contents_);
   }
 
@@ -320,9 +321,12 @@ class Parser {
            foreign.empty() ? fmt::format("number {}", type) : std::string(foreign), readable);
   }
 
+  uint64_t align(uint64_t value) const { return (value + alignment_ - 1) / alignment_ * alignment_; }
+
   // Everything is known now: points the tensors at their data, and checks that they lie in the file and apart.
   void place_tensors() {
-    const uint64_t data_begin = (cursor_.position() + alignment_ - 1) / alignment_ * alignment_;
+    const uint64_t data_begin = align(cursor_.position());
+    data_end_ = data_begin;
     const uint64_t data_bytes = data_begin < bytes_.size() ? bytes_.size() - data_begin : 0;
     for (const Place& place : places_) {
       Tensor& tensor = contents_.tensors[place.tensor];
@@ -331,6 +335,7 @@ class Parser {
                tensor.bytes(), place.offset, data_bytes);
       }
       tensor.data = bytes_.data() + data_begin + place.offset;
+      data_end_ = std::max(data_end_, data_begin + align(place.offset + tensor.bytes()));
     }
     std::sort(places_.begin(), places_.end(), [](const Place& a, const Place& b) { return a.offset < b.offset; });
     for (size_t i = 1; i < places_.size(); ++i) {
@@ -342,11 +347,25 @@ class Parser {
     }
   }
 
+  void read_appendix() {
+    const auto offset = contents_.metadata.unsigned_integer(key::kHearthAppendix);
+    if (!offset || data_end_ >= bytes_.size()) return;
+    if (is_appendix_) refuse("corrupt: its appendix has an appendix");
+    if (*offset != data_end_) {
+      refuse("truncated or corrupt: expected an appendix behind the data at {}, key {} says {}", data_end_,
+             key::kHearthAppendix, *offset);
+    }
+    GgufContents appendix = Parser(bytes_.subspan(data_end_), source_, true).parse();
+    for (Tensor& tensor : appendix.tensors) contents_.tensors.push_back(std::move(tensor));
+  }
+
   std::span<const std::byte> bytes_;
   const std::string& source_;
+  const bool is_appendix_;
   Cursor cursor_;
   GgufContents contents_;
   std::vector<Place> places_;
+  uint64_t data_end_ = 0;  // with the padding of the last tensor
   uint32_t alignment_ = kDefaultAlignment;
 };
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cerrno>
@@ -84,7 +85,7 @@ class Encoder {
   }
 };
 
-// The header as bytes, and where everything lies in the file.
+// The headers as bytes, and where everything lies in the file.
 struct Layout {
   struct KeyPlace {
     std::string key;
@@ -93,8 +94,12 @@ struct Layout {
     GgufType type;
     bool is_array;
   };
-  std::string header;
-  std::vector<KeyPlace> keys;
+  struct Header {
+    uint64_t offset;
+    std::string bytes;
+  };
+  std::vector<Header> headers;           // of the file, and of its appendix where it has one
+  std::vector<KeyPlace> keys;            // of the first header
   std::vector<uint64_t> tensor_offsets;  // in the file
   uint64_t file_bytes = 0;
 };
@@ -114,40 +119,63 @@ void check_plan(const GgufTensorPlan& plan, std::set<std::string_view>& names) {
           plan.format->name, plan.format->block_elems, plan.shape.cols());
 }
 
-Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors, uint32_t alignment) {
-  assert(std::has_single_bit(alignment) && alignment >= 8);
-  metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
-
-  Layout layout;
+// Appends a container to the layout: a header that lists tensors[first..last), and room for them.
+void add_container(Layout& layout, const GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors,
+                   size_t first, size_t last, uint32_t alignment) {
   Encoder out;
   out.raw("GGUF");
   out.number(kVersion);
-  out.number(uint64_t(tensors.size()));
+  out.number(uint64_t(last - first));
   out.number(uint64_t(metadata.entries().size()));
   for (const auto& [key, value] : metadata.entries()) {
     out.string(key);
     out.type(value);
     const uint64_t begin = out.bytes.size();
     out.value(value);
+    if (!layout.headers.empty()) continue;
     layout.keys.push_back({key, begin, out.bytes.size() - begin, value.type, value.is_array});
   }
 
-  std::set<std::string_view> names;
   uint64_t offset = 0;  // from the start of the data
-  for (const GgufTensorPlan& plan : tensors) {
-    check_plan(plan, names);
+  for (size_t i = first; i < last; ++i) {
+    const GgufTensorPlan& plan = tensors[i];
     out.string(plan.name);
     out.number(uint32_t(plan.shape.rank));
-    for (int i = plan.shape.rank - 1; i >= 0; --i) out.number(uint64_t(plan.shape.dim[i]));  // contiguous one first
+    for (int j = plan.shape.rank - 1; j >= 0; --j) out.number(uint64_t(plan.shape.dim[j]));  // contiguous one first
     out.number(uint32_t(plan.format->id));
     out.number(offset);
     layout.tensor_offsets.push_back(offset);
     offset += align_up(plan.bytes(), alignment);
   }
   out.bytes.resize(align_up(out.bytes.size(), alignment));
-  for (uint64_t& tensor_offset : layout.tensor_offsets) tensor_offset += out.bytes.size();
-  layout.file_bytes = out.bytes.size() + offset;
-  layout.header = std::move(out.bytes);
+  const uint64_t data_begin = layout.file_bytes + out.bytes.size();
+  for (size_t i = first; i < last; ++i) layout.tensor_offsets[i] += data_begin;
+  layout.headers.push_back({layout.file_bytes, std::move(out.bytes)});
+  layout.file_bytes = data_begin + offset;
+}
+
+Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors, uint32_t alignment) {
+  assert(std::has_single_bit(alignment) && alignment >= 8);
+  const auto in_appendix = [](const GgufTensorPlan& plan) { return plan.appendix; };
+  assert(std::is_partitioned(tensors.rbegin(), tensors.rend(), in_appendix));
+  const size_t n_main = size_t(std::find_if(tensors.begin(), tensors.end(), in_appendix) - tensors.begin());
+  std::set<std::string_view> names;
+  for (const GgufTensorPlan& plan : tensors) check_plan(plan, names);
+
+  GgufMetadata appendix_metadata;
+  appendix_metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
+  metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
+  metadata.erase(key::kHearthAppendix);
+  if (n_main < tensors.size()) {
+    // Its value depends on the header's size, not the other way round: laid out once to learn it.
+    metadata.set(key::kHearthAppendix, GgufValue::of_u64(0));
+    Layout trial;
+    add_container(trial, metadata, tensors, 0, n_main, alignment);
+    metadata.set(key::kHearthAppendix, GgufValue::of_u64(trial.file_bytes));
+  }
+  Layout layout;
+  add_container(layout, metadata, tensors, 0, n_main, alignment);
+  if (n_main < tensors.size()) add_container(layout, appendix_metadata, tensors, n_main, tensors.size(), alignment);
   return layout;
 }
 
@@ -252,7 +280,7 @@ GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata, st
   impl_->tensors = std::move(tensors);
   impl_->open_partial();
   impl_->claim_space();
-  impl_->write_at(0, as_bytes(impl_->layout.header));
+  for (const Layout::Header& header : impl_->layout.headers) impl_->write_at(header.offset, as_bytes(header.bytes));
 }
 
 GgufWriter::~GgufWriter() = default;
