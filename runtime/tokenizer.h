@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "quant/gguf.h"
+#include "runtime/utf8.h"
 
 namespace hearth {
 
@@ -17,7 +18,8 @@ using Token = int32_t;
 
 // A stretch of a prompt. Where `special` is set, the text of control tokens becomes those tokens (templates); where it
 // is not, it stays text (whatever a user typed). Words may merge across the border of two parts, as if the texts had
-// been joined first. A part that carries `tokens` (a remembered answer) stands for exactly those and is a hard border.
+// been joined first (each is well-formed or repaired by itself, though). A part that carries `tokens` (a remembered
+// answer) stands for exactly those and is a hard border.
 struct PromptPart {
   std::string text;
   bool special = false;
@@ -27,7 +29,7 @@ struct PromptPart {
 class Tokenizer {
  public:
   // Reads tokenizer.ggml.*; a file without tensors will do. Throws Error(model) for an unknown tokenizer model or
-  // pre-tokenizer, Error(format) for vocabulary and merges that contradict each other.
+  // pre-tokenizer, Error(format) for a missing key and for vocabulary and merges that contradict each other.
   explicit Tokenizer(const GgufMetadata& metadata);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
@@ -37,14 +39,16 @@ class Tokenizer {
   std::vector<Token> encode(std::string_view text, bool special) const;
   std::vector<Token> encode(std::span<const PromptPart> parts) const;
 
-  // The bytes of one token; control tokens give their text only when `special`.
+  // The bytes of one token. Control and unused tokens give their text only when `special`; rows past the last token
+  // (the model's vocabulary may be padded) are empty and unused.
   std::string bytes_of(Token token, bool special = false) const;
   std::string decode(std::span<const Token> tokens, bool special = false) const;
 
-  size_t size() const;                                     // entries, unused padding included
-  bool is_control(Token token) const;                      // never shown to people
-  bool is_unused(Token token) const;                       // padding rows: must never be sampled
-  std::optional<Token> find(std::string_view text) const;  // a whole token by its raw text, e.g. "<｜User｜>"
+  size_t size() const;                 // entries, unused padding included
+  bool is_control(Token token) const;  // never shown to people
+  bool is_unused(Token token) const;   // padding rows: must never be sampled
+  // The token that stands for exactly these bytes, e.g. "<｜User｜>" or " the"; of several the special one.
+  std::optional<Token> find(std::string_view text) const;
   std::optional<Token> bos() const;
   std::optional<Token> eos() const;
   std::optional<Token> pad() const;
@@ -54,18 +58,5 @@ class Tokenizer {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// Joins the bytes of tokens into text for a screen: hands out whole UTF-8 characters only.
-class Utf8Stream {
- public:
-  std::string push(std::string_view bytes);  // what became complete; ill-formed bytes come out as U+FFFD
-  std::string finish();                      // U+FFFD for an unfinished rest
-
- private:
-  std::string pending_;
-};
-
-// Length of the longest prefix of `text` that ends on a whole character, and repair of ill-formed text (as above).
-std::string repair_utf8(std::string_view text);
 
 }  // namespace hearth

@@ -1,0 +1,27 @@
+// Cuts text into the words that byte-pair merging works inside of (fact sheet section 8).
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace hearth {
+
+class PreTokenizer {
+ public:
+  // `name` is the value of tokenizer.ggml.pre. Throws Error(model) for one that is not of this family.
+  explicit PreTokenizer(std::string_view name);
+  ~PreTokenizer();
+  PreTokenizer(PreTokenizer&&) noexcept;
+  PreTokenizer& operator=(PreTokenizer&&) noexcept;
+
+  // `text`: well-formed UTF-8. The words, joined, are the text; they point into it. Takes time linear in the text,
+  // whatever it holds. May be called from several threads.
+  std::vector<std::string_view> split(std::string_view text) const;
+
+ private:
+  class Step;
+  std::vector<Step> steps_;
+};
+
+}  // namespace hearth
