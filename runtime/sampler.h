@@ -20,6 +20,8 @@ struct SamplerOptions {
   uint64_t seed = 0;  // the same seed gives the same text
 };
 
+// In this order: forbidden and NaN logits go; repetition penalty; temperature; the top_k best; of those the fewest that
+// hold top_p of their probability; of those the ones with min_p of the best one's probability; a draw among them.
 class Sampler {
  public:
   // Throws Error(usage) naming the option, the value and the accepted range.
@@ -31,9 +33,23 @@ class Sampler {
   Token sample(std::span<const float> logits, std::span<const Token> recent);
 
  private:
+  struct Candidate {
+    Token token;
+    float logit, weight;  // weight: probability, up to a common factor
+  };
+  static bool better(const Candidate& a, const Candidate& b);
+  void penalise(std::span<const Token> recent);
+  void keep_best(size_t count);
+  void keep_share(float share);
+  void drop_worse_than(const Candidate& last);
+  Token draw();
+
   SamplerOptions options_;
   std::vector<Token> forbidden_;
   std::mt19937_64 random_;
+  // Memory of `sample`.
+  std::vector<float> logits_;                   // changed
+  std::vector<Candidate> candidates_, sorted_;  // by token; partly sorted
 };
 
 }  // namespace hearth
