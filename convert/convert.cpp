@@ -98,7 +98,8 @@ void choose_formats(Plan& plan, const Recipe& recipe) {
   for (const OutputTensor& tensor : plan.names.tensors) {
     const ChosenFormat chosen = choose_format(recipe, tensor, plan.config.n_layers);
     plan.formats.push_back(chosen);
-    plan.tensors.push_back({tensor.name, chosen.format, tensor.shape});
+    // llama.cpp refuses a file with tensors that it does not ask for, and it asks for no MTP layer.
+    plan.tensors.push_back({tensor.name, chosen.format, tensor.shape, tensor.mtp});
     const uint64_t size = plan.tensors.back().bytes();
     bytes += size;
     weights += uint64_t(tensor.shape.elems());

@@ -21,7 +21,9 @@ struct ConvertOptions {
   std::string recipe = "q4_k_m";
   int n_threads = 1;
   bool overwrite = false;  // an existing output is refused otherwise
-  bool keep_mtp = true;    // the multi-token-prediction layer of V3 and R1 (2 % of the file); false leaves it out
+  // The multi-token-prediction layer of V3 and R1 (2 % of the file). It is kept where llama.cpp-family programs, which
+  // would refuse it, do not see it (gguf.h, hearth.appendix); false leaves it out.
+  bool keep_mtp = true;
   // Called now and then from one thread; returning false interrupts (Error(interrupted), nothing left behind).
   std::function<bool(const ConvertProgress&)> progress = {};
 };
