@@ -27,8 +27,9 @@ std::string_view stop_reason_name(StopReason reason);  // "eos", "max_tokens", .
 struct GenerateResult {
   StopReason reason = StopReason::eos;
   std::vector<Token> tokens;  // sampled, without the closing eos
-  int64_t prompt_tokens = 0;  // of this call's prompt
+  int64_t prompt_tokens = 0;  // of this call's prompt; when interrupted, those that the cache now holds
   int64_t cached_tokens = 0;  // of those, found in the cache and not run again
+  int64_t decode_steps = 0;   // sampled tokens that were run, one by one, for the next one's logits
   double prefill_seconds = 0, decode_seconds = 0;
 
   double prefill_rate() const;  // tok/s of the tokens that were run; 0 when nothing was measured
@@ -57,6 +58,11 @@ class Conversation {
   void clear();
 
  private:
+  int64_t reuse(std::span<const Token> prompt);
+  bool prefill(std::span<const Token> prompt, const GenerateCallbacks& callbacks);
+  StopReason decode(Sampler& sampler, const GenerateOptions& options, const GenerateCallbacks& callbacks,
+                    GenerateResult& result);
+
   Model& model_;
   const Tokenizer& tokenizer_;
   KvCache cache_;

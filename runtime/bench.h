@@ -1,0 +1,59 @@
+// How fast a model runs here, and how near that is to what memory allows.
+//
+// The floor of decoding is bytes: every token reads the active weights and the cache once, so no decoder is faster than
+// read bandwidth / bytes per token. Bandwidth changes from minute to minute on shared machines; it is measured right
+// before and after each decoding run, and the medians are compared.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "runtime/model.h"
+
+namespace hearth {
+
+struct BenchOptions {
+  int64_t prefill = 512, decode = 128;  // tokens of each; 0: not measured
+  int64_t depth = 0;                    // tokens in the cache beforehand
+  int repetitions = 5;
+  std::function<bool(std::string_view what, int done, int total)> progress;  // false: interrupted
+};
+
+// The same thing measured several times.
+struct Samples {
+  std::vector<double> values;  // in the order measured
+
+  bool empty() const { return values.empty(); }
+  double median() const;  // 0 when empty
+  double min() const;
+  double max() const;
+};
+
+struct BenchResult {
+  Samples prefill, decode;        // tok/s
+  Samples read_bandwidth;         // bytes/s, all threads summing a buffer far larger than the caches
+  uint64_t active_bytes = 0;      // weights read per decoded token
+  uint64_t cache_bytes = 0;       // latent cache read per decoded token, at the middle of the decoding run
+  double decode_floor = 0;        // tok/s: bandwidth / (active_bytes + cache_bytes)
+  double decode_share = 0;        // decode / decode_floor; above 1 where the model fits the processor's caches
+  double decode_bytes_per_s = 0;  // (active_bytes + cache_bytes) * decode
+};
+
+// One unmeasured run warms up: it brings the weights into memory. Throws Error(usage): counts out of range, or more
+// tokens than the context holds; Error(interrupted).
+BenchResult bench(Model& model, const BenchOptions& options);
+
+// Bytes per second that n_threads can read; takes about 0.15 s. Throws Error(resource): no memory for the buffer.
+class ReadBandwidth {
+ public:
+  explicit ReadBandwidth(int n_threads, size_t bytes = size_t(512) << 20);
+  double measure() const;
+
+ private:
+  int n_threads_;
+  std::vector<uint64_t> buffer_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,15 @@
+// The first lines of `chat`, `run -v` and `bench`: what runs, where and with how much memory. No silent fallback.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/inspect.h"
+#include "runtime/model.h"
+
+namespace hearth {
+
+// model, machine, running (the table of operations in use, threads), context with its cache, memory.
+std::vector<Fact> startup_facts(const Model& model);
+
+}  // namespace hearth
