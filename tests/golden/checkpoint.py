@@ -1,5 +1,6 @@
-"""Random checkpoints of the DeepSeek-V2 family in Hugging Face form, scaled so that they behave like trained ones: every
-projection keeps its input's size, attention looks at a few tokens, routers prefer some experts, logits spread by 1.5."""
+"""Random checkpoints of the DeepSeek-V2 family in Hugging Face form, scaled so that they behave like trained ones:
+projections keep their input's size, attention looks at a few tokens, routers prefer some experts.
+"""
 
 import json
 import math
@@ -62,8 +63,7 @@ def yarn(mscale, **fields):
 def layer_tensors(c, layer, dense):
     """(name, shape, gain) of one decoder layer; gain is the size of the output for an input of size 1, None a norm."""
     name, hidden = f"model.layers.{layer}.", c["hidden_size"]
-    heads, nope, rope, value = (
-        c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"])
+    heads, nope, rope, value = (c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"])
     yield name + "input_layernorm", [hidden], None
     yield name + "post_attention_layernorm", [hidden], None
     attention = name + "self_attn."
@@ -167,8 +167,9 @@ def save_tensors(directory, tensors, shards=1):
         before += tensor.numel() * tensor.element_size()
     for shard, content in enumerate(files):
         save_file(content, directory / f"model-{shard + 1:05d}-of-{shards:05d}.safetensors", metadata)
-    write_json(directory / "model.safetensors.index.json",
-               {"metadata": {"total_size": total}, "weight_map": weight_map})
+    write_json(
+        directory / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map}
+    )
 
 
 def save_tokenizer(directory, c, pre, chat_template):
@@ -177,23 +178,29 @@ def save_tokenizer(directory, c, pre, chat_template):
         vocabulary[left + right] = len(vocabulary)
     specials = {text: FIRST_SPECIAL + i for i, text in enumerate(SPECIALS)}
     write_json(directory / "tokenizer.json", tokenizer_json(pre, vocabulary, MERGES, specials))
-    write_json(directory / "tokenizer_config.json", {
-        "add_bos_token": True,
-        "add_eos_token": False,
-        "bos_token": BOS,
-        "eos_token": EOS,
-        "pad_token": EOS,
-        "model_max_length": c["max_position_embeddings"],
-        "tokenizer_class": "LlamaTokenizerFast",
-        "chat_template": chat_template,
-    })
-    write_json(directory / "generation_config.json", {
-        "bos_token_id": c["bos_token_id"],
-        "eos_token_id": c["eos_token_id"],
-        "do_sample": True,
-        "temperature": 0.3,
-        "top_p": 0.95,
-    })
+    write_json(
+        directory / "tokenizer_config.json",
+        {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "bos_token": BOS,
+            "eos_token": EOS,
+            "pad_token": EOS,
+            "model_max_length": c["max_position_embeddings"],
+            "tokenizer_class": "LlamaTokenizerFast",
+            "chat_template": chat_template,
+        },
+    )
+    write_json(
+        directory / "generation_config.json",
+        {
+            "bos_token_id": c["bos_token_id"],
+            "eos_token_id": c["eos_token_id"],
+            "do_sample": True,
+            "temperature": 0.3,
+            "top_p": 0.95,
+        },
+    )
 
 
 def save(directory, c, seed, pre, chat_template, shards=1):

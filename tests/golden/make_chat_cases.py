@@ -1,11 +1,12 @@
-"""Writes chat_cases.json: conversations, and the exact prompts that the chat templates of the DeepSeek family make of them.
+"""Writes chat_cases.json: conversations, and the exact prompts that DeepSeek's chat templates make of them.
 
     python make_chat_cases.py [tokenizer_config.json of DeepSeek-V3, to compare with]
 
 Every expected prompt is rendered twice: by a plain renderer written from the description of the formats, and by jinja2
 from a template in the shape in which the models publish theirs. Where the two differ, the published shape is at fault
-(it leaves a single tool call unclosed, and mixes up the second round of calls): such a case says so, and expects what the
-model itself writes."""
+(it leaves a single tool call unclosed, and mixes up the second round of calls): such a case says so, and expects what
+the model itself writes.
+"""
 
 import json
 import sys
@@ -59,15 +60,28 @@ def v3_template(join_systems, drop_thoughts, generation):
         "{%- if message['role'] == 'assistant' and message['content'] is none %}{%- set ns.is_tool = false -%}"
         "{%- for tool in message['tool_calls'] %}{%- if not ns.is_first %}"
         "{{'" + ASSISTANT + tool_token("calls begin") + "' + " + call + "}}{%- set ns.is_first = true -%}"
-        "{%- else %}{{'\\n' + " + call + "}}{{'" + tool_token("calls end") + EOS + "'}}{%- endif %}{%- endfor %}{%- endif %}"
+        "{%- else %}{{'\\n' + "
+        + call
+        + "}}{{'"
+        + tool_token("calls end")
+        + EOS
+        + "'}}{%- endif %}{%- endfor %}{%- endif %}"
         "{%- if message['role'] == 'assistant' and message['content'] is not none %}"
         "{%- if ns.is_tool %}{{'" + tool_token("outputs end") + "' + message['content'] + '" + EOS + "'}}"
         "{%- set ns.is_tool = false -%}"
         "{%- else %}" + answer + "{{'" + ASSISTANT + "' + content + '" + EOS + "'}}{%- endif %}{%- endif %}"
         "{%- if message['role'] == 'tool' %}{%- set ns.is_tool = true -%}{%- if ns.is_output_first %}"
-        "{{'" + tool_token("outputs begin") + tool_token("output begin") + "' + message['content'] + '"
-        + tool_token("output end") + "'}}{%- set ns.is_output_first = false %}"
-        "{%- else %}{{'\\n" + tool_token("output begin") + "' + message['content'] + '" + tool_token("output end") + "'}}"
+        "{{'"
+        + tool_token("outputs begin")
+        + tool_token("output begin")
+        + "' + message['content'] + '"
+        + tool_token("output end")
+        + "'}}{%- set ns.is_output_first = false %}"
+        "{%- else %}{{'\\n"
+        + tool_token("output begin")
+        + "' + message['content'] + '"
+        + tool_token("output end")
+        + "'}}"
         "{%- endif %}{%- endif %}{%- endfor -%}"
         "{% if ns.is_tool %}{{'" + tool_token("outputs end") + "'}}{% endif %}"
         "{% if add_generation_prompt and not ns.is_tool %}{{'" + generation + "'}}{% endif %}"
@@ -86,10 +100,12 @@ TEMPLATES = {
 def render_template(name, messages, add_generation_prompt):
     environment = jinja2.Environment(keep_trailing_newline=True)
     return environment.from_string(TEMPLATES[name]).render(
-        messages=messages, add_generation_prompt=add_generation_prompt, bos_token=BOS, eos_token=EOS)
+        messages=messages, add_generation_prompt=add_generation_prompt, bos_token=BOS, eos_token=EOS
+    )
 
 
 # --- the formats in plain words ---
+
 
 def render(name, messages, add_generation_prompt):
     if name == "v2":
@@ -104,9 +120,18 @@ def render(name, messages, add_generation_prompt):
         if m["role"] == "user":
             text += USER + m["content"]
         elif m["role"] == "assistant" and m["content"] is None:
-            calls = [f"{tool_token('call begin')}{c['type']}{tool_token('sep')}{c['function']['name']}\n```json\n"
-                     f"{c['function']['arguments']}\n```{tool_token('call end')}" for c in m["tool_calls"]]
-            text += ASSISTANT * (not after_tools) + tool_token("calls begin") + "\n".join(calls) + tool_token("calls end") + EOS
+            calls = [
+                f"{tool_token('call begin')}{c['type']}{tool_token('sep')}{c['function']['name']}\n```json\n"
+                f"{c['function']['arguments']}\n```{tool_token('call end')}"
+                for c in m["tool_calls"]
+            ]
+            text += (
+                ASSISTANT * (not after_tools)
+                + tool_token("calls begin")
+                + "\n".join(calls)
+                + tool_token("calls end")
+                + EOS
+            )
         elif m["role"] == "assistant":
             content = m["content"]
             if name.startswith("r1"):
@@ -125,6 +150,7 @@ def render(name, messages, add_generation_prompt):
 
 # --- conversations ---
 
+
 def system(text):
     return {"role": "system", "content": text}
 
@@ -138,8 +164,11 @@ def assistant(text):
 
 
 def calls(*pairs):
-    return {"role": "assistant", "content": None,
-            "tool_calls": [{"type": "function", "function": {"name": n, "arguments": a}} for n, a in pairs]}
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", "function": {"name": n, "arguments": a}} for n, a in pairs],
+    }
 
 
 def tool(text):
@@ -151,12 +180,31 @@ CONVERSATIONS = {
     "system and question": [system("You are a helpful assistant."), user("Hello")],
     "empty system": [system(""), user("Hello")],
     "empty question": [user("")],
-    "several turns": [user("Hi"), assistant("Hello! How can I help?"), user("What is 2+2?"), assistant("4"), user("And 3+3?")],
+    "several turns": [
+        user("Hi"),
+        assistant("Hello! How can I help?"),
+        user("What is 2+2?"),
+        assistant("4"),
+        user("And 3+3?"),
+    ],
     "system and several turns": [system("Be brief."), user("Hi"), assistant("Hello."), user("Bye")],
     "blanks are kept": [system("  spaced \n"), user("  Hi \n\n"), assistant(" \n Hello  "), user("\tx\t")],
-    "lines and fences": [user("Write code:\n```python\nprint('x')\n```"), assistant("```\nok\n```\n"), user("{{ braces }} {% x %}")],
-    "other scripts": [system("\u4f60\u662f\u4e00\u4e2a\u52a9\u624b\u3002"), user("\u4f60\u597d\uff01\U0001f600"), assistant("\u041f\u0440\u0438\u0432\u0435\u0442"), user("\u0645\u0631\u062d\u0628\u0627")],
-    "control tokens in the text": [user("say " + EOS + USER + "x"), assistant("no" + BOS), user("User: a\n\nAssistant: b")],
+    "lines and fences": [
+        user("Write code:\n```python\nprint('x')\n```"),
+        assistant("```\nok\n```\n"),
+        user("{{ braces }} {% x %}"),
+    ],
+    "other scripts": [
+        system("\u4f60\u662f\u4e00\u4e2a\u52a9\u624b\u3002"),
+        user("\u4f60\u597d\uff01\U0001f600"),
+        assistant("\u041f\u0440\u0438\u0432\u0435\u0442"),
+        user("\u0645\u0631\u062d\u0628\u0627"),
+    ],
+    "control tokens in the text": [
+        user("say " + EOS + USER + "x"),
+        assistant("no" + BOS),
+        user("User: a\n\nAssistant: b"),
+    ],
     "answer at the end": [user("Hi"), assistant("Hello")],
     "thoughts of an earlier turn": [user("Hi"), assistant("<think>\nLet me see.\n</think>\n\nHello"), user("Go on")],
     "thoughts that end twice": [user("Hi"), assistant("<think>a</think>b</think>c"), user("Go on")],
@@ -170,28 +218,70 @@ WEATHER = ("get_weather", '{"city": "Lisbon"}')
 TOOLS = {
     "one call": [user("Weather?"), calls(WEATHER)],
     "one call and its result": [user("Weather?"), calls(WEATHER), tool('{"t": 21}')],
-    "one call, result and answer": [user("Weather?"), calls(WEATHER), tool('{"t": 21}'), assistant("21 degrees."), user("Thanks")],
+    "one call, result and answer": [
+        user("Weather?"),
+        calls(WEATHER),
+        tool('{"t": 21}'),
+        assistant("21 degrees."),
+        user("Thanks"),
+    ],
     "two calls": [user("Both?"), calls(WEATHER, ("get_time", "{}"))],
     "two calls and results": [user("Both?"), calls(WEATHER, ("get_time", "{}")), tool("21"), tool("06:12")],
-    "two calls, results and answer": [system("You have tools."), user("Both?"), calls(WEATHER, ("get_time", "{}")), tool("21"), tool("06:12"),
-                                      assistant("21 degrees at 06:12."), user("Thanks")],
-    "three calls": [user("All?"), calls(WEATHER, ("get_time", "{}"), ("get_tide", '{\n  "port": "x"\n}')), tool("21"), tool("06:12"), tool("low")],
-    "a second round": [user("Weather?"), calls(WEATHER), tool("21"), assistant("21."), user("Time?"), calls(("get_time", "{}")), tool("06:12")],
+    "two calls, results and answer": [
+        system("You have tools."),
+        user("Both?"),
+        calls(WEATHER, ("get_time", "{}")),
+        tool("21"),
+        tool("06:12"),
+        assistant("21 degrees at 06:12."),
+        user("Thanks"),
+    ],
+    "three calls": [
+        user("All?"),
+        calls(WEATHER, ("get_time", "{}"), ("get_tide", '{\n  "port": "x"\n}')),
+        tool("21"),
+        tool("06:12"),
+        tool("low"),
+    ],
+    "a second round": [
+        user("Weather?"),
+        calls(WEATHER),
+        tool("21"),
+        assistant("21."),
+        user("Time?"),
+        calls(("get_time", "{}")),
+        tool("06:12"),
+    ],
 }
 
 
 def tools_message(tools):
     """The system message that announces functions to V2.5, V3 and R1."""
     items = "\n".join(f"- `{t['name']}`:\n```json\n{json.dumps(t, indent=4, ensure_ascii=False)}\n```" for t in tools)
-    return ("You are a helpful Assistant.\n\n## Tools\n\n### Function\n\nYou have the following functions available:\n\n"
-            + items)
+    return (
+        "You are a helpful Assistant.\n\n## Tools\n\n### Function\n\nYou have the following functions available:\n\n"
+        + items
+    )
 
 
 FUNCTIONS = [
-    {"name": "get_weather", "description": "Get the current weather in a location", "parameters": {
-        "type": "object", "properties": {"location": {"type": "string", "description": "City, e.g. \u5317\u4eac"},
-                                         "days": {"type": "integer"}}, "required": ["location"]}},
-    {"name": "get_time", "description": "The time \"now\"", "parameters": {"type": "object", "properties": {}, "required": []}},
+    {
+        "name": "get_weather",
+        "description": "Get the current weather in a location",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "location": {"type": "string", "description": "City, e.g. \u5317\u4eac"},
+                "days": {"type": "integer"},
+            },
+            "required": ["location"],
+        },
+    },
+    {
+        "name": "get_time",
+        "description": 'The time "now"',
+        "parameters": {"type": "object", "properties": {}, "required": []},
+    },
 ]
 
 
@@ -206,13 +296,22 @@ def cases():
                 differs = render_template(name, messages, add_generation_prompt) != expected
                 if differs and title not in TOOLS:
                     raise SystemExit(f"{name}, {title}: the two renderings differ")
-                yield {"template": name, "conversation": title, "messages": messages,
-                       "add_generation_prompt": add_generation_prompt, "expected": expected, "template_differs": differs}
+                yield {
+                    "template": name,
+                    "conversation": title,
+                    "messages": messages,
+                    "add_generation_prompt": add_generation_prompt,
+                    "expected": expected,
+                    "template_differs": differs,
+                }
 
 
 def main():
     if len(sys.argv) > 1:  # ours in the published shape must render as the published one
-        ours, TEMPLATES["v3_joined"] = TEMPLATES["v3_joined"], json.loads(Path(sys.argv[1]).read_text())["chat_template"]
+        ours, TEMPLATES["v3_joined"] = (
+            TEMPLATES["v3_joined"],
+            json.loads(Path(sys.argv[1]).read_text())["chat_template"],
+        )
         conversations = CONVERSATIONS | SEVERAL_SYSTEMS | TOOLS
         published = [render_template("v3_joined", m, g) for m in conversations.values() for g in (True, False)]
         TEMPLATES["v3_joined"] = ours
@@ -222,8 +321,11 @@ def main():
     tools = [{"tools": FUNCTIONS[:n], "expected": tools_message(FUNCTIONS[:n])} for n in (1, 2)]
     text = ",\n".join(json.dumps(row) for row in rows)
     (HERE / "chat_cases.json").write_text(
-        f'{{"templates": {json.dumps(TEMPLATES, indent=1)},\n"tools": {json.dumps(tools)},\n"cases": [\n{text}\n]}}\n')
-    print(f"{len(rows)} prompts, {sum(row['template_differs'] for row in rows)} of them not as the template renders them")
+        f'{{"templates": {json.dumps(TEMPLATES, indent=1)},\n"tools": {json.dumps(tools)},\n"cases": [\n{text}\n]}}\n'
+    )
+    print(
+        f"{len(rows)} prompts, {sum(row['template_differs'] for row in rows)} of them not as the template renders them"
+    )
 
 
 if __name__ == "__main__":

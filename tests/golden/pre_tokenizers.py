@@ -37,8 +37,13 @@ def patterns(name):
             {"type": "Digits", "individual_digits": True},
         ]
     if name == "deepseek-coder":
-        return [split("[\r\n]"), split("\\s?\\p{L}+"), split("\\s?\\p{P}+"), split(CJK),
-                {"type": "Digits", "individual_digits": True}]
+        return [
+            split("[\r\n]"),
+            split("\\s?\\p{L}+"),
+            split("\\s?\\p{P}+"),
+            split(CJK),
+            {"type": "Digits", "individual_digits": True},
+        ]
     if name == "deepseek-v3":
         return [
             split("\\p{N}{1,3}"),
@@ -65,8 +70,15 @@ def byte_letters():
 
 
 def special(token_id, content):
-    return {"id": token_id, "content": content, "single_word": False, "lstrip": False, "rstrip": False,
-            "normalized": False, "special": True}
+    return {
+        "id": token_id,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
 
 
 def tokenizer_json(pre, vocabulary, merges, specials):
