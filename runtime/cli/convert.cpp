@@ -43,7 +43,8 @@ void convert(Arguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   ProgressBar bar("converting");
   options.progress = [&bar](const ConvertProgress& p) {
-    bar.show(p.bytes_done, p.bytes_total, p.tensor);
+    if (p.bytes_verified > 0) bar = "verifying";
+    bar.show(p.bytes_verified > 0 ? p.bytes_verified : p.bytes_done, p.bytes_total, p.tensor);
     return !interrupted();
   };
   const ConvertReport report = convert_checkpoint(options);

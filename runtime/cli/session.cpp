@@ -7,6 +7,7 @@
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/report.h"
 
 namespace hearth::cli {
 namespace {
@@ -94,16 +95,8 @@ Session open_session(const SessionOptions& options) {
 }
 
 void print_banner(const Session& session) {
-  const Model& model = *session.model;
-  const ModelConfig& config = model.config();
-  const ModelOptions& options = model.options();
-  const char* cache_format = format_of(options.cache_format).name;
-  const size_t cache_bytes =
-      format_of(options.cache_format).bytes(config.cache_width()) * size_t(config.n_layers) * size_t(options.n_ctx);
-  note("model    {} ({}, {}, mapped in {:.2f} s)\n", config.name, model.file().path(),
-       bytes_text(model.file().file_bytes()), session.load_seconds);
-  note("runs on  {}, {} kernels, {} threads\n", cpu_description(), options.ops->name, options.n_threads);
-  note("context  {} tokens, latent cache {} in {}\n", options.n_ctx, bytes_text(cache_bytes), cache_format);
+  for (const auto& fact : startup_facts(*session.model)) note("{:9} {}\n", fact.name, fact.value);
+  note("{:9} mapped and checked in {:.2f} s\n", "ready", session.load_seconds);
 }
 
 }  // namespace hearth::cli

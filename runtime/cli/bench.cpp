@@ -1,0 +1,103 @@
+// hearth bench MODEL.gguf: prefill and decode speed, and decode's share of what this machine's memory allows.
+#include "runtime/bench.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "quant/error.h"
+#include "runtime/cli/commands.h"
+#include "runtime/cli/session.h"
+#include "runtime/cli/terminal.h"
+
+namespace hearth::cli {
+namespace {
+
+struct Arguments {
+  SessionOptions session;
+  BenchOptions options;
+  bool json = false;
+};
+
+nlohmann::ordered_json json_of(const Samples& samples) {
+  return {{"median", samples.median()}, {"min", samples.min()}, {"max", samples.max()}, {"all", samples.values}};
+}
+
+void print_json(const Arguments& arguments, const Session& session, const BenchResult& r) {
+  nlohmann::ordered_json object = {{"model", session.model->config().name},
+                                   {"file", arguments.session.model_path},
+                                   {"kernels", session.model->options().ops->name},
+                                   {"threads", session.model->options().n_threads},
+                                   {"depth", arguments.options.depth},
+                                   {"read_bandwidth_gb_s", r.read_bandwidth.median() / 1e9}};
+  if (!r.prefill.empty()) object["prefill"] = {{"tokens", arguments.options.prefill}, {"tok_s", json_of(r.prefill)}};
+  if (!r.decode.empty())
+    object["decode"] = {{"tokens", arguments.options.decode},
+                        {"tok_s", json_of(r.decode)},
+                        {"bytes_per_token", r.active_bytes + r.cache_bytes},
+                        {"gb_s", r.decode_bytes_per_s / 1e9},
+                        {"floor_tok_s", r.decode_floor},
+                        {"share_of_floor", r.decode_share}};
+  print("{}\n", object.dump(2));
+}
+
+void print_row(const char* name, int64_t tokens, const Samples& samples) {
+  print("{:8} {:>6} tokens  {:>9.2f} tok/s  ({:.2f} to {:.2f} in {} runs)\n", name, tokens, samples.median(),
+        samples.min(), samples.max(), samples.values.size());
+}
+
+void print_text(const Arguments& arguments, const BenchResult& r) {
+  if (arguments.options.depth > 0) print("after {} tokens\n", arguments.options.depth);
+  if (!r.prefill.empty()) print_row("prefill", arguments.options.prefill, r.prefill);
+  if (r.decode.empty()) return;
+  print_row("decode", arguments.options.decode, r.decode);
+  print(
+      "         {} per token at {:.1f} GB/s; memory reads {:.1f} GB/s here ({:.1f} to {:.1f}), so the floor is "
+      "{:.1f} tok/s and this is {:.0f} % of it\n",
+      bytes_text(r.active_bytes + r.cache_bytes), r.decode_bytes_per_s / 1e9, r.read_bandwidth.median() / 1e9,
+      r.read_bandwidth.min() / 1e9, r.read_bandwidth.max() / 1e9, r.decode_floor, 100 * r.decode_share);
+}
+
+void run_bench(const Arguments& arguments) {
+  SessionOptions session_options = arguments.session;
+  const BenchOptions& counts = arguments.options;
+  require(counts.prefill > 0 || counts.decode > 0, ErrorKind::usage,
+          "nothing to measure: --prefill and --decode are 0");
+  if (session_options.ctx == 0) session_options.ctx = counts.depth + std::max(counts.prefill, counts.decode) + 1;
+  Session session = open_session(session_options);
+  print_banner(session);
+  catch_interrupts();
+  BenchOptions options = counts;
+  options.progress = [](std::string_view what, int done, int total) {
+    if (stderr_is_terminal()) note("\r\033[K{} {} of {}{}", what, done, total, done == total ? "\r\033[K" : "");
+    return !interrupted();
+  };
+  const BenchResult result = bench(*session.model, options);
+  if (arguments.json)
+    print_json(arguments, session, result);
+  else
+    print_text(arguments, result);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("bench", "prefill and decode speed, against what memory allows");
+  add_session_options(*command, arguments->session);
+  const auto count = CLI::Range(int64_t(0), int64_t(1) << 24);
+  command->add_option("-p,--prefill", arguments->options.prefill, "prompt tokens")->check(count)->capture_default_str();
+  command->add_option("-n,--decode", arguments->options.decode, "generated tokens")
+      ->check(count)
+      ->capture_default_str();
+  command->add_option("-d,--depth", arguments->options.depth, "tokens in the cache beforehand")
+      ->check(count)
+      ->capture_default_str();
+  command->add_option("-r,--repetitions", arguments->options.repetitions, "runs of each; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--json", arguments->json, "print one JSON object instead of text");
+  command->callback([arguments] { run_bench(*arguments); });
+}
+
+}  // namespace hearth::cli
