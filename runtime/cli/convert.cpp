@@ -15,7 +15,7 @@ namespace {
 
 struct Arguments {
   ConvertOptions options;
-  bool dry_run = false, verbose = false;
+  bool dry_run = false, verbose = false, no_mtp = false;
   int threads = 0;
 };
 
@@ -30,6 +30,7 @@ void print_notes(const ConvertReport& report) {
 
 void convert(Arguments& arguments) {
   ConvertOptions& options = arguments.options;
+  options.keep_mtp = !arguments.no_mtp;
   options.n_threads = arguments.threads > 0 ? arguments.threads : default_threads();
   if (arguments.dry_run) {
     const ConvertReport plan = plan_conversion(options);
@@ -41,14 +42,16 @@ void convert(Arguments& arguments) {
   }
   catch_interrupts();
   const auto start = std::chrono::steady_clock::now();
-  ProgressBar bar("converting");
+  ProgressBar bar("converting"), verifying("verifying ");
   options.progress = [&bar](const ConvertProgress& p) {
-    if (p.bytes_verified > 0) bar = "verifying";
-    bar.show(p.bytes_verified > 0 ? p.bytes_verified : p.bytes_done, p.bytes_total, p.tensor);
+    if (p.bytes_verified > 0)
+      verifying.show(p.bytes_verified, p.bytes_total, "");
+    else
+      bar.show(p.bytes_done, p.bytes_total, p.tensor);
     return !interrupted();
   };
   const ConvertReport report = convert_checkpoint(options);
-  bar.finish();
+  verifying.finish();
   if (arguments.verbose) print_plan(report);
   print_notes(report);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -73,6 +76,7 @@ void add_convert(CLI::App& app) {
   command->add_option("--threads,-t", arguments->threads, "threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
   command->add_flag("--dry-run", arguments->dry_run, "print every tensor's format and the exact size, write nothing");
+  command->add_flag("--no-mtp", arguments->no_mtp, "leave out the multi-token-prediction layer of V3 and R1");
   command->add_flag("--force", arguments->options.overwrite, "replace an existing output file");
   command->add_flag("-v,--verbose", arguments->verbose, "print every tensor's format");
   command->callback([arguments] { convert(*arguments); });

@@ -85,13 +85,14 @@ std::string duration_text(double seconds) {
   return fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
-ProgressBar::ProgressBar(std::string title) : title_(std::move(title)), start_(std::chrono::steady_clock::now()) {}
+ProgressBar::ProgressBar(std::string title) : title_(std::move(title)) {}
 ProgressBar::~ProgressBar() {
   finish();
 }
 
 void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what) {
   const auto now = std::chrono::steady_clock::now();
+  if (start_ == std::chrono::steady_clock::time_point{}) start_ = now;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double share = total == 0 ? 1.0 : double(done) / double(total);
   const double rate = seconds > 0 ? double(done) / seconds : 0;

@@ -45,8 +45,8 @@ std::string duration_text(double seconds);  // "0:07", "1:02:30"
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title);
-  ~ProgressBar();  // ends the line
-  void show(uint64_t done, uint64_t total, std::string_view what);
+  ~ProgressBar();                                                   // ends the line
+  void show(uint64_t done, uint64_t total, std::string_view what);  // the clock starts with the first call
   void finish();
 
  private:
