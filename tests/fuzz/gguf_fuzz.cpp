@@ -54,6 +54,10 @@ std::vector<std::string> fuzz_seeds() {
   types.erase("a.empty");  // the `gguf` package cannot write it, and is compared with us on these files
   std::vector<std::string> seeds = {written(types, {}), written(every_type(), every_format()), written(small, {})};
   for (const GgufTensorPlan& plan : every_format()) seeds.push_back(written(small, {plan}));
+  std::vector<GgufTensorPlan> hidden = every_format();
+  hidden.resize(2);
+  hidden[1].appendix = true;
+  seeds.push_back(written(small, hidden));
   return seeds;
 }
 
