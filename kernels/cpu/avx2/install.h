@@ -1,0 +1,11 @@
+// The door to the AVX2 table. Nothing else of this folder is visible outside it.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace hearth {
+
+// Overwrites the operations that AVX2, FMA and F16C do better. Call it only on a processor that has them.
+void install_avx2(Ops& ops);
+
+}  // namespace hearth

@@ -1,0 +1,70 @@
+// Small tools over eight floats, local to each file that includes them.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+// Kernels are built from small functions whose operands must stay in registers.
+#define HEARTH_INLINE [[gnu::always_inline]] inline
+#define HEARTH_INLINE_LAMBDA __attribute__((always_inline))
+
+namespace hearth {
+namespace {
+
+constexpr int64_t round_up(int64_t n, int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+HEARTH_INLINE float half_to_float(const void* fp16) {
+  uint16_t bits;
+  memcpy(&bits, fp16, 2);
+  return _cvtsh_ss(bits);
+}
+
+// The sums of the eight lanes of a, b, c, d. Always the same tree, so that equal lanes give equal bits wherever the
+// sum is taken: ((0+1)+(2+3)) + ((4+5)+(6+7)).
+HEARTH_INLINE __m128 sum4(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256 quarters = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+  return _mm_add_ps(_mm256_castps256_ps128(quarters), _mm256_extractf128_ps(quarters, 1));
+}
+
+// A mask whose first n lanes are set, 0 <= n <= 8.
+HEARTH_INLINE __m256i first_lanes(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// e^x to about 1e-7 relative; 0 below -87.3 (so that e^-inf is 0), e^88 above 88; NaN stays NaN.
+//
+// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7, whose rest is below r^8/8! = 5e-9;
+// then n goes into the exponent. ln 2 is taken off in two parts, the first with few enough bits that n times it is
+// exact.
+HEARTH_INLINE __m256 exp8(__m256 x) {
+  const __m256 lowest = _mm256_set1_ps(-87.3f), highest = _mm256_set1_ps(88.0f);
+  const __m256 in = _mm256_max_ps(lowest, _mm256_min_ps(highest, x));  // the second operand wins where it is NaN
+  const __m256 n =
+      _mm256_round_ps(_mm256_mul_ps(in, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e4p-1f), in);
+  r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.7f7d1cp-20f), r);
+  __m256 p = _mm256_set1_ps(1.0f / 5040);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 720));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+  const __m256 scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
+  return _mm256_andnot_ps(_mm256_cmp_ps(x, lowest, _CMP_LT_OQ), scaled);
+}
+
+// x / (1 + e^-x)
+HEARTH_INLINE __m256 silu8(__m256 x) {
+  const __m256 e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), x));
+  return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
+}
+
+}  // namespace
+}  // namespace hearth

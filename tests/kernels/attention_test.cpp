@@ -1,0 +1,285 @@
+// mla_attend and mha_attend against the formulas in double, against each other, and against themselves when threads or
+// the split of the tokens change.
+#include "quant/fp.h"
+#include "tests/kernels/fixture.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+struct Shapes {
+  int64_t H, r, dr, nope, v;
+};
+
+// One layer's cache with n_kv random rows; the rows after them are NaN and must not matter.
+struct Cache {
+  Cache(Rng& rng, FormatId id, int64_t n_kv, int64_t n_ctx, int64_t r, int64_t dr)
+      : view{nullptr, id, n_ctx, r, dr}, floats(n_kv * (r + dr)), memory(view.row_bytes() * n_ctx, std::byte(0xFF)) {
+    view.data = memory.data();
+    for (float& x : floats) x = normal(rng);
+    format_of(id).encode(floats.data(), nullptr, memory.data(), int64_t(floats.size()));
+    format_of(id).decode(memory.data(), floats.data(), int64_t(floats.size()));
+  }
+  const float* row(int64_t p) const { return floats.data() + p * view.width(); }
+
+  LatentCache view;
+  std::vector<float> floats;
+  std::vector<std::byte> memory;
+};
+
+ScratchLimits limits_for(const Shapes& s, int64_t T, int64_t n_ctx) {
+  ScratchLimits l;
+  l.max_tokens = T;
+  l.n_heads = s.H;
+  l.kv_lora_rank = s.r;
+  l.qk_nope_head_dim = s.nope;
+  l.qk_rope_head_dim = s.dr;
+  l.v_head_dim = s.v;
+  l.n_ctx = n_ctx;
+  l.max_width = std::max({s.r, s.nope, s.H * s.v});
+  return l;
+}
+
+void softmax(std::vector<double>& scores) {
+  const double largest = *std::max_element(scores.begin(), scores.end());
+  double total = 0;
+  for (double& s : scores) total += s = std::exp(s - largest);
+  for (double& s : scores) s /= total;
+}
+
+// q rows hold H heads of [first part | rope part].
+std::vector<double> absorbed(const Rows& q, int64_t t, int64_t h, const Cache& cache, int64_t n_kv, double scale) {
+  const int64_t width = cache.view.width();
+  std::vector<double> p(n_kv), out(cache.view.kv_lora_rank);
+  for (int64_t i = 0; i < n_kv; ++i) p[i] = scale * dot(q[t] + h * width, cache.row(i), width).value;
+  softmax(p);
+  for (int64_t i = 0; i < n_kv; ++i) {
+    for (size_t c = 0; c < out.size(); ++c) out[c] += p[i] * cache.row(i)[c];
+  }
+  return out;
+}
+
+std::vector<double> naive(const Rows& q, int64_t t, int64_t h, const Shapes& s, const TestWeight& k_b,
+                          const TestWeight& v_b, const Cache& cache, int64_t n_kv, double scale) {
+  std::vector<double> p(n_kv), out(s.v);
+  const float* query = q[t] + h * (s.nope + s.dr);
+  for (int64_t i = 0; i < n_kv; ++i) {
+    const float* c_kv = cache.row(i);
+    double score = dot(query + s.nope, c_kv + s.r, s.dr).value;
+    for (int64_t j = 0; j < s.nope; ++j) {
+      for (int64_t c = 0; c < s.r; ++c) score += double(query[j]) * k_b.row(h, c)[j] * c_kv[c];
+    }
+    p[i] = score * scale;
+  }
+  softmax(p);
+  for (int64_t i = 0; i < n_kv; ++i) {
+    for (int64_t j = 0; j < s.v; ++j) out[j] += p[i] * dot(v_b.row(h, j), cache.row(i), s.r).value;
+  }
+  return out;
+}
+
+// Runs over random queries; q rows hold [q_c | q_rope] per head.
+Rows run_mla(const Ops& ops, const Shapes& s, Rows& q, const Cache& cache, int64_t pos0, float scale, int n_threads) {
+  const int64_t T = q.view().rows;
+  Rows o(T, s.H * s.r);
+  Bed bed(ops, limits_for(s, T, cache.view.n_ctx), n_threads);
+  ops.mla_attend(bed.exec(), q.heads(s.H, s.r, 0, s.r + s.dr), q.heads(s.H, s.dr, s.r, s.r + s.dr), cache.view, pos0,
+                 scale, o.heads(s.H, s.r));
+  CHECK(o.clean());
+  CHECK(bed.scratch_kept());
+  return o;
+}
+
+Rows run_mha(const Ops& ops, const Shapes& s, Rows& q, const TestWeight& k_b, const TestWeight& v_b, const Cache& cache,
+             int64_t pos0, float scale, int n_threads) {
+  const int64_t T = q.view().rows;
+  Rows o(T, s.H * s.v);
+  Bed bed(ops, limits_for(s, T, cache.view.n_ctx), n_threads);
+  ops.mha_attend(bed.exec(), q.heads(s.H, s.nope, 0, s.nope + s.dr), q.heads(s.H, s.dr, s.nope, s.nope + s.dr),
+                 k_b.view, v_b.view, cache.view, pos0, scale, o.heads(s.H, s.v));
+  CHECK(o.clean());
+  CHECK(bed.scratch_kept());
+  return o;
+}
+
+constexpr Shapes kShapes[] = {
+    {3, 32, 8, 16, 16}, {1, 20, 6, 10, 9}, {16, 64, 16, 32, 24}, {5, 128, 16, 48, 40}, {19, 16, 4, 8, 8}};
+constexpr FormatId kCaches[] = {FormatId::f32, FormatId::bf16};
+constexpr double kTolerance = 5e-6;  // of the largest possible output; scores are a few units, in float32
+
+}  // namespace
+
+TEST_CASE("mla_attend: the formula, at the start of a context and deep in it") {
+  for (const Ops* ops : available_tables()) {
+    for (const Shapes& s : kShapes) {
+      for (const FormatId id : kCaches) {
+        for (const auto& [pos0, T] : {std::pair{0, 1}, {0, 5}, {15, 2}, {130, 1}, {200, 33}, {613, 1}, {700, 3}}) {
+          CAPTURE(name_of(ops));
+          CAPTURE(name_of(id));
+          CAPTURE(s.H);
+          CAPTURE(s.r);
+          CAPTURE(pos0);
+          CAPTURE(T);
+          Rng rng(1);
+          const Cache cache(rng, id, pos0 + T, pos0 + T + 2, s.r, s.dr);
+          Rows q = Rows::random(rng, T, s.H * (s.r + s.dr));
+          const float scale = 2.0f / std::sqrt(float(s.r + s.dr));
+          const Rows o = run_mla(*ops, s, q, cache, pos0, scale, 2);
+          Worst worst;
+          for (int64_t t = 0; t < T; ++t) {
+            for (int64_t h = 0; h < s.H; ++h) {
+              const std::vector<double> expected = absorbed(q, t, h, cache, pos0 + t + 1, scale);
+              for (int64_t c = 0; c < s.r; ++c) worst.see(o[t][h * s.r + c], expected[c], 1);
+            }
+          }
+          CHECK(worst.error <= kTolerance);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("mla_attend: the published widths, deep enough to be cut into pieces") {
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    const Shapes s{2, 512, 64, 128, 128};
+    Rng rng(2);
+    const int64_t pos0 = 3000;
+    const Cache cache(rng, FormatId::bf16, pos0 + 1, pos0 + 1, s.r, s.dr);
+    Rows q = Rows::random(rng, 1, s.H * (s.r + s.dr));
+    const Rows o = run_mla(*ops, s, q, cache, pos0, 0.1147f, 2);
+    Worst worst;
+    for (int64_t h = 0; h < s.H; ++h) {
+      const std::vector<double> expected = absorbed(q, 0, h, cache, pos0 + 1, 0.1147f);
+      for (int64_t c = 0; c < s.r; ++c) worst.see(o[0][h * s.r + c], expected[c], 1);
+    }
+    CHECK(worst.error <= kTolerance);
+  }
+}
+
+TEST_CASE("mla_attend: scores far apart neither overflow nor vanish") {
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    const Shapes s{2, 16, 4, 8, 8};
+    Rng rng(3);
+    const Cache cache(rng, FormatId::f32, 600, 600, s.r, s.dr);
+    Rows q = Rows::random(rng, 1, s.H * (s.r + s.dr));
+    for (const float scale : {100.0f, 1e-6f}) {  // scores of several thousand: the softmax picks one row
+      const Rows o = run_mla(*ops, s, q, cache, 599, scale, 2);
+      Worst worst;
+      for (int64_t h = 0; h < s.H; ++h) {
+        const std::vector<double> expected = absorbed(q, 0, h, cache, 600, scale);
+        for (int64_t c = 0; c < s.r; ++c) worst.see(o[0][h * s.r + c], expected[c], 1);
+      }
+      CHECK(worst.error <= (scale > 1 ? 1e-3 : 5e-6));  // a score of 1000 has a last place of 6e-5
+    }
+  }
+}
+
+TEST_CASE("mha_attend: the formula") {
+  for (const Ops* ops : available_tables()) {
+    for (const Shapes& s : kShapes) {
+      for (const FormatId id : kCaches) {
+        for (const auto& [pos0, T] : {std::pair{0, 1}, {0, 7}, {3, 2}, {40, 70}, {300, 9}}) {
+          CAPTURE(name_of(ops));
+          CAPTURE(name_of(id));
+          CAPTURE(s.H);
+          CAPTURE(s.r);
+          CAPTURE(pos0);
+          CAPTURE(T);
+          if (s.r * s.H > 600 && T > 10) continue;  // the reference is slow
+          Rng rng(4);
+          const float size = 1.0f / std::sqrt(float(s.r));
+          const TestWeight k_b = TestWeight::gaussian(rng, format_of(FormatId::bf16), s.H, s.r, s.nope, size);
+          const TestWeight v_b = TestWeight::gaussian(rng, format_of(FormatId::f16), s.H, s.v, s.r, size);
+          const Cache cache(rng, id, pos0 + T, pos0 + T + 2, s.r, s.dr);
+          Rows q = Rows::random(rng, T, s.H * (s.nope + s.dr));
+          const float scale = 2.0f / std::sqrt(float(s.nope + s.dr));
+          const Rows o = run_mha(*ops, s, q, k_b, v_b, cache, pos0, scale, 2);
+          Worst worst;
+          for (int64_t t = 0; t < T; ++t) {
+            for (int64_t h = 0; h < s.H; ++h) {
+              const std::vector<double> expected = naive(q, t, h, s, k_b, v_b, cache, pos0 + t + 1, scale);
+              for (int64_t j = 0; j < s.v; ++j) worst.see(o[t][h * s.v + j], expected[j], 1);
+            }
+          }
+          CHECK(worst.error <= kTolerance);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("naive equals absorbed: mha_attend = W^UV mla_attend(W^UK q)") {
+  for (const Ops* ops : available_tables()) {
+    for (const FormatId id : {FormatId::f32, FormatId::q8_0}) {
+      for (const auto& [pos0, T] : {std::pair{0, 40}, {290, 3}, {520, 1}}) {
+        CAPTURE(name_of(ops));
+        CAPTURE(name_of(id));
+        CAPTURE(pos0);
+        CAPTURE(T);
+        const Shapes s{4, 64, 16, 32, 32};
+        Rng rng(5);
+        const TestWeight k_b = TestWeight::gaussian(rng, format_of(id), s.H, s.r, s.nope, 0.125f);
+        const TestWeight v_b = TestWeight::gaussian(rng, format_of(id), s.H, s.v, s.r, 0.125f);
+        const Cache cache(rng, FormatId::f32, pos0 + T, pos0 + T, s.r, s.dr);
+        Rows q = Rows::random(rng, T, s.H * (s.nope + s.dr));
+        const float scale = 0.3f;
+        const Rows expanded = run_mha(*ops, s, q, k_b, v_b, cache, pos0, scale, 2);
+
+        Rows latent(T, s.H * (s.r + s.dr), 0), o(T, s.H * s.v);
+        Bed bed(*ops, limits_for(s, T, pos0 + T));
+        ops->matmul_heads(bed.exec(), k_b.view, q.heads(s.H, s.nope, 0, s.nope + s.dr),
+                          latent.heads(s.H, s.r, 0, s.r + s.dr));
+        for (int64_t t = 0; t < T; ++t) {
+          for (int64_t h = 0; h < s.H; ++h) {
+            std::copy_n(q[t] + h * (s.nope + s.dr) + s.nope, s.dr, latent.view().row(t) + h * (s.r + s.dr) + s.r);
+          }
+        }
+        Rows o_c = run_mla(*ops, s, latent, cache, pos0, scale, 2);
+        ops->matmul_heads(bed.exec(), v_b.view, o_c.heads(s.H, s.r), o.heads(s.H, s.v));
+        Worst worst;
+        for (int64_t t = 0; t < T; ++t) {
+          for (int64_t i = 0; i < s.H * s.v; ++i) worst.see(o[t][i], expanded[t][i], 1);
+        }
+        CHECK(worst.error <= 1e-5);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention: the same bits for any number of threads and any split of the tokens") {
+  for (const Ops* ops : available_tables()) {
+    for (const int64_t pos0 : {0, 600}) {
+      CAPTURE(name_of(ops));
+      CAPTURE(pos0);
+      const Shapes s{3, 32, 8, 16, 16};
+      const int64_t T = 21;
+      Rng rng(6);
+      const TestWeight k_b = TestWeight::gaussian(rng, format_of(FormatId::bf16), s.H, s.r, s.nope, 0.2f);
+      const TestWeight v_b = TestWeight::gaussian(rng, format_of(FormatId::bf16), s.H, s.v, s.r, 0.2f);
+      const Cache cache(rng, FormatId::bf16, pos0 + T, pos0 + T, s.r, s.dr);
+      Rows q_c = Rows::random(rng, T, s.H * (s.r + s.dr)), q = Rows::random(rng, T, s.H * (s.nope + s.dr));
+      const Rows mla = run_mla(*ops, s, q_c, cache, pos0, 0.3f, 1);
+      const Rows mha = run_mha(*ops, s, q, k_b, v_b, cache, pos0, 0.3f, 1);
+      for (const int threads : {2, 3}) {
+        CHECK(run_mla(*ops, s, q_c, cache, pos0, 0.3f, threads).same_bits(mla));
+        CHECK(run_mha(*ops, s, q, k_b, v_b, cache, pos0, 0.3f, threads).same_bits(mha));
+      }
+      Rows o_c(T, s.H * s.r), o(T, s.H * s.v);
+      Bed bed(*ops, limits_for(s, T, pos0 + T));
+      for (const auto& [first, n] : {std::pair{0, 1}, {1, 4}, {5, 16}}) {
+        const int64_t wide = s.r + s.dr, narrow = s.nope + s.dr;
+        ops->mla_attend(bed.exec(), q_c.heads(s.H, s.r, 0, wide).slice(first, n),
+                        q_c.heads(s.H, s.dr, s.r, wide).slice(first, n), cache.view, pos0 + first, 0.3f,
+                        o_c.heads(s.H, s.r).slice(first, n));
+        ops->mha_attend(bed.exec(), q.heads(s.H, s.nope, 0, narrow).slice(first, n),
+                        q.heads(s.H, s.dr, s.nope, narrow).slice(first, n), k_b.view, v_b.view, cache.view,
+                        pos0 + first, 0.3f, o.heads(s.H, s.v).slice(first, n));
+      }
+      CHECK(o_c.same_bits(mla));
+      CHECK(o.same_bits(mha));
+    }
+  }
+}

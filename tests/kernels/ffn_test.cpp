@@ -1,0 +1,247 @@
+// ffn and moe_ffn: the formula in double, experts as a sum of single FFNs, grouping that changes nothing.
+#include "tests/kernels/fixture.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+struct TestFfn {
+  TestWeight gate, up, down;
+  FfnWeights view() const { return {gate.view, up.view, down.view}; }
+
+  TestFfn(Rng& rng, FormatId in, FormatId out, int64_t count, int64_t d, int64_t n)
+      : gate(TestWeight::gaussian(rng, format_of(in), count, n, d, 1.0f / std::sqrt(float(d)))),
+        up(TestWeight::gaussian(rng, format_of(in), count, n, d, 1.0f / std::sqrt(float(d)))),
+        down(TestWeight::gaussian(rng, format_of(out), count, d, n, 1.0f / std::sqrt(float(n)))) {}
+
+  // y += weight * ffn(x), in double.
+  void add(int64_t e, double weight, const float* x, std::vector<double>& y) const {
+    std::vector<double> h(gate.view.n);
+    for (int64_t i = 0; i < gate.view.n; ++i) {
+      const double g = dot(gate.row(e, i), x, gate.view.k).value;
+      h[i] = g / (1 + std::exp(-g)) * dot(up.row(e, i), x, up.view.k).value;
+    }
+    for (int64_t i = 0; i < down.view.n; ++i) {
+      for (size_t j = 0; j < h.size(); ++j) y[i] += weight * down.row(e, i)[j] * h[j];
+    }
+  }
+};
+
+ScratchLimits limits_for(int64_t T, int64_t d, int64_t n, int64_t shared, int64_t E, int64_t K) {
+  ScratchLimits l;
+  l.max_tokens = T;
+  l.dim = d;
+  l.max_width = std::max({d, n, shared});
+  l.inter_dim = l.moe_inter_dim = n;
+  l.shared_inter_dim = shared;
+  l.n_experts = E;
+  l.n_activated = K;
+  return l;
+}
+
+// Distinct experts for each token, and weights.
+struct Assignment {
+  std::vector<int32_t> ids;
+  std::vector<float> weights;
+
+  Assignment(Rng& rng, int64_t T, int64_t E, int64_t K) {
+    for (int64_t t = 0; t < T; ++t) {
+      std::vector<int32_t> all(E);
+      for (int64_t e = 0; e < E; ++e) all[e] = int32_t(e);
+      std::shuffle(all.begin(), all.end(), rng);
+      ids.insert(ids.end(), all.begin(), all.begin() + K);
+      for (int64_t k = 0; k < K; ++k) weights.push_back(0.1f + std::abs(normal(rng)));
+    }
+  }
+};
+
+constexpr double kTolerance = 5e-6;  // outputs are of the order of one
+
+}  // namespace
+
+TEST_CASE("ffn: the formula") {
+  for (const Ops* ops : available_tables()) {
+    for (const auto& [in, out] :
+         {std::pair{FormatId::f32, FormatId::f32}, {FormatId::bf16, FormatId::f16}, {FormatId::q4_k, FormatId::q8_0}}) {
+      for (const int64_t T : {1, 2, 9, 140}) {
+        CAPTURE(name_of(ops));
+        CAPTURE(name_of(in));
+        CAPTURE(T);
+        Rng rng(1);
+        const int64_t d = in == FormatId::q4_k ? 256 : 37, n = in == FormatId::q4_k ? 96 : 29;
+        const TestFfn w(rng, in, out, 1, d, n);
+        const Rows x = Rows::random(rng, T, d);
+        Rows y(T, d);
+        Bed bed(*ops, limits_for(T, d, n, 0, 1, 1));
+        ops->ffn(bed.exec(), w.view(), x.view(), y.view());
+        Worst worst;
+        for (int64_t t = 0; t < T; ++t) {
+          std::vector<double> expected(d);
+          w.add(0, 1, x[t], expected);
+          for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
+        }
+        CHECK(worst.error <= kTolerance);
+        CHECK(y.clean());
+        CHECK(bed.scratch_kept());
+      }
+    }
+  }
+}
+
+TEST_CASE("ffn: gates far from zero saturate and stay finite") {
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    Rng rng(2);
+    const TestFfn w(rng, FormatId::f32, FormatId::f32, 1, 16, 16);
+    Rows x = Rows::random(rng, 3, 16);
+    for (int t = 0; t < 3; ++t) {
+      for (int i = 0; i < 16; ++i) x.view().row(t)[i] *= t == 0 ? 1e3f : t == 1 ? 1e6f : 1e-6f;
+    }
+    Rows y(3, 16);
+    Bed bed(*ops, limits_for(3, 16, 16, 0, 1, 1));
+    ops->ffn(bed.exec(), w.view(), x.view(), y.view());
+    for (int t = 0; t < 3; ++t) {
+      std::vector<double> expected(16);
+      w.add(0, 1, x[t], expected);
+      double largest = 0;
+      for (const double e : expected) largest = std::max(largest, std::abs(e));
+      Worst worst;
+      for (int i = 0; i < 16; ++i) worst.see(y[t][i], expected[i], largest);
+      CHECK(worst.error <= kTolerance);
+    }
+  }
+}
+
+TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without shared ones") {
+  for (const Ops* ops : available_tables()) {
+    for (const auto& [in, out] : {std::pair{FormatId::f32, FormatId::bf16}, {FormatId::q4_k, FormatId::q8_0}}) {
+      for (const bool with_shared : {true, false}) {
+        for (const int64_t T : {1, 2, 7, 33, 300}) {
+          if (T > 100 && in != FormatId::f32) continue;
+          CAPTURE(name_of(ops));
+          CAPTURE(name_of(in));
+          CAPTURE(with_shared);
+          CAPTURE(T);
+          Rng rng(3);
+          const int64_t E = 6, K = 3, d = in == FormatId::q4_k ? 256 : 21, n = 32, shared_n = 64;
+          const TestFfn experts(rng, in, out, E, d, n);
+          const TestFfn shared(rng, FormatId::bf16, FormatId::f32, 1, d, shared_n);
+          const Assignment to(rng, T, E, K);
+          const Rows x = Rows::random(rng, T, d);
+          Rows y(T, d);
+          Bed bed(*ops, limits_for(T, d, n, shared_n, E, K));
+          ops->moe_ffn(bed.exec(), experts.view(), with_shared ? shared.view() : FfnWeights{}, to.ids.data(),
+                       to.weights.data(), K, x.view(), y.view());
+          Worst worst;
+          for (int64_t t = 0; t < T; ++t) {
+            std::vector<double> expected(d);
+            if (with_shared) shared.add(0, 1, x[t], expected);
+            for (int64_t k = 0; k < K; ++k) experts.add(to.ids[t * K + k], to.weights[t * K + k], x[t], expected);
+            for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
+          }
+          CHECK(worst.error <= kTolerance);
+          CHECK(y.clean());
+          CHECK(bed.scratch_kept());
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("moe_ffn: equals the sum of single ffns, also when all tokens choose the same experts") {
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    Rng rng(4);
+    const int64_t E = 5, K = 2, d = 40, n = 24, T = 11;
+    const TestFfn experts(rng, FormatId::bf16, FormatId::bf16, E, d, n);
+    Assignment to(rng, T, E, K);
+    for (int64_t t = 0; t < T; ++t) {
+      to.ids[t * K] = 4;
+      to.ids[t * K + 1] = 1;
+    }
+    const Rows x = Rows::random(rng, T, d);
+    Rows y(T, d);
+    Bed bed(*ops, limits_for(T, d, n, 0, E, K));
+    ops->moe_ffn(bed.exec(), experts.view(), {}, to.ids.data(), to.weights.data(), K, x.view(), y.view());
+    const auto single = [&](int64_t e) {
+      const auto of = [&](const TestWeight& w) {
+        Weight one = w.view;
+        one.data = w.view.row(e, 0);
+        one.count = 1;
+        return one;
+      };
+      Rows out(T, d);
+      ops->ffn(bed.exec(), {of(experts.gate), of(experts.up), of(experts.down)}, x.view(), out.view());
+      return out;
+    };
+    const Rows first = single(4), second = single(1);
+    Worst worst;
+    for (int64_t t = 0; t < T; ++t) {
+      for (int64_t i = 0; i < d; ++i) {
+        worst.see(y[t][i], to.weights[t * K] * first[t][i] + to.weights[t * K + 1] * second[t][i], 1);
+      }
+    }
+    CHECK(worst.error <= 2e-6);
+  }
+}
+
+TEST_CASE("moe_ffn: gate and up fused in one tensor are two matrices with a longer stride") {
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    Rng rng(5);
+    const int64_t E = 4, K = 2, d = 32, n = 12, T = 5;
+    const TestWeight fused = TestWeight::gaussian(rng, format_of(FormatId::f16), E, 2 * n, d, 0.2f);
+    const TestWeight down = TestWeight::gaussian(rng, format_of(FormatId::f16), E, d, n, 0.2f);
+    Weight gate = fused.view, up = fused.view;
+    gate.n = up.n = n;
+    up.data = fused.view.row(0, n);
+    const Assignment to(rng, T, E, K);
+    const Rows x = Rows::random(rng, T, d);
+    Rows y(T, d);
+    Bed bed(*ops, limits_for(T, d, n, 0, E, K));
+    ops->moe_ffn(bed.exec(), {gate, up, down.view}, {}, to.ids.data(), to.weights.data(), K, x.view(), y.view());
+    Worst worst;
+    for (int64_t t = 0; t < T; ++t) {
+      std::vector<double> expected(d);
+      for (int64_t k = 0; k < K; ++k) {
+        const int64_t e = to.ids[t * K + k];
+        std::vector<double> h(n);
+        for (int64_t i = 0; i < n; ++i) {
+          const double g = dot(fused.row(e, i), x[t], d).value;
+          h[i] = g / (1 + std::exp(-g)) * dot(fused.row(e, n + i), x[t], d).value;
+        }
+        for (int64_t i = 0; i < d; ++i) {
+          for (int64_t j = 0; j < n; ++j) expected[i] += to.weights[t * K + k] * down.row(e, i)[j] * h[j];
+        }
+      }
+      for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
+    }
+    CHECK(worst.error <= kTolerance);
+  }
+}
+
+TEST_CASE("moe_ffn: the same bits for any number of threads and any split of the tokens") {
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    Rng rng(6);
+    const int64_t E = 8, K = 3, d = 64, n = 96, T = 20;
+    const TestFfn experts(rng, FormatId::q8_0, FormatId::q8_0, E, d, n),
+        shared(rng, FormatId::bf16, FormatId::bf16, 1, d, n);
+    const Assignment to(rng, T, E, K);
+    const Rows x = Rows::random(rng, T, d);
+    const auto run = [&](int n_threads, const std::vector<std::pair<int, int>>& slices) {
+      Rows y(T, d);
+      Bed bed(*ops, limits_for(T, d, n, n, E, K), n_threads);
+      for (const auto& [first, count] : slices) {
+        ops->moe_ffn(bed.exec(), experts.view(), shared.view(), to.ids.data() + first * K,
+                     to.weights.data() + first * K, K, x.view().slice(first, count), y.view().slice(first, count));
+      }
+      return y;
+    };
+    const Rows whole = run(1, {{0, 20}});
+    CHECK(run(2, {{0, 20}}).same_bits(whole));
+    CHECK(run(3, {{0, 20}}).same_bits(whole));
+    CHECK(run(2, {{0, 1}, {1, 6}, {7, 13}}).same_bits(whole));
+  }
+}
