@@ -1,0 +1,158 @@
+// Encoders of the formats with two levels of scales: Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS. Search (encode_superblock.h),
+// round to levels with the scales as stored, pack the bits (blocks.h).
+#include <cstring>
+
+#include "quant/blocks.h"
+#include "quant/encode.h"
+#include "quant/encode_levels.h"
+#include "quant/encode_superblock.h"
+
+namespace hearth {
+namespace {
+
+// Bits 0 and 1 of every q into the bit pairs of qs [64].
+void pack_low_bits(uint8_t* qs, const uint8_t* q) {
+  for (int i = 0; i < kSuperBlock; ++i) qs[i / 128 * 32 + i % 32] |= uint8_t((q[i] & 3) << 2 * (i % 128 / 32));
+}
+
+// Bits 0 to 3 of q into nibbles: two groups of 32 share 32 bytes.
+void pack_pairs(uint8_t* qs, const uint8_t* q) {
+  for (int i = 0; i < kSuperBlock / 2; ++i) {
+    const uint8_t* pair = q + i / 32 * 64 + i % 32;
+    qs[i] = uint8_t((pair[0] & 15) | (pair[32] & 15) << 4);
+  }
+}
+
+// The 12 bytes of Q4_K and Q5_K.
+void pack_scales_mins(uint8_t* packed, const uint8_t* scales, const uint8_t* mins) {
+  for (int g = 0; g < 4; ++g) {
+    packed[g] = uint8_t(scales[g] | scales[g + 4] >> 4 << 6);
+    packed[g + 4] = uint8_t(mins[g] | mins[g + 4] >> 4 << 6);
+    packed[g + 8] = uint8_t((scales[g + 4] & 15) | (mins[g + 4] & 15) << 4);
+  }
+}
+
+// value = d * scale * level. `pack(block, scales [256 / N], levels [256])`, in the order of the weights.
+template <class Block, class Levels, int N, int Low, int High, class Pack>
+LANES_INLINE void encode_scaled(const float* x, const float* importance, void* blocks, int64_t n, Pack pack) {
+  for (int64_t at = 0; at < n; at += kSuperBlock) {
+    const SuperBlock<N> b(x + at, importance ? importance + at : nullptr);
+    const BlockScales<N> found = search_scales<Levels, Low, High>(b);
+    const float d = b.scaling.from_fp16(found.d);
+    float levels[kSuperBlock];
+    int8_t scales[kSuperBlock / N];
+    for (int v = 0; v < kBatches<N>; ++v) {
+      const Lanes id = inverse(found.scale[v] * d);
+      for (int i = 0; i < N; ++i) {
+        const Lanes q = Levels::nearest(b.g[v].x[i] * id);
+        for (int lane = 0; lane < kLanes; ++lane) levels[(v * kLanes + lane) * N + i] = q[lane];
+      }
+      for (int lane = 0; lane < kLanes; ++lane) scales[v * kLanes + lane] = int8_t(found.scale[v][lane]);
+    }
+    Block& out = static_cast<Block*>(blocks)[at / kSuperBlock];
+    out = {};
+    out.d = found.d;
+    pack(out, scales, levels);
+  }
+}
+
+// value = d * scale * q - dmin * min. `pack(block, scales [256 / N], mins [256 / N], q [256])`
+template <class Block, int Max, int MaxScale, int N, class Pack, int kTries>
+LANES_INLINE void encode_affine(const float* x, const float* importance, void* blocks, int64_t n,
+                                const AffineTry (&tries)[kTries], Pack pack) {
+  for (int64_t at = 0; at < n; at += kSuperBlock) {
+    const SuperBlock<N> b(x + at, importance ? importance + at : nullptr);
+    const BlockScaleMins<N> found = search_scale_mins<Max, MaxScale>(b, tries);
+    const float d = b.scaling.from_fp16(found.d), dmin = b.scaling.from_fp16(found.dmin);
+    uint8_t q[kSuperBlock], scales[kSuperBlock / N], mins[kSuperBlock / N];
+    for (int v = 0; v < kBatches<N>; ++v) {
+      const Lanes id = inverse(found.scale[v] * d), m = found.minimum[v] * -dmin;
+      for (int i = 0; i < N; ++i) {
+        const Lanes levels = affine_level<Max>(b.g[v].x[i], id, m);
+        for (int lane = 0; lane < kLanes; ++lane) q[(v * kLanes + lane) * N + i] = uint8_t(levels[lane]);
+      }
+      for (int lane = 0; lane < kLanes; ++lane) {
+        scales[v * kLanes + lane] = uint8_t(found.scale[v][lane]);
+        mins[v * kLanes + lane] = uint8_t(found.minimum[v][lane]);
+      }
+    }
+    Block& out = static_cast<Block*>(blocks)[at / kSuperBlock];
+    out = {};
+    out.d = found.d;
+    out.dmin = found.dmin;
+    pack(out, scales, mins, q);
+  }
+}
+
+}  // namespace
+
+ENCODER void encode_q2_k(const float* x, const float* importance, void* blocks, int64_t n) {
+  encode_affine<BlockQ2_K, 3, 15, 16>(x, importance, blocks, n, kTry2Bits,
+                                      [](BlockQ2_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
+                                        for (int k = 0; k < 16; ++k) b.scales[k] = uint8_t(scales[k] | mins[k] << 4);
+                                        pack_low_bits(b.qs, q);
+                                      });
+}
+
+ENCODER void encode_q3_k(const float* x, const float* importance, void* blocks, int64_t n) {
+  encode_scaled<BlockQ3_K, Q3KLevels, 16, -32, 31>(x, importance, blocks, n,
+                                                   [](BlockQ3_K& b, const int8_t* scales, const float* levels) {
+                                                     for (int k = 0; k < 16; ++k) {
+                                                       const int scale = scales[k] + 32;
+                                                       b.scales[k % 8] |= uint8_t((scale & 15) << 4 * (k / 8));
+                                                       b.scales[8 + k % 4] |= uint8_t(scale >> 4 << 2 * (k / 4));
+                                                     }
+                                                     uint8_t q[kSuperBlock];
+                                                     for (int i = 0; i < kSuperBlock; ++i) {
+                                                       q[i] = uint8_t(int(levels[i]) + 4);
+                                                       b.hmask[i % 32] |= uint8_t(q[i] >> 2 << i / 32);
+                                                     }
+                                                     pack_low_bits(b.qs, q);
+                                                   });
+}
+
+ENCODER void encode_q4_k(const float* x, const float* importance, void* blocks, int64_t n) {
+  encode_affine<BlockQ4_K, 15, 63, 32>(x, importance, blocks, n, kTry4Bits,
+                                       [](BlockQ4_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
+                                         pack_scales_mins(b.scales, scales, mins);
+                                         pack_pairs(b.qs, q);
+                                       });
+}
+
+ENCODER void encode_q5_k(const float* x, const float* importance, void* blocks, int64_t n) {
+  encode_affine<BlockQ5_K, 31, 63, 32>(x, importance, blocks, n, kTry5Bits,
+                                       [](BlockQ5_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
+                                         pack_scales_mins(b.scales, scales, mins);
+                                         pack_pairs(b.qs, q);
+                                         for (int i = 0; i < kSuperBlock; ++i)
+                                           b.qh[i % 32] |= uint8_t(q[i] >> 4 << i / 32);
+                                       });
+}
+
+ENCODER void encode_q6_k(const float* x, const float* importance, void* blocks, int64_t n) {
+  encode_scaled<BlockQ6_K, Q6KLevels, 16, -128, 127>(
+      x, importance, blocks, n, [](BlockQ6_K& b, const int8_t* scales, const float* levels) {
+        memcpy(b.scales, scales, sizeof b.scales);
+        for (int i = 0; i < kSuperBlock; ++i) {
+          const int q = int(levels[i]) + 32, half = i / 128, quarter = i % 128 / 32;
+          b.ql[half * 64 + i % 64] |= uint8_t((q & 15) << 4 * (quarter / 2));
+          b.qh[half * 32 + i % 32] |= uint8_t(q >> 4 << 2 * quarter);
+        }
+      });
+}
+
+ENCODER void encode_iq4_xs(const float* x, const float* importance, void* blocks, int64_t n) {
+  encode_scaled<BlockIQ4_XS, Iq4Levels, 32, -32, 31>(
+      x, importance, blocks, n, [](BlockIQ4_XS& b, const int8_t* scales, const float* levels) {
+        for (int g = 0; g < 8; ++g) {
+          const int scale = scales[g] + 32;
+          b.scales_l[g / 2] |= uint8_t((scale & 15) << 4 * (g % 2));
+          b.scales_h |= uint16_t(scale >> 4 << 2 * g);
+        }
+        for (int i = 0; i < kSuperBlock; ++i) {
+          b.qs[i / 32 * 16 + i % 16] |= uint8_t(Iq4Levels::index(levels[i]) << 4 * (i % 32 / 16));
+        }
+      });
+}
+
+}  // namespace hearth
