@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "quant/gguf_keys.h"
 #include "tests/quant/gguf_bytes.h"
@@ -307,11 +307,11 @@ TEST_CASE("a vocabulary of 128k entries without tensors opens quickly") {
   metadata.set(key::kTokenTypes, GgufValue::of_i32s(std::vector<int32_t>(tokens.size(), 1)));
   write_gguf(dir / "vocab.gguf", metadata, {});
 
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of the processor: other programs may be busy
   const GgufFile file = GgufFile::open(dir / "vocab.gguf");
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double seconds = double(std::clock() - begin) / CLOCKS_PER_SEC;
   MESSAGE("128k tokens and merges: ", seconds * 1e3, " ms");
-  CHECK(seconds < 2.0);  // milliseconds by itself; the bound leaves room for sanitizers and busy machines
+  CHECK(seconds < 1.0);  // 10 ms where this was written; the bound leaves room for sanitizers
   CHECK(file.tensors().empty());
   CHECK(*file.metadata().strings(key::kTokens) == tokens);
   CHECK(*file.metadata().strings(key::kMerges) == merges);
