@@ -31,7 +31,8 @@ def main():
         raise SystemExit(f"transformers {transformers.__version__} lacks the mscale_all_dim factor; take a newer one")
 
     ours, t = checkpoint.load(folder)
-    theirs = DeepseekV2ForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
+    theirs = DeepseekV2ForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
+                                                  experts_implementation="eager")
     ours.double().eval()
     # In float64 the routers' float32 softmax stays the only rounding both share.
     reference = theirs.eval()

@@ -225,7 +225,8 @@ def held_out_items(per_family: int = 30):
 
     def emit(family, messages):
         *before, last = messages
-        mark = json.dumps(before, ensure_ascii=False)
+        # One item for each question, however it is typed.
+        mark = family, *(tasks.by_text(m["content"]) for m in before if m["role"] in ("user", "tool"))
         if mark in seen or made[family] == per_family:
             return None
         seen.add(mark)
@@ -248,7 +249,7 @@ def held_out_items(per_family: int = 30):
         messages, _ = d.with_memory(rng.choice([1, 1, 2]))
         if item := emit("memory", system_messages(rng) + messages):
             yield item
-    while made["tool_answer"] < per_family:
+    while made["tool_call"] < per_family or made["tool_answer"] < per_family:
         messages, _ = d.with_tool(1)
         if item := emit("tool_call", messages[:3]):
             yield item

@@ -173,9 +173,10 @@ class Attention(nn.Module):
         kv = self.kv_b_proj(self.kv_a_layernorm(latent)).view(batch, length, n, nope + c.v_head_dim)
         k = torch.cat((kv[..., :nope], k_pe), -1)
         v = kv[..., nope:]
-        o = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-                                           attn_mask=mask, scale=self.scale)
-        return self.o_proj(o.transpose(1, 2).reshape(batch, length, n * c.v_head_dim))
+        # Written out: on CPUs the backward pass of the fused attention takes twice as long at these lengths.
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        p = (q * self.scale @ k.mT).masked_fill(~mask, -math.inf).softmax(-1, torch.promote_types(q.dtype, torch.float32)).to(v.dtype)
+        return self.o_proj((p @ v).transpose(1, 2).reshape(batch, length, n * c.v_head_dim))
 
 
 class Dense(nn.Module):
