@@ -43,7 +43,10 @@ void convert(Arguments& arguments) {
   catch_interrupts();
   const auto start = std::chrono::steady_clock::now();
   ProgressBar bar("converting"), verifying("verifying ");
-  options.progress = [&bar](const ConvertProgress& p) {
+  bool begun = false;  // what is refused is refused before
+  options.progress = [&](const ConvertProgress& p) {
+    if (!begun) note("converting {} by recipe {}\n", options.checkpoint_dir, options.recipe);
+    begun = true;
     if (p.bytes_verified > 0)
       verifying.show(p.bytes_verified, p.bytes_total, "");
     else

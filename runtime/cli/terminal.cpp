@@ -98,9 +98,8 @@ void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what) {
   const double rate = seconds > 0 ? double(done) / seconds : 0;
   const std::string left = share > 0.01 ? duration_text(seconds / share - seconds) : "-:--";
   if (!stderr_is_terminal()) {
-    const int tenth = int(share * 10);
-    if (tenth <= last_tenth_) return;
-    last_tenth_ = tenth;
+    if (now - std::max(last_, start_) < std::chrono::seconds(5)) return;
+    last_ = now;
     note("{} {:3.0f} %  {}/s  {} left\n", title_, share * 100, bytes_text(uint64_t(rate)), left);
     return;
   }

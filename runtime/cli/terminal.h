@@ -41,7 +41,7 @@ std::string count_text(uint64_t count);     // "15.71 G", "2.7 M"
 std::string duration_text(double seconds);  // "0:07", "1:02:30"
 
 // One line on standard error that is redrawn in place, with the rate and the time left; on anything but a terminal a
-// line every tenth of the way.
+// line every five seconds.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title);
@@ -53,7 +53,6 @@ class ProgressBar {
   std::string title_;
   std::chrono::steady_clock::time_point start_, last_;
   bool drawn_ = false;
-  int last_tenth_ = 0;
 };
 
 }  // namespace hearth::cli
