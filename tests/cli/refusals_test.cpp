@@ -143,7 +143,7 @@ TEST_CASE("conversions that cannot be leave nothing behind") {
   nothing_left();
 
   spill(out, "precious");
-  check_refused(hearth({"convert", demo_checkpoint(), out}), 2, {"out.gguf", "--force"});
+  check_refused(hearth({"convert", demo_checkpoint(), out}), 2, {"out.gguf", "exists"});
   CHECK(slurp(out) == "precious");
   CHECK(hearth({"convert", demo_checkpoint(), out, "--force", "--recipe", "q8_0"}).exit_code == 0);
   CHECK(hearth({"verify", out}).exit_code == 0);
