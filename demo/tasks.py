@@ -26,9 +26,13 @@ def by_text(question: str):
     return re.sub(r"[^\w\s+*/=-]", "", question.lower()).strip().removeprefix("please ")
 
 
+REQUESTS = set("Add Calculate Compute Convert Count Explain Express Find Give List Make Multiply Name Put Reverse Sort Spell "
+               "Subtract Tell Translate Turn Write".split())
+
+
 def vary(rng, question: str) -> str:
     """The same question as people also type it."""
-    if rng.random() < 0.08 and question[0].isupper() and not question.startswith("Please"):
+    if rng.random() < 0.15 and question.split()[0] in REQUESTS:
         question = "Please " + question[0].lower() + question[1:]
     if rng.random() < 0.2:
         question = question[0].lower() + question[1:]
@@ -95,7 +99,7 @@ def count(rng):
             m = n + 1
             q = "What number comes after {}?"
         return ("next", n, m), q.format(n), f"{m}"
-    word, n = rng.choice(FOODS + ANIMALS), rng.randint(1, 6)
+    word, n = rng.choice(FOODS + ANIMALS), rng.randint(1, 5)
     other = rng.choice([a for a in ANIMALS if a != word])
     items = [word] * n + [other] * rng.randint(0, 2)
     rng.shuffle(items)
@@ -110,7 +114,7 @@ def sort(rng):
         q, f = rng.choice([("Which is larger, {} or {}?", max), ("Which is smaller, {} or {}?", min), ("Is {} or {} the larger number?", max)])
         return ("larger", min(a, b), max(a, b)), q.format(a, b), f"{f(a, b)}"
     top = 9 if rng.random() < 0.3 else 99
-    numbers = rng.sample(range(top + 1), rng.choice([3, 3, 4]))
+    numbers = rng.sample(range(top + 1), rng.choice([3, 3, 3, 4]))
     listed = (", " if rng.random() < 0.7 else " ").join(map(str, numbers))
     key = ("sort", *sorted(numbers))
     if kind < 0.7:
@@ -125,7 +129,7 @@ def sort(rng):
 
 def dates(rng):
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.25:
         month = rng.randrange(12)
         day = MONTH_DAYS[month] if rng.random() < 0.2 else rng.randint(1, MONTH_DAYS[month])
         if (month, day) == (1, 28):
@@ -135,7 +139,7 @@ def dates(rng):
         # The last days of months are known by heart, so their key is the text.
         q = q.format(MONTHS[month], day)
         return (by_text(q) if later[1] == 1 else ("after", month, day)), q, f"{later[0]} {later[1]}"
-    if kind < 0.5:
+    if kind < 0.37:
         m = rng.randrange(12)
         if rng.random() < 0.6:
             q = rng.choice(["How many days does {} have?", "How many days are in {}?", "How long is {}?", "Number of days in {}?", "How many days are there in {}?"]).format(MONTHS[m])
@@ -143,17 +147,17 @@ def dates(rng):
         q, n = rng.choice([("Which month comes after {}?", 1), ("Which month comes before {}?", -1), ("What month follows {}?", 1), ("What is the month after {}?", 1), ("What is the month before {}?", -1)])
         q = q.format(MONTHS[m])
         return by_text(q), q, MONTHS[(m + n) % 12]
-    if kind < 0.6:
+    if kind < 0.45:
         n = rng.randrange(12)
         q = rng.choice(["What is the {} month of the year?", "Which month is the {} one?", "What is the {} month?", "Name the {} month."]).format(ORDINALS[n])
         return by_text(q), q, MONTHS[n]
     d = rng.randrange(7)
-    if kind < 0.8:
+    if kind < 0.68:
         q, n = rng.choice([("What day comes after {}?", 1), ("What day comes before {}?", -1), ("Today is {}. What day is tomorrow?", 1),
                            ("Today is {}. What day was yesterday?", -1), ("Which day follows {}?", 1), ("What is the day after {}?", 1), ("What is the day before {}?", -1)])
         q = q.format(WEEKDAYS[d])
         return by_text(q), q, WEEKDAYS[(d + n) % 7]
-    n = rng.randint(2, 7)
+    n = rng.randint(2, 4)
     q = rng.choice(["Today is {}. What day is it in {} days?", "What day is {1} days after {0}?", "It is {}. Which day will it be in {} days?",
                     "Which day is {1} days after {0}?", "If today is {}, what day is it in {} days?"]).format(WEEKDAYS[d], n)
     return by_text(q), q, WEEKDAYS[(d + n) % 7]
