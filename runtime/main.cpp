@@ -1,6 +1,7 @@
 // The `hearth` command: parses, dispatches, and turns every Error into one line and an exit code.
 #include <CLI/CLI.hpp>
 #include <clocale>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -33,6 +34,8 @@ int main(int argc, char** argv) {
   using namespace hearth;
   // Line editing counts characters and not bytes; a bare container has no locale set, but speaks UTF-8 all the same.
   if (!std::setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
+
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow any more is an error like a full disk, not a death
 
   CLI::App app("hearth runs DeepSeek-V2-class models on one workstation");
   app.name("hearth");

@@ -2,10 +2,14 @@
 #include "runtime/inspect.h"
 
 #include <CLI/CLI.hpp>
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "kernels/cpu/backend.h"
 #include "quant/error.h"
 #include "quant/gguf.h"
 #include "quant/verify.h"
@@ -56,10 +60,21 @@ void inspect_file(const InspectArguments& arguments) {
   }
 }
 
+// body(0) ... body(n - 1), each taken by the next free thread.
+void on_all_cores(size_t n, const std::function<void(size_t)>& body) {
+  std::atomic<size_t> next{0};
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < default_threads(); ++i)
+    threads.emplace_back([&] {
+      for (size_t job = next++; job < n; job = next++) body(job);
+    });
+}
+
 void verify_file(const std::string& path) {
   const GgufFile file = GgufFile::open(path);
   ProgressBar bar("verifying");
   VerifyOptions options;
+  options.parallel_for = on_all_cores;
   options.progress = [&bar](uint64_t done, uint64_t total) { bar.show(done, total, ""); };
   const VerifyReport report = verify(file, options);
   bar.finish();

@@ -26,7 +26,7 @@ const std::vector<Room> kRooms = {
     {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/cuda/"}},
     {"kernels/", {"quant/", "kernels/ops.h"}},
     {"convert/", {"quant/", "convert/"}},
-    {"runtime/main.cpp", {"runtime/"}},
+    {"runtime/main.cpp", {"quant/error.h", "runtime/cli/"}},
     {"runtime/cli/",
      {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/", "convert/convert.h"}},
     {"runtime/server/", {"quant/", "kernels/ops.h", "runtime/"}},
