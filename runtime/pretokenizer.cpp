@@ -113,10 +113,10 @@ class PreTokenizer::Step {
   bool compiled_ = false;
 };
 
-PreTokenizer::PreTokenizer(std::string_view name) {
+PreTokenizer::PreTokenizer(std::string_view name, std::string_view source) {
   for (const std::string& pattern : patterns(name)) steps_.emplace_back(pattern);
   require(!steps_.empty(), ErrorKind::model,
-          "pre-tokenizer '{}' is not supported (deepseek-llm, deepseek-coder and deepseek-v3 are)", name);
+          "{}: pre-tokenizer '{}' is not supported (deepseek-llm, deepseek-coder and deepseek-v3 are)", source, name);
 }
 
 PreTokenizer::~PreTokenizer() = default;

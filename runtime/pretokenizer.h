@@ -9,8 +9,8 @@ namespace hearth {
 
 class PreTokenizer {
  public:
-  // `name` is the value of tokenizer.ggml.pre. Throws Error(model) for one that is not of this family.
-  explicit PreTokenizer(std::string_view name);
+  // `name` is the value of tokenizer.ggml.pre. Throws Error(model), naming `source`, for one not of this family.
+  PreTokenizer(std::string_view name, std::string_view source);
   ~PreTokenizer();
   PreTokenizer(PreTokenizer&&) noexcept;
   PreTokenizer& operator=(PreTokenizer&&) noexcept;

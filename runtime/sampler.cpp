@@ -1,8 +1,10 @@
 #include "runtime/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "quant/error.h"
 
@@ -54,7 +56,7 @@ Token Sampler::sample(std::span<const float> logits, std::span<const Token> rece
   candidates_.clear();
   for (size_t i = 0; i < logits_.size(); ++i) {
     const float relative = (logits_[i] - best) / options_.temperature;
-    if (relative > kNegligible) candidates_.push_back({Token(i), logits_[i], std::exp(relative)});
+    if (relative > kNegligible) candidates_.push_back({Token(i), relative, std::exp(relative)});
   }
   if (options_.top_k > 0) keep_best(size_t(options_.top_k));
   if (options_.top_p < 1) keep_share(options_.top_p);
@@ -74,48 +76,51 @@ void Sampler::penalise(std::span<const Token> recent) {
   }
 }
 
-bool Sampler::better(const Candidate& a, const Candidate& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-}
-
 void Sampler::drop_worse_than(const Candidate& last) {
-  std::erase_if(candidates_, [&](const Candidate& c) { return better(last, c); });
+  std::erase_if(candidates_, [&](const Candidate& c) { return Better()(last, c); });
 }
 
+// Collects those better than the last of the best so far, and sorts the worse ones out now and then: most candidates
+// cost one comparison.
 void Sampler::keep_best(size_t count) {
   if (candidates_.size() <= count) return;
-  sorted_ = candidates_;
-  const auto last = sorted_.begin() + ptrdiff_t(count - 1);
-  std::nth_element(sorted_.begin(), last, sorted_.end(), better);
-  drop_worse_than(*last);
+  sorted_.clear();
+  const auto shrink = [&] {
+    std::nth_element(sorted_.begin(), sorted_.begin() + ptrdiff_t(count - 1), sorted_.end(), Better());
+    sorted_.resize(count);
+  };
+  for (const Candidate& c : candidates_) {
+    if (sorted_.size() >= count && !Better()(c, sorted_[count - 1])) continue;
+    sorted_.push_back(c);
+    if (sorted_.size() == count || sorted_.size() == 2 * count + 64) shrink();
+  }
+  shrink();
+  drop_worse_than(sorted_.back());
 }
 
-// Looks for the last candidate of the share by halving, sorting no more than the halves' borders: O(V).
+// Sums weights by how far candidates are from the best, so that only those near the end of the share are sorted.
 void Sampler::keep_share(float share) {
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.weight;
-  // Candidates below this hold less than 1 - share together, so the share is reached without them.
-  const double floor = (1.0 - share) * total / double(candidates_.size());
+  std::array<double, 1024> weights{};
+  float lowest = -1e-6f;
+  for (const Candidate& c : candidates_) lowest = std::min(lowest, c.relative);
+  const float scale = float(weights.size() - 1) / lowest;
+  const auto bucket = [&](const Candidate& c) { return size_t(c.relative * scale); };
+  for (const Candidate& c : candidates_) weights[bucket(c)] += c.weight;
+  double left = share * std::accumulate(weights.begin(), weights.end(), 0.0);
+  size_t last = 0;
+  while (last < weights.size() && left > weights[last]) left -= weights[last++];
+
   sorted_.clear();
   for (const Candidate& c : candidates_)
-    if (c.weight >= floor) sorted_.push_back(c);
-
-  size_t begin = 0, end = sorted_.size();  // where the last one is
-  double before = 0;                       // weight of those before `begin`
-  while (begin < end) {
-    const size_t middle = begin + (end - begin) / 2;
-    const auto at = [&](size_t i) { return sorted_.begin() + ptrdiff_t(i); };
-    std::nth_element(at(begin), at(middle), at(end), better);
-    double weight = 0;
-    for (size_t i = begin; i <= middle; ++i) weight += sorted_[i].weight;
-    if (before + weight >= share * total) {
-      end = middle;
-    } else {
-      before += weight;
-      begin = middle + 1;
-    }
+    if (bucket(c) == last) sorted_.push_back(c);
+  std::sort(sorted_.begin(), sorted_.end(), Better());
+  for (const Candidate& c : sorted_) {
+    left -= c.weight;
+    if (left > 0) continue;
+    drop_worse_than(c);
+    return;
   }
-  if (end < sorted_.size()) drop_worse_than(sorted_[end]);
+  if (!sorted_.empty()) drop_worse_than(sorted_.back());  // rounding
 }
 
 Token Sampler::draw() {

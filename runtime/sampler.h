@@ -35,9 +35,14 @@ class Sampler {
  private:
   struct Candidate {
     Token token;
-    float logit, weight;  // weight: probability, up to a common factor
+    float relative;  // (logit - best logit) / temperature
+    float weight;    // exp(relative): its probability, up to a common factor
   };
-  static bool better(const Candidate& a, const Candidate& b);
+  struct Better {  // a type, so that sorting inlines it
+    bool operator()(const Candidate& a, const Candidate& b) const {
+      return a.relative != b.relative ? a.relative > b.relative : a.token < b.token;
+    }
+  };
   void penalise(std::span<const Token> recent);
   void keep_best(size_t count);
   void keep_share(float share);

@@ -95,7 +95,7 @@ std::string required_string(const GgufMetadata& metadata, const char* key) {
 
 struct Tokenizer::Impl {
   explicit Impl(const GgufMetadata& metadata)
-      : pretokenizer(required_string(metadata, key::kTokenizerPre)),
+      : pretokenizer(required_string(metadata, key::kTokenizerPre), metadata.source),
         vocabulary(read_vocabulary(metadata)),
         bpe(vocabulary.byte_tokens, std::move(vocabulary.merges)) {
     for (uint32_t rank = 0; rank < bpe.merges().size(); ++rank) {
