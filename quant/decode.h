@@ -11,7 +11,7 @@
 namespace hearth {
 
 // IQ4's 16 levels. A function, since device code cannot read a host array.
-HEARTH_HD inline float iq4_value(int q) {
+HEARTH_HD constexpr float iq4_value(int q) {
   constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
   return float(kIq4Values[q]);
 }

@@ -11,18 +11,63 @@ namespace hearth {
 namespace {
 
 // Nibbles in halves: byte i holds q[i] and q[i + half].
-template <class Q>
-void pack_nibbles(uint8_t* qs, const Q* q, int half) {
+void pack_nibbles(uint8_t* qs, const float* q, int half) {
   for (int i = 0; i < half; ++i) qs[i] = uint8_t((int(q[i]) & 15) | (int(q[i + half]) & 15) << 4);
 }
 
 void pack_fifth_bits(uint8_t* qh, const float* q) {
-  uint32_t bits = 0;
-  for (int i = 0; i < 32; ++i) bits |= uint32_t(int(q[i]) >> 4) << i;
-  for (int i = 0; i < 4; ++i) qh[i] = uint8_t(bits >> 8 * i);
+  for (int i = 0; i < 4; ++i) {
+    int bits = 0;
+    for (int k = 0; k < 8; ++k) bits |= (int(q[8 * i + k]) >> 4) << k;
+    qh[i] = uint8_t(bits);
+  }
 }
 
-// Eight blocks, or fewer at the end of a row: the other lanes hold zeros.
+// ---- A format's own bits: levels q [N]. d (and m) are already stored.
+
+void pack(BlockQ4_0& b, const float* q) {
+  float shifted[32];
+  for (int i = 0; i < 32; ++i) shifted[i] = q[i] + 8;
+  pack_nibbles(b.qs, shifted, 16);
+}
+
+void pack(BlockQ5_0& b, const float* q) {
+  float shifted[32];
+  for (int i = 0; i < 32; ++i) shifted[i] = q[i] + 16;
+  pack_nibbles(b.qs, shifted, 16);
+  pack_fifth_bits(b.qh, shifted);
+}
+
+void pack(BlockQ4_1& b, const float* q) {
+  pack_nibbles(b.qs, q, 16);
+}
+
+void pack(BlockQ5_1& b, const float* q) {
+  pack_nibbles(b.qs, q, 16);
+  pack_fifth_bits(b.qh, q);
+}
+
+void pack(BlockQ8_0& b, const float* q) {
+  for (int i = 0; i < 32; ++i) b.qs[i] = int8_t(q[i]);
+}
+
+void pack(BlockIQ4_NL& b, const float* q) {
+  float index[32];
+  for (int i = 0; i < 32; ++i) index[i] = float(Iq4Levels::index(q[i]));
+  pack_nibbles(b.qs, index, 16);
+}
+
+void pack(BlockF8_E4M3& b, const float* q) {
+  for (int i = 0; i < 128; ++i) b.qs[i] = float_to_e4m3(q[i]);
+}
+
+void pack(BlockI4_G128& b, const float* q) {
+  pack_nibbles(b.qs, q, 64);
+}
+
+// ---- Eight blocks of a row at a time
+
+// The last ones of a row may be fewer: the other lanes hold zeros.
 template <int N>
 struct Batch {
   int count;
@@ -41,119 +86,89 @@ struct Batch {
   }
 };
 
-// value = d * level. `set(block, d, q)` stores d and the levels q [N].
-template <class Block, class Levels, class Set>
-LANES_INLINE void encode_scaled(const float* x, const float* importance, void* blocks, int64_t n, Set set) {
-  constexpr int N = Block::kElems;
-  auto* out = static_cast<Block*>(blocks);
-  for (int64_t b = 0; b < n / N; b += kLanes) {
-    Batch<N> batch(x + b * N, importance ? importance + b * N : nullptr, n / N - b);
-    const Lanes found = search_scale<Levels>(batch.g);
-    decltype(Block::d) stored[kLanes];
-    Lanes d{};
-    for (int lane = 0; lane < batch.count; ++lane) {
-      stored[lane] = Levels::store(batch.scaling[lane], found[lane]);
-      d[lane] = Levels::load(batch.scaling[lane], stored[lane]);
-    }
-    const Lanes id = inverse(d);
-    for (int i = 0; i < N; ++i) batch.g.x[i] = Levels::nearest(batch.g.x[i] * id);
-    for (int lane = 0; lane < batch.count; ++lane) {
-      float q[N];
-      for (int i = 0; i < N; ++i) q[i] = batch.g.x[i][lane];
-      set(out[b + lane], stored[lane], q);
-    }
+template <class Block, int N>
+LANES_INLINE void pack_lanes(Block* out, int count, const Lanes (&levels)[N]) {
+  for (int lane = 0; lane < count; ++lane) {
+    float q[N];
+    for (int i = 0; i < N; ++i) q[i] = levels[i][lane];
+    pack(out[lane], q);
   }
 }
 
-// value = d * q + m. `set(block, d, m, q)`
-template <class Block, int Max, class Set, int kTries>
-LANES_INLINE void encode_affine(const float* x, const float* importance, void* blocks, int64_t n,
-                                const AffineTry (&tries)[kTries], Set set) {
+// value = d * level
+template <class Block, class Levels>
+LANES_INLINE void encode_scaled(const float* x, const float* importance, void* blocks, int64_t n) {
   constexpr int N = Block::kElems;
-  auto* out = static_cast<Block*>(blocks);
-  for (int64_t b = 0; b < n / N; b += kLanes) {
-    Batch<N> batch(x + b * N, importance ? importance + b * N : nullptr, n / N - b);
-    const AffineFit found = search_affine<Max, false>(batch.g, tries);
-    uint16_t d_stored[kLanes], m_stored[kLanes];
-    Lanes d{}, m{};
+  for (int64_t at = 0; at < n; at += kLanes * N) {
+    Batch<N> batch(x + at, importance ? importance + at : nullptr, (n - at) / N);
+    Block* out = static_cast<Block*>(blocks) + at / N;
+    Lanes d = search_scale<Levels>(batch.g);
+    for (int lane = 0; lane < batch.count; ++lane) {
+      out[lane].d = Levels::store(batch.scaling[lane], d[lane]);
+      d[lane] = Levels::load(batch.scaling[lane], out[lane].d);
+    }
+    Lanes levels[N];
+    const Lanes id = inverse(d);
+    for (int i = 0; i < N; ++i) levels[i] = Levels::nearest(batch.g.x[i] * id);
+    pack_lanes(out, batch.count, levels);
+  }
+}
+
+// value = d * q + m, q 0..Max
+template <class Block, int Max, int kTries>
+LANES_INLINE void encode_affine(const float* x, const float* importance, void* blocks, int64_t n,
+                                const AffineTry (&tries)[kTries]) {
+  constexpr int N = Block::kElems;
+  for (int64_t at = 0; at < n; at += kLanes * N) {
+    Batch<N> batch(x + at, importance ? importance + at : nullptr, (n - at) / N);
+    Block* out = static_cast<Block*>(blocks) + at / N;
+    AffineFit fit = search_affine<Max, false>(batch.g, tries);
     for (int lane = 0; lane < batch.count; ++lane) {
       const Scaling& s = batch.scaling[lane];
-      d[lane] = s.from_fp16(d_stored[lane] = s.to_fp16(found.d[lane]));
-      m[lane] = s.from_fp16(m_stored[lane] = s.to_fp16(found.m[lane]));
+      out[lane].d = s.to_fp16(fit.d[lane]);
+      out[lane].m = s.to_fp16(fit.m[lane]);
+      fit.d[lane] = s.from_fp16(out[lane].d);
+      fit.m[lane] = s.from_fp16(out[lane].m);
     }
-    const Lanes id = inverse(d);
-    for (int i = 0; i < N; ++i) batch.g.x[i] = round_near(clamp((batch.g.x[i] - m) * id, 0, Max));
-    for (int lane = 0; lane < batch.count; ++lane) {
-      float q[N];
-      for (int i = 0; i < N; ++i) q[i] = batch.g.x[i][lane];
-      set(out[b + lane], d_stored[lane], m_stored[lane], q);
-    }
+    Lanes levels[N];
+    const Lanes id = inverse(fit.d);
+    for (int i = 0; i < N; ++i) levels[i] = affine_level<Max>(batch.g.x[i], id, fit.m);
+    pack_lanes(out, batch.count, levels);
   }
 }
 
 }  // namespace
 
 ENCODER void encode_q4_0(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ4_0, Q4Levels>(x, importance, blocks, n, [](BlockQ4_0& b, uint16_t d, float* q) {
-    b.d = d;
-    for (int i = 0; i < 32; ++i) q[i] += 8;
-    pack_nibbles(b.qs, q, 16);
-  });
+  encode_scaled<BlockQ4_0, Q4Levels>(x, importance, blocks, n);
 }
 
 ENCODER void encode_q4_1(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ4_1, 15>(x, importance, blocks, n, kTry4Bits,
-                               [](BlockQ4_1& b, uint16_t d, uint16_t m, const float* q) {
-                                 b.d = d, b.m = m;
-                                 pack_nibbles(b.qs, q, 16);
-                               });
+  encode_affine<BlockQ4_1, 15>(x, importance, blocks, n, kTry4Bits);
 }
 
 ENCODER void encode_q5_0(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ5_0, Q5Levels>(x, importance, blocks, n, [](BlockQ5_0& b, uint16_t d, float* q) {
-    b.d = d;
-    for (int i = 0; i < 32; ++i) q[i] += 16;
-    pack_nibbles(b.qs, q, 16);
-    pack_fifth_bits(b.qh, q);
-  });
+  encode_scaled<BlockQ5_0, Q5Levels>(x, importance, blocks, n);
 }
 
 ENCODER void encode_q5_1(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ5_1, 31>(x, importance, blocks, n, kTry5Bits,
-                               [](BlockQ5_1& b, uint16_t d, uint16_t m, const float* q) {
-                                 b.d = d, b.m = m;
-                                 pack_nibbles(b.qs, q, 16);
-                                 pack_fifth_bits(b.qh, q);
-                               });
+  encode_affine<BlockQ5_1, 31>(x, importance, blocks, n, kTry5Bits);
 }
 
 ENCODER void encode_q8_0(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ8_0, Q8Levels>(x, importance, blocks, n, [](BlockQ8_0& b, uint16_t d, const float* q) {
-    b.d = d;
-    for (int i = 0; i < 32; ++i) b.qs[i] = int8_t(q[i]);
-  });
+  encode_scaled<BlockQ8_0, Q8Levels>(x, importance, blocks, n);
 }
 
 ENCODER void encode_iq4_nl(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockIQ4_NL, Iq4Levels>(x, importance, blocks, n, [](BlockIQ4_NL& b, uint16_t d, float* q) {
-    b.d = d;
-    for (int i = 0; i < 32; ++i) q[i] = float(Iq4Levels::index(q[i]));
-    pack_nibbles(b.qs, q, 16);
-  });
+  encode_scaled<BlockIQ4_NL, Iq4Levels>(x, importance, blocks, n);
 }
 
 ENCODER void encode_f8_e4m3(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockF8_E4M3, E4m3Levels>(x, importance, blocks, n, [](BlockF8_E4M3& b, float d, const float* q) {
-    b.d = d;
-    for (int i = 0; i < 128; ++i) b.qs[i] = float_to_e4m3(q[i]);
-  });
+  encode_scaled<BlockF8_E4M3, E4m3Levels>(x, importance, blocks, n);
 }
 
 ENCODER void encode_i4_g128(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockI4_G128, I4Levels>(x, importance, blocks, n, [](BlockI4_G128& b, uint16_t d, const float* q) {
-    b.d = d;
-    pack_nibbles(b.qs, q, 64);
-  });
+  encode_scaled<BlockI4_G128, I4Levels>(x, importance, blocks, n);
 }
 
 BlockF8_E4M3 f8_e4m3_block(const uint8_t* e4m3, float scale) {

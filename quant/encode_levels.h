@@ -1,6 +1,8 @@
 // The levels of each format that has one scale per group, and where its search tries to put a group's extreme weight.
 #pragma once
 
+#include <array>
+
 #include "quant/decode.h"
 #include "quant/encode_search.h"
 
@@ -38,7 +40,7 @@ struct Q6KLevels : IntegerLevels<-32, 31> {
 };
 
 struct Iq4Levels : Fp16Scale {
-  static constexpr float kTry[] = {-128, 116, -136, -110, -122, 124, 108, -102};
+  static constexpr float kTry[] = {-128, 116, -136, -110, -122, 124};
   static LANES_INLINE Lanes nearest(Lanes y) {
     Lanes level = broadcast(iq4_value(0));
 #pragma GCC unroll 15
@@ -48,10 +50,15 @@ struct Iq4Levels : Fp16Scale {
     return level;
   }
   static int index(float level) {
-    int k = 0;
-    while (iq4_value(k) < level) ++k;
-    return k;
+    return kIndex[int(level) + 127];
   }
+
+ private:
+  static constexpr std::array<uint8_t, 241> kIndex = [] {
+    std::array<uint8_t, 241> index{};
+    for (int k = 0; k < 16; ++k) index[size_t(iq4_value(k) + 127)] = uint8_t(k);
+    return index;
+  }();
 };
 
 // One octave of levels: a scale twice as large gives the same levels but for the smallest. Weights that are already

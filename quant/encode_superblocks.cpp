@@ -32,9 +32,63 @@ void pack_scales_mins(uint8_t* packed, const uint8_t* scales, const uint8_t* min
   }
 }
 
-// value = d * scale * level. `pack(block, scales [256 / N], levels [256])`, in the order of the weights.
-template <class Block, class Levels, int N, int Low, int High, class Pack>
-LANES_INLINE void encode_scaled(const float* x, const float* importance, void* blocks, int64_t n, Pack pack) {
+// ---- A format's own bits: integer scales [256 / N], levels [256] in the order of the weights. d is already stored.
+
+void pack(BlockQ3_K& b, const int8_t* scales, const float* levels) {
+  for (int k = 0; k < 16; ++k) {
+    const int scale = scales[k] + 32;
+    b.scales[k % 8] |= uint8_t((scale & 15) << 4 * (k / 8));
+    b.scales[8 + k % 4] |= uint8_t(scale >> 4 << 2 * (k / 4));
+  }
+  uint8_t q[kSuperBlock];
+  for (int i = 0; i < kSuperBlock; ++i) {
+    q[i] = uint8_t(int(levels[i]) + 4);
+    b.hmask[i % 32] |= uint8_t(q[i] >> 2 << i / 32);
+  }
+  pack_low_bits(b.qs, q);
+}
+
+void pack(BlockQ6_K& b, const int8_t* scales, const float* levels) {
+  memcpy(b.scales, scales, sizeof b.scales);
+  for (int i = 0; i < kSuperBlock; ++i) {
+    const int q = int(levels[i]) + 32, half = i / 128, quarter = i % 128 / 32;
+    b.ql[half * 64 + i % 64] |= uint8_t((q & 15) << 4 * (quarter / 2));
+    b.qh[half * 32 + i % 32] |= uint8_t(q >> 4 << 2 * quarter);
+  }
+}
+
+void pack(BlockIQ4_XS& b, const int8_t* scales, const float* levels) {
+  for (int g = 0; g < 8; ++g) {
+    const int scale = scales[g] + 32;
+    b.scales_l[g / 2] |= uint8_t((scale & 15) << 4 * (g % 2));
+    b.scales_h |= uint16_t(scale >> 4 << 2 * g);
+  }
+  for (int i = 0; i < kSuperBlock; ++i) {
+    b.qs[i / 32 * 16 + i % 16] |= uint8_t(Iq4Levels::index(levels[i]) << 4 * (i % 32 / 16));
+  }
+}
+
+void pack(BlockQ2_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
+  for (int k = 0; k < 16; ++k) b.scales[k] = uint8_t(scales[k] | mins[k] << 4);
+  pack_low_bits(b.qs, q);
+}
+
+void pack(BlockQ4_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
+  pack_scales_mins(b.scales, scales, mins);
+  pack_pairs(b.qs, q);
+}
+
+void pack(BlockQ5_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
+  pack_scales_mins(b.scales, scales, mins);
+  pack_pairs(b.qs, q);
+  for (int i = 0; i < kSuperBlock; ++i) b.qh[i % 32] |= uint8_t(q[i] >> 4 << i / 32);
+}
+
+// ---- Blocks one after the other
+
+// value = d * scale * level, scale Low..High
+template <class Block, class Levels, int N, int Low, int High>
+LANES_INLINE void encode_scaled(const float* x, const float* importance, void* blocks, int64_t n) {
   for (int64_t at = 0; at < n; at += kSuperBlock) {
     const SuperBlock<N> b(x + at, importance ? importance + at : nullptr);
     const BlockScales<N> found = search_scales<Levels, Low, High>(b);
@@ -56,10 +110,10 @@ LANES_INLINE void encode_scaled(const float* x, const float* importance, void* b
   }
 }
 
-// value = d * scale * q - dmin * min. `pack(block, scales [256 / N], mins [256 / N], q [256])`
-template <class Block, int Max, int MaxScale, int N, class Pack, int kTries>
+// value = d * scale * q - dmin * min, q 0..Max, scale and min 0..MaxScale
+template <class Block, int Max, int MaxScale, int N, int kTries>
 LANES_INLINE void encode_affine(const float* x, const float* importance, void* blocks, int64_t n,
-                                const AffineTry (&tries)[kTries], Pack pack) {
+                                const AffineTry (&tries)[kTries]) {
   for (int64_t at = 0; at < n; at += kSuperBlock) {
     const SuperBlock<N> b(x + at, importance ? importance + at : nullptr);
     const BlockScaleMins<N> found = search_scale_mins<Max, MaxScale>(b, tries);
@@ -87,72 +141,27 @@ LANES_INLINE void encode_affine(const float* x, const float* importance, void* b
 }  // namespace
 
 ENCODER void encode_q2_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ2_K, 3, 15, 16>(x, importance, blocks, n, kTry2Bits,
-                                      [](BlockQ2_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
-                                        for (int k = 0; k < 16; ++k) b.scales[k] = uint8_t(scales[k] | mins[k] << 4);
-                                        pack_low_bits(b.qs, q);
-                                      });
+  encode_affine<BlockQ2_K, 3, 15, 16>(x, importance, blocks, n, kTry2Bits);
 }
 
 ENCODER void encode_q3_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ3_K, Q3KLevels, 16, -32, 31>(x, importance, blocks, n,
-                                                   [](BlockQ3_K& b, const int8_t* scales, const float* levels) {
-                                                     for (int k = 0; k < 16; ++k) {
-                                                       const int scale = scales[k] + 32;
-                                                       b.scales[k % 8] |= uint8_t((scale & 15) << 4 * (k / 8));
-                                                       b.scales[8 + k % 4] |= uint8_t(scale >> 4 << 2 * (k / 4));
-                                                     }
-                                                     uint8_t q[kSuperBlock];
-                                                     for (int i = 0; i < kSuperBlock; ++i) {
-                                                       q[i] = uint8_t(int(levels[i]) + 4);
-                                                       b.hmask[i % 32] |= uint8_t(q[i] >> 2 << i / 32);
-                                                     }
-                                                     pack_low_bits(b.qs, q);
-                                                   });
+  encode_scaled<BlockQ3_K, Q3KLevels, 16, -32, 31>(x, importance, blocks, n);
 }
 
 ENCODER void encode_q4_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ4_K, 15, 63, 32>(x, importance, blocks, n, kTry4Bits,
-                                       [](BlockQ4_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
-                                         pack_scales_mins(b.scales, scales, mins);
-                                         pack_pairs(b.qs, q);
-                                       });
+  encode_affine<BlockQ4_K, 15, 63, 32>(x, importance, blocks, n, kTry4Bits);
 }
 
 ENCODER void encode_q5_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ5_K, 31, 63, 32>(x, importance, blocks, n, kTry5Bits,
-                                       [](BlockQ5_K& b, const uint8_t* scales, const uint8_t* mins, const uint8_t* q) {
-                                         pack_scales_mins(b.scales, scales, mins);
-                                         pack_pairs(b.qs, q);
-                                         for (int i = 0; i < kSuperBlock; ++i)
-                                           b.qh[i % 32] |= uint8_t(q[i] >> 4 << i / 32);
-                                       });
+  encode_affine<BlockQ5_K, 31, 63, 32>(x, importance, blocks, n, kTry5Bits);
 }
 
 ENCODER void encode_q6_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ6_K, Q6KLevels, 16, -128, 127>(
-      x, importance, blocks, n, [](BlockQ6_K& b, const int8_t* scales, const float* levels) {
-        memcpy(b.scales, scales, sizeof b.scales);
-        for (int i = 0; i < kSuperBlock; ++i) {
-          const int q = int(levels[i]) + 32, half = i / 128, quarter = i % 128 / 32;
-          b.ql[half * 64 + i % 64] |= uint8_t((q & 15) << 4 * (quarter / 2));
-          b.qh[half * 32 + i % 32] |= uint8_t(q >> 4 << 2 * quarter);
-        }
-      });
+  encode_scaled<BlockQ6_K, Q6KLevels, 16, -128, 127>(x, importance, blocks, n);
 }
 
 ENCODER void encode_iq4_xs(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockIQ4_XS, Iq4Levels, 32, -32, 31>(
-      x, importance, blocks, n, [](BlockIQ4_XS& b, const int8_t* scales, const float* levels) {
-        for (int g = 0; g < 8; ++g) {
-          const int scale = scales[g] + 32;
-          b.scales_l[g / 2] |= uint8_t((scale & 15) << 4 * (g % 2));
-          b.scales_h |= uint16_t(scale >> 4 << 2 * g);
-        }
-        for (int i = 0; i < kSuperBlock; ++i) {
-          b.qs[i / 32 * 16 + i % 16] |= uint8_t(Iq4Levels::index(levels[i]) << 4 * (i % 32 / 16));
-        }
-      });
+  encode_scaled<BlockIQ4_XS, Iq4Levels, 32, -32, 31>(x, importance, blocks, n);
 }
 
 }  // namespace hearth
