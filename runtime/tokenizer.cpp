@@ -95,8 +95,8 @@ std::string required_string(const GgufMetadata& metadata, const char* key) {
 
 struct Tokenizer::Impl {
   explicit Impl(const GgufMetadata& metadata)
-      : pretokenizer(required_string(metadata, key::kTokenizerPre), metadata.source),
-        vocabulary(read_vocabulary(metadata)),
+      : vocabulary(read_vocabulary(metadata)),
+        pretokenizer(required_string(metadata, key::kTokenizerPre), metadata.source),
         bpe(vocabulary.byte_tokens, std::move(vocabulary.merges)) {
     for (uint32_t rank = 0; rank < bpe.merges().size(); ++rank) {
       const Merge& merge = bpe.merges()[rank];
@@ -131,8 +131,8 @@ struct Tokenizer::Impl {
     }
   }
 
-  PreTokenizer pretokenizer;
   Vocabulary vocabulary;
+  PreTokenizer pretokenizer;
   Bpe bpe;
   AddedTokens added;
 };

@@ -137,8 +137,9 @@ class Reader {
               "{}: merge {} is '{}': expected two tokens", source(), out.merges.size(), line);
       const auto token = [&](std::string_view text) {
         const auto found = ids_.find(text);
-        require(found != ids_.end(), ErrorKind::format, "{}: merge {} ('{}') needs the token '{}', which does not exist",
-                source(), out.merges.size(), line, text);
+        require(found != ids_.end(), ErrorKind::format,
+                "{}: merge {} ('{}') needs the token '{}', which does not exist", source(), out.merges.size(), line,
+                text);
         require(out.types[size_t(found->second)] == TokenType::normal, ErrorKind::format,
                 "{}: merge {} ('{}') needs the token '{}', which is not an ordinary one", source(), out.merges.size(),
                 line, text);
