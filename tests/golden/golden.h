@@ -1,0 +1,93 @@
+// The checkpoints with known logits: where they are, what they expect (README.md).
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "convert/convert.h"
+#include "runtime/model.h"
+#include "tests/support/paths.h"
+
+namespace hearth::test {
+
+// A .npy file of float32 or float64 in C order, as floats.
+inline std::vector<float> read_npy(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  REQUIRE_MESSAGE(bytes.size() > 10, path.string());
+  REQUIRE(bytes.compare(0, 6, "\x93NUMPY") == 0);
+  uint16_t header_length;
+  std::memcpy(&header_length, bytes.data() + 8, 2);
+  const std::string header = bytes.substr(10, header_length);
+  REQUIRE(header.find("'fortran_order': False") != std::string::npos);
+  const char* data = bytes.data() + 10 + header_length;
+  const size_t n_bytes = bytes.size() - 10 - header_length;
+  std::vector<float> values;
+  if (header.find("<f8") != std::string::npos) {
+    std::vector<double> wide(n_bytes / 8);
+    std::memcpy(wide.data(), data, wide.size() * 8);
+    values.assign(wide.begin(), wide.end());
+  } else {
+    REQUIRE(header.find("<f4") != std::string::npos);
+    values.resize(n_bytes / 4);
+    std::memcpy(values.data(), data, values.size() * 4);
+  }
+  return values;
+}
+
+struct Golden {
+  std::string name;
+  fs::path folder;
+  std::vector<Token> tokens;
+  std::vector<Token> greedy;  // the continuation; empty: not stored
+  std::vector<float> logits;  // [tokens, V]
+  bool in_tree = true;
+};
+
+inline void add_goldens(const fs::path& parent, bool in_tree, std::vector<Golden>& all) {
+  std::vector<fs::path> folders;
+  for (const auto& entry : fs::directory_iterator(parent)) {
+    if (fs::exists(entry.path() / "logits.json")) folders.push_back(entry.path());
+  }
+  std::ranges::sort(folders);
+  for (const fs::path& folder : folders) {
+    const std::string name = folder.filename().string();
+    Golden g{in_tree ? name : "large " + name, folder, {}, {}, read_npy(folder / "logits.npy"), in_tree};
+    const auto json = nlohmann::json::parse(std::ifstream(folder / "logits.json"));
+    g.tokens = json.at("tokens").get<std::vector<Token>>();
+    if (json.contains("greedy")) g.greedy = json.at("greedy").get<std::vector<Token>>();
+    all.push_back(std::move(g));
+  }
+}
+
+// Those in the tree, and those in the optional test data.
+inline const std::vector<Golden>& goldens() {
+  static const std::vector<Golden> all = [] {
+    std::vector<Golden> found;
+    add_goldens(source_dir() / "tests" / "golden" / "models", true, found);
+    REQUIRE(found.size() >= 6);
+    const fs::path shared = shared_data("the larger checkpoints with float64 logits");
+    if (!shared.empty()) add_goldens(shared / "golden", false, found);
+    return found;
+  }();
+  return all;
+}
+
+// The checkpoint converted by a recipe; made once per test program.
+inline std::string converted(const fs::path& checkpoint, const std::string& recipe) {
+  static TempDir folder;
+  std::string file = checkpoint.string() + "-" + recipe + ".gguf";
+  std::ranges::replace(file, '/', '_');
+  const std::string output = folder / file;
+  if (!fs::exists(output)) {
+    convert_checkpoint({.checkpoint_dir = checkpoint.string(), .output = output, .recipe = recipe, .n_threads = 2});
+  }
+  return output;
+}
+
+}  // namespace hearth::test
