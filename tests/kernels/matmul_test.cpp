@@ -100,12 +100,12 @@ TEST_CASE("matmul: decoders agree with the table of formats bit for bit") {
 
 TEST_CASE("matmul: the same bits for any number of threads and any split of the tokens") {
   for (const Ops* ops : available_tables()) {
-    for (const FormatId id : {FormatId::f32, FormatId::bf16, FormatId::q8_0, FormatId::q4_k}) {
+    for (const Format& format : all_formats()) {
       CAPTURE(name_of(ops));
-      CAPTURE(name_of(id));
+      CAPTURE(name_of(format.id));
       Rng rng(3);
       const int64_t n = 101, k = 768, T = 19;
-      const TestWeight w = TestWeight::random_bytes(rng, format_of(id), 1, n, k);
+      const TestWeight w = TestWeight::random_bytes(rng, format, 1, n, k);
       const Rows x = Rows::random(rng, T, k);
       Rows one(T, n);
       Bed bed(*ops, limits_for(T, n, k), 1);

@@ -21,10 +21,10 @@ constexpr int64_t kExpand = 96;   // positions expanded by one unit of work; at 
 constexpr int64_t kQueries = 32;  // of one unit of work
 
 struct Layout {
-  int64_t latent_width, nope_width, key_width, value_width, n_tokens8, w_k_size;
+  int64_t latent_width, nope_width, key_width, value_width, n_tokens8;
   float *latent, *keys, *values;  // [kChunk, latent_width], [H, kChunk, key_width], [H, kChunk, value_width]
   float *largest, *total;         // [H, n_tokens8]
-  float *w_k, *ones, *q, *o, *scores, *keep;  // one of each per thread; w_k [r, nope_width] and a rest
+  float *w_k, *ones, *q, *o, *scores, *keep;  // one of each per thread; w_k [r, nope_width]
   int64_t r;
 
   Layout(Scratch& scratch, int64_t n_threads, int64_t T, int64_t H, int64_t r, int64_t nope, int64_t dr, int64_t v)
@@ -33,14 +33,13 @@ struct Layout {
         key_width(round_up(nope + dr, 8)),
         value_width(round_up(v, 8)),
         n_tokens8(round_up(T, kQueries)),
-        w_k_size(r * nope_width + 32),  // decoding writes up to a multiple of 32 (panel.h)
         r(r) {
     latent = scratch.take<float>(kChunk * latent_width);
     keys = scratch.take<float>(H * kChunk * key_width);
     values = scratch.take<float>(H * kChunk * value_width);
     largest = scratch.take<float>(H * n_tokens8);
     total = scratch.take<float>(H * n_tokens8);
-    w_k = scratch.take<float>(n_threads * w_k_size);
+    w_k = scratch.take<float>(n_threads * r * nope_width);
     q = scratch.take<float>(n_threads * kQueries * key_width);
     o = scratch.take<float>(n_threads * kQueries * value_width);
     scores = scratch.take<float>(n_threads * kPositions * kQueries);
@@ -54,7 +53,7 @@ struct Layout {
 // Keys of head h for rows [p0, p0 + n) of the chunk: k[p][i] = sum_c c_p[c] W[c][i], then the rope part.
 void expand_keys(const Layout& layout, int thread, const Weight& k_b, int64_t h, int64_t p0, int64_t n, int64_t dr) {
   const FormatKernel& kernel = kernel_for(*k_b.format);
-  float* w = layout.w_k + thread * layout.w_k_size;
+  float* w = layout.w_k + thread * layout.r * layout.nope_width;
   for (int64_t c = 0; c < layout.r; ++c) {
     float* row = w + c * layout.nope_width;
     for (int64_t i = 0; i < k_b.k; i += 512) {

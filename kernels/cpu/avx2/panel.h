@@ -34,8 +34,8 @@ struct FormatKernel {
   // out[i * stride + t] = W row i . x row (first_token + t), with stride = n_tokens rounded up to 4; `out` has room for
   // kPanelFloats. What lies past n_rows and n_tokens is overwritten with numbers that mean nothing.
   void (*multiply)(const Panel& panel, float* out);
-  // Weights [at, at + n) of a row as floats, zeros to the next multiple of 8 and anything to the next multiple of 32;
-  // `at` is a multiple of 512.
+  // Weights [at, at + n) of a row as floats, zeros to the next multiple of 8, nothing beyond; `at` is a multiple of
+  // 512.
   void (*decode)(const Format& format, const std::byte* row, int64_t at, int64_t n, float* out);
 };
 

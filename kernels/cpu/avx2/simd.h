@@ -22,6 +22,11 @@ HEARTH_INLINE float half_to_float(const void* fp16) {
   memcpy(&bits, fp16, 2);
   return _cvtsh_ss(bits);
 }
+HEARTH_INLINE __m256 half_to_floats(const void* fp16) {  // in all lanes
+  int16_t bits;
+  memcpy(&bits, fp16, 2);
+  return _mm256_cvtph_ps(_mm_set1_epi16(bits));
+}
 
 // The sums of the eight lanes of a, b, c, d. Always the same tree, so that equal lanes give equal bits wherever the
 // sum is taken: ((0+1)+(2+3)) + ((4+5)+(6+7)).
