@@ -102,7 +102,7 @@ class Dialogues:
     def short(self):
         """At most some 120 tokens."""
         kind = self.rng.random()
-        if kind < 0.15 * self.weights["memory"]:
+        if kind < 0.05 + 0.1 * self.weights["memory"]:
             messages, families = self.with_memory(self.rng.choice([0, 1, 1, 2]))
         elif kind > 0.97:
             return self.json_mode()

@@ -180,8 +180,9 @@ def units(rng):
             q = rng.choice(["Convert {m} {b} to {a}.", "How many {a} are {m} {b}?", "{m} {b} in {a}?"])
             return ("scale", a, n), q.format(m=n * factor, a=a, b=b), f"{n * factor} {b} = {n} {name}"
         q = rng.choice(phrases).format(n=n, a=name, b=b)
-        # "1 meter" is the only place of the singular, so it is known by heart.
-        return (by_text(q) if n == 1 else ("scale", a, n)), q, f"{n} {name} = {n * factor} {b}"
+        # "1 meter" is the only place of the singular, which must occur in training: hold out wordings of it at most.
+        key = ("scale", a, n)
+        return (by_text(q) if n == 1 and is_held_out(key) else key), q, f"{n} {name} = {n * factor} {b}"
     a, b, factor = rng.choice(TIMES)
     n = rng.randint(1, 10)
     name = a[:-1] if n == 1 and a != "dozen" else a
@@ -266,8 +267,11 @@ def word(rng, longest: int) -> str:
 
 
 def word_key(w: str, question: str):
-    """Common words are often one token, whose letters must be known by heart; invented ones are read."""
-    return by_text(question) if w in WORDS else ("word", w)
+    """Invented words are held out; of a common word, often one token, some wordings at most.
+
+    The letters of such a token must be known by heart, so it has to occur in training.
+    """
+    return by_text(question) if w in WORDS and is_held_out(("word", w)) else ("word", w)
 
 
 def spell(rng):

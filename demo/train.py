@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 HELD_OUT_FILE = HERE / "heldout.jsonl"
 
 # Row length of a batch, its share of the steps, and the conversations that fill it.
-SHAPES = [(128, 0.84, Dialogues.short), (256, 0.10, Dialogues.medium), (512, 0.06, Dialogues.long)]
+SHAPES = [(128, 0.88, Dialogues.short), (256, 0.07, Dialogues.medium), (512, 0.05, Dialogues.long)]
 
 
 class Muon(torch.optim.Optimizer):
@@ -106,7 +106,7 @@ class Progress:
     def reweigh(self, dialogues):
         """What lags is practised more; nothing is dropped."""
         for f in dialogues.weights:
-            dialogues.weights[f] = 0.15 + 3 * (1 - self.accuracy[f]) ** 2
+            dialogues.weights[f] = 0.08 + 3 * (1 - self.accuracy[f]) ** 2
 
 
 @torch.no_grad()
@@ -118,7 +118,8 @@ def evaluate(model, encoder, items, device="cpu", dtype=torch.float32):
     """
     model.eval()
     eos = encoder.piece(tk.EOS)[0]
-    right, total, wrong = defaultdict(int), defaultdict(int), []
+    right = {i["family"]: 0 for i in items}  # in the file's order
+    total, wrong = dict(right), []
     coded = sorted(((encoder.prompt(i["messages"]), encoder.piece(i["answer"]) + [eos], i) for i in items), key=lambda c: len(c[0]) + len(c[1]))
     for at in range(0, len(coded), 32):
         batch = coded[at:at + 32]
@@ -133,7 +134,7 @@ def evaluate(model, encoder, items, device="cpu", dtype=torch.float32):
             if said != a:
                 wrong.append((item, encoder.t.decode(said, skip_special_tokens=False)))
     model.train()
-    return dict(right), dict(total), wrong
+    return right, total, wrong
 
 
 def report(right, total) -> str:
