@@ -1,0 +1,225 @@
+// What the demo model knows, measured through our converter, tokenizer, chat template and forward: exact match over
+// demo/heldout.jsonl, and what each recipe loses against BF16. Prints both as tables.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <map>
+#include <thread>
+
+#include "kernels/cpu/backend.h"
+#include "quant/gguf_keys.h"
+#include "runtime/chat_template.h"
+#include "runtime/generate.h"
+#include "tests/golden/golden.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+fs::path checkpoint() {
+  return source_dir() / "demo" / "checkpoint";
+}
+
+// A question with the exact answer, as text and as tokens (the answer's with eos).
+struct Item {
+  std::string family;
+  std::string answer;
+  std::vector<Token> prompt, expected;
+};
+
+ChatMessage message_of(const nlohmann::json& json) {
+  static const std::map<std::string, ChatMessage::Role> roles = {{"system", ChatMessage::Role::system},
+                                                                 {"user", ChatMessage::Role::user},
+                                                                 {"assistant", ChatMessage::Role::assistant},
+                                                                 {"tool", ChatMessage::Role::tool}};
+  ChatMessage message{roles.at(json.at("role").get<std::string>()), "", {}, {}};
+  if (json.at("content").is_string()) message.content = json.at("content").get<std::string>();
+  for (const auto& call : json.value("tool_calls", nlohmann::json::array())) {
+    const auto& function = call.at("function");
+    message.tool_calls.push_back({function.at("name").get<std::string>(), function.at("arguments").get<std::string>()});
+  }
+  return message;
+}
+
+std::vector<Item> read_items(const Tokenizer& tokenizer, const ChatFormat& format) {
+  std::ifstream in(source_dir() / "demo" / "heldout.jsonl");
+  REQUIRE(in.good());
+  std::vector<Item> items;
+  for (std::string line; std::getline(in, line);) {
+    const auto json = nlohmann::json::parse(line);
+    std::vector<ChatMessage> messages;
+    for (const auto& m : json.at("messages")) messages.push_back(message_of(m));
+    Item item{json.at("family").get<std::string>(), json.at("answer").get<std::string>(), {}, {}};
+    item.prompt = tokenizer.encode(render_chat(format, messages, true));
+    item.expected = tokenizer.encode(item.answer, true);
+    item.expected.push_back(tokenizer.eos().value());
+    items.push_back(std::move(item));
+  }
+  REQUIRE(items.size() >= 300);
+  return items;
+}
+
+// Items answered right, by family.
+struct Tally {
+  std::map<std::string, std::pair<int, int>> families;  // right, of
+
+  void add(const std::string& family, bool right) {
+    auto& [n_right, n] = families[family];
+    n_right += right;
+    ++n;
+  }
+  double share() const {
+    int right = 0, all = 0;
+    for (const auto& [_, counts] : families) right += counts.first, all += counts.second;
+    return all ? double(right) / all : 0;
+  }
+  std::string text() const {
+    std::string line;
+    for (const auto& [family, counts] : families)
+      line += fmt::format("  {} {}/{}", family, counts.first, counts.second);
+    return line;
+  }
+};
+
+// f(model, i) for all i < n, each thread with a model of its own: at this size that scales, threads inside do not.
+template <class F>
+void for_all(const std::string& path, size_t n, const F& f) {
+  std::atomic<size_t> next = 0;
+  const auto work = [&] {
+    Model model(GgufFile::open(path), {.ops = &cpu_ops("auto"), .n_threads = 1});
+    for (size_t i = next++; i < n; i = next++) f(model, i);
+  };
+  std::vector<std::jthread> threads;
+  for (int i = 1; i < std::min(default_threads(), 8); ++i) threads.emplace_back(work);
+  work();
+}
+
+// Logits of every token of an answer, its predecessors given: [expected, V].
+std::vector<float> answer_logits(Model& model, const Item& item) {
+  std::vector<Token> tail{item.prompt.back()};
+  tail.insert(tail.end(), item.expected.begin(), item.expected.end() - 1);
+  KvCache cache = model.new_cache();
+  model.run(std::span(item.prompt).first(item.prompt.size() - 1), cache, {});
+  std::vector<float> logits(item.expected.size() * size_t(model.config().vocab_size));
+  model.run(tail, cache, logits, true);
+  return logits;
+}
+
+// Greedy decoding gives an answer exactly when each of its tokens is the likeliest after those before it.
+bool is_likeliest(std::span<const float> logits, const std::vector<Token>& expected) {
+  const size_t V = logits.size() / expected.size();
+  for (size_t t = 0; t < expected.size(); ++t) {
+    const auto row = logits.subspan(t * V, V);
+    if (Token(std::ranges::max_element(row) - row.begin()) != expected[t]) return false;
+  }
+  return true;
+}
+
+double log_sum_exp(std::span<const float> row) {
+  const double largest = *std::ranges::max_element(row);
+  double sum = 0;
+  for (const float x : row) sum += std::exp(double(x) - largest);
+  return largest + std::log(sum);
+}
+
+// KL(p || q) in nats, summed over the rows of two sets of logits.
+double divergence(std::span<const float> p, std::span<const float> q, size_t rows) {
+  const size_t V = p.size() / rows;
+  double sum = 0;
+  for (size_t t = 0; t < rows; ++t) {
+    const auto a = p.subspan(t * V, V), b = q.subspan(t * V, V);
+    const double shift_a = log_sum_exp(a), shift_b = log_sum_exp(b);
+    for (size_t i = 0; i < V; ++i) {
+      const double log_p = double(a[i]) - shift_a;
+      sum += std::exp(log_p) * (log_p - (double(b[i]) - shift_b));
+    }
+  }
+  return sum;
+}
+
+struct Bed {
+  std::string bf16 = converted(checkpoint(), "bf16");
+  GgufFile file = GgufFile::open(bf16);
+  Tokenizer tokenizer{file.metadata()};
+  ChatFormat format = recognise_chat_format(file.metadata().string(key::kChatTemplate).value_or(""));
+  std::vector<Item> items = read_items(tokenizer, format);
+};
+
+Bed& bed() {
+  static Bed b;
+  return b;
+}
+
+}  // namespace
+
+TEST_CASE("demo: at least nine of ten held-out questions are answered exactly, in BF16, by greedy decoding") {
+  const auto& items = bed().items;
+  std::vector<std::string> said(items.size());
+  for_all(bed().bf16, items.size(), [&](Model& model, size_t i) {
+    Conversation conversation(model, bed().tokenizer);
+    Sampler greedy({.temperature = 0});
+    const auto result = conversation.generate(items[i].prompt, greedy, {.max_tokens = 200});
+    said[i] = bed().tokenizer.decode(result.tokens, true);
+    if (result.reason != StopReason::eos) said[i] += " (no end)";
+  });
+  Tally tally;
+  for (size_t i = 0; i < items.size(); ++i) tally.add(items[i].family, said[i] == items[i].answer);
+  MESSAGE(fmt::format("bf16: {:.1f} % of {}:{}", 100 * tally.share(), items.size(), tally.text()));
+  CHECK(tally.share() >= 0.90);
+}
+
+// Measured with the checkpoint in the tree, on every second item: the share of exact answers that a recipe loses
+// against BF16 (negative: gains), and the mean KL divergence of its predictions from BF16's over the tokens of the
+// answers.
+struct Row {
+  const char* recipe;
+  double lost_points;  // of 100
+  double kl;           // nats per token
+};
+constexpr Row kRows[] = {
+    {"f32", 0.0, 0.0},        {"f16", 0.0, 1.5e-13},   {"bf16", 0.0, 0.0},       {"q8_0", 0.0, 5.7e-6},
+    {"q6_k", -0.4, 3.0e-5},   {"q5_k_m", 0.0, 1.2e-4}, {"q4_k_m", -0.4, 3.3e-4}, {"q4_0", 0.0, 4.7e-4},
+    {"q3_k_m", -0.4, 6.5e-4}, {"q2_k", 0.0, 2.0e-3},   {"iq4_xs", 0.4, 4.7e-4},  {"fp8", -0.4, 7.0e-5},
+    {"int4", 0.0, 1.5e-3},
+};
+
+TEST_CASE("demo: what each recipe loses stays near what was measured") {
+  std::vector<Item> items;
+  for (size_t i = 0; i < bed().items.size(); i += 2) items.push_back(bed().items[i]);
+  size_t n_tokens = 0;
+  for (const Item& item : items) n_tokens += item.expected.size();
+
+  std::vector<std::vector<float>> reference(items.size());
+  for_all(bed().bf16, items.size(), [&](Model& m, size_t i) { reference[i] = answer_logits(m, items[i]); });
+  Tally base;
+  for (size_t i = 0; i < items.size(); ++i) {
+    base.add(items[i].family, is_likeliest(reference[i], items[i].expected));
+  }
+
+  MESSAGE(fmt::format("{:8} {:>7} {:>8} {:>9}   of {} items, {} tokens", "recipe", "exact %", "lost", "KL",
+                      items.size(), n_tokens));
+  for (const Row& row : kRows) {
+    std::vector<double> kl(items.size());
+    std::vector<char> right(items.size());
+    for_all(converted(checkpoint(), row.recipe), items.size(), [&](Model& model, size_t i) {
+      const auto logits = answer_logits(model, items[i]);
+      kl[i] = divergence(reference[i], logits, items[i].expected.size());
+      right[i] = is_likeliest(logits, items[i].expected);
+    });
+    Tally tally;
+    double sum = 0;
+    for (size_t i = 0; i < items.size(); ++i) {
+      tally.add(items[i].family, right[i]);
+      sum += kl[i];
+    }
+    const double lost = 100 * (base.share() - tally.share()), mean_kl = sum / double(n_tokens);
+    MESSAGE(
+        fmt::format("{:8} {:7.1f} {:8.1f} {:9.2g} {}", row.recipe, 100 * tally.share(), lost, mean_kl, tally.text()));
+    CHECK(lost < row.lost_points + 2.0);
+    CHECK(mean_kl < 1.5 * row.kl + 1e-9);
+  }
+  for (const std::string& recipe : recipe_names()) {
+    CHECK_MESSAGE(std::ranges::find(kRows, recipe, &Row::recipe) != std::end(kRows), recipe, " has no row");
+  }
+}
