@@ -29,7 +29,7 @@ namespace {
 
 // Weights that a thread takes at a time: 1 MiB of floats, so that they stay in its cache between reading and encoding.
 constexpr int64_t kSlabWeights = 1 << 18;
-constexpr size_t kVerifyBytes = 16 << 20;
+constexpr size_t kVerifyBytes = 1 << 20;
 
 // Everything that is known before the first weight is read.
 struct Plan {

@@ -8,7 +8,8 @@ namespace hearth {
 
 namespace {
 
-constexpr size_t kMaxMessageText = 80;
+constexpr size_t kMaxJsonText = 80;
+constexpr size_t kMaxLine = 400;
 
 }  // namespace
 
@@ -18,7 +19,7 @@ Json parse_json_object(std::string_view text, const std::string& path) {
     require(json.is_object(), ErrorKind::format, "{}: expected a JSON object, found {}", path, json.type_name());
     return json;
   } catch (const Json::exception& error) {
-    fail(ErrorKind::format, "{}: not valid JSON: {}", path, error.what());
+    fail(ErrorKind::format, "{}: not valid JSON: {}", path, one_line(error.what()));
   }
 }
 
@@ -29,9 +30,17 @@ Json read_json_object(const std::string& path, uint64_t max_bytes) {
   return parse_json_object({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, path);
 }
 
+std::string one_line(std::string_view text) {
+  std::string out(text.substr(0, kMaxLine));
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return out;
+}
+
 std::string json_text(const Json& value) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > kMaxMessageText) text = text.substr(0, kMaxMessageText) + "...";
+  if (text.size() > kMaxJsonText) text.replace(kMaxJsonText, std::string::npos, "...");
   return text;
 }
 

@@ -21,7 +21,9 @@ Json parse_json_object(std::string_view text, const std::string& path);
 // Throws Error(file) as well: missing or larger than `max_bytes`.
 Json read_json_object(const std::string& path, uint64_t max_bytes);
 
-std::string json_text(const Json& value);  // for messages: shortened
+// For messages: text of a file on one line, shortened, without control characters.
+std::string one_line(std::string_view text);
+std::string json_text(const Json& value);
 
 // An object inside a file. A key that holds null counts as absent: checkpoints write both.
 class JsonFields {
@@ -44,7 +46,7 @@ class JsonFields {
 
   template <class... Args>
   [[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) const {
-    fail(ErrorKind::model, "{}: {}", path_, fmt::format(format, std::forward<Args>(args)...));
+    fail(ErrorKind::model, "{}: {}", path_, one_line(fmt::format(format, std::forward<Args>(args)...)));
   }
 
  private:

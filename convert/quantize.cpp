@@ -44,7 +44,8 @@ float scale_at(const WeightSource& source, int64_t row, int64_t col) {
 
 [[noreturn]] void refuse_value(const SourceTensor& weight, int64_t row, int64_t col, float value) {
   const std::string index = weight.shape.rank == 1 ? fmt::format("[{}]", col) : fmt::format("[{}, {}]", row, col);
-  fail(ErrorKind::format, "{}: expected finite weights, found {} at {}", weight.place(), value, index);
+  const char* found = std::isnan(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";
+  fail(ErrorKind::format, "{}: expected finite weights, found {} at {}", weight.place(), found, index);
 }
 
 // One pass without branches, so that it vectorizes: the exponent is all ones in NaN and infinity.

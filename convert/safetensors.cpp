@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the safetensors library
 constexpr uint64_t kMaxIndexBytes = 100'000'000;
-constexpr size_t kMaxNameBytes = 4096;
+constexpr size_t kMaxNameBytes = 400;
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
@@ -56,15 +56,6 @@ std::string dtype_names() {
   return names;
 }
 
-// Names end up in messages on terminals.
-std::string printable(std::string_view name) {
-  std::string out(name.substr(0, 200));
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return out;
-}
-
 // One entry of the header as it is read, before its numbers are believed.
 struct Entry {
   std::string name, dtype;
@@ -98,8 +89,11 @@ class HeaderHandler {
   bool key(std::string& text) {
     switch (state_) {
       case State::names:
-        if (text.empty() || text.size() > kMaxNameBytes) return stop("a tensor's name is empty or too long");
-        if (!names_.insert(text).second) return stop(fmt::format("{} occurs twice", printable(text)));
+        if (text.empty() || text.size() > kMaxNameBytes || one_line(text) != text) {
+          return stop(
+              fmt::format("a tensor's name is empty, too long or holds control characters: {}", one_line(text)));
+        }
+        if (!names_.insert(text).second) return stop(fmt::format("{} occurs twice", text));
         name_ = text;
         return enter(text == "__metadata__" ? State::metadata_value : State::tensor_value);
       case State::fields: {
@@ -107,8 +101,8 @@ class HeaderHandler {
         if (text == "dtype" && !std::exchange(entry.has_dtype, true)) return enter(State::dtype);
         if (text == "shape" && !std::exchange(entry.has_shape, true)) return enter(State::shape_value);
         if (text == "data_offsets" && !std::exchange(entry.has_offsets, true)) return enter(State::offsets_value);
-        return stop(fmt::format("{}: expected dtype, shape and data_offsets once each, found another {}",
-                                printable(name_), printable(text)));
+        return stop(fmt::format("{}: expected dtype, shape and data_offsets once each, found another {}", name_,
+                                one_line(text)));
       }
       case State::metadata:
         return true;
@@ -124,7 +118,7 @@ class HeaderHandler {
       case State::fields: {
         const Entry& entry = entries.back();
         if (!entry.has_dtype || !entry.has_shape || !entry.has_offsets) {
-          return stop(fmt::format("{}: has no {}", printable(name_),
+          return stop(fmt::format("{}: has no {}", name_,
                                   !entry.has_dtype   ? "dtype"
                                   : !entry.has_shape ? "shape"
                                                      : "data_offsets"));
@@ -147,13 +141,13 @@ class HeaderHandler {
 
   bool number_unsigned(uint64_t value) {
     if (state_ == State::shape) {
-      if (entries.back().shape.size() == 8) return stop(fmt::format("{}: more than 8 dimensions", printable(name_)));
+      if (entries.back().shape.size() == 8) return stop(fmt::format("{}: more than 8 dimensions", name_));
       entries.back().shape.push_back(value);
       return true;
     }
     if (state_ == State::offsets) {
       if (entries.back().offsets.size() == 2) {
-        return stop(fmt::format("{}: expected 2 data_offsets, found more", printable(name_)));
+        return stop(fmt::format("{}: expected 2 data_offsets, found more", name_));
       }
       entries.back().offsets.push_back(value);
       return true;
@@ -203,8 +197,7 @@ class HeaderHandler {
     return false;
   }
   bool unexpected(const char* what) {
-    return stop(name_.empty() ? fmt::format("unexpected {}", what)
-                              : fmt::format("{}: unexpected {}", printable(name_), what));
+    return stop(name_.empty() ? fmt::format("unexpected {}", what) : fmt::format("{}: unexpected {}", name_, what));
   }
 
   State state_ = State::begin;
@@ -214,11 +207,11 @@ class HeaderHandler {
 
 // Checks one entry against the data's size and turns it into a tensor.
 SourceTensor believe(Entry&& entry, std::span<const std::byte> data, const std::string& path) {
-  const std::string where = path + ": " + printable(entry.name);
+  const std::string where = path + ": " + entry.name;
   SourceTensor tensor;
   tensor.dtype = find_dtype(entry.dtype);
   require(tensor.dtype, ErrorKind::format, "{}: expected a dtype of {}, found {}", where, dtype_names(),
-          printable(entry.dtype));
+          one_line(entry.dtype));
   require(entry.shape.size() <= 4, ErrorKind::format, "{}: expected at most 4 dimensions, found {}", where,
           entry.shape.size());
   require(entry.offsets.size() == 2, ErrorKind::format, "{}: expected 2 data_offsets, found {}", where,
@@ -245,8 +238,10 @@ SourceTensor believe(Entry&& entry, std::span<const std::byte> data, const std::
   return tensor;
 }
 
-// Files that are often met where a safetensors file was meant.
+// Files that are often met where a safetensors file was meant. Ours has its header's { behind a length of any bytes,
+// which may well be those of "<" or "PK".
 void refuse_foreign(std::span<const std::byte> bytes, const std::string& path) {
+  if (bytes.size() > 8 && bytes[8] == std::byte('{')) return;
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 64));
   const char* found = nullptr;
   if (head.starts_with("version https://git-lfs")) {
@@ -296,7 +291,7 @@ std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, co
   for (size_t i = 1; i < tensors.size(); ++i) {
     const SourceTensor &before = tensors[i - 1], &after = tensors[i];
     require(before.bytes.data() + before.bytes.size() <= after.bytes.data(), ErrorKind::format,
-            "{}: corrupt: {} and {} overlap", path, printable(before.name), printable(after.name));
+            "{}: corrupt: {} and {} overlap", path, before.name, after.name);
   }
   return tensors;
 }
@@ -308,14 +303,14 @@ std::map<std::string, std::string> parse_safetensors_index(std::string_view text
           "{}: expected an object weight_map that names the file of each tensor", path);
   std::map<std::string, std::string> files;
   for (const auto& [name, file] : map->items()) {
-    require(file.is_string(), ErrorKind::format, "{}: {}: expected the name of a file, found {}", path, printable(name),
+    require(file.is_string(), ErrorKind::format, "{}: {}: expected the name of a file, found {}", path, one_line(name),
             json_text(file));
     const std::string& shard = file.get_ref<const std::string&>();
     // A name with a folder in it would let an index reach outside of the checkpoint.
     const bool plain = !shard.empty() && shard != "." && shard != ".." && shard.find('/') == std::string::npos &&
                        shard.find('\0') == std::string::npos && shard.size() < 256;
     require(plain, ErrorKind::format, "{}: {}: expected the name of a file beside the index, found {}", path,
-            printable(name), printable(shard));
+            one_line(name), one_line(shard));
     files[name] = shard;
   }
   return files;
@@ -369,10 +364,10 @@ Checkpoint Checkpoint::open(const std::string& dir) {
     for (const auto& [name, shard] : index) {
       const SourceTensor* tensor = checkpoint.find(name);
       require(tensor, ErrorKind::format, "{}: tensor {} is listed for {}, which does not hold it", index_path,
-              printable(name), shard);
+              one_line(name), shard);
       const std::string found = fs::path(tensor->file->path()).filename().string();
       require(found == shard, ErrorKind::format, "{}: tensor {}: expected in {}, found in {}", index_path,
-              printable(name), shard, found);
+              one_line(name), shard, found);
     }
   } else {
     require(present.empty(), ErrorKind::file, "{}: has {} .safetensors files, but neither {} nor {}", dir,

@@ -101,11 +101,11 @@ class TokenizerReader {
  private:
   template <class... Args>
   [[noreturn]] void corrupt(fmt::format_string<Args...> format, Args&&... args) const {
-    fail(ErrorKind::format, "{}: {}", path_, fmt::format(format, std::forward<Args>(args)...));
+    fail(ErrorKind::format, "{}: {}", path_, one_line(fmt::format(format, std::forward<Args>(args)...)));
   }
   template <class... Args>
   [[noreturn]] void unsupported(fmt::format_string<Args...> format, Args&&... args) const {
-    fail(ErrorKind::model, "{}: {}", path_, fmt::format(format, std::forward<Args>(args)...));
+    fail(ErrorKind::model, "{}: {}", path_, one_line(fmt::format(format, std::forward<Args>(args)...)));
   }
 
   std::string recognise_pre_tokenizer(const Json& json) const {
@@ -140,6 +140,7 @@ class TokenizerReader {
 
   void put(int64_t id, const std::string& token, TokenType type) {
     const size_t i = size_t(id);
+    if (token.empty()) corrupt("id {} has an empty token", id);
     if (out_.types[i] != 0 && out_.tokens[i] != token) {
       corrupt("id {} is both \"{}\" and \"{}\"", id, out_.tokens[i], token);
     }
@@ -193,7 +194,6 @@ class TokenizerReader {
       const bool complete = entry.is_object() && entry.contains("id") && entry.value("content", Json()).is_string();
       if (!complete) corrupt("added_tokens: expected objects with id and content, found {}", json_text(entry));
       const std::string token = entry["content"].get<std::string>();
-      if (token.empty()) corrupt("added_tokens: an empty token");
       for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
         if (entry.value(flag, Json()) == true) unsupported("added token \"{}\": {} is not supported", token, flag);
       }
@@ -333,7 +333,7 @@ HfTokenizer parse_hf_tokenizer(const TokenizerTexts& texts, int64_t vocab_size) 
   try {
     return TokenizerReader(texts, vocab_size).read();
   } catch (const Json::exception& error) {  // a value of another kind where the reader did not ask first
-    fail(ErrorKind::format, "{}: tokenizer files of an unexpected form: {}", texts.dir, error.what());
+    fail(ErrorKind::format, "{}: tokenizer files of an unexpected form: {}", texts.dir, one_line(error.what()));
   }
 }
 
