@@ -47,6 +47,7 @@ class Config:
         """The config.json of the checkpoint, with every field the published models carry."""
         return {
             "architectures": ["DeepseekV2ForCausalLM"],
+            "_name_or_path": "hearth-demo",
             "model_type": "deepseek_v2",
             "attention_bias": False,
             "attention_dropout": 0.0,
