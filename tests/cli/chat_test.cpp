@@ -15,7 +15,7 @@ namespace {
 
 ProcessResult chat(const std::string& input, std::vector<std::string> more = {}) {
   more.insert(more.begin(), {"chat", demo_model(), "--temp", "0"});
-  return hearth(more, {.input = input});
+  return run_hearth(more, {.input = input});
 }
 
 // A pseudo-terminal with `hearth chat` on it.

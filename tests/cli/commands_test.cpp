@@ -14,30 +14,30 @@ TEST_CASE("convert --dry-run tells the exact size and writes nothing") {
   for (const char* recipe : {"f32", "q8_0", "q4_k_m", "q2_k", "fp8", "int4"}) {
     CAPTURE(recipe);
     const std::string out = dir / (std::string(recipe) + ".gguf");
-    const auto plan = hearth({"convert", demo_checkpoint(), out, "--recipe", recipe, "--dry-run"});
+    const auto plan = run_hearth({"convert", demo_checkpoint(), out, "--recipe", recipe, "--dry-run"});
     REQUIRE_MESSAGE(plan.exit_code == 0, plan.err);
     CHECK(!fs::exists(out));
-    REQUIRE_MESSAGE(hearth({"convert", demo_checkpoint(), out, "--recipe", recipe}).exit_code == 0, recipe);
+    REQUIRE_MESSAGE(run_hearth({"convert", demo_checkpoint(), out, "--recipe", recipe}).exit_code == 0, recipe);
     CHECK(contains(plan.out, " " + std::to_string(fs::file_size(out)) + " bytes"));
-    CHECK(hearth({"verify", out}).exit_code == 0);
+    CHECK(run_hearth({"verify", out}).exit_code == 0);
   }
 }
 
 TEST_CASE("run is reproducible and speaks JSON") {
   const std::vector<std::string> arguments{"run",    demo_model(), "--chat", "-p", "What is 3 + 4?",
                                            "--temp", "0.8",        "--seed", "7"};
-  const auto first = hearth(arguments), second = hearth(arguments);
+  const auto first = run_hearth(arguments), second = run_hearth(arguments);
   CHECK(first.exit_code == 0);
   CHECK(first.err == "");
   CHECK(first.out == second.out);
 
-  const auto json = hearth({"run", demo_model(), "-p", "Hello", "-n", "5", "--temp", "0", "--json"});
+  const auto json = run_hearth({"run", demo_model(), "-p", "Hello", "-n", "5", "--temp", "0", "--json"});
   REQUIRE_MESSAGE(json.exit_code == 0, json.err);
   const auto object = nlohmann::json::parse(json.out);
   CHECK(object["tokens"].size() == object["generated_tokens"]);
   CHECK(object["generated_tokens"] <= 5);
   CHECK(object["prompt_tokens"] > 0);
-  const auto text = hearth({"run", demo_model(), "-p", "Hello", "-n", "5", "--temp", "0"});
+  const auto text = run_hearth({"run", demo_model(), "-p", "Hello", "-n", "5", "--temp", "0"});
   CHECK(text.out == object["text"].get<std::string>() + "\n");
 }
 
@@ -48,7 +48,7 @@ TEST_CASE("run takes its prompt from an option, a file or a pipe alike") {
   const auto with = [&](std::vector<std::string> head, const std::string& input = "") {
     head.insert(head.begin(), {"run", demo_model()});
     head.insert(head.end(), tail.begin(), tail.end());
-    return hearth(head, {.input = input}).out;
+    return run_hearth(head, {.input = input}).out;
   };
   const std::string by_option = with({"-p", "one two three"});
   CHECK(by_option.size() > 1);
@@ -57,7 +57,7 @@ TEST_CASE("run takes its prompt from an option, a file or a pipe alike") {
 }
 
 TEST_CASE("run -v says what runs where") {
-  const auto result = hearth({"run", demo_model(), "-p", "x", "-n", "2", "-v", "--isa", "scalar"});
+  const auto result = run_hearth({"run", demo_model(), "-p", "x", "-n", "2", "-v", "--isa", "scalar"});
   CHECK(contains(result.err, "scalar"));
   CHECK(contains(result.err, "tok/s"));
   CHECK(contains(result.err, "context"));
@@ -65,9 +65,9 @@ TEST_CASE("run -v says what runs where") {
 
 TEST_CASE("logits are float32 [n_tokens, vocab], the same for every way of asking") {
   TempDir dir;
-  const auto one = hearth({"logits", demo_model(), "--tokens", "5,6,7,8", "--output", dir / "a"});
+  const auto one = run_hearth({"logits", demo_model(), "--tokens", "5,6,7,8", "--output", dir / "a"});
   REQUIRE_MESSAGE(one.exit_code == 0, one.err);
-  REQUIRE(hearth({"logits", demo_model(), "--tokens", "5,6,7,8", "--output", dir / "b", "-t", "1"}).exit_code == 0);
+  REQUIRE(run_hearth({"logits", demo_model(), "--tokens", "5,6,7,8", "--output", dir / "b", "-t", "1"}).exit_code == 0);
   std::ifstream a(dir / "a", std::ios::binary), b(dir / "b", std::ios::binary);
   const std::string bytes_a{std::istreambuf_iterator<char>(a), {}}, bytes_b{std::istreambuf_iterator<char>(b), {}};
   CHECK(bytes_a.size() % (4 * 4) == 0);
@@ -76,32 +76,32 @@ TEST_CASE("logits are float32 [n_tokens, vocab], the same for every way of askin
 }
 
 TEST_CASE("tokenize prints one line of ids") {
-  const auto plain = hearth({"tokenize", demo_model()}, {.input = "Hello <｜User｜>"});
+  const auto plain = run_hearth({"tokenize", demo_model()}, {.input = "Hello <｜User｜>"});
   REQUIRE_MESSAGE(plain.exit_code == 0, plain.err);
   CHECK(std::count(plain.out.begin(), plain.out.end(), '\n') == 1);
-  const auto special = hearth({"tokenize", demo_model(), "--special"}, {.input = "Hello <｜User｜>"});
+  const auto special = run_hearth({"tokenize", demo_model(), "--special"}, {.input = "Hello <｜User｜>"});
   CHECK(std::count(special.out.begin(), special.out.end(), ' ') < std::count(plain.out.begin(), plain.out.end(), ' '));
-  const auto bos = hearth({"tokenize", demo_model(), "--bos"}, {.input = ""});
+  const auto bos = run_hearth({"tokenize", demo_model(), "--bos"}, {.input = ""});
   CHECK(std::count(bos.out.begin(), bos.out.end(), ' ') == 0);
   CHECK(bos.out.size() > 1);
-  CHECK(hearth({"tokenize", demo_model()}, {.input = ""}).out == "\n");
-  CHECK(hearth({"tokenize", demo_model()}, {.input = "a\xff"
-                                                     "b"})
+  CHECK(run_hearth({"tokenize", demo_model()}, {.input = ""}).out == "\n");
+  CHECK(run_hearth({"tokenize", demo_model()}, {.input = "a\xff"
+                                                         "b"})
             .exit_code == 0);
 }
 
 TEST_CASE("inspect and verify describe the file") {
-  const auto inspected = hearth({"inspect", demo_model()});
+  const auto inspected = run_hearth({"inspect", demo_model()});
   REQUIRE_MESSAGE(inspected.exit_code == 0, inspected.err);
   CHECK(contains(inspected.out, "deepseek2"));
   CHECK(contains(inspected.out, "BF16"));
-  const auto verified = hearth({"verify", demo_model()});
+  const auto verified = run_hearth({"verify", demo_model()});
   CHECK(verified.exit_code == 0);
   CHECK(contains(verified.out, "ok"));
 }
 
 TEST_CASE("bench reports speed as data") {
-  const auto bench = hearth({"bench", demo_model(), "-p", "32", "-n", "8", "-r", "2", "--json"});
+  const auto bench = run_hearth({"bench", demo_model(), "-p", "32", "-n", "8", "-r", "2", "--json"});
   REQUIRE_MESSAGE(bench.exit_code == 0, bench.err);
   const auto object = nlohmann::json::parse(bench.out);
   CHECK(object["prefill"]["tok_s"]["median"] > 0);
@@ -116,15 +116,16 @@ TEST_CASE("perplexity scores a text, and a stored baseline gives no divergence f
   for (int i = 0; i < 60; ++i) text << "The capital of France is Paris. " << i << " plus 1 is " << i + 1 << ".\n";
   text.close();
   const auto stored =
-      hearth({"perplexity", demo_model(), "--file", dir / "text", "--ctx", "128", "--save-baseline", dir / "base"});
+      run_hearth({"perplexity", demo_model(), "--file", dir / "text", "--ctx", "128", "--save-baseline", dir / "base"});
   REQUIRE_MESSAGE(stored.exit_code == 0, stored.err);
   CHECK(contains(stored.out, "perplexity"));
-  const auto compared = hearth(
+  const auto compared = run_hearth(
       {"perplexity", demo_model(), "--file", dir / "text", "--ctx", "128", "--baseline", dir / "base", "--json"});
   REQUIRE_MESSAGE(compared.exit_code == 0, compared.err);
   const auto object = nlohmann::json::parse(compared.out);
   CHECK(object["perplexity"] > 1.0);
   CHECK(object["kl_divergence"]["mean"] < 1e-4);
   CHECK(object["same_top_token"] > 0.999);
-  check_refused(hearth({"perplexity", demo_model(), "--file", dir / "text", "--baseline", dir / "text"}), 1, {"text"});
+  check_refused(run_hearth({"perplexity", demo_model(), "--file", dir / "text", "--baseline", dir / "text"}), 1,
+                {"text"});
 }

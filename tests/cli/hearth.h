@@ -18,7 +18,7 @@ inline std::string demo_checkpoint() {
   return (source_dir() / "demo" / "checkpoint").string();
 }
 
-inline ProcessResult hearth(std::vector<std::string> arguments, const ProcessOptions& options = {}) {
+inline ProcessResult run_hearth(std::vector<std::string> arguments, const ProcessOptions& options = {}) {
   arguments.insert(arguments.begin(), hearth_program());
   return run_process(arguments, options);
 }
@@ -32,7 +32,7 @@ inline TempDir& shared_folder() {
 inline const std::string& demo_model() {
   static const std::string path = [] {
     const std::string output = shared_folder() / "demo.gguf";
-    const ProcessResult made = hearth({"convert", demo_checkpoint(), output, "--recipe", "bf16"});
+    const ProcessResult made = run_hearth({"convert", demo_checkpoint(), output, "--recipe", "bf16"});
     REQUIRE_MESSAGE(made.exit_code == 0, made.err);
     return output;
   }();

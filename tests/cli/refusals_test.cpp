@@ -25,74 +25,75 @@ void spill(const std::string& path, const std::string& bytes) {
 }  // namespace
 
 TEST_CASE("the command line itself") {
-  check_refused(hearth({}), 2, {"subcommand", "hearth --help"});
-  check_refused(hearth({"fly"}), 2, {"fly"});
-  check_refused(hearth({"run", demo_model(), "-p", "x", "--warp", "9"}), 2, {"--warp", "hearth run --help"});
-  check_refused(hearth({"run"}), 2, {"model"});
-  check_refused(hearth({"convert", "only-one"}), 2, {"output"});
-  CHECK(hearth({"--help"}).exit_code == 0);
-  CHECK(hearth({"--version"}).exit_code == 0);
+  check_refused(run_hearth({}), 2, {"subcommand", "hearth --help"});
+  check_refused(run_hearth({"fly"}), 2, {"fly"});
+  check_refused(run_hearth({"run", demo_model(), "-p", "x", "--warp", "9"}), 2, {"--warp", "hearth run --help"});
+  check_refused(run_hearth({"run"}), 2, {"model"});
+  check_refused(run_hearth({"convert", "only-one"}), 2, {"output"});
+  CHECK(run_hearth({"--help"}).exit_code == 0);
+  CHECK(run_hearth({"--version"}).exit_code == 0);
   for (const char* command :
        {"convert", "chat", "run", "inspect", "verify", "tokenize", "logits", "perplexity", "bench"})
-    CHECK_MESSAGE(hearth({command, "--help"}).exit_code == 0, command);
+    CHECK_MESSAGE(run_hearth({command, "--help"}).exit_code == 0, command);
 }
 
 TEST_CASE("values out of range, and two sources of one option") {
   const std::string& m = demo_model();
-  check_refused(hearth({"run", m, "-p", "x", "-t", "0"}), 2, {"--threads", "0"});
-  check_refused(hearth({"run", m, "-p", "x", "-t", "-3"}), 2, {"--threads", "-3"});
-  check_refused(hearth({"run", m, "-p", "x", "-t", "two"}), 2, {"--threads", "two"});
-  check_refused(hearth({"run", m, "-p", "x", "-n", "0"}), 2, {"--max-tokens"});
-  check_refused(hearth({"run", m, "-p", "x", "--isa", "mmx"}), 2, {"mmx", "scalar"});
-  check_refused(hearth({"run", m, "-p", "x", "--device", "tpu"}), 2, {"--device", "tpu"});
-  check_refused(hearth({"run", m, "-p", "x", "--temp", "-1"}), 2, {"temp", "-1"});
-  check_refused(hearth({"run", m, "-p", "x", "--top-p", "1.5"}), 2, {"1.5"});
-  check_refused(hearth({"run", m, "-p", "x", "--cache-type", "q4"}), 2, {"--cache-type", "q4"});
-  check_refused(hearth({"run", m, "-p", "x", "--ctx", "0"}), 2, {"--ctx"});
-  check_refused(hearth({"run", m, "-p", "x", "-p", "y"}), 2, {"--prompt"});
-  check_refused(hearth({"run", m, "-p", "x", "--file", "/dev/null"}), 2, {"--file", "--prompt"});
-  check_refused(hearth({"run", m, "-p", "x", "--system", "y"}), 2, {"--system", "--chat"});
-  check_refused(hearth({"tokenize", m, "--ids", "--pieces"}), 2, {"--ids", "--pieces"});
+  check_refused(run_hearth({"run", m, "-p", "x", "-t", "0"}), 2, {"--threads", "0"});
+  check_refused(run_hearth({"run", m, "-p", "x", "-t", "-3"}), 2, {"--threads", "-3"});
+  check_refused(run_hearth({"run", m, "-p", "x", "-t", "two"}), 2, {"--threads", "two"});
+  check_refused(run_hearth({"run", m, "-p", "x", "-n", "0"}), 2, {"--max-tokens"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--isa", "mmx"}), 2, {"mmx", "scalar"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--device", "tpu"}), 2, {"--device", "tpu"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--temp", "-1"}), 2, {"temp", "-1"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--top-p", "1.5"}), 2, {"1.5"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--cache-type", "q4"}), 2, {"--cache-type", "q4"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--ctx", "0"}), 2, {"--ctx"});
+  check_refused(run_hearth({"run", m, "-p", "x", "-p", "y"}), 2, {"--prompt"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--file", "/dev/null"}), 2, {"--file", "--prompt"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--system", "y"}), 2, {"--system", "--chat"});
+  check_refused(run_hearth({"tokenize", m, "--ids", "--pieces"}), 2, {"--ids", "--pieces"});
 }
 
 TEST_CASE("--strict makes a fallback an error; without it the fallback is said") {
-  check_refused(hearth({"run", demo_model(), "-p", "x", "--device", "cuda", "--strict"}), 1, {"cuda"});
-  const auto loud = hearth({"run", demo_model(), "-p", "x", "-n", "1", "--device", "cuda"});
+  check_refused(run_hearth({"run", demo_model(), "-p", "x", "--device", "cuda", "--strict"}), 1, {"cuda"});
+  const auto loud = run_hearth({"run", demo_model(), "-p", "x", "-n", "1", "--device", "cuda"});
   CHECK(loud.exit_code == 0);
   CHECK(contains(loud.err, "running on the CPU"));
 }
 
 TEST_CASE("prompts") {
   const std::string& m = demo_model();
-  check_refused(hearth({"run", m, "-p", ""}), 2, {"empty"});
-  check_refused(hearth({"run", m}, {.input = ""}), 2, {"empty"});
-  check_refused(hearth({"run", m, "--chat"}, {.input = "\n"}), 2, {"empty"});
-  check_refused(hearth({"run", m, "-p", "ab\xff"}), 2, {"--prompt", "UTF-8", "2"});
-  check_refused(hearth({"run", m}, {.input = "\xc3("}), 2, {"standard input", "UTF-8"});
-  check_refused(hearth({"run", m, "--file", "/nonexistent/prompt"}), 1, {"/nonexistent/prompt", "No such file"});
-  check_refused(hearth({"run", m, "--chat", "--system", "\xff", "-p", "x"}), 2, {"--system", "UTF-8"});
+  check_refused(run_hearth({"run", m, "-p", ""}), 2, {"empty"});
+  check_refused(run_hearth({"run", m}, {.input = ""}), 2, {"empty"});
+  check_refused(run_hearth({"run", m, "--chat"}, {.input = "\n"}), 2, {"empty"});
+  check_refused(run_hearth({"run", m, "-p", "ab\xff"}), 2, {"--prompt", "UTF-8", "2"});
+  check_refused(run_hearth({"run", m}, {.input = "\xc3("}), 2, {"standard input", "UTF-8"});
+  check_refused(run_hearth({"run", m, "--file", "/nonexistent/prompt"}), 1, {"/nonexistent/prompt", "No such file"});
+  check_refused(run_hearth({"run", m, "--chat", "--system", "\xff", "-p", "x"}), 2, {"--system", "UTF-8"});
 }
 
 TEST_CASE("the context") {
   const std::string& m = demo_model();
-  check_refused(hearth({"run", m, "-p", "x", "--ctx", "999999"}), 1, {"999999"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--ctx", "999999"}), 1, {"999999"});
   std::string words;
   for (int i = 0; i < 200; ++i) words += " seven";
-  check_refused(hearth({"run", m, "-p", words, "--ctx", "32"}), 1, {"32"});
-  check_refused(hearth({"logits", m, "--tokens", "1,2,99999999", "--output", shared_folder() / "l"}), 2, {"99999999"});
-  check_refused(hearth({"logits", m, "--tokens", "1,two", "--output", shared_folder() / "l"}), 2, {"--tokens"});
-  check_refused(hearth({"logits", m, "--tokens", "1", "--output", "/nonexistent/l"}), 1, {"/nonexistent/l"});
+  check_refused(run_hearth({"run", m, "-p", words, "--ctx", "32"}), 1, {"32"});
+  check_refused(run_hearth({"logits", m, "--tokens", "1,2,99999999", "--output", shared_folder() / "l"}), 2,
+                {"99999999"});
+  check_refused(run_hearth({"logits", m, "--tokens", "1,two", "--output", shared_folder() / "l"}), 2, {"--tokens"});
+  check_refused(run_hearth({"logits", m, "--tokens", "1", "--output", "/nonexistent/l"}), 1, {"/nonexistent/l"});
   CHECK(!fs::exists(shared_folder() / "l"));
 }
 
 TEST_CASE("model files that are missing, foreign, truncated or corrupt") {
   TempDir dir;
-  check_refused(hearth({"run", "/nonexistent.gguf", "-p", "x"}), 1, {"/nonexistent.gguf", "No such file"});
-  check_refused(hearth({"run", dir.path().string(), "-p", "x"}), 1, {dir.path().string()});
+  check_refused(run_hearth({"run", "/nonexistent.gguf", "-p", "x"}), 1, {"/nonexistent.gguf", "No such file"});
+  check_refused(run_hearth({"run", dir.path().string(), "-p", "x"}), 1, {dir.path().string()});
   spill(dir / "empty.gguf", "");
-  check_refused(hearth({"run", dir / "empty.gguf", "-p", "x"}), 1, {"empty.gguf"});
+  check_refused(run_hearth({"run", dir / "empty.gguf", "-p", "x"}), 1, {"empty.gguf"});
   spill(dir / "text.gguf", "This is a letter and not a model, whatever its name says.");
-  check_refused(hearth({"inspect", dir / "text.gguf"}), 1, {"text.gguf", "GGUF"});
+  check_refused(run_hearth({"inspect", dir / "text.gguf"}), 1, {"text.gguf", "GGUF"});
 
   const std::string whole = slurp(demo_model());
   for (const size_t length : {size_t(3), size_t(20), whole.size() / 1000, whole.size() / 2, whole.size() - 1}) {
@@ -100,14 +101,14 @@ TEST_CASE("model files that are missing, foreign, truncated or corrupt") {
     for (const char* command : {"run", "inspect", "verify"}) {
       std::vector<std::string> arguments{command, dir / "cut.gguf"};
       if (std::string(command) == "run") arguments.insert(arguments.end(), {"-p", "x"});
-      check_refused(hearth(arguments), 1, {"cut.gguf"});
+      check_refused(run_hearth(arguments), 1, {"cut.gguf"});
     }
   }
 
   std::string flipped = whole;
   flipped[flipped.size() - 1000] ^= 0x10;  // in the data of the last tensor
   spill(dir / "flipped.gguf", flipped);
-  const auto verified = hearth({"verify", dir / "flipped.gguf"});
+  const auto verified = run_hearth({"verify", dir / "flipped.gguf"});
   CHECK(verified.exit_code == 1);
   CHECK(contains(verified.err + verified.out, ".weight"));
 
@@ -116,7 +117,7 @@ TEST_CASE("model files that are missing, foreign, truncated or corrupt") {
   REQUIRE(at != std::string::npos);
   renamed.replace(at, 9, "shallowsk");
   spill(dir / "other.gguf", renamed);
-  check_refused(hearth({"run", dir / "other.gguf", "-p", "x"}), 1, {"shallowsk", "deepseek2"});
+  check_refused(run_hearth({"run", dir / "other.gguf", "-p", "x"}), 1, {"shallowsk", "deepseek2"});
 }
 
 TEST_CASE("conversions that cannot be leave nothing behind") {
@@ -124,33 +125,33 @@ TEST_CASE("conversions that cannot be leave nothing behind") {
   const std::string out = dir / "out.gguf";
   const auto nothing_left = [&] { CHECK(fs::is_empty(dir.path())); };
 
-  check_refused(hearth({"convert", "/nonexistent", out}), 1, {"/nonexistent"});
+  check_refused(run_hearth({"convert", "/nonexistent", out}), 1, {"/nonexistent"});
   nothing_left();
-  check_refused(hearth({"convert", demo_checkpoint(), out, "--recipe", "q1_magic"}), 2, {"q1_magic", "q4_k_m"});
+  check_refused(run_hearth({"convert", demo_checkpoint(), out, "--recipe", "q1_magic"}), 2, {"q1_magic", "q4_k_m"});
   nothing_left();
-  check_refused(hearth({"convert", demo_checkpoint(), "/nonexistent/out.gguf"}), 1, {"/nonexistent/out.gguf"});
+  check_refused(run_hearth({"convert", demo_checkpoint(), "/nonexistent/out.gguf"}), 1, {"/nonexistent/out.gguf"});
 
-  const auto full = hearth({"convert", demo_checkpoint(), out, "--recipe", "bf16"}, {.file_size_limit = 1 << 20});
+  const auto full = run_hearth({"convert", demo_checkpoint(), out, "--recipe", "bf16"}, {.file_size_limit = 1 << 20});
   CHECK(full.exit_code == 1);
   CHECK(contains(full.err, "out.gguf"));
   nothing_left();
 
   const auto stopped =
-      hearth({"convert", demo_checkpoint(), out, "--recipe", "q2_k", "-t", "1"},
-             {.interrupt_when = [](const std::string&, const std::string& err) { return !err.empty(); }});
+      run_hearth({"convert", demo_checkpoint(), out, "--recipe", "q2_k", "-t", "1"},
+                 {.interrupt_when = [](const std::string&, const std::string& err) { return !err.empty(); }});
   INFO(stopped.err);
   CHECK(stopped.exit_code == 130);
   nothing_left();
 
   spill(out, "precious");
-  check_refused(hearth({"convert", demo_checkpoint(), out}), 2, {"out.gguf", "exists"});
+  check_refused(run_hearth({"convert", demo_checkpoint(), out}), 2, {"out.gguf", "exists"});
   CHECK(slurp(out) == "precious");
-  CHECK(hearth({"convert", demo_checkpoint(), out, "--force", "--recipe", "q8_0"}).exit_code == 0);
-  CHECK(hearth({"verify", out}).exit_code == 0);
+  CHECK(run_hearth({"convert", demo_checkpoint(), out, "--force", "--recipe", "q8_0"}).exit_code == 0);
+  CHECK(run_hearth({"verify", out}).exit_code == 0);
 }
 
 TEST_CASE("an output that cannot be written") {
-  const auto full = hearth({"run", demo_model(), "-p", "Hello", "-n", "4"}, {.stdout_path = "/dev/full"});
+  const auto full = run_hearth({"run", demo_model(), "-p", "Hello", "-n", "4"}, {.stdout_path = "/dev/full"});
   CHECK(full.exit_code == 1);
   CHECK(contains(full.err, "No space left"));
 }
