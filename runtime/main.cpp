@@ -52,6 +52,9 @@ int main(int argc, char** argv) {
   cli::add_bench(app);
 
   try {
+    const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(named).empty())
+      fail(ErrorKind::usage, "unknown command {} (see: hearth --help)", argv[1]);
     app.parse(argc, argv);
     cli::flush_out();
     return 0;

@@ -131,6 +131,7 @@ class Chat {
     prefill_seconds_ += result.prefill_seconds;
     decode_seconds_ += result.decode_seconds;
     if (result.reason == StopReason::interrupted && !stdin_is_terminal()) fail(ErrorKind::interrupted, "interrupted");
+    if (result.reason == StopReason::interrupted) note("(stopped)\n\n");
     if (result.reason == StopReason::context_full)
       note("(the context of {} tokens is full: /clear starts anew, --ctx makes it larger)\n",
            session_.model->options().n_ctx);

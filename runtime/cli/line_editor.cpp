@@ -1,15 +1,37 @@
 #include "runtime/cli/line_editor.h"
 
 #include <histedit.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cwchar>
 #include <filesystem>
 #include <iostream>
 
 #include "runtime/cli/terminal.h"
 
 namespace hearth::cli {
+namespace {
+
+// One character of standard input; 0 at its end, -1 after Ctrl-C. (libedit's own reader would try once more.)
+int read_character(EditLine*, wchar_t* character) {
+  std::mbstate_t state{};
+  for (;;) {
+    char byte;
+    const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
+    if (n == 0) return 0;
+    if (n < 0 && errno == EINTR && !interrupted()) continue;  // the window's size changed
+    if (n < 0) return -1;
+    const size_t length = std::mbrtowc(character, &byte, 1, &state);
+    if (length == size_t(-2)) continue;  // the character goes on
+    if (length == size_t(-1)) *character = L'\uFFFD';
+    return 1;
+  }
+}
+
+}  // namespace
 
 struct LineEditor::Terminal {
   EditLine* edit = nullptr;
@@ -34,6 +56,7 @@ LineEditor::LineEditor(std::string history_path) {
   ::history(terminal_->history, &event, H_SETUNIQUE, 1);
   if (!terminal_->history_path.empty()) ::history(terminal_->history, &event, H_LOAD, terminal_->history_path.c_str());
   el_set(terminal_->edit, EL_CLIENTDATA, terminal_);
+  el_set(terminal_->edit, EL_GETCFN, &read_character);
   el_set(terminal_->edit, EL_PROMPT, &Terminal::prompt_of);
   el_set(terminal_->edit, EL_HIST, ::history, terminal_->history);
   el_set(terminal_->edit, EL_EDITOR, "emacs");

@@ -21,7 +21,7 @@ ProcessResult chat(const std::string& input, std::vector<std::string> more = {})
 // A pseudo-terminal with `hearth chat` on it.
 class Terminal {
  public:
-  explicit Terminal(const std::string& home) {
+  explicit Terminal(const std::string& home, const char* temperature = "0") {
     winsize size{24, 100, 0, 0};
     child_ = forkpty(&fd_, nullptr, nullptr, &size);
     REQUIRE(child_ >= 0);
@@ -30,7 +30,7 @@ class Terminal {
       setenv("HOME", home.c_str(), 1);
       unsetenv("XDG_STATE_HOME");
       const std::string program = hearth_program();
-      execl(program.c_str(), "hearth", "chat", demo_model().c_str(), "--temp", "0", nullptr);
+      execl(program.c_str(), "hearth", "chat", demo_model().c_str(), "--temp", temperature, "--top-p", "1", nullptr);
       _exit(127);
     }
   }
@@ -82,7 +82,7 @@ TEST_CASE("piped input is answered line by line") {
   CHECK(contains(result.out, "5"));
   CHECK(contains(result.out, "Paris"));
   CHECK(contains(result.err, "2 answers"));
-  CHECK(contains(result.err, "kernels"));
+  CHECK(contains(result.err, "operations, "));
 }
 
 TEST_CASE("the past is not read again") {
@@ -153,4 +153,21 @@ TEST_CASE("on a terminal: answers, Ctrl-C, history, Ctrl-D") {
     terminal.type("\x15\x04");  // Ctrl-U clears it, Ctrl-D leaves
     CHECK(terminal.exit_code() == 0);
   }
+}
+
+TEST_CASE("Ctrl-C stops the answer and not the program") {
+  TempDir home;
+  Terminal terminal(home.path().string(), "50");  // so hot that it babbles on and on
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("Hello!\r");
+  REQUIRE(terminal.wait_for("Hello!"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  terminal.type("\x03");
+  CHECK_MESSAGE(terminal.wait_for("(stopped)"), terminal.screen());
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/stats\r");
+  CHECK_MESSAGE(terminal.wait_for("1 answers"), terminal.screen());
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/exit\r");
+  CHECK(terminal.exit_code() == 0);
 }

@@ -93,7 +93,8 @@ TEST_CASE("tokenize prints one line of ids") {
 TEST_CASE("inspect and verify describe the file") {
   const auto inspected = run_hearth({"inspect", demo_model()});
   REQUIRE_MESSAGE(inspected.exit_code == 0, inspected.err);
-  CHECK(contains(inspected.out, "deepseek2"));
+  CHECK(contains(inspected.out, "hearth-demo"));
+  CHECK(contains(inspected.out, "2 of 8 routed"));
   CHECK(contains(inspected.out, "BF16"));
   const auto verified = run_hearth({"verify", demo_model()});
   CHECK(verified.exit_code == 0);

@@ -16,10 +16,10 @@
 namespace hearth::test {
 
 struct ProcessOptions {
-  std::string input;             // to standard input, then its end
+  std::string input = {};        // to standard input, then its end
   uint64_t file_size_limit = 0;  // bytes a file may grow to; 0: no limit (a "full disk")
-  std::function<bool(const std::string& out, const std::string& err)> interrupt_when;  // then SIGINT is sent, once
-  std::string stdout_path;  // standard output goes to this file instead
+  std::function<bool(const std::string& out, const std::string& err)> interrupt_when = {};  // then SIGINT is sent, once
+  std::string stdout_path = {};  // standard output goes to this file instead
 };
 
 struct ProcessResult {
