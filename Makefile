@@ -54,11 +54,15 @@ test: deps
 	@cmake --build $(BUILD) -j $(JOBS) -- --quiet
 	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS)
 
-# The unit tests once more under AddressSanitizer and UndefinedBehaviorSanitizer, in a build folder of their own.
+# The unit tests of some rooms once more under AddressSanitizer and UndefinedBehaviorSanitizer, in a build folder of
+# their own.
+SANITIZE_ROOMS ?= quant kernels convert runtime fuzz
 sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize CMAKE_FLAGS="-DHEARTH_SANITIZE=ON -DHEARTH_WERROR=ON" $(BUILD)-sanitize/build.ninja
-	@cmake --build $(BUILD)-sanitize -j $(JOBS) -- --quiet
-	@cd $(BUILD)-sanitize && ctest --output-on-failure -j $(JOBS) -LE slow
+	@cmake --build $(BUILD)-sanitize -j $(JOBS) --target $(SANITIZE_ROOMS:%=tests/%/all) -- --quiet
+	@set -e; for room in $(SANITIZE_ROOMS); do \
+	  ctest --test-dir $(BUILD)-sanitize/tests/$$room --output-on-failure -j $(JOBS); \
+	done
 
 format:
 	@git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
