@@ -125,7 +125,9 @@ TEST_CASE("golden prompts") {
 }
 
 TEST_CASE("golden tool announcements") {
-  for (const Json& row : golden()["tools"]) {
+  const Json json = golden();
+  REQUIRE(json["tools"].size() > 1);
+  for (const Json& row : json["tools"]) {
     std::vector<std::string> tools, wrapped;
     for (const Json& tool : row["tools"]) {
       tools.push_back(tool.dump());
