@@ -31,10 +31,13 @@ void parallel_for(int n_threads, int64_t n, int64_t piece, const F& f) {
   for (int64_t i = 0; i < n_pieces; ++i) run(i, omp_get_thread_num());
 }
 
-// A piece that gives every thread about eight turns: small enough to balance, large enough to be worth taking.
-[[maybe_unused]] int64_t fair_piece(int n_threads, int64_t n, int64_t at_most) {
-  const int64_t piece = n / (int64_t(n_threads) * 8);
-  return piece < 1 ? 1 : piece < at_most ? piece : at_most;
+// A piece for n units of `cost` multiplications each: about eight turns for every thread, so that uneven threads
+// balance, but at least what takes a few microseconds, the price of waking one, and at most `at_most` units.
+[[maybe_unused]] int64_t fair_piece(int n_threads, int64_t n, int64_t cost, int64_t at_most) {
+  constexpr int64_t kWorthWaking = 65536;
+  const int64_t even = n / (int64_t(n_threads) * 8), least = 1 + kWorthWaking / (cost + 1);
+  const int64_t piece = even < at_most ? even : at_most;
+  return piece > least ? piece : least;
 }
 
 }  // namespace

@@ -80,12 +80,16 @@ void output_panel(const Job* jobs, int64_t n_jobs, int64_t p, Mat<float> y) {
 }
 
 void run_jobs(const Exec& exec, Job* jobs, int64_t n_jobs, Mat<const float> x, Mat<float> y) {
-  int64_t n_panels = 0;
+  assert(n_jobs > 0);
+  int64_t n_panels = 0, n_in = 0, n_out = 0;  // multiplications for gate and up, and for down
   for (int64_t j = 0; j < n_jobs; ++j) {
+    const int64_t n = jobs[j].n_tokens * x.cols * jobs[j].w->gate.n;
     jobs[j].first_panel = n_panels;
     n_panels += panels_of(jobs[j].w->gate.n);
+    n_in += 2 * n;
+    n_out += n;
   }
-  parallel_for(exec.n_threads, n_panels, fair_piece(exec.n_threads, n_panels, kMaxPiece),
+  parallel_for(exec.n_threads, n_panels, fair_piece(exec.n_threads, n_panels, n_in / n_panels, kMaxPiece),
                [&](int64_t begin, int64_t end, int) {
                  int64_t j = 0;
                  for (int64_t p = begin; p < end; ++p) {
@@ -93,8 +97,8 @@ void run_jobs(const Exec& exec, Job* jobs, int64_t n_jobs, Mat<const float> x, M
                    hidden_panel(jobs[j], p - jobs[j].first_panel, x);
                  }
                });
-  const int64_t n_out = panels_of(y.cols);
-  parallel_for(exec.n_threads, n_out, fair_piece(exec.n_threads, n_out, kMaxPiece),
+  const int64_t out_panels = panels_of(y.cols);
+  parallel_for(exec.n_threads, out_panels, fair_piece(exec.n_threads, out_panels, n_out / out_panels, kMaxPiece),
                [&](int64_t begin, int64_t end, int) {
                  for (int64_t p = begin; p < end; ++p) output_panel(jobs, n_jobs, p, y);
                });
@@ -135,6 +139,7 @@ size_t ffn_scratch(const ScratchLimits& l) {
 
 void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
   check(w, x, y);
+  if (x.rows == 0) return;
   Scratch scratch(exec);
   const Layout layout(scratch, x.rows * w.gate.n, 0, 0);
   layout.jobs[0] = {&w, 0, nullptr, nullptr, x.rows, layout.hidden, 0};
@@ -144,6 +149,7 @@ void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y
 void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
   check(experts, x, y);
+  if (x.rows == 0) return;
   const int64_t E = experts.gate.count, T = x.rows, K = n_activated, inter = experts.gate.n;
   const bool has_shared = shared.gate.data != nullptr;
   Scratch scratch(exec);

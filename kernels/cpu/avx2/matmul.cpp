@@ -40,7 +40,7 @@ int64_t panels_of(int64_t n) {
 void multiply(const Exec& exec, const Weight& w, const float* x, int64_t x_stride, int64_t n_tokens, float* y,
               int64_t y_stride) {
   const int64_t n_panels = panels_of(w.n);
-  parallel_for(exec.n_threads, n_panels, fair_piece(exec.n_threads, n_panels, kMaxPiece),
+  parallel_for(exec.n_threads, n_panels, fair_piece(exec.n_threads, n_panels, kPanelRows * w.k * n_tokens, kMaxPiece),
                [&](int64_t begin, int64_t end, int) {
                  multiply_panels(w, 0, begin, end, {x, x_stride, nullptr}, n_tokens, y, y_stride);
                });
@@ -56,7 +56,7 @@ void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y)
 void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
   assert(x.width == w.k && y.width == w.n && x.n_heads == w.count && y.n_heads == w.count && x.n_tokens == y.n_tokens);
   const int64_t per_head = panels_of(w.n), n_panels = w.count * per_head;
-  parallel_for(exec.n_threads, n_panels, fair_piece(exec.n_threads, n_panels, kMaxPiece),
+  parallel_for(exec.n_threads, n_panels, fair_piece(exec.n_threads, n_panels, kPanelRows * w.k * x.n_tokens, kMaxPiece),
                [&](int64_t begin, int64_t end, int) {
                  while (begin < end) {  // one head at a time
                    const int64_t h = begin / per_head, first = begin % per_head;

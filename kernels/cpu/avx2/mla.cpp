@@ -148,7 +148,7 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
       const int64_t slot = unit / head_blocks, h0 = unit % head_blocks * kHeads, t = token_of[slot];
       attend_piece(call, layout, thread, t, slot - first_slot[t - t0], h0, H - h0 < kHeads ? H - h0 : kHeads, slot);
     });
-    parallel_for(exec.n_threads, (t1 - t0) * H, fair_piece(exec.n_threads, (t1 - t0) * H, 64),
+    parallel_for(exec.n_threads, (t1 - t0) * H, fair_piece(exec.n_threads, (t1 - t0) * H, r * pieces_of(pos0 + t1), 64),
                  [&](int64_t begin, int64_t end, int) {
                    for (int64_t i = begin; i < end; ++i) {
                      const int64_t t = i / H, h = i % H;

@@ -6,9 +6,15 @@
 #include <cstdint>
 #include <cstring>
 
-// Kernels are built from small functions whose operands must stay in registers.
+// Kernels are built from small functions whose operands must stay in registers. (Not with sanitizers: what they add to
+// so much inlined code takes the compiler minutes.)
+#ifdef __SANITIZE_ADDRESS__
+#define HEARTH_INLINE inline
+#define HEARTH_INLINE_LAMBDA
+#else
 #define HEARTH_INLINE [[gnu::always_inline]] inline
 #define HEARTH_INLINE_LAMBDA __attribute__((always_inline))
+#endif
 
 namespace hearth {
 namespace {
