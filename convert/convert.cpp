@@ -29,6 +29,8 @@ namespace {
 
 // Weights that a thread takes at a time: 1 MiB of floats, so that they stay in its cache between reading and encoding.
 constexpr int64_t kSlabWeights = 1 << 18;
+// A thread is worth waking for this many slabs, tens of milliseconds of work: on a busy machine it may wait as long.
+constexpr int64_t kSlabsPerThread = 4;
 constexpr size_t kVerifyBytes = 1 << 20;
 
 // Everything that is known before the first weight is read.
@@ -191,6 +193,7 @@ uint64_t convert_tensor(const Plan& plan, size_t index, int n_threads, GgufWrite
   const int64_t n_slabs = (rows + slab_rows - 1) / slab_rows;
   const size_t row_bytes = format.bytes(cols);
   const auto size_of = [&](int64_t slab) { return std::min(slab_rows, rows - slab * slab_rows); };
+  n_threads = int(std::clamp<int64_t>(n_slabs / kSlabsPerThread, 1, n_threads));
 
   // Any thread, any order.
   const auto encode_and_write = [&](int64_t slab, RowEncoder::Scratch& scratch, std::vector<std::byte>& blocks) {
@@ -212,7 +215,7 @@ uint64_t convert_tensor(const Plan& plan, size_t index, int n_threads, GgufWrite
   };
 
   FirstError error;
-#pragma omp parallel num_threads(n_threads) if (n_slabs > 1)
+#pragma omp parallel num_threads(n_threads)
   {
     RowEncoder::Scratch scratch;
     std::vector<std::byte> blocks;
