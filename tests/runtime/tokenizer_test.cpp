@@ -4,13 +4,14 @@
 
 #include <ctime>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 
+#include "convert/tokenizer_json.h"
 #include "quant/error.h"
 #include "tests/runtime/vocabulary.h"
 #include "tests/support/paths.h"
-#include "tests/support/tokenizer_json.h"
 
 using namespace hearth;
 
@@ -28,7 +29,11 @@ Tokenizer small_tokenizer() {
 Tokenizer load(const std::string& file) {
   fs::path path = test::source_dir() / "tests/golden/tokenizers" / file;
   if (!fs::exists(path)) path = test::shared_data("") / "tokenizers" / file;
-  if (file.ends_with(".json")) return Tokenizer(test::metadata_of_tokenizer_json(path, "deepseek-v3"));
+  if (file.ends_with(".json")) {
+    GgufMetadata metadata;
+    add_tokenizer_metadata(read_hf_tokenizer(path.parent_path(), 129280), metadata);
+    return Tokenizer(metadata);
+  }
   return Tokenizer(GgufFile::open(path).metadata());
 }
 
