@@ -15,14 +15,16 @@
 namespace hearth::cli {
 namespace {
 
-// One character of standard input; 0 at its end, -1 after Ctrl-C. (libedit's own reader would try once more.)
+// One character of standard input; 0 at its end, -1 after Ctrl-C, even one that came before we began to wait.
+// (libedit's own reader would miss that one, and try once more after any other.)
 int read_character(EditLine*, wchar_t* character) {
   std::mbstate_t state{};
   for (;;) {
+    if (!wait_for_input()) return -1;
     char byte;
     const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
     if (n == 0) return 0;
-    if (n < 0 && errno == EINTR && !interrupted()) continue;  // the window's size changed
+    if (n < 0 && errno == EINTR) continue;
     if (n < 0) return -1;
     const size_t length = std::mbrtowc(character, &byte, 1, &state);
     if (length == size_t(-2)) continue;  // the character goes on

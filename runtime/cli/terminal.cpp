@@ -1,5 +1,7 @@
 #include "runtime/cli/terminal.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,9 +17,13 @@ namespace hearth::cli {
 namespace {
 
 std::atomic<int> interrupts{0};
+int interrupt_event = -1;  // readable while there is one: what wakes a prompt, whichever thread took the signal
 
 void on_interrupt(int) {
-  if (interrupts.fetch_add(1) < 1) return;
+  if (interrupts.fetch_add(1) < 1) {
+    eventfd_write(interrupt_event, 1);
+    return;
+  }
   std::signal(SIGINT, SIG_DFL);
   std::raise(SIGINT);
 }
@@ -25,6 +31,7 @@ void on_interrupt(int) {
 }  // namespace
 
 void catch_interrupts() {
+  if (interrupt_event < 0) interrupt_event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   struct sigaction action {};
   action.sa_handler = on_interrupt;
   sigemptyset(&action.sa_mask);
@@ -37,6 +44,16 @@ bool interrupted() {
 }
 void clear_interrupt() {
   interrupts.store(0);
+  eventfd_t count;
+  eventfd_read(interrupt_event, &count);
+}
+
+bool wait_for_input() {
+  pollfd events[] = {{STDIN_FILENO, POLLIN, 0}, {interrupt_event, POLLIN, 0}};
+  while (!interrupted()) {
+    if (poll(events, 2, -1) > 0 && events[0].revents != 0) return !interrupted();
+  }
+  return false;
 }
 
 bool stdin_is_terminal() {

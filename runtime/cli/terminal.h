@@ -16,6 +16,8 @@ namespace hearth::cli {
 void catch_interrupts();
 bool interrupted();
 void clear_interrupt();
+// Sleeps until standard input has something to read, or its end; false: Ctrl-C came first.
+bool wait_for_input();
 
 bool stdin_is_terminal();
 bool stdout_is_terminal();
