@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,6 +12,7 @@
 #include "quant/gguf.h"
 #include "quant/gguf_keys.h"
 #include "tests/convert/tiny_checkpoint.h"
+#include "tests/support/process.h"
 #include "tests/support/refusal.h"
 
 using namespace hearth;
@@ -59,17 +59,6 @@ TinyCheckpoint tiny_with_large_tensors() {
 template <class T>
 void poke(TinyTensor& tensor, size_t index, T value) {
   std::memcpy(tensor.bytes.data() + index * sizeof value, &value, sizeof value);
-}
-
-// Runs `action` in a child process (limits stay there); true when it returned true. A child has no OpenMP threads of
-// its parent's, so it must not ask for more than one.
-bool in_child(const std::function<bool()>& action) {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) _exit(action() ? 0 : 1);
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 }  // namespace

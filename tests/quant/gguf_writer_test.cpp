@@ -3,7 +3,6 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <functional>
@@ -12,6 +11,7 @@
 #include "quant/gguf_keys.h"
 #include "tests/quant/gguf_bytes.h"
 #include "tests/support/paths.h"
+#include "tests/support/process.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -37,16 +37,6 @@ bool contains(const std::string& text, std::string_view part) {
 
 bool is_empty(const TempDir& dir) {
   return fs::is_empty(dir.path());
-}
-
-// Runs `action` in a child process (limits and signal handlers stay there); true when it returned true.
-bool in_child(const std::function<bool()>& action) {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) _exit(action() ? 0 : 1);
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 }  // namespace

@@ -106,4 +106,15 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
   return result;
 }
 
+// Runs `action` in a child process (limits and signal handlers stay there); true when it returned true. A child has none
+// of its parent's OpenMP threads, so it must not ask for more than one.
+inline bool in_child(const std::function<bool()>& action) {
+  const pid_t child = fork();
+  if (child < 0) std::abort();
+  if (child == 0) _exit(action() ? 0 : 1);
+  int status = 0;
+  if (waitpid(child, &status, 0) != child) std::abort();
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 }  // namespace hearth::test
