@@ -28,7 +28,8 @@ def value_of(field):
     return items if field.types[0] == gguf.GGUFValueType.ARRAY else items[0]
 
 
-def rewrite(path, copy):
+def rewrite(path, copy, dequantize=False):
+    """Copies a file through the package; `dequantize` makes every tensor F32."""
     reader = gguf.GGUFReader(path)
     writer = gguf.GGUFWriter(copy, arch="")
     writer.kv_data[0].clear()  # the writer begins with an architecture of its own
@@ -41,7 +42,10 @@ def rewrite(path, copy):
             writer.add_key_value(name, value_of(field), field.types[0])
     writer.data_alignment = int(reader.alignment)
     for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        if dequantize:
+            writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+        else:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

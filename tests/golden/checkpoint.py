@@ -121,14 +121,17 @@ def quantize_fp8(weight):
     return quantized, scales
 
 
-def random_tensors(c, seed):
-    """Every tensor of the checkpoint, in the types it is stored in."""
+def random_tensors(c, seed, residual_gain=1.0):
+    """Every tensor of the checkpoint, in the types it is stored in. What attention and experts add to the residual is
+    multiplied by `residual_gain`: below 1 a rounding error grows less from layer to layer."""
     generator = torch.Generator().manual_seed(seed)
     stored = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[c["torch_dtype"]]
     tensors = {}
     for name, shape, gain in all_tensors(c):
         noise = torch.randn(shape, generator=generator)
         value = 1 + 0.1 * noise if gain is None else noise * gain / math.sqrt(shape[-1])
+        if name.endswith(("o_proj", "down_proj")):
+            value = value * residual_gain
         fp8 = "quantization_config" in c and ("_proj" in name and "eh_proj" not in name)
         if fp8:
             # Blocks of different sizes, as trained ones are: a loader that mixes up scales is far off.
@@ -203,9 +206,9 @@ def save_tokenizer(directory, c, pre, chat_template):
     )
 
 
-def save(directory, c, seed, pre, chat_template, shards=1):
+def save(directory, c, seed, pre, chat_template, shards=1, residual_gain=1.0):
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "config.json", c)
-    save_tensors(directory, random_tensors(c, seed), shards)
+    save_tensors(directory, random_tensors(c, seed, residual_gain), shards)
     save_tokenizer(directory, c, pre, chat_template)

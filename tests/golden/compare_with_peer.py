@@ -4,7 +4,8 @@
 
 PEER is the other program: it is called as `PEER MODEL.gguf --tokens 1,2,3 --output FILE`, like `hearth logits`, and
 must write raw float32 [n_tokens, vocab]. The tokens come from CHECKPOINT_DIR/tokens.json or logits.json, or from
---tokens. Needs numpy.
+--tokens. "Exact" is the same file with every tensor dequantized to F32, evaluated by hearth: what is left between it and
+a program is that program's own rounding of activations and cache. Needs numpy and gguf.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from check_gguf_with_python import rewrite
 
 
 def read_tokens(checkpoint):
@@ -77,10 +80,17 @@ def main():
             out = Path(scratch) / "logits"
             ours = logits([a.hearth, "logits", *shlex.split(a.hearth_options)], model, tokens, out)
             theirs = logits(shlex.split(a.peer), model, tokens, out)
-            print(f"{a.checkpoint.name} {recipe}, hearth and peer:      {compare(ours, theirs)}", flush=True)
-            if reference is not None:
-                print(f"{a.checkpoint.name} {recipe}, hearth and reference: {compare(ours, reference)}")
-                print(f"{a.checkpoint.name} {recipe}, peer and reference:   {compare(theirs, reference)}", flush=True)
+            dequantized = Path(scratch) / "dequantized.gguf"
+            rewrite(model, dequantized, dequantize=True)
+            exact = logits([a.hearth, "logits", "--cache-type", "f32"], dequantized, tokens, out)
+            for title, left, right in (
+                ("hearth and peer", ours, theirs),
+                ("hearth and exact", ours, exact),
+                ("peer and exact", theirs, exact),
+                ("exact and reference", exact, reference),
+            ):
+                if right is not None:
+                    print(f"{a.checkpoint.name} {recipe}, {title + ':':20} {compare(left, right)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
     python make_peer_checkpoints.py OUT_DIR       torch, safetensors, tokenizers; about 300 MB each
 
 The head sizes, latent widths and YaRN settings are the published ones, the rest is narrow: `lite` has 27 layers
-because llama.cpp knows V2-Lite by their number; `v3` has two dense layers, then sigmoid routing with bias over groups.
+because llama.cpp knows V2-Lite by their number; `v3` has two dense layers, then sigmoid routing with bias over groups,
+and a multi-token-prediction layer. Layers add little to the residual, as trained ones do, or the rounding of 8-bit
+activations would grow into everything.
 V2 itself is missing on purpose: llama.cpp ranks its groups of experts by another rule. tokens.json beside each holds a
 sequence on which no routing decision is close, logits.npy the float64 reference's logits.
 """
@@ -52,9 +54,10 @@ CHECKPOINTS = {
             intermediate_size=1536,
             moe_intermediate_size=256,
             q_lora_rank=256,
-            num_hidden_layers=8,
+            num_hidden_layers=6,
+            num_nextn_predict_layers=1,
             first_k_dense_replace=2,
-            n_routed_experts=32,
+            n_routed_experts=16,
             n_shared_experts=1,
             num_experts_per_tok=4,
             n_group=4,
@@ -67,7 +70,7 @@ CHECKPOINTS = {
 }
 
 
-N_TOKENS, N_CANDIDATES = 32, 12
+N_TOKENS, N_CANDIDATES, RESIDUAL_GAIN = 24, 32, 0.25
 
 
 def choose_tokens(model, seed):
@@ -88,7 +91,7 @@ def main():
         raise SystemExit(__doc__)
     for name, (c, pre, template) in CHECKPOINTS.items():
         directory = Path(sys.argv[1]) / name
-        save(directory, c, 1, pre, TEMPLATES[template], shards=2)
+        save(directory, c, 1, pre, TEMPLATES[template], shards=2, residual_gain=RESIDUAL_GAIN)
         tokens, margin, logits = choose_tokens(Reference(directory), 1)
         np.save(directory / "logits.npy", logits.float().numpy())
         write_json(directory / "tokens.json", {"tokens": tokens, "router_margin": margin})
