@@ -15,7 +15,8 @@ struct CpuIsa {
   bool available;  // this processor has what the table was compiled for
 };
 
-// All tables, best first: "avx2", "scalar" (and what later issues add).
+// All tables, best first: "amx" (AVX-512 and the tile unit), "avx512", "avx512_plain" (without VNNI's byte products, on
+// any processor with AVX-512), "avx2", "scalar".
 std::vector<CpuIsa> cpu_isas();
 
 // The table of that name, or the best available one for "auto". Throws Error(usage) for an unknown name (the message

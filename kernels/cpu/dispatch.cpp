@@ -12,7 +12,9 @@
 #ifdef HEARTH_AVX2
 #include <cpuid.h>
 
+#include "kernels/cpu/amx/install.h"
 #include "kernels/cpu/avx2/install.h"
+#include "kernels/cpu/avx512/install.h"
 #endif
 
 namespace hearth {
@@ -33,6 +35,53 @@ const Ops& avx2_ops() {
   }();
   return ops;
 }
+
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+const Ops& plain_avx512_ops() {
+  static const Ops ops = [] {
+    Ops table = avx2_ops();
+    avx512::install(table);
+    table.name = "avx512_plain";
+    return table;
+  }();
+  return ops;
+}
+
+const Ops& avx512_ops() {
+  static const Ops ops = [] {
+    Ops table = avx2_ops();
+    (__builtin_cpu_supports("avx512vnni") ? avx512_vnni::install : avx512::install)(table);
+    table.name = "avx512";
+    return table;
+  }();
+  return ops;
+}
+
+// Tiles of bfloat16, which the operating system must allow.
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!has_avx512() || !__builtin_cpu_supports("avx512vnni") || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
+  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
+  constexpr unsigned kAvx512Bf16 = 1u << 5;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || (a & kAvx512Bf16) == 0) return false;
+  static const bool allowed = amx::request_tiles();
+  return allowed;
+}
+
+const Ops& amx_ops() {
+  static const Ops ops = [] {
+    Ops table = avx512_ops();
+    amx::install(table);
+    table.name = "amx";
+    return table;
+  }();
+  return ops;
+}
 #endif
 
 std::string processor_name() {
@@ -49,7 +98,11 @@ std::string processor_name() {
 std::vector<CpuIsa> cpu_isas() {
   std::vector<CpuIsa> isas;
 #ifdef HEARTH_AVX2
-  const bool avx2 = has_avx2();
+  const bool avx512 = has_avx512(), avx2 = has_avx2();
+  const bool amx = has_amx();
+  isas.push_back({"amx", amx ? &amx_ops() : nullptr, amx});
+  isas.push_back({"avx512", avx512 ? &avx512_ops() : nullptr, avx512});
+  isas.push_back({"avx512_plain", avx512 ? &plain_avx512_ops() : nullptr, avx512});
   isas.push_back({"avx2", avx2 ? &avx2_ops() : nullptr, avx2});
 #endif
   isas.push_back({"scalar", &scalar_ops(), true});

@@ -84,10 +84,10 @@ struct Tally {
 
 // f(model, i) for all i < n, each thread with a model of its own: at this size that scales, threads inside do not.
 template <class F>
-void for_all(const std::string& path, size_t n, const F& f) {
+void for_all(const std::string& path, size_t n, const F& f, const Ops& ops = cpu_ops("auto")) {
   std::atomic<size_t> next = 0;
   const auto work = [&] {
-    Model model(GgufFile::open(path), {.ops = &cpu_ops("auto"), .n_threads = 1});
+    Model model(GgufFile::open(path), {.ops = &ops, .n_threads = 1});
     for (size_t i = next++; i < n; i = next++) f(model, i);
   };
   std::vector<std::jthread> threads;
@@ -184,9 +184,38 @@ constexpr Row kRows[] = {
     {"int4", 0.0, 1.5e-3},
 };
 
-TEST_CASE("demo: what each recipe loses stays near what was measured") {
+// What activations in 8 bits add to the divergence, where a table stores them so: 0.7e-5 to 1.4e-5 measured.
+constexpr double kActivationRounding = 2e-5;
+
+std::vector<Item> every_second_item() {
   std::vector<Item> items;
   for (size_t i = 0; i < bed().items.size(); i += 2) items.push_back(bed().items[i]);
+  return items;
+}
+
+TEST_CASE("demo: every table answers as well as the scalar one") {
+  const std::vector<Item> items = every_second_item();
+  double scalar = 0;
+  const auto isas = cpu_isas();
+  for (auto isa = isas.rbegin(); isa != isas.rend(); ++isa) {  // scalar is the last
+    if (!isa->available) {
+      MESSAGE("SKIP: this processor cannot run the table ", isa->name);
+      continue;
+    }
+    std::vector<char> right(items.size());
+    for_all(
+        converted(checkpoint(), "q4_k_m"), items.size(),
+        [&](Model& model, size_t i) { right[i] = is_likeliest(answer_logits(model, items[i]), items[i].expected); },
+        *isa->ops);
+    const double share = 100.0 * double(std::ranges::count(right, 1)) / double(items.size());
+    if (isa == isas.rbegin()) scalar = share;
+    MESSAGE(fmt::format("q4_k_m, {}: {:.1f} % of {}", isa->name, share, items.size()));
+    CHECK(share >= scalar - 0.5);
+  }
+}
+
+TEST_CASE("demo: what each recipe loses stays near what was measured") {
+  const std::vector<Item> items = every_second_item();
   size_t n_tokens = 0;
   for (const Item& item : items) n_tokens += item.expected.size();
 
@@ -216,7 +245,7 @@ TEST_CASE("demo: what each recipe loses stays near what was measured") {
     const double lost = 100 * (base.share() - tally.share()), mean_kl = sum / double(n_tokens);
     MESSAGE(fmt::format("{:8} {:7.1f} {:8.1f} {:9.2g}", row.recipe, 100 * tally.share(), lost, mean_kl));
     CHECK(lost < row.lost_points + 2.0);
-    CHECK(mean_kl < 1.5 * row.kl + 1e-9);
+    CHECK(mean_kl < 1.5 * row.kl + kActivationRounding);
   }
   for (const std::string& recipe : recipe_names()) {
     CHECK_MESSAGE(std::ranges::find(kRows, recipe, &Row::recipe) != std::end(kRows), recipe, " has no row");

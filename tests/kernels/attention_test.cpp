@@ -243,7 +243,8 @@ TEST_CASE("naive equals absorbed: mha_attend = W^UV mla_attend(W^UK q)") {
         for (int64_t t = 0; t < T; ++t) {
           for (int64_t i = 0; i < s.H * s.v; ++i) worst.see(o[t][i], expanded[t][i], 1);
         }
-        CHECK(worst.error <= 1e-5);
+        // Where activations are rounded to 8 bits, the two forms round different ones.
+        CHECK(worst.error <= (ways_of(*ops, id) == std::vector{Stored::exact} ? 1e-5 : 0.05));
       }
     }
   }

@@ -15,16 +15,17 @@ struct TestFfn {
         up(TestWeight::gaussian(rng, format_of(in), count, n, d, 1.0f / std::sqrt(float(d)))),
         down(TestWeight::gaussian(rng, format_of(out), count, d, n, 1.0f / std::sqrt(float(n)))) {}
 
-  // y += weight * ffn(x), in double.
-  void add(int64_t e, double weight, const float* x, std::vector<double>& y) const {
-    std::vector<double> h(gate.view.n);
+  // y += weight * ffn(x), in double, of inputs stored in one of the table's ways.
+  void add(int64_t e, double weight, const float* x, std::vector<double>& y, Stored in = Stored::exact,
+           Stored out = Stored::exact) const {
+    const std::vector<float> stored_x = stored(x, gate.view.k, in);
+    std::vector<float> h(gate.view.n);
     for (int64_t i = 0; i < gate.view.n; ++i) {
-      const double g = dot(gate.row(e, i), x, gate.view.k).value;
-      h[i] = g / (1 + std::exp(-g)) * dot(up.row(e, i), x, up.view.k).value;
+      const double g = stored_dot(gate.row(e, i), stored_x, in).value;
+      h[i] = float(g / (1 + std::exp(-g)) * stored_dot(up.row(e, i), stored_x, in).value);
     }
-    for (int64_t i = 0; i < down.view.n; ++i) {
-      for (size_t j = 0; j < h.size(); ++j) y[i] += weight * down.row(e, i)[j] * h[j];
-    }
+    h = stored(h.data(), gate.view.n, out);
+    for (int64_t i = 0; i < down.view.n; ++i) y[i] += weight * stored_dot(down.row(e, i), h, out).value;
   }
 };
 
@@ -56,7 +57,14 @@ struct Assignment {
   }
 };
 
-constexpr double kTolerance = 5e-6;  // outputs are of the order of one
+// Outputs are of the order of one. Where hidden values are rounded to 8 bits, one that falls between two steps may take
+// either.
+double tolerance(const Ops& ops, FormatId in, FormatId out) {
+  const std::vector exact = {Stored::exact};
+  return ways_of(ops, in) == exact && ways_of(ops, out) == exact ? 5e-6 : 2e-3;
+}
+
+constexpr int64_t kTilesFrom = 8;  // tokens from which the AMX table stores bfloat16
 
 }  // namespace
 
@@ -75,13 +83,19 @@ TEST_CASE("ffn: the formula") {
         Rows y(T, d);
         Bed bed(*ops, limits_for(T, d, n, 0, 1, 1));
         ops->ffn(bed.exec(), w.view(), x.view(), y.view());
-        Worst worst;
-        for (int64_t t = 0; t < T; ++t) {
-          std::vector<double> expected(d);
-          w.add(0, 1, x[t], expected);
-          for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
+        double error = INFINITY;
+        for (const Stored how_in : ways_of(*ops, in)) {
+          for (const Stored how_out : ways_of(*ops, out)) {
+            Worst worst;
+            for (int64_t t = 0; t < T; ++t) {
+              std::vector<double> expected(d);
+              w.add(0, 1, x[t], expected, how_in, how_out);
+              for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
+            }
+            error = std::min(error, worst.error);
+          }
         }
-        CHECK(worst.error <= kTolerance);
+        CHECK(error <= tolerance(*ops, in, out));
         CHECK(y.clean());
         CHECK(bed.scratch_kept());
       }
@@ -108,7 +122,7 @@ TEST_CASE("ffn: gates far from zero saturate and stay finite") {
       for (const double e : expected) largest = std::max(largest, std::abs(e));
       Worst worst;
       for (int i = 0; i < 16; ++i) worst.see(y[t][i], expected[i], largest);
-      CHECK(worst.error <= kTolerance);
+      CHECK(worst.error <= 5e-6);
     }
   }
 }
@@ -133,14 +147,24 @@ TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without sha
           Bed bed(*ops, limits_for(T, d, n, shared_n, E, K));
           ops->moe_ffn(bed.exec(), experts.view(), with_shared ? shared.view() : FfnWeights{}, to.ids.data(),
                        to.weights.data(), K, x.view(), y.view());
+          // How an expert's inputs are stored depends on the number of its tokens.
+          std::vector<int64_t> tokens_of(E);
+          for (const int32_t id : to.ids) ++tokens_of[id];
+          const auto way = [&](FormatId id, int64_t e) {
+            const auto ways = ways_of(*ops, id);
+            return tokens_of[e] < kTilesFrom ? ways.front() : ways.back();
+          };
           Worst worst;
           for (int64_t t = 0; t < T; ++t) {
             std::vector<double> expected(d);
             if (with_shared) shared.add(0, 1, x[t], expected);
-            for (int64_t k = 0; k < K; ++k) experts.add(to.ids[t * K + k], to.weights[t * K + k], x[t], expected);
+            for (int64_t k = 0; k < K; ++k) {
+              const int32_t e = to.ids[t * K + k];
+              experts.add(e, to.weights[t * K + k], x[t], expected, way(in, e), way(out, e));
+            }
             for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
           }
-          CHECK(worst.error <= kTolerance);
+          CHECK(worst.error <= tolerance(*ops, in, out));
           CHECK(y.clean());
           CHECK(bed.scratch_kept());
         }
@@ -217,7 +241,7 @@ TEST_CASE("moe_ffn: gate and up fused in one tensor are two matrices with a long
       }
       for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
     }
-    CHECK(worst.error <= kTolerance);
+    CHECK(worst.error <= 5e-6);
   }
 }
 
@@ -226,6 +250,7 @@ TEST_CASE("moe_ffn: the same bits for any number of threads and any split of the
     CAPTURE(name_of(ops));
     Rng rng(6);
     const int64_t E = 8, K = 3, d = 64, n = 96, T = 20;
+    const bool exact = ways_of(*ops, FormatId::q8_0) == std::vector{Stored::exact};
     const TestFfn experts(rng, FormatId::q8_0, FormatId::q8_0, E, d, n),
         shared(rng, FormatId::bf16, FormatId::bf16, 1, d, n);
     const Assignment to(rng, T, E, K);
@@ -242,6 +267,9 @@ TEST_CASE("moe_ffn: the same bits for any number of threads and any split of the
     const Rows whole = run(1, {{0, 20}});
     CHECK(run(2, {{0, 20}}).same_bits(whole));
     CHECK(run(3, {{0, 20}}).same_bits(whole));
-    CHECK(run(2, {{0, 1}, {1, 6}, {7, 13}}).same_bits(whole));
+    // Few and many tokens of an expert may be rounded differently.
+    if (exact) CHECK(run(2, {{0, 1}, {1, 6}, {7, 13}}).same_bits(whole));
+    const Rows few = run(1, {{0, 4}, {4, 4}, {8, 4}, {12, 4}, {16, 4}});
+    CHECK(run(2, {{0, 1}, {1, 2}, {3, 4}, {7, 3}, {10, 5}, {15, 5}}).same_bits(few));
   }
 }

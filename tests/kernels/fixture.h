@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/cpu/backend.h"
+#include "quant/fp.h"
 
 namespace hearth::test {
 
@@ -176,9 +177,50 @@ struct Sum {
   }
 };
 
+// How a table stores what it multiplies. Its products are exact sums of these, but for the rounding of float sums.
+enum class Stored {
+  exact,
+  x8,    // activations in 8 bits, one scale for every 256
+  bf16,  // activations and weights rounded to bfloat16
+};
+
+// The ways that a table may take for weights of a format; which one is the number of tokens' matter.
+inline std::vector<Stored> ways_of(const Ops& ops, FormatId id) {
+  const std::string table = ops.name;
+  const bool integers = id != FormatId::f32 && id != FormatId::f16 && id != FormatId::bf16 && id != FormatId::f8_e4m3;
+  if (!integers || table == "scalar" || table == "avx2") return {Stored::exact};
+  return table == "amx" ? std::vector{Stored::x8, Stored::bf16} : std::vector{Stored::x8};
+}
+
+inline float to_bf16(float x) {
+  return bf16_to_float(float_to_bf16(x));
+}
+
+// n activations as they are after being stored.
+inline std::vector<float> stored(const float* x, int64_t n, Stored how) {
+  std::vector<float> out(x, x + n);
+  for (int64_t at = 0; at < n; at += 256) {
+    float max = 0;
+    const int64_t end = std::min<int64_t>(n, at + 256);
+    for (int64_t i = at; i < end; ++i) max = std::max(max, std::abs(x[i]));
+    for (int64_t i = at; i < end; ++i) {
+      if (how == Stored::x8) out[i] = max > 0 ? std::nearbyint(x[i] * (127 / max)) * (max / 127) : 0.0f;
+      if (how == Stored::bf16) out[i] = to_bf16(x[i]);
+    }
+  }
+  return out;
+}
+
 inline Sum dot(const float* a, const float* b, int64_t n) {
   Sum sum;
   for (int64_t i = 0; i < n; ++i) sum.add(a[i], b[i]);
+  return sum;
+}
+
+// The same for weights w and activations stored in that way.
+inline Sum stored_dot(const float* w, const std::vector<float>& x, Stored how) {
+  Sum sum;
+  for (size_t i = 0; i < x.size(); ++i) sum.add(how == Stored::bf16 ? to_bf16(w[i]) : w[i], x[i]);
   return sum;
 }
 

@@ -1,0 +1,15 @@
+// The door to the AMX table. Nothing else of this folder is visible outside it.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace hearth::amx {
+
+// Asks the operating system for the tile registers; false when it refuses.
+bool request_tiles();
+
+// Overwrites, in the AVX-512 table, the products of many tokens. Call it only on a processor with AMX (TILE, BF16),
+// AVX512-VNNI and AVX512-BF16, after request_tiles.
+void install(Ops& ops);
+
+}  // namespace hearth::amx

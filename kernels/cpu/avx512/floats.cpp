@@ -1,0 +1,164 @@
+// The formats of one number per weight: float activations as they are, products in float32.
+//
+// Both ways add in the same order: sixteen lanes over kTile weights, then the lanes, then the tiles. So an output has
+// the same bits whatever tokens it is computed with.
+#include "kernels/cpu/avx512/kernels.h"
+#include "kernels/cpu/avx512/rows.h"
+
+namespace hearth::HEARTH_AVX512 {
+namespace {
+
+constexpr int64_t kTile = 256;  // 16 decoded rows of it are 16 KB, for L1
+
+// load(row, at, there): weights at .. at + 15 of a row, zero where `there` has no bit.
+struct F32 {
+  static constexpr int kBlock = 1, kBytes = 4;
+  HEARTH_INLINE static __m512 load(const uint8_t* row, int64_t at, __mmask16 there) {
+    return _mm512_maskz_loadu_ps(there, row + 4 * at);
+  }
+};
+struct F16 {
+  static constexpr int kBlock = 1, kBytes = 2;
+  HEARTH_INLINE static __m512 load(const uint8_t* row, int64_t at, __mmask16 there) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, row + 2 * at));
+  }
+};
+struct BF16 {
+  static constexpr int kBlock = 1, kBytes = 2;
+  HEARTH_INLINE static __m512 load(const uint8_t* row, int64_t at, __mmask16 there) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, row + 2 * at));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+  }
+};
+// e4m3's exponent and mantissa in the places of half precision make 2^-8 of the number, subnormals included.
+struct F8_E4M3 {
+  static constexpr int kBlock = 128, kBytes = sizeof(BlockF8_E4M3);
+  HEARTH_INLINE static __m512 load(const uint8_t* row, int64_t at, __mmask16) {
+    const uint8_t* block = row + at / kBlock * kBytes;
+    float d;
+    memcpy(&d, block, 4);
+    const __m256i b = _mm256_cvtepu8_epi16(load128(block + 4 + at % kBlock)), low7 = _mm256_set1_epi16(0x7f);
+    const __m256i magnitude = _mm256_and_si256(b, low7);
+    const __m256i sign = _mm256_slli_epi16(_mm256_andnot_si256(low7, b), 8);
+    __m256i half = _mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign);
+    half = _mm256_mask_mov_epi16(half, _mm256_cmpeq_epi16_mask(magnitude, low7), _mm256_set1_epi16(0x7e00));  // NaN
+    // Two exact products before the rounding one: the number itself, then times d.
+    return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0f)), _mm512_set1_ps(d));
+  }
+};
+
+HEARTH_INLINE __mmask16 lanes_left(int64_t n) {
+  return n >= 16 ? __mmask16(0xffff) : __mmask16((1 << n) - 1);
+}
+
+// Four rows of weights (load(r, at, there)) times T tokens over [0, n): the sum of each in y[t * y_stride + r].
+template <int T, class Load>
+HEARTH_INLINE void dot_tile(const Load& load, const float* const* x, int64_t n, bool first, float* y, int64_t y_stride,
+                            int64_t n_rows) {
+  __m512 acc[T][4];
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm512_setzero_ps();
+  }
+  for (int64_t at = 0; at < n; at += 16) {
+    const __mmask16 there = lanes_left(n - at);
+    __m512 w[4];
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) w[r] = load(r, at, there);
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+      const __m512 v = _mm512_maskz_loadu_ps(there, x[t] + at);
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm512_fmadd_ps(w[r], v, acc[t][r]);
+    }
+  }
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+    float* to = y + t * y_stride;
+    float sums[4];
+    store_rows(lane_per_row(acc[t]), sums, 4);
+    for (int r = 0; r < 4 && r < n_rows; ++r) to[r] = first ? sums[r] : to[r] + sums[r];
+  }
+}
+
+template <class D, int T>
+void multiply_float_rows(const RowsCall& c) {
+  for (int64_t i = 0; i < c.n_rows; i += 4) {
+    const FourRows rows = four_rows(c, i);
+    const uint8_t* ahead = ahead_of(c, i);
+    for (int64_t k = 0; k < c.k; k += kTile) {
+      const int64_t n = c.k - k < kTile ? c.k - k : kTile;
+      const float* x[T];
+      HEARTH_UNROLL for (int t = 0; t < T; ++t) x[t] = static_cast<const float*>(c.x[t]) + k;
+      const auto load = [&](int r, int64_t at, __mmask16 there) HEARTH_INLINE_LAMBDA {
+        if (r == 0) {
+          constexpr int kSlice = 4 * 16 * D::kBytes / D::kBlock;  // what the four rows of this step hold
+          HEARTH_UNROLL for (int b = 0; b < kSlice; b += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(ahead + b), _MM_HINT_T0);
+          }
+          ahead += kSlice;
+        }
+        return D::load(rows.p[r], k + at, there);
+      };
+      dot_tile<T>(load, x, n, k == 0, c.y + i, c.y_stride, c.n_rows - i);
+    }
+  }
+}
+
+// Rows of a decoded tile, four at a time.
+template <int T>
+void dot_rows(const float (*tile)[kTile], int n_rows, const float* const* x, int64_t n, bool first, float* out,
+              int64_t out_stride) {
+  for (int i = 0; i < n_rows; i += 4) {
+    const auto load = [&](int r, int64_t at, __mmask16)
+                          HEARTH_INLINE_LAMBDA { return _mm512_load_ps(tile[i + r] + at); };
+    dot_tile<T>(load, x, n, first, out + i, out_stride, n_rows - i);
+  }
+}
+
+template <class D>
+void multiply_float_panels(const PanelCall& c) {
+  constexpr int kRows = 16, kTokens = 5;  // twenty sums and four weights
+  alignas(64) float tile[kRows][kTile];
+  for (int64_t first = 0; first < c.n_rows; first += kRows) {
+    for (int64_t k = 0; k < c.k; k += kTile) {
+      const int64_t n = c.k - k < kTile ? c.k - k : kTile;
+      for (int64_t r = 0; r < kRows; ++r) {
+        const int64_t i = first + r < c.n_rows ? first + r : c.n_rows - 1;
+        const uint8_t* row = c.w + size_t(i) * c.row_bytes;
+        for (int64_t at = 0; at < n; at += 16) {
+          _mm512_store_ps(tile[r] + at, D::load(row, k + at, lanes_left(n - at)));
+        }
+      }
+      for (int64_t t = 0; t < c.n_tokens;) {
+        const int64_t here = c.n_tokens - t < kTokens ? c.n_tokens - t : kTokens;
+        const float* x[kTokens];
+        for (int64_t j = 0; j < here; ++j) x[j] = static_cast<const float*>(c.x[t + j]) + k;
+        const auto tokens = here == 5   ? dot_rows<5>
+                            : here == 4 ? dot_rows<4>
+                            : here == 3 ? dot_rows<3>
+                            : here == 2 ? dot_rows<2>
+                                        : dot_rows<1>;
+        const int n_rows = int(c.n_rows - first < kRows ? c.n_rows - first : kRows);
+        tokens(tile, n_rows, x, n, k == 0, c.out + t * c.out_stride + first, c.out_stride);
+        t += here;
+      }
+    }
+  }
+}
+
+template <class D>
+constexpr FormatEngine row(FormatId id) {
+  return {id,
+          Input::f32,
+          Input::f32,
+          {multiply_float_rows<D, 1>, multiply_float_rows<D, 2>, multiply_float_rows<D, 4>},
+          multiply_float_panels<D>,
+          5};
+}
+
+}  // namespace
+
+const FormatEngine kFloats[4] = {
+    row<F32>(FormatId::f32),
+    row<F16>(FormatId::f16),
+    row<BF16>(FormatId::bf16),
+    row<F8_E4M3>(FormatId::f8_e4m3),
+};
+
+}  // namespace hearth::HEARTH_AVX512

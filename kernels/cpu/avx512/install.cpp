@@ -1,0 +1,51 @@
+#include "kernels/cpu/avx512/install.h"
+
+#include "kernels/cpu/avx512/kernels.h"
+#include "kernels/cpu/product.h"
+
+namespace hearth::HEARTH_AVX512 {
+namespace {
+
+const Engine& engine() {
+  static const FormatEngine formats[] = {
+      kFloats[0],      kFloats[1],      kFloats[2],      kFloats[3],      kLargeBlocks[0], kLargeBlocks[1],
+      kLargeBlocks[2], kLargeBlocks[3], kLargeBlocks[4], kLargeBlocks[5], kSmallBlocks[0], kSmallBlocks[1],
+      kSmallBlocks[2], kSmallBlocks[3], kSmallBlocks[4], kSmallBlocks[5], kSmallBlocks[6],
+  };
+  static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, nullptr, silu_product};
+  return engine;
+}
+
+void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
+  product::matmul(engine(), exec, w, x, y);
+}
+void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
+  product::matmul_heads(engine(), exec, w, x, y);
+}
+void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
+  product::ffn(engine(), exec, w, x, y);
+}
+void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
+             const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
+  product::moe_ffn(engine(), exec, experts, shared, ids, weights, n_activated, x, y);
+}
+
+size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
+
+size_t scratch_bytes(const ScratchLimits& limits) {
+  const size_t own = product::scratch_bytes(limits), inherited = inherited_scratch(limits);
+  return own > inherited ? own : inherited;
+}
+
+}  // namespace
+
+void install(Ops& ops) {
+  inherited_scratch = ops.scratch_bytes;
+  ops.scratch_bytes = scratch_bytes;
+  ops.matmul = matmul;
+  ops.matmul_heads = matmul_heads;
+  ops.ffn = ffn;
+  ops.moe_ffn = moe_ffn;
+}
+
+}  // namespace hearth::HEARTH_AVX512

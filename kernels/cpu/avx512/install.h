@@ -1,0 +1,18 @@
+// The doors to the AVX-512 tables: with VNNI's byte products, and without. Nothing else of this folder is visible
+// outside it.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace hearth {
+
+// Overwrite, in the AVX2 table, the operations that AVX-512 (F, BW, DQ, VL) does better. Call them only on a processor
+// that has it.
+namespace avx512 {
+void install(Ops& ops);
+}
+namespace avx512_vnni {
+void install(Ops& ops);
+}
+
+}  // namespace hearth

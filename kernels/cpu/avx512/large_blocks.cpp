@@ -1,0 +1,11 @@
+// The formats in blocks of 256.
+#include "kernels/cpu/avx512/kernels.h"
+#include "kernels/cpu/avx512/panel.h"
+
+namespace hearth::HEARTH_AVX512 {
+const FormatEngine kLargeBlocks[6] = {
+    engine_row<Q2_K>(FormatId::q2_k, 6), engine_row<Q3_K>(FormatId::q3_k, 6), engine_row<Q4_K>(FormatId::q4_k, 6),
+    engine_row<Q5_K>(FormatId::q5_k, 6), engine_row<Q6_K>(FormatId::q6_k, 6), engine_row<IQ4_XS>(FormatId::iq4_xs, 6),
+};
+
+}  // namespace hearth::HEARTH_AVX512

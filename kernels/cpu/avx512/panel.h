@@ -1,0 +1,223 @@
+// Many tokens: 32 rows x 256 weights are decoded once into unsigned bytes [k / 4][32 rows][4] with a float scale for
+// each group and row; this tile stays in L1 while all tokens pass over it, six at a time: two vectors of rows times six
+// broadcast activations are twelve accumulators. Bound: byte products.
+#pragma once
+
+#include "kernels/cpu/avx512/decoders.h"
+#include "kernels/cpu/avx512/rows.h"
+#include "kernels/cpu/engine.h"
+
+namespace hearth {
+namespace {
+
+constexpr int kTokensAtOnce = 6;
+
+struct alignas(64) Tile {
+  uint8_t q[kChunk / 4][kPanelRows][4];
+  float scale[16][kPanelRows];
+  float min[16][kPanelRows];
+};
+
+// 16 rows of 16 dwords -> 16 vectors of one dword per row.
+HEARTH_INLINE void transpose(__m512i (&v)[16]) {
+  __m512i t[16];
+  HEARTH_UNROLL for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+  }
+  HEARTH_UNROLL for (int i = 0; i < 16; i += 4) {
+    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+    const __m512i a = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88), b = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xDD);
+    const __m512i c = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
+    const __m512i d = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xDD);
+    t[i] = _mm512_shuffle_i32x4(a, c, 0x88);
+    t[i + 8] = _mm512_shuffle_i32x4(a, c, 0xDD);
+    t[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(b, d, 0xDD);
+  }
+  HEARTH_UNROLL for (int i = 0; i < 16; ++i) v[i] = t[i];
+}
+
+// One row's 16 (or 8) values of a table to all rows of the tile, transposed.
+template <int Values>
+HEARTH_INLINE void transpose_table(const float (*rows)[16], float (*out)[kPanelRows], int first_row) {
+  __m512i v[16];
+  HEARTH_UNROLL for (int r = 0; r < 16; ++r) v[r] = load512(rows[r]);
+  transpose(v);
+  HEARTH_UNROLL for (int g = 0; g < Values; ++g) _mm512_store_si512(out[g] + first_row, v[g]);
+}
+
+template <class D>
+HEARTH_INLINE void row_scales(const uint8_t* p, float* scale, float* min) {
+  if constexpr (D::kBlock == 256) {
+    // A scale for every 16; where the group is 32, every second one is wanted.
+    const auto put = [](__m256i values, const uint8_t* factor, float* to) HEARTH_INLINE_LAMBDA {
+      __m512i wide = _mm512_cvtepi16_epi32(values);
+      if constexpr (D::kGroup == 32) {
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
+        wide = _mm512_permutexvar_epi32(even, wide);
+      }
+      _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_cvtepi32_ps(wide), _mm512_set1_ps(half_to_float(factor))));
+    };
+    put(D::scales(p), D::d(p), scale);
+    if constexpr (D::kMins) put(D::mins(p), D::dmin(p), min);
+  } else {
+    _mm256_storeu_ps(scale, D::scales(p));
+    if constexpr (D::kMins) _mm256_storeu_ps(min, D::mins(p));
+  }
+}
+
+// Rows w[0 .. 31] of one chunk of n weights.
+template <class D>
+void decode_tile(const uint8_t* const* w, int64_t n, Tile& tile) {
+  constexpr int kTables = D::kGroup == 16 ? 16 : 8;
+  alignas(64) float scales[16][16], mins[16][16];
+  Tail<D> tails[D::kBlock == 256 ? 1 : 16];
+  for (int half = 0; half < 2; ++half) {
+    const uint8_t* p[16];
+    for (int r = 0; r < 16; ++r) {
+      p[r] = w[16 * half + r];
+      if (D::kBlock != 256 && n < kChunk) {
+        tails[D::kBlock == 256 ? 0 : r].copy(p[r], n);
+        p[r] = tails[D::kBlock == 256 ? 0 : r].bytes;
+      }
+      row_scales<D>(p[r], scales[r], mins[r]);
+    }
+    transpose_table<kTables>(scales, tile.scale, 16 * half);
+    if constexpr (D::kMins) transpose_table<kTables>(mins, tile.min, 16 * half);
+    HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+      __m512i v[16];
+      HEARTH_UNROLL for (int r = 0; r < 16; ++r) v[r] = D::vector(p[r], i);
+      transpose(v);
+      HEARTH_UNROLL for (int j = 0; j < 16; ++j) {
+        _mm512_store_si512(tile.q[4 * D::sub16(i, j / 4) + j % 4][16 * half], v[j]);
+      }
+    }
+  }
+}
+
+// out[t][32 rows] += the tile's first n_groups groups times one chunk of T tokens.
+template <class D, int T>
+HEARTH_INLINE void multiply_tile(const Tile& tile, const X8* const* x, int n_groups, bool first, float* out) {
+  constexpr int kSteps = D::kGroup / 4;
+  __m512 sum[T][2];
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) sum[t][0] = sum[t][1] = _mm512_setzero_ps();
+  for (int g = 0; g < n_groups; ++g) {
+    __m512i acc[T][2];
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+      if constexpr (D::kOffset >= 0) {
+        const int32_t* minus_sum = D::kGroup == 16 ? x[t]->minus_sum16 : x[t]->minus_sum32;
+        acc[t][0] = _mm512_slli_epi32(_mm512_set1_epi32(minus_sum[g]), unsigned(D::kOffset));
+      } else {
+        acc[t][0] = _mm512_setzero_si512();
+      }
+      acc[t][1] = acc[t][0];
+    }
+    const uint8_t* q = tile.q[g * kSteps][0];
+    HEARTH_UNROLL for (int s = 0; s < kSteps; ++s) {
+      const __m512i w0 = _mm512_load_si512(q + 128 * s), w1 = _mm512_load_si512(q + 128 * s + 64);
+      HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+        int32_t four;
+        memcpy(&four, x[t]->q + 4 * (g * kSteps + s), 4);
+        const __m512i a = _mm512_set1_epi32(four);
+        acc[t][0] = dot4_of<D>(acc[t][0], w0, a);
+        acc[t][1] = dot4_of<D>(acc[t][1], w1, a);
+      }
+    }
+    const __m512 s0 = _mm512_load_ps(tile.scale[g]), s1 = _mm512_load_ps(tile.scale[g] + 16);
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+      sum[t][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][0]), s0, sum[t][0]);
+      sum[t][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][1]), s1, sum[t][1]);
+    }
+    if constexpr (D::kMins) {
+      const __m512 m0 = _mm512_load_ps(tile.min[g]), m1 = _mm512_load_ps(tile.min[g] + 16);
+      HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+        const __m512 of = _mm512_set1_ps(D::kGroup == 16 ? x[t]->sum16[g] : x[t]->sum32[g]);
+        sum[t][0] = _mm512_fnmadd_ps(of, m0, sum[t][0]);
+        sum[t][1] = _mm512_fnmadd_ps(of, m1, sum[t][1]);
+      }
+    }
+  }
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+    const __m512 scale = _mm512_set1_ps(x[t]->scale);
+    float* to = out + t * kPanelRows;
+    const __m512 old0 = first ? _mm512_setzero_ps() : _mm512_load_ps(to);
+    const __m512 old1 = first ? _mm512_setzero_ps() : _mm512_load_ps(to + 16);
+    _mm512_store_ps(to, _mm512_fmadd_ps(sum[t][0], scale, old0));
+    _mm512_store_ps(to + 16, _mm512_fmadd_ps(sum[t][1], scale, old1));
+  }
+}
+
+// One panel of up to 32 rows to sums [n_tokens][32].
+template <class D>
+HEARTH_INLINE void multiply_panel_rows(const PanelCall& c, int64_t first_row, float* sums) {
+  Tile tile;
+  const int n_batches = int((c.n_tokens + kTokensAtOnce - 1) / kTokensAtOnce);
+  for (int64_t k = 0, b = 0; k < c.k; k += kChunk, ++b) {
+    const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
+    const uint8_t* rows[kPanelRows];
+    for (int64_t r = 0; r < kPanelRows; ++r) {
+      const int64_t i = first_row + r < c.n_rows ? first_row + r : c.n_rows - 1;
+      rows[r] = c.w + size_t(i) * c.row_bytes + size_t(k / D::kBlock) * D::kBytes;
+    }
+    decode_tile<D>(rows, n, tile);
+    const int n_groups = int((n + D::kGroup - 1) / D::kGroup);
+    for (int i = 0; i < n_batches; ++i) {  // spread evenly over batches of at most six
+      const int64_t t0 = c.n_tokens * i / n_batches, t1 = c.n_tokens * (i + 1) / n_batches;
+      const X8* x[kTokensAtOnce];
+      for (int64_t t = t0; t < t1; ++t) x[t - t0] = static_cast<const X8*>(c.x[t]) + b;
+      float* out = sums + t0 * kPanelRows;
+      switch (t1 - t0) {
+        case 1:
+          multiply_tile<D, 1>(tile, x, n_groups, b == 0, out);
+          break;
+        case 2:
+          multiply_tile<D, 2>(tile, x, n_groups, b == 0, out);
+          break;
+        case 3:
+          multiply_tile<D, 3>(tile, x, n_groups, b == 0, out);
+          break;
+        case 4:
+          multiply_tile<D, 4>(tile, x, n_groups, b == 0, out);
+          break;
+        case 5:
+          multiply_tile<D, 5>(tile, x, n_groups, b == 0, out);
+          break;
+        default:
+          multiply_tile<D, 6>(tile, x, n_groups, b == 0, out);
+          break;
+      }
+    }
+  }
+}
+
+template <class D>
+void multiply_panels(const PanelCall& c) {
+  alignas(64) float sums[kPanelRows * kPanelTokens];  // dense: a strided output would thrash L1
+  for (int64_t i = 0; i < c.n_rows; i += kPanelRows) {
+    multiply_panel_rows<D>(c, i, sums);
+    const int64_t n_rows = c.n_rows - i < kPanelRows ? c.n_rows - i : kPanelRows;
+    for (int64_t t = 0; t < c.n_tokens; ++t) {
+      memcpy(c.out + t * c.out_stride + i, sums + t * kPanelRows, size_t(n_rows) * sizeof(float));
+    }
+  }
+}
+
+// A format's row in the table of kernels.
+template <class D>
+constexpr FormatEngine engine_row(FormatId id, int64_t panel_from) {
+  return {id,
+          Input::x8,
+          Input::x8,
+          {multiply_rows<D, 1>, multiply_rows<D, 2>, multiply_rows<D, 4>},
+          multiply_panels<D>,
+          panel_from};
+}
+
+}  // namespace
+}  // namespace hearth

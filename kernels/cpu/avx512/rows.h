@@ -1,0 +1,276 @@
+// Few tokens: four rows side by side, straight from the stored blocks. Sums stay in integers inside 256 weights.
+//
+// The prefetch stream is linear in the file although four rows are read at once: step b of a group asks for the b-th
+// slice of a later group, which may lie in the next matrix (RowsCall::next).
+#pragma once
+
+#include "kernels/cpu/avx512/decoders.h"
+#include "kernels/cpu/engine.h"
+
+namespace hearth {
+namespace {
+
+constexpr int64_t kRowsAhead = 8;  // of the prefetch stream: two groups of four
+
+// Where a group that begins at row i asks ahead; the row itself, which is there already, when nothing follows.
+HEARTH_INLINE const uint8_t* ahead_of(const RowsCall& c, int64_t i) {
+  const int64_t later = i + kRowsAhead;
+  if (later < c.n_rows) return c.w + size_t(later) * c.row_bytes;
+  return c.next ? c.next + size_t(later - c.n_rows) * c.row_bytes : c.w + size_t(i) * c.row_bytes;
+}
+template <int Bytes>
+HEARTH_INLINE void prefetch_slice(const uint8_t*& p) {
+  HEARTH_UNROLL for (int i = 0; i < Bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
+  p += Bytes;
+}
+
+// The rows of a group; those past the end repeat the last one.
+struct FourRows {
+  const uint8_t* p[4];
+};
+HEARTH_INLINE FourRows four_rows(const RowsCall& c, int64_t i) {
+  FourRows rows;
+  for (int64_t r = 0; r < 4; ++r) rows.p[r] = c.w + size_t(i + r < c.n_rows ? i + r : c.n_rows - 1) * c.row_bytes;
+  return rows;
+}
+
+// Four vectors of 32-bit numbers, one per row -> lane r holds four partial sums of row r.
+HEARTH_INLINE __m512i lane_per_row(const __m512i (&v)[4]) {
+  const __m512i ab = _mm512_add_epi32(_mm512_shuffle_i32x4(v[0], v[1], 0x44), _mm512_shuffle_i32x4(v[0], v[1], 0xEE));
+  const __m512i cd = _mm512_add_epi32(_mm512_shuffle_i32x4(v[2], v[3], 0x44), _mm512_shuffle_i32x4(v[2], v[3], 0xEE));
+  return _mm512_add_epi32(_mm512_shuffle_i32x4(ab, cd, 0x88), _mm512_shuffle_i32x4(ab, cd, 0xDD));
+}
+HEARTH_INLINE __m512 lane_per_row(const __m512 (&v)[4]) {
+  const __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x44), _mm512_shuffle_f32x4(v[0], v[1], 0xEE));
+  const __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(v[2], v[3], 0x44), _mm512_shuffle_f32x4(v[2], v[3], 0xEE));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+}
+// Four numbers, one to each lane.
+HEARTH_INLINE __m512 to_lanes(__m128 v) {
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
+                               _mm512_castps128_ps512(v));
+}
+HEARTH_INLINE __m128 halves_of_rows(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
+  __m128i v = _mm_cvtsi32_si128(half_bits(a));
+  v = _mm_insert_epi16(v, half_bits(b), 1);
+  v = _mm_insert_epi16(v, half_bits(c), 2);
+  v = _mm_insert_epi16(v, half_bits(d), 3);
+  return _mm_cvtph_ps(v);
+}
+// The sum inside each lane, to y[0..3] or as many as there are rows.
+HEARTH_INLINE void store_rows(__m512 v, float* y, int64_t n_rows) {
+  v = _mm512_add_ps(v, _mm512_permute_ps(v, 0xB1));
+  v = _mm512_add_ps(v, _mm512_permute_ps(v, 0x4E));
+  const __m512i first_of_lanes = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+  const __m128 sums = _mm512_castps512_ps128(_mm512_permutexvar_ps(first_of_lanes, v));
+  _mm_mask_storeu_ps(y, n_rows < 4 ? __mmask8((1 << n_rows) - 1) : __mmask8(15), sums);
+}
+
+// Activations in the order of a decoder's vectors.
+template <class D>
+HEARTH_INLINE void arrange(const int8_t* q, __m512i (&a)[4]) {
+  HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+    if constexpr (D::sub16(0, 3) == 3) {
+      a[i] = load512(q + 64 * i);
+    } else if constexpr (D::sub16(0, 1) == 1) {
+      a[i] = join(load256(q + 16 * D::sub16(i, 0)), load256(q + 16 * D::sub16(i, 2)));
+    } else {
+      a[i] = in_all_lanes(load128(q + 16 * D::sub16(i, 0)));
+      a[i] = _mm512_inserti32x4(a[i], load128(q + 16 * D::sub16(i, 1)), 1);
+      a[i] = _mm512_inserti32x4(a[i], load128(q + 16 * D::sub16(i, 2)), 2);
+      a[i] = _mm512_inserti32x4(a[i], load128(q + 16 * D::sub16(i, 3)), 3);
+    }
+  }
+}
+// Where the sums begin: minus the offset times the sum of each four activations.
+template <class D>
+HEARTH_INLINE __m512i start_of(__m512i a) {
+  if constexpr (D::kOffset < 0) return _mm512_setzero_si512();
+  const __m512i zero = _mm512_setzero_si512();
+  return _mm512_sub_epi32(zero, dot4(zero, _mm512_set1_epi8(char(1 << (D::kOffset < 0 ? 0 : D::kOffset))), a));
+}
+template <class D>
+HEARTH_INLINE __m512i dot4_of(__m512i acc, __m512i u, __m512i s) {
+  return D::kWide ? dot4(acc, u, s) : dot4_small(acc, u, s);
+}
+
+// ---- 256-blocks
+
+// Which scale goes with the packed sums of vectors i and i + 1: lane by lane, four of the first, four of the second.
+template <class D>
+struct PackedScales {
+  alignas(64) uint16_t pick[2][32];
+  constexpr PackedScales() : pick() {
+    for (int pair = 0; pair < 2; ++pair) {
+      for (int lane = 0; lane < 4; ++lane) {
+        for (int j = 0; j < 8; ++j) pick[pair][8 * lane + j] = uint16_t(D::sub16(2 * pair + j / 4, lane));
+      }
+    }
+  }
+};
+template <class D>
+constexpr PackedScales<D> kPackedScales;
+
+// sum of scale * q * a over 256 weights of one row, as 16 partial sums.
+template <class D>
+HEARTH_INLINE __m512i block_sum(const __m512i (&q)[4], __m256i scales, const __m512i (&a)[4],
+                                const __m512i (&start)[4]) {
+  const __m512i s = _mm512_castsi256_si512(scales);
+  __m512i sum = _mm512_setzero_si512();
+  HEARTH_UNROLL for (int pair = 0; pair < 2; ++pair) {
+    const __m512i pick = _mm512_load_si512(kPackedScales<D>.pick[pair]);
+    const __m512i picked = _mm512_permutexvar_epi16(pick, s);
+    const int i = 2 * pair;
+    if constexpr (D::kWide) {  // both vectors of a pair have the same scale in a lane
+      const __m512i both = dot4(dot4(_mm512_add_epi32(start[i], start[i + 1]), q[i], a[i]), q[i + 1], a[i + 1]);
+      const __m512i wide = _mm512_srai_epi32(_mm512_slli_epi32(picked, 16), 16);  // every second word, with its sign
+      sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(both, wide));
+    } else {
+      const __m512i first = dot4_small(start[i], q[i], a[i]), second = dot4_small(start[i + 1], q[i + 1], a[i + 1]);
+      sum = dot2(sum, _mm512_packs_epi32(first, second), picked);
+    }
+  }
+  return sum;
+}
+
+template <class D, int Tokens>
+void multiply_blocks(const RowsCall& c) {
+  for (int64_t i = 0; i < c.n_rows; i += 4) {
+    const FourRows rows = four_rows(c, i);
+    const uint8_t* ahead = ahead_of(c, i);
+    __m512 acc[Tokens], minus[Tokens];
+    HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) acc[t] = minus[t] = _mm512_setzero_ps();
+    for (int64_t b = 0; b * kChunk < c.k; ++b) {
+      prefetch_slice<4 * D::kBytes>(ahead);
+      const uint8_t* p[4];
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) p[r] = rows.p[r] + b * D::kBytes;
+      __m512i sums[Tokens][4], min_sums[Tokens][4];
+      __m512i a[Tokens][4], start[Tokens][4];
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+        arrange<D>((static_cast<const X8*>(c.x[t]) + b)->q, a[t]);
+        HEARTH_UNROLL for (int v = 0; v < 4; ++v) start[t][v] = start_of<D>(a[t][v]);
+      }
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+        __m512i q[4];
+        HEARTH_UNROLL for (int v = 0; v < 4; ++v) q[v] = D::vector(p[r], v);
+        const __m256i scales = D::scales(p[r]);
+        HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) sums[t][r] = block_sum<D>(q, scales, a[t], start[t]);
+        if constexpr (D::kMins) {
+          const __m256i mins = D::mins(p[r]);
+          HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+            const X8* x = static_cast<const X8*>(c.x[t]) + b;
+            min_sums[t][r] = _mm512_castsi256_si512(_mm256_madd_epi16(mins, load256(x->small_sum16)));
+          }
+        }
+      }
+      const __m128 d = halves_of_rows(D::d(p[0]), D::d(p[1]), D::d(p[2]), D::d(p[3]));
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+        const __m128 scale = _mm_set1_ps((static_cast<const X8*>(c.x[t]) + b)->scale);
+        acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(lane_per_row(sums[t])), to_lanes(_mm_mul_ps(d, scale)), acc[t]);
+        if constexpr (D::kMins) {
+          const __m128 dmin = halves_of_rows(D::dmin(p[0]), D::dmin(p[1]), D::dmin(p[2]), D::dmin(p[3]));
+          const __m512i lower_halves[4] = {
+              _mm512_maskz_mov_epi32(0xff, min_sums[t][0]), _mm512_maskz_mov_epi32(0xff, min_sums[t][1]),
+              _mm512_maskz_mov_epi32(0xff, min_sums[t][2]), _mm512_maskz_mov_epi32(0xff, min_sums[t][3])};
+          minus[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(lane_per_row(lower_halves)), to_lanes(_mm_mul_ps(dmin, scale)),
+                                     minus[t]);
+        }
+      }
+    }
+    HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+      store_rows(_mm512_sub_ps(acc[t], minus[t]), c.y + t * c.y_stride + i, c.n_rows - i);
+    }
+  }
+}
+
+// ---- 32- and 128-blocks
+
+// A row's last blocks, which do not fill 256 weights, with zeros behind them.
+template <class D>
+struct Tail {
+  static constexpr int kAll = int(kChunk) / D::kBlock * D::kBytes;
+  uint8_t bytes[kAll];
+  HEARTH_INLINE void copy(const uint8_t* p, int64_t n_weights) {
+    const size_t n = size_t(n_weights / D::kBlock) * D::kBytes;
+    memcpy(bytes, p, n);
+    memset(bytes + n, 0, kAll - n);
+  }
+};
+
+template <class D, int Tokens>
+HEARTH_INLINE void add_small_blocks(const uint8_t* p, const X8* const (&x)[Tokens], __m512 (&acc)[Tokens]) {
+  const __m512 scales = _mm512_castps256_ps512(D::scales(p));
+  __m512 sum[Tokens];
+  HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) sum[t] = _mm512_setzero_ps();
+  HEARTH_UNROLL for (int v = 0; v < 4; ++v) {
+    const __m512i q = D::vector(p, v);
+    const __m512i pick = join(_mm256_set1_epi32(2 * v), _mm256_set1_epi32(2 * v + 1));
+    const __m512 scale = _mm512_permutexvar_ps(pick, scales);
+    HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+      const __m512i a = load512(x[t]->q + 64 * v);
+      sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot4_of<D>(start_of<D>(a), q, a)), scale, sum[t]);
+    }
+  }
+  HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+    if constexpr (D::kMins) {
+      const __m256 mins = _mm256_mul_ps(D::mins(p), _mm256_loadu_ps(x[t]->sum32));
+      sum[t] = _mm512_sub_ps(sum[t], _mm512_zextps256_ps512(mins));
+    }
+    acc[t] = _mm512_fmadd_ps(sum[t], _mm512_set1_ps(x[t]->scale), acc[t]);
+  }
+}
+
+template <class D, int Tokens>
+void multiply_small_blocks(const RowsCall& c) {
+  constexpr int kBytes = int(kChunk) / D::kBlock * D::kBytes;
+  const int64_t n_chunks = c.k / kChunk, rest = c.k % kChunk;
+  for (int64_t i = 0; i < c.n_rows; i += 4) {
+    const FourRows rows = four_rows(c, i);
+    const uint8_t* ahead = ahead_of(c, i);
+    __m512 acc[Tokens][4];
+    HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm512_setzero_ps();
+    }
+    const X8* x[Tokens];
+    const auto add = [&](int r, const uint8_t* p) HEARTH_INLINE_LAMBDA {
+      __m512 own[Tokens];
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) own[t] = acc[t][r];
+      add_small_blocks<D, Tokens>(p, x, own);
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) acc[t][r] = own[t];
+    };
+    for (int64_t b = 0; b < n_chunks; ++b) {
+      prefetch_slice<4 * kBytes>(ahead);
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) x[t] = static_cast<const X8*>(c.x[t]) + b;
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) add(r, rows.p[r] + b * kBytes);
+    }
+    if (rest > 0) {
+      prefetch_slice<4 * kBytes>(ahead);
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) x[t] = static_cast<const X8*>(c.x[t]) + n_chunks;
+      Tail<D> tail;
+      for (int r = 0; r < 4; ++r) {
+        tail.copy(rows.p[r] + n_chunks * kBytes, rest);
+        HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+          __m512 own[1] = {acc[t][r]};
+          const X8* const one[1] = {x[t]};
+          add_small_blocks<D, 1>(tail.bytes, one, own);
+          acc[t][r] = own[0];
+        }
+      }
+    }
+    HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+      store_rows(lane_per_row(acc[t]), c.y + t * c.y_stride + i, c.n_rows - i);
+    }
+  }
+}
+
+template <class D, int Tokens>
+void multiply_rows(const RowsCall& c) {
+  if constexpr (D::kBlock == 256) {
+    multiply_blocks<D, Tokens>(c);
+  } else {
+    multiply_small_blocks<D, Tokens>(c);
+  }
+}
+
+}  // namespace
+}  // namespace hearth

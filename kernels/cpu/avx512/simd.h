@@ -1,0 +1,102 @@
+// Small tools over 512 bits, local to each file that includes them. The folder is compiled twice, with and without
+// VNNI, into two namespaces: HEARTH_AVX512.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+
+#ifdef __SANITIZE_ADDRESS__
+#define HEARTH_INLINE inline
+#define HEARTH_INLINE_LAMBDA
+#else
+#define HEARTH_INLINE [[gnu::always_inline]] inline
+#define HEARTH_INLINE_LAMBDA __attribute__((always_inline))
+#endif
+#define HEARTH_UNROLL _Pragma("GCC unroll 16")
+
+#ifdef __AVX512VNNI__
+#define HEARTH_AVX512 avx512_vnni
+#else
+#define HEARTH_AVX512 avx512
+#endif
+
+namespace hearth {
+namespace {
+
+HEARTH_INLINE __m512i load512(const void* p) {
+  return _mm512_loadu_si512(p);
+}
+HEARTH_INLINE __m256i load256(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+HEARTH_INLINE __m128i load128(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+HEARTH_INLINE __m512i join(__m256i low, __m256i high) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+HEARTH_INLINE __m512i in_both_halves(__m256i v) {
+  return _mm512_broadcast_i64x4(v);
+}
+HEARTH_INLINE __m512i in_all_lanes(__m128i v) {
+  return _mm512_broadcast_i32x4(v);
+}
+
+HEARTH_INLINE uint16_t half_bits(const void* fp16) {
+  uint16_t bits;
+  memcpy(&bits, fp16, 2);
+  return bits;
+}
+HEARTH_INLINE float half_to_float(const void* fp16) {
+  return _cvtsh_ss(half_bits(fp16));
+}
+
+// acc + sums of four products u * s: u unsigned bytes, s signed ones within +-127.
+HEARTH_INLINE __m512i dot4(__m512i acc, __m512i u, __m512i s) {
+#ifdef __AVX512VNNI__
+  return _mm512_dpbusd_epi32(acc, u, s);
+#else
+  // Sums of two fit 16 bits while u <= 128 (2 * 128 * 127 = 32512), so larger u go in two parts.
+  const __m512i ones = _mm512_set1_epi16(1), top = _mm512_set1_epi8(char(0x80));
+  const __m512i low = _mm512_maddubs_epi16(_mm512_andnot_si512(top, u), s);
+  const __m512i high = _mm512_maddubs_epi16(_mm512_and_si512(top, u), s);
+  acc = _mm512_add_epi32(acc, _mm512_madd_epi16(low, ones));
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(high, ones));
+#endif
+}
+// The same where u < 128 by the format.
+HEARTH_INLINE __m512i dot4_small(__m512i acc, __m512i u, __m512i s) {
+#ifdef __AVX512VNNI__
+  return _mm512_dpbusd_epi32(acc, u, s);
+#else
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(u, s), _mm512_set1_epi16(1)));
+#endif
+}
+// acc + sums of two products of 16 bits.
+HEARTH_INLINE __m512i dot2(__m512i acc, __m512i a, __m512i b) {
+#ifdef __AVX512VNNI__
+  return _mm512_dpwssd_epi32(acc, a, b);
+#else
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
+#endif
+}
+
+// e^x to about 1e-7 relative, for x >= -87 (less gives e^-87).
+HEARTH_INLINE __m512 exp16(__m512 x) {
+  const __m512 in = _mm512_max_ps(_mm512_set1_ps(-87.0f), _mm512_min_ps(_mm512_set1_ps(88.0f), x));
+  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(in, _mm512_set1_ps(1.44269504f)), 0);
+  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), in);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);
+  __m512 p = _mm512_set1_ps(1.0f / 5040);
+  for (const float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
+  }
+  return _mm512_scalef_ps(p, n);
+}
+
+}  // namespace
+}  // namespace hearth

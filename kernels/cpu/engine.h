@@ -1,0 +1,88 @@
+// What an instruction set brings to the products y = x W^T: for each format two kernels over a few weight rows, and how
+// activations are stored for them. product.cpp cuts the operations into such pieces; it is the same for every
+// instruction set.
+//
+// (Plain structs without member functions: an inline function compiled in a kernel's folder must not be the copy that
+// the linker keeps for files built without its instructions.)
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace hearth {
+
+// How a kernel wants its activations.
+enum class Input : uint8_t {
+  f32,   // floats as they are
+  x8,    // one X8 for every 256
+  bf16,  // rounded to bfloat16, in the order of bf16_place, zero to the next multiple of 64
+};
+constexpr int kInputs = 3;
+
+// The order of each 64 bfloat16 activations: every fourth one, from 0, 1, 2 and 3. Weights are unpacked from bytes in
+// this order without moving any across lanes.
+constexpr int bf16_place(int i) {
+  return i % 4 * 16 + i / 4;
+}  // of activation i
+
+// 256 activations in 8 bits, x = scale * q, zero behind the row's end, with the sums that kernels need of them: weights
+// that are stored with an offset are multiplied as they are stored, and minus offset * sum is where the sum begins;
+// weights with a minimum take minimum * sum.
+struct alignas(64) X8 {
+  int8_t q[256];            // -127 .. 127
+  int32_t minus_sum16[16];  // minus the sum of each 16
+  int32_t minus_sum32[8];
+  float sum16[16];
+  float sum32[8];
+  int16_t small_sum16[16];
+  int16_t small_sum32[8];
+  float scale;
+};
+static_assert(sizeof(X8) == 512);
+
+constexpr int64_t kChunk = 256;  // activations of an X8, and weights of a row that a kernel takes at once
+
+// Few tokens: y[t * y_stride + i] = W row i . x[t] for n_tokens 1, 2 or 4, straight from the stored blocks. Bound:
+// bytes.
+struct RowsCall {
+  const uint8_t* w;  // the first row
+  size_t row_bytes;
+  int64_t n_rows, k;
+  const void* const* x;  // [n_tokens]: rows of activations
+  float* y;
+  int64_t y_stride;
+  const uint8_t* next;  // what will be read after these rows, for the prefetch stream; may be null
+};
+
+// Many tokens: out[t * out_stride + i] = W row i . x[t]. Blocks of weights are decoded once for all tokens. Bound: the
+// multipliers.
+constexpr int kPanelRows = 32, kPanelTokens = 128;
+struct PanelCall {
+  const uint8_t* w;
+  size_t row_bytes;
+  int64_t n_rows, k;
+  const void* const* x;
+  int64_t n_tokens;  // 1 <= n_tokens <= kPanelTokens
+  float* out;
+  int64_t out_stride;
+};
+
+struct FormatEngine {
+  FormatId id;
+  Input rows_input, panels_input;
+  void (*rows[3])(const RowsCall& call);  // for 1, 2 and 4 tokens
+  void (*panels)(const PanelCall& call);
+  int64_t panels_from;  // tokens from which panels are faster than rows
+};
+
+struct Engine {
+  const FormatEngine* formats;
+  int n_formats;
+  // x [n], n <= 256 -> one X8.
+  void (*quantize)(const float* x, int64_t n, X8* out);
+  // x [n] -> n rounded up to 64 bfloat16 (Input::bf16); null where no kernel wants them.
+  void (*round)(const float* x, int64_t n, uint16_t* out);
+  // gate = silu(gate) * up, n values.
+  void (*silu_product)(float* gate, const float* up, int64_t n);
+};
+
+}  // namespace hearth
