@@ -36,6 +36,11 @@ struct alignas(64) Sums {
   float c[kRowBlocks][kTokenBlocks][16][16];
 };
 
+// The lower halves of two vectors, or the upper ones.
+HEARTH_INLINE __m512i halves_of_two(__m512i a, __m512i b, bool upper) {
+  return upper ? _mm512_shuffle_i32x4(a, b, 0xEE) : _mm512_shuffle_i32x4(a, b, 0x44);
+}
+
 // Vectors of a decoder in the order of the weights.
 template <class D>
 HEARTH_INLINE void natural_vectors(const uint8_t* p, __m512i (&v)[4]) {
@@ -50,10 +55,10 @@ HEARTH_INLINE void natural_vectors(const uint8_t* p, __m512i (&v)[4]) {
           i % 2 ? _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15) : _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
       v[i] = _mm512_permutex2var_epi64(q[i / 2 * 2], pick, q[i / 2 * 2 + 1]);
     } else if constexpr (D::sub16(0, 2) == 4) {  // halves: groups 0 2 | 1 3 | 4 6 | 5 7
-      v[i] = _mm512_shuffle_i32x4(q[i / 2 * 2], q[i / 2 * 2 + 1], i % 2 ? 0xEE : 0x44);
+      v[i] = halves_of_two(q[i / 2 * 2], q[i / 2 * 2 + 1], i % 2);
     } else {  // halves: groups 0 4 | 1 5 | 2 6 | 3 7
       static_assert(D::sub16(0, 2) == 8);
-      v[i] = _mm512_shuffle_i32x4(q[i % 2 * 2], q[i % 2 * 2 + 1], i / 2 ? 0xEE : 0x44);
+      v[i] = halves_of_two(q[i % 2 * 2], q[i % 2 * 2 + 1], i / 2);
     }
   }
 }
