@@ -99,6 +99,9 @@ struct Exec {
 
 struct Ops {
   const char* name;  // "scalar", "avx2", "avx512", "cuda"
+  // How many multiply-adds mla_attend and matmul_heads do in the time of one of mha_attend: 1 where both use the same
+  // units. Which form of attention is faster depends on it.
+  double absorbed_speed = 1;
 
   size_t (*scratch_bytes)(const ScratchLimits& limits);
 

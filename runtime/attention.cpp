@@ -12,16 +12,17 @@ namespace {
 // Which costs fewer multiply-adds, per head. Absorbed compares and sums r-wide latents where naive has dn- and dv-wide
 // heads, but naive first expands all n_kv latents. With DeepSeek's widths naive wins from 128 tokens on at a context of
 // 512, from 171 on at a very long one, and decoding is always absorbed.
-bool naive_is_cheaper(const ModelConfig& c, int64_t n_tokens, int64_t n_kv) {
+// A table whose absorbed form runs on faster units (Ops::absorbed_speed) uses naive later or never.
+bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tokens, int64_t n_kv) {
   const int64_t expand = c.kv_lora_rank * (c.qk_nope_head_dim + c.v_head_dim);  // a latent, or a query and its output
   const int64_t naive = n_kv * expand + n_tokens * n_kv * (c.qk_head_dim() + c.v_head_dim);
   const int64_t absorbed = n_tokens * expand + n_tokens * n_kv * (c.cache_width() + c.kv_lora_rank);
-  return n_tokens > 1 && naive < absorbed;
+  return n_tokens > 1 && double(naive) * absorbed_speed < double(absorbed);
 }
 
 bool use_naive(const Step& s) {
   if (s.attention != ModelOptions::Attention::automatic) return s.attention == ModelOptions::Attention::naive;
-  return naive_is_cheaper(s.config, s.n_tokens(), s.pos0 + s.n_tokens());
+  return naive_is_cheaper(s.config, s.ops.absorbed_speed, s.n_tokens(), s.pos0 + s.n_tokens());
 }
 
 // The part of every head's query that begins at column `first`: q [T, H (dn + dr)] -> [T, H, width].

@@ -103,10 +103,15 @@ Rows run_mha(const Ops& ops, const Shapes& s, Rows& q, const TestWeight& k_b, co
   return o;
 }
 
-constexpr Shapes kShapes[] = {
-    {3, 32, 8, 16, 16}, {1, 20, 6, 10, 9}, {16, 64, 16, 32, 24}, {5, 128, 16, 48, 40}, {19, 16, 4, 8, 8}};
+constexpr Shapes kShapes[] = {{3, 32, 8, 16, 16},   {1, 20, 6, 10, 9}, {16, 64, 16, 32, 24},
+                              {5, 128, 16, 48, 40}, {19, 16, 4, 8, 8}, {18, 96, 32, 16, 16}};
 constexpr FormatId kCaches[] = {FormatId::f32, FormatId::bf16};
 constexpr double kTolerance = 5e-6;  // of the largest possible output; scores are a few units, in float32
+
+// The AMX table keeps 16 significant bits of queries and weights, where the widths suit its tiles.
+double mla_tolerance(const Ops& ops) {
+  return std::string(ops.name) == "amx" ? 2e-5 : kTolerance;
+}
 
 }  // namespace
 
@@ -133,7 +138,7 @@ TEST_CASE("mla_attend: the formula, at the start of a context and deep in it") {
               for (int64_t c = 0; c < s.r; ++c) worst.see(o[t][h * s.r + c], expected[c], 1);
             }
           }
-          CHECK(worst.error <= kTolerance);
+          CHECK(worst.error <= mla_tolerance(*ops));
         }
       }
     }
@@ -154,7 +159,7 @@ TEST_CASE("mla_attend: the published widths, deep enough to be cut into pieces")
       const std::vector<double> expected = absorbed(q, 0, h, cache, pos0 + 1, 0.1147f);
       for (int64_t c = 0; c < s.r; ++c) worst.see(o[0][h * s.r + c], expected[c], 1);
     }
-    CHECK(worst.error <= kTolerance);
+    CHECK(worst.error <= mla_tolerance(*ops));
   }
 }
 

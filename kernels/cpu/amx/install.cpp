@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/panels.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/product.h"
@@ -74,6 +75,21 @@ void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
   product::moe_ffn(engine(), exec, experts, shared, ids, weights, n_activated, x, y);
 }
 
+size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
+
+size_t scratch_bytes(const ScratchLimits& limits) {
+  const size_t own = latent::scratch_bytes(limits, latent_work(limits)), inherited = inherited_scratch(limits);
+  return own > inherited ? own : inherited;
+}
+
+void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
+                int64_t pos0, float scale, Heads<float> o_c) {
+  ScratchLimits limits;
+  limits.kv_lora_rank = cache.kv_lora_rank;
+  limits.qk_rope_head_dim = cache.rope_dim;
+  latent::mla_attend(attend_latents, latent_work(limits), exec, q_c, q_rope, cache, pos0, scale, o_c);
+}
+
 }  // namespace
 
 bool request_tiles() {
@@ -82,6 +98,10 @@ bool request_tiles() {
 }
 
 void install(Ops& ops) {
+  inherited_scratch = ops.scratch_bytes;
+  ops.scratch_bytes = scratch_bytes;
+  ops.mla_attend = mla_attend;
+  ops.absorbed_speed = 5;  // measured with V2-Lite's widths at 512 and 1024 positions
   ops.matmul = matmul;
   ops.matmul_heads = matmul_heads;
   ops.ffn = ffn;

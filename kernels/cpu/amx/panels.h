@@ -6,6 +6,7 @@
 // many.
 #pragma once
 
+#include "kernels/cpu/amx/tiles.h"
 #include "kernels/cpu/avx512/decoders.h"
 #include "kernels/cpu/avx512/panel.h"
 #include "kernels/cpu/engine.h"
@@ -17,12 +18,6 @@ constexpr int64_t kDepth = 512;          // weights of a row taken at once: 32 r
 constexpr int64_t kSteps = kDepth / 32;  // tile products along it
 constexpr int64_t kTokenBlocks = kPanelTokens / 16;
 constexpr int64_t kRowBlocks = 256 / 16;  // rows whose sums are kept at once
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 // 32 rows of kDepth weights as tiles.
 struct alignas(64) WeightTiles {
@@ -191,8 +186,7 @@ HEARTH_INLINE void write_sums(const PanelCall& c, int64_t first, int64_t n_rows,
 // `decode(call, first row, k, n, tiles)` is what differs between formats.
 template <class Decode>
 HEARTH_INLINE void multiply_panels_in_tiles(const PanelCall& c, const Decode& decode) {
-  static const TileConfig config;
-  _tile_loadconfig(&config);
+  load_tile_config();
   WeightTiles weights;
   TokenTiles tokens;
   Sums sums;

@@ -2,6 +2,7 @@
 // the compiler vectorises well enough for what they cost.
 #pragma once
 
+#include "kernels/cpu/latent.h"
 #include "kernels/ops.h"
 
 namespace hearth::avx2 {
@@ -22,6 +23,10 @@ void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
 size_t route_scratch(const ScratchLimits& limits);
 size_t ffn_scratch(const ScratchLimits& limits);
 size_t mla_scratch(const ScratchLimits& limits);
+
+// The kernel of mla_attend, for any widths and both formats of the cache, and the memory it works in.
+void attend_latents(const latent::Unit& unit);
+size_t mla_work(const ScratchLimits& limits);
 size_t mha_scratch(const ScratchLimits& limits);
 
 }  // namespace hearth::avx2

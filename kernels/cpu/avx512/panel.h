@@ -18,31 +18,6 @@ struct alignas(64) Tile {
   float min[16][kPanelRows];
 };
 
-// 16 rows of 16 dwords -> 16 vectors of one dword per row.
-HEARTH_INLINE void transpose(__m512i (&v)[16]) {
-  __m512i t[16];
-  HEARTH_UNROLL for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-  }
-  HEARTH_UNROLL for (int i = 0; i < 16; i += 4) {
-    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
-    const __m512i a = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88), b = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xDD);
-    const __m512i c = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
-    const __m512i d = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xDD);
-    t[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-    t[i + 8] = _mm512_shuffle_i32x4(a, c, 0xDD);
-    t[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(b, d, 0xDD);
-  }
-  HEARTH_UNROLL for (int i = 0; i < 16; ++i) v[i] = t[i];
-}
-
 // One row's 16 (or 8) values of a table to all rows of the tile, transposed.
 template <int Values>
 HEARTH_INLINE void transpose_table(const float (*rows)[16], float (*out)[kPanelRows], int first_row) {

@@ -85,6 +85,31 @@ HEARTH_INLINE __m512i dot2(__m512i acc, __m512i a, __m512i b) {
 #endif
 }
 
+// 16 rows of 16 dwords -> 16 vectors of one dword per row.
+HEARTH_INLINE void transpose(__m512i (&v)[16]) {
+  __m512i t[16];
+  HEARTH_UNROLL for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+  }
+  HEARTH_UNROLL for (int i = 0; i < 16; i += 4) {
+    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+    const __m512i a = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88), b = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xDD);
+    const __m512i c = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
+    const __m512i d = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xDD);
+    t[i] = _mm512_shuffle_i32x4(a, c, 0x88);
+    t[i + 8] = _mm512_shuffle_i32x4(a, c, 0xDD);
+    t[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(b, d, 0xDD);
+  }
+  HEARTH_UNROLL for (int i = 0; i < 16; ++i) v[i] = t[i];
+}
+
 // e^x to about 1e-7 relative, for x >= -87 (less gives e^-87).
 HEARTH_INLINE __m512 exp16(__m512 x) {
   const __m512 in = _mm512_max_ps(_mm512_set1_ps(-87.0f), _mm512_min_ps(_mm512_set1_ps(88.0f), x));
