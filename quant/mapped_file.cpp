@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "quant/error.h"
 
@@ -81,6 +83,20 @@ void MappedFile::sequential(std::span<const std::byte> range) const {
 }
 bool MappedFile::populate(std::span<const std::byte> range) const {
   return advise(range, kPopulateRead) == 0;
+}
+
+double MappedFile::cached_share() const {
+  const size_t page = size_t(sysconf(_SC_PAGESIZE)), n_pages = (size_ + page - 1) / page;
+  constexpr size_t kAtOnce = 1 << 18;  // pages
+  std::vector<unsigned char> resident(std::min(n_pages, kAtOnce));
+  size_t cached = 0;
+  for (size_t first = 0; first < n_pages; first += kAtOnce) {
+    const size_t n = std::min(kAtOnce, n_pages - first);
+    void* begin = const_cast<std::byte*>(data_ + first * page);
+    if (mincore(begin, std::min(n * page, size_ - first * page), resident.data()) != 0) return 0;
+    cached += size_t(std::count_if(resident.begin(), resident.begin() + ptrdiff_t(n), [](auto r) { return r & 1; }));
+  }
+  return double(cached) / double(n_pages);
 }
 
 }  // namespace hearth

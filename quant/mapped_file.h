@@ -27,6 +27,8 @@ class MappedFile {
   void sequential(std::span<const std::byte> range) const;
   // Maps every page now (MADV_POPULATE_READ); false where the kernel cannot.
   bool populate(std::span<const std::byte> range) const;
+  // The part of the file that is in memory already, 0 to 1; 0 where the system does not say.
+  double cached_share() const;
 
  private:
   std::string path_;

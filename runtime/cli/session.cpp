@@ -30,6 +30,15 @@ const Ops& choose_ops(const SessionOptions& options) {
   return ops;
 }
 
+// The first walk over freshly mapped pages is slow, so it happens now, if the file is in memory already. If it is not,
+// reading it whole may take minutes or not fit, and what is needed comes when it is needed.
+void touch_if_cached(const GgufFile& file) {
+  constexpr double kNearlyAll = 0.95;
+  for (const auto& part : file.parts()) {
+    if (part->cached_share() >= kNearlyAll) part->populate(part->bytes());
+  }
+}
+
 }  // namespace
 
 void add_session_options(CLI::App& command, SessionOptions& options) {
@@ -89,6 +98,7 @@ Session open_session(const SessionOptions& options) {
   GgufFile file = GgufFile::open(options.model_path);
   session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
   session.chat_template = file.metadata().string(key::kChatTemplate).value_or("");
+  touch_if_cached(file);
   session.model = std::make_unique<Model>(std::move(file), model_options);
   session.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return session;

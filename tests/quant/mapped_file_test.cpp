@@ -76,3 +76,9 @@ TEST_CASE("hints leave the bytes alone, whatever range of the file they name") {
     CHECK(text_of(file) == text);
   }
 }
+
+TEST_CASE("a file that was just written is in memory") {
+  const TempDir dir;
+  write_text(dir / "x", std::string(3 * 4096 + 1, 'h'));  // four pages
+  CHECK(MappedFile(dir / "x").cached_share() == 1.0);
+}
