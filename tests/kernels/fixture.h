@@ -188,7 +188,7 @@ enum class Stored {
 inline std::vector<Stored> ways_of(const Ops& ops, FormatId id) {
   const std::string table = ops.name;
   const bool integers = id != FormatId::f32 && id != FormatId::f16 && id != FormatId::bf16 && id != FormatId::f8_e4m3;
-  if (!integers || table == "scalar" || table == "avx2") return {Stored::exact};
+  if (!integers || table == "scalar") return {Stored::exact};
   return table == "amx" ? std::vector{Stored::x8, Stored::bf16} : std::vector{Stored::x8};
 }
 
