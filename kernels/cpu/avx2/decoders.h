@@ -28,8 +28,8 @@ HEARTH_INLINE __m256i low_bits(__m256i v, int n) {
 
 // 16 bytes of nibbles in halves -> 32 bytes: the low nibbles, then the high ones.
 HEARTH_INLINE __m256i nibbles_in_halves(const uint8_t* qs) {
-  const __m128i packed = load128(qs);
-  return low_bits(_mm256_inserti128_si256(_mm256_castsi128_si256(packed), _mm_srli_epi16(packed, 4), 1), 4);
+  const __m256i both = in_both_halves(load128(qs));
+  return low_bits(_mm256_srlv_epi32(both, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)), 4);
 }
 
 // 32 bits -> 32 bytes: 16 where the bit is set, else 0.

@@ -14,7 +14,7 @@ namespace hearth {
 namespace {
 
 constexpr int kTokensAtOnce = 4;
-constexpr int kHalf = 16;  // rows of a tile that are multiplied at once
+constexpr int kVectors = 2;  // of eight rows, that are multiplied at once
 
 struct alignas(64) Tile {
   uint8_t q[kChunk / 4][kPanelRows][4];
@@ -151,48 +151,49 @@ HEARTH_INLINE void find_starts(const X8& x, int32_t* out) {
   }
 }
 
-// Adds the products of a run to acc: 16-bit sums, or for signed bytes, whose run is one step, the pairs themselves.
+// acc = the products of a run: 16-bit sums, or for signed bytes, whose run is one step, the pairs themselves.
 template <class D, int T>
-HEARTH_INLINE void multiply_run(const uint8_t* q, const X8* const* x, int at, __m256i (&acc)[T][2]) {
+HEARTH_INLINE void multiply_run(const uint8_t* q, const X8* const* x, int at, __m256i (&acc)[T][kVectors]) {
   HEARTH_UNROLL for (int s = 0; s < D::kRun / 4; ++s) {
-    const __m256i w0 = load256(q + 4 * kPanelRows * s), w1 = load256(q + 4 * kPanelRows * s + 32);
+    __m256i w[kVectors];
+    HEARTH_UNROLL for (int j = 0; j < kVectors; ++j) w[j] = load256(q + 4 * kPanelRows * s + 32 * j);
     HEARTH_UNROLL for (int t = 0; t < T; ++t) {
       const __m256i a = four_bytes(x[t]->q + at + 4 * s);
-      const __m256i p0 = multiply_pairs<D>(w0, a), p1 = multiply_pairs<D>(w1, a);
-      acc[t][0] = s == 0 ? p0 : _mm256_add_epi16(acc[t][0], p0);
-      acc[t][1] = s == 0 ? p1 : _mm256_add_epi16(acc[t][1], p1);
-      // Without this the compiler computes all products first, and spills them.
-      asm("" : "+x"(acc[t][0]), "+x"(acc[t][1]));
+      HEARTH_UNROLL for (int j = 0; j < kVectors; ++j) {
+        const __m256i pairs = multiply_pairs<D>(w[j], a);
+        acc[t][j] = s == 0 ? pairs : _mm256_add_epi16(acc[t][j], pairs);
+        // Without this the compiler computes all products first, and spills them.
+        asm("" : "+x"(acc[t][j]));
+      }
     }
   }
 }
 
-// out[t][16 rows] (+)= rows `row` .. of the tile times the first n activations of one chunk of T tokens.
+// out[t][row ..] (+)= kVectors vectors of rows of the tile times the first n activations of one chunk of T tokens.
 template <class D, int T>
 HEARTH_INLINE void multiply_tile(const Tile& tile, int row, const X8* const* x, const int32_t (*starts)[256 / D::kRun],
                                  int n, bool first, float* out) {
   constexpr bool kIntegers = D::kBlock == 256;  // sums of a whole chunk
-  __m256i sum[T][2];
-  __m256 total[T][2];
+  __m256i sum[T][kVectors];
+  __m256 total[T][kVectors];
   HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-    HEARTH_UNROLL for (int j = 0; j < 2; ++j) {
+    HEARTH_UNROLL for (int j = 0; j < kVectors; ++j) {
       sum[t][j] = _mm256_setzero_si256();
       total[t][j] = _mm256_setzero_ps();
     }
   }
   const __m256i ones = _mm256_set1_epi16(1);
   for (int g = 0; g < n / D::kGroup; ++g) {
-    __m256i factor[2] = {ones, ones};
-    if constexpr (kIntegers) {
-      factor[0] = load256(tile.scale_pairs[g] + row);
-      factor[1] = load256(tile.scale_pairs[g] + row + 8);
+    __m256i factor[kVectors];
+    HEARTH_UNROLL for (int j = 0; j < kVectors; ++j) {
+      factor[j] = kIntegers ? load256(tile.scale_pairs[g] + row + 8 * j) : ones;
     }
     HEARTH_UNROLL for (int in_group = 0; in_group < D::kGroup; in_group += D::kRun) {
       const int at = g * D::kGroup + in_group;
-      __m256i acc[T][2];
+      __m256i acc[T][kVectors];
       multiply_run<D, T>(tile.q[at / 4][row], x, at, acc);
       HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-        HEARTH_UNROLL for (int j = 0; j < 2; ++j) {
+        HEARTH_UNROLL for (int j = 0; j < kVectors; ++j) {
           if constexpr (D::kOffset != 0) {
             acc[t][j] = _mm256_sub_epi16(acc[t][j], _mm256_set1_epi32(starts[t][at / D::kRun]));
           }
@@ -202,7 +203,7 @@ HEARTH_INLINE void multiply_tile(const Tile& tile, int row, const X8* const* x, 
     }
     if constexpr (!kIntegers) {
       HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-        HEARTH_UNROLL for (int j = 0; j < 2; ++j) {
+        HEARTH_UNROLL for (int j = 0; j < kVectors; ++j) {
           const __m256 scale = _mm256_load_ps(tile.scale[g] + row + 8 * j);
           total[t][j] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t][j]), scale, total[t][j]);
           sum[t][j] = _mm256_setzero_si256();
@@ -215,7 +216,7 @@ HEARTH_INLINE void multiply_tile(const Tile& tile, int row, const X8* const* x, 
     }
   }
   HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-    HEARTH_UNROLL for (int j = 0; j < 2; ++j) {
+    HEARTH_UNROLL for (int j = 0; j < kVectors; ++j) {
       if constexpr (kIntegers) {
         total[t][j] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[t][j]), _mm256_load_ps(tile.d + row + 8 * j));
         if constexpr (D::kMins) {
@@ -239,7 +240,7 @@ HEARTH_INLINE void multiply_tile(const Tile& tile, int row, const X8* const* x, 
 template <class D, int T>
 void multiply_tokens(const Tile& tile, const X8* const* x, const int32_t (*starts)[256 / D::kRun], int n, bool first,
                      float* out) {
-  for (int row = 0; row < kPanelRows; row += kHalf) multiply_tile<D, T>(tile, row, x, starts, n, first, out);
+  for (int row = 0; row < kPanelRows; row += 8 * kVectors) multiply_tile<D, T>(tile, row, x, starts, n, first, out);
 }
 
 // One panel of up to 32 rows to sums [n_tokens][32].

@@ -46,76 +46,82 @@ HEARTH_INLINE void store_rows(__m128 sums, float* y, int64_t n_rows) {
 
 // ---- 256-blocks
 
-// 16 scales in a form from which the one of a vector is quickly had.
-template <class D>
-struct VectorScales {
-  alignas(32) int32_t pairs[8];  // kGroup 32: the scale of vector i, twice
-  __m256i halves[2];             // kGroup 16: scales 0 .. 7 and 8 .. 15, in both halves
+// The scales, or mins, of the four rows' blocks in memory, from where a broadcast costs no shuffle.
+struct RowScales {
+  alignas(32) int16_t words[4][16];
 
-  HEARTH_INLINE explicit VectorScales(__m256i scales) {
-    if constexpr (D::kGroup == 32) {
-      store256(pairs, scales);
-    } else {
-      halves[0] = _mm256_permute2x128_si256(scales, scales, 0x00);
-      halves[1] = _mm256_permute2x128_si256(scales, scales, 0x11);
-    }
-  }
-  HEARTH_INLINE __m256i of(int i) const {
-    if constexpr (D::kGroup == 32) return _mm256_set1_epi32(pairs[i]);
+  // Those of vector i of row r, as words.
+  template <class D>
+  HEARTH_INLINE __m256i of(int r, int i) const {
+    if constexpr (D::kGroup == 32) return four_bytes(words[r] + 2 * i);
     const char a = char(4 * (i % 4)), b = char(a + 1), c = char(a + 2), d = char(a + 3);
-    return _mm256_shuffle_epi8(halves[i / 4], _mm256_setr_epi8(a, b, a, b, a, b, a, b, a, b, a, b, a, b, a, b,  //
-                                                               c, d, c, d, c, d, c, d, c, d, c, d, c, d, c, d));
+    return _mm256_shuffle_epi8(in_both_halves(load128(words[r] + i / 4 * 8)),
+                               _mm256_setr_epi8(a, b, a, b, a, b, a, b, a, b, a, b, a, b, a, b,  //
+                                                c, d, c, d, c, d, c, d, c, d, c, d, c, d, c, d));
   }
 };
+
+HEARTH_INLINE __m128 halves_of_rows(const uint8_t* const* p, int at) {
+  __m128i v = _mm_cvtsi32_si128(half_bits(p[0] + at));
+  v = _mm_insert_epi16(v, half_bits(p[1] + at), 1);
+  v = _mm_insert_epi16(v, half_bits(p[2] + at), 2);
+  v = _mm_insert_epi16(v, half_bits(p[3] + at), 3);
+  return _mm_cvtph_ps(v);
+}
 
 template <class D, int Tokens>
 void multiply_blocks(const RowsCall& c) {
   for (int64_t i = 0; i < c.n_rows; i += 4) {
-    const FourRows rows = four_rows(c, i);
+    FourRows rows = four_rows(c, i);
     const uint8_t* ahead = ahead_of(c, i);
-    __m256 acc[Tokens][4];
-    HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-      HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm256_setzero_ps();
+    __m256 acc[4][Tokens];
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) acc[r][t] = _mm256_setzero_ps();
     }
     for (int64_t b = 0; b * kChunk < c.k; ++b) {
       prefetch_slice<4 * D::kBytes>(ahead);
       const X8* x[Tokens];
-      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) x[t] = static_cast<const X8*>(c.x[t]) + b;
+      alignas(16) float d[Tokens][4], dmin[Tokens][4];  // times the activations' scale
+      HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+        x[t] = static_cast<const X8*>(c.x[t]) + b;
+        const __m128 scale = _mm_set1_ps(x[t]->scale);
+        _mm_store_ps(d[t], _mm_mul_ps(halves_of_rows(rows.p, D::kD), scale));
+        if constexpr (D::kMins) _mm_store_ps(dmin[t], _mm_mul_ps(halves_of_rows(rows.p, D::kDmin), scale));
+      }
+      RowScales scales, mins;
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-        const uint8_t* p = rows.p[r] + b * D::kBytes;
-        const __m256i scales = D::scales(p);
-        const VectorScales<D> scale(scales);
+        store256(scales.words[r], D::scales(rows.p[r]));
+        if constexpr (D::kMins) store256(mins.words[r], D::mins(rows.p[r]));
+      }
+      // Not unrolled: the compiler would keep the activations for all rows, and spill them.
+#pragma GCC unroll 1
+      for (int r = 0; r < 4; ++r) {
+        const uint8_t* p = rows.p[r];
         __m256i sum[Tokens];
-        HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-          sum[t] = _mm256_setzero_si256();
-          if constexpr (D::kOffset != 0) {
-            const __m256i sums = _mm256_madd_epi16(scales, load256(x[t]->small_sum16));
-            sum[t] = _mm256_sub_epi32(sum[t], _mm256_slli_epi32(sums, __builtin_ctz(D::kOffset)));
-          }
-        }
         HEARTH_UNROLL for (int v = 0; v < 8; ++v) {
-          const __m256i q = D::vector(p, v), s = scale.of(v);
+          const __m256i q = D::vector(p, v), scale = scales.of<D>(r, v);
           HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-            const __m256i pairs = multiply_pairs<D>(q, load256(x[t]->q + 32 * v));
-            sum[t] = _mm256_add_epi32(sum[t], _mm256_madd_epi16(pairs, s));
+            const __m256i products = _mm256_madd_epi16(multiply_pairs<D>(q, load256(x[t]->q + 32 * v)), scale);
+            sum[t] = v == 0 ? products : _mm256_add_epi32(sum[t], products);
           }
         }
-        const float d = half_to_float(p + D::kD);
         HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-          acc[t][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t]), _mm256_set1_ps(d * x[t]->scale), acc[t][r]);
-        }
-        if constexpr (D::kMins) {
-          const __m256i mins = D::mins(p);
-          const float dmin = half_to_float(p + D::kDmin);
-          HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-            const __m256 sums = _mm256_cvtepi32_ps(_mm256_madd_epi16(mins, load256(x[t]->small_sum16)));
-            acc[t][r] = _mm256_fnmadd_ps(sums, _mm256_set1_ps(dmin * x[t]->scale), acc[t][r]);
+          const __m256i sums16 = load256(x[t]->small_sum16);
+          if constexpr (D::kOffset != 0) {
+            const __m256i extra = _mm256_madd_epi16(load256(scales.words[r]), sums16);
+            sum[t] = _mm256_sub_epi32(sum[t], _mm256_slli_epi32(extra, __builtin_ctz(D::kOffset)));
+          }
+          acc[r][t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t]), _mm256_broadcast_ss(&d[t][r]), acc[r][t]);
+          if constexpr (D::kMins) {
+            const __m256 minus = _mm256_cvtepi32_ps(_mm256_madd_epi16(load256(mins.words[r]), sums16));
+            acc[r][t] = _mm256_fnmadd_ps(minus, _mm256_broadcast_ss(&dmin[t][r]), acc[r][t]);
           }
         }
+        rows.p[r] += D::kBytes;
       }
     }
     HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-      store_rows(sum4(acc[t][0], acc[t][1], acc[t][2], acc[t][3]), c.y + t * c.y_stride + i, c.n_rows - i);
+      store_rows(sum4(acc[0][t], acc[1][t], acc[2][t], acc[3][t]), c.y + t * c.y_stride + i, c.n_rows - i);
     }
   }
 }
