@@ -1,17 +1,18 @@
 // Decoders of the integer formats: one struct per format that turns 32 stored weights of a row into a vector of bytes,
-// and their scales. They know bits and nothing of loops; rows.h, panel.h and floats.h know the loops and nothing of
-// bits. Layouts are drawn in quant/blocks.h.
+// and their scales. They know bits and nothing of loops; rows.h, panel.h and float_decoder.h know the loops and nothing
+// of bits. Layouts are drawn in quant/blocks.h.
 //
 //   kBlock, kBytes   weights and bytes of a stored block (256, 128 or 32 weights)
-//   kSigned          bytes are signed and are the weights; else they are unsigned, below 64, and more by kOffset
-//   kMins            there are minimums: a weight is byte * scale - minimum
+//   kSigned          bytes are signed and are the weights; else they are unsigned, below 64, and kOffset more than them
+//   kMins            there are minimums, or something is added
 //   kGroup           weights that share a scale: 16 or 32 (coarser ones are repeated)
-//   kRun             how many of a group's weights, counted from its start, are summed in 16 bits: products of two
-//                    neighbours go to one of two sums, and each sum must end within +-32767 for every bit pattern
+//   kRun             weights whose products are summed in 16 bits: of each four, the first two go to one sum and the
+//                    last two to another. With the offset taken off, a sum ends within +-32767 for every bit pattern
 //   vector(p, i)     weights 32 i .. 32 i + 31 of the blocks at p, in order
 //
-// A block of 256 has integer scales (16 of them, each twice where kGroup is 32), times d; and mins likewise, times
-// dmin. Smaller blocks have one half-precision scale, and perhaps what is added, at kScaleAt and kAddedAt.
+// Blocks of 256: scales(p) and mins(p) are 16 words (each twice where kGroup is 32), which count in units of the halves
+// at kD and kDmin; weight = d * scale * byte - dmin * min. Smaller blocks: weight = scale * byte + added, two halves at
+// kScaleAt and kAddedAt.
 #pragma once
 
 #include <cstddef>

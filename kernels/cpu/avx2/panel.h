@@ -24,13 +24,6 @@ struct alignas(64) Tile {
   float scale[8][kPanelRows], added[8][kPanelRows];  // smaller blocks
 };
 
-// For each token, offset times the sums of its activations: of each run, at even and at odd pairs.
-template <class D>
-struct alignas(32) Starts {
-  static constexpr bool kWanted = D::kOffset != 0;
-  int32_t run[kTokensAtOnce][256 / D::kRun];
-};
-
 // 8 rows of 8 dwords -> 8 vectors of one dword per row.
 HEARTH_INLINE void transpose(__m256i (&v)[8]) {
   __m256i t[8];
@@ -126,7 +119,7 @@ void decode_tile(const uint8_t* const* w, int64_t n, Tile& tile) {
   }
 }
 
-// 256 activations -> out[run].
+// Offset times the sums of a chunk's activations: of each run, at even pairs and at odd ones, as two words.
 template <class D>
 HEARTH_INLINE void find_starts(const X8& x, int32_t* out) {
   const __m256i offset = _mm256_set1_epi8(D::kOffset);
@@ -247,7 +240,9 @@ void multiply_tokens(const Tile& tile, const X8* const* x, const int32_t (*start
 template <class D>
 void multiply_panel_rows(const PanelCall& c, int64_t first_row, float* sums) {
   Tile tile;
-  Starts<D> starts;
+  alignas(32) int32_t starts[kTokensAtOnce][256 / D::kRun];
+  constexpr int kAhead = kPanelRows * int(kChunk) / D::kBlock * D::kBytes;
+  const bool asks_ahead = first_row + kPanelRows < c.n_rows;
   const int n_batches = int((c.n_tokens + kTokensAtOnce - 1) / kTokensAtOnce);
   for (int64_t k = 0, b = 0; k < c.k; k += kChunk, ++b) {
     const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
@@ -256,19 +251,24 @@ void multiply_panel_rows(const PanelCall& c, int64_t first_row, float* sums) {
       const int64_t i = first_row + r < c.n_rows ? first_row + r : c.n_rows - 1;
       rows[r] = c.w + size_t(i) * c.row_bytes + size_t(k / D::kBlock) * D::kBytes;
     }
+    // The next panel, in the order of the file, as many bytes as this chunk has.
+    const uint8_t* ahead = c.w + size_t(first_row + kPanelRows) * c.row_bytes + size_t(b) * kAhead;
+    for (int at = 0; asks_ahead && at < kAhead; at += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead + at), _MM_HINT_T1);
+    }
     decode_tile<D>(rows, n, tile);
     for (int i = 0; i < n_batches; ++i) {  // spread evenly over batches of at most four
       const int64_t t0 = c.n_tokens * i / n_batches, T = c.n_tokens * (i + 1) / n_batches - t0;
       const X8* x[kTokensAtOnce];
       for (int64_t t = 0; t < T; ++t) {
         x[t] = static_cast<const X8*>(c.x[t0 + t]) + b;
-        if constexpr (Starts<D>::kWanted) find_starts<D>(*x[t], starts.run[t]);
+        if constexpr (D::kOffset != 0) find_starts<D>(*x[t], starts[t]);
       }
       const auto tokens = T == 4   ? multiply_tokens<D, 4>
                           : T == 3 ? multiply_tokens<D, 3>
                           : T == 2 ? multiply_tokens<D, 2>
                                    : multiply_tokens<D, 1>;
-      tokens(tile, x, starts.run, int(n), b == 0, sums + t0 * kPanelRows);
+      tokens(tile, x, starts, int(n), b == 0, sums + t0 * kPanelRows);
     }
   }
 }

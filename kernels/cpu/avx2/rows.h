@@ -82,10 +82,11 @@ void multiply_blocks(const RowsCall& c) {
       prefetch_slice<4 * D::kBytes>(ahead);
       const X8* x[Tokens];
       alignas(16) float d[Tokens][4], dmin[Tokens][4];  // times the activations' scale
+      const __m128 own_d = halves_of_rows(rows.p, D::kD);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
         x[t] = static_cast<const X8*>(c.x[t]) + b;
         const __m128 scale = _mm_set1_ps(x[t]->scale);
-        _mm_store_ps(d[t], _mm_mul_ps(halves_of_rows(rows.p, D::kD), scale));
+        _mm_store_ps(d[t], _mm_mul_ps(own_d, scale));
         if constexpr (D::kMins) _mm_store_ps(dmin[t], _mm_mul_ps(halves_of_rows(rows.p, D::kDmin), scale));
       }
       RowScales scales, mins;
