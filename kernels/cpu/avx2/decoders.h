@@ -1,15 +1,18 @@
-// Decoders: one struct per format that turns stored blocks into vectors of eight floats. They know bits and nothing of
-// loops; matmul_tile.h knows the loop and nothing of bits.
+// Decoders of the integer formats: one struct per format that turns 32 stored weights of a row into a vector of bytes,
+// and their scales. They know bits and nothing of loops; rows.h, panel.h and float_decoder.h know the loops and nothing
+// of bits. Layouts are drawn in quant/blocks.h.
 //
-//   kBlock, kBytes   weights and bytes of a block
-//   kStep            weights that `step` gives at once (a divisor of kBlock): as many as share their packed bytes
-//   Block            what is unpacked once per block: its scales
-//   step(b, s, sink) calls sink(i, w) with weights kStep s + 8 i .. + 7 of the block, for i = 0, 1, 2 .. in this order
-//                    (which is the order of the sums)
+//   kBlock, kBytes   weights and bytes of a stored block (256, 128 or 32 weights)
+//   kSigned          bytes are signed and are the weights; else they are unsigned, below 64, and kOffset more than them
+//   kMins            there are minimums, or something is added
+//   kGroup           weights that share a scale: 16 or 32 (coarser ones are repeated)
+//   kRun             weights whose products are summed in 16 bits: of each four, the first two go to one sum and the
+//                    last two to another. With the offset taken off, a sum ends within +-32767 for every bit pattern
+//   vector(p, i)     weights 32 i .. 32 i + 31 of the blocks at p, in order
 //
-// The floats are those of Format::decode bit for bit: all products are exact in float32 (quant/decode.h), so the only
-// rounding is that of the last subtraction or addition, which FMA does once as well. Layouts are drawn in
-// quant/blocks.h.
+// Blocks of 256: scales(p) and mins(p) are 16 words (each twice where kGroup is 32), which count in units of the halves
+// at kD and kDmin; weight = d * scale * byte - dmin * min. Smaller blocks: weight = scale * byte + added, two halves at
+// kScaleAt and kAddedAt.
 #pragma once
 
 #include <cstddef>
@@ -20,487 +23,229 @@
 namespace hearth {
 namespace {
 
-HEARTH_INLINE __m256i load256(const void* p) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-HEARTH_INLINE __m128i load128(const void* p) {
-  return _mm_loadu_si128(static_cast<const __m128i*>(p));
-}
-HEARTH_INLINE __m128i load64(const void* p) {
-  return _mm_loadl_epi64(static_cast<const __m128i*>(p));
-}
-
-// The first eight of 16 signed bytes as floats.
-HEARTH_INLINE __m256 bytes_to_floats(__m128i bytes) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-}
-
-// From bytes in registers to floats in two instructions per eight weights: one byte shuffle, which runs on more ports
-// than a widening does, then the conversion. It needs the same 16 bytes in both halves of q. As unsigned bytes they go
-// to the low end of 32 bits, as signed ones to the high end: there the sign is in its place, the value times 2^24, and
-// the format's scale takes 2^-24 (kTop), which is exact.
-constexpr float kTop = 0x1p-24f;
-
-template <class Sink>
-HEARTH_INLINE void spread_unsigned(__m256i q, const Sink& sink) {
-  constexpr char z = char(0x80);  // gives a zero byte
-  sink(0, _mm256_cvtepi32_ps(_mm256_shuffle_epi8(q, _mm256_setr_epi8(0, z, z, z, 1, z, z, z, 2, z, z, z, 3, z, z, z,  //
-                                                                     4, z, z, z, 5, z, z, z, 6, z, z, z, 7, z, z, z))));
-  sink(1, _mm256_cvtepi32_ps(
-              _mm256_shuffle_epi8(q, _mm256_setr_epi8(8, z, z, z, 9, z, z, z, 10, z, z, z, 11, z, z, z,  //
-                                                      12, z, z, z, 13, z, z, z, 14, z, z, z, 15, z, z, z))));
-}
-template <class Sink>
-HEARTH_INLINE void spread_signed(__m256i q, const Sink& sink) {
-  constexpr char z = char(0x80);
-  sink(0, _mm256_cvtepi32_ps(_mm256_shuffle_epi8(q, _mm256_setr_epi8(z, z, z, 0, z, z, z, 1, z, z, z, 2, z, z, z, 3,  //
-                                                                     z, z, z, 4, z, z, z, 5, z, z, z, 6, z, z, z, 7))));
-  sink(1, _mm256_cvtepi32_ps(
-              _mm256_shuffle_epi8(q, _mm256_setr_epi8(z, z, z, 8, z, z, z, 9, z, z, z, 10, z, z, z, 11,  //
-                                                      z, z, z, 12, z, z, z, 13, z, z, z, 14, z, z, z, 15))));
-}
-
-// 32 signed bytes as four vectors to sink(first .. first + 3): f(half, v) makes a weight of v = q * 2^24, where `half`
-// says which 16 of the 32 it is among.
-template <class F, class Sink>
-HEARTH_INLINE void emit(__m256i q, int first, const F& f, const Sink& sink) {
-  for (int half = 0; half < 2; ++half) {
-    const __m256i both = half ? _mm256_permute2x128_si256(q, q, 0x11) : _mm256_permute2x128_si256(q, q, 0x00);
-    spread_signed(both, [&](int i, __m256 v) HEARTH_INLINE_LAMBDA { sink(first + 2 * half + i, f(half, v)); });
-  }
-}
-
-// The low and the high nibbles of 16 bytes, for spread_unsigned: the high ones stay where they are, as 16 q, and
-// scale / 16 makes the same product.
-HEARTH_INLINE __m256i low_nibbles(const void* qs) {
-  return _mm256_and_si256(_mm256_broadcastsi128_si256(load128(qs)), _mm256_set1_epi8(0x0f));
-}
-HEARTH_INLINE __m256i high_nibbles(const void* qs) {
-  return _mm256_and_si256(_mm256_broadcastsi128_si256(load128(qs)), _mm256_set1_epi8(char(0xf0)));
+HEARTH_INLINE __m256i low_bits(__m256i v, int n) {
+  return _mm256_and_si256(v, _mm256_set1_epi8(char((1 << n) - 1)));
 }
 
 // 16 bytes of nibbles in halves -> 32 bytes: the low nibbles, then the high ones.
-HEARTH_INLINE __m256i nibbles_in_halves(const void* qs) {
-  const __m128i packed = load128(qs);
-  const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(packed), _mm_srli_epi16(packed, 4), 1);
-  return _mm256_and_si256(both, _mm256_set1_epi8(15));
+HEARTH_INLINE __m256i nibbles_in_halves(const uint8_t* qs) {
+  const __m256i both = in_both_halves(load128(qs));
+  return low_bits(_mm256_srlv_epi32(both, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)), 4);
 }
 
-// 32 bits -> 32 bytes: `value` where the bit is clear, else 0.
-HEARTH_INLINE __m256i where_clear(const void* bits, char value) {
-  int32_t word;
-  memcpy(&word, bits, 4);
+// 32 bits -> 32 bytes: 16 where the bit is set, else 0.
+HEARTH_INLINE __m256i sixteen_where_set(const uint8_t* bits) {
   const __m256i spread = _mm256_shuffle_epi8(
-      _mm256_set1_epi32(word),
+      four_bytes(bits),
       _mm256_setr_epi64x(0x0000000000000000, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
   const __m256i select = _mm256_set1_epi64x(int64_t(0x8040201008040201));
-  const __m256i clear = _mm256_cmpeq_epi8(_mm256_and_si256(spread, select), _mm256_setzero_si256());
-  return _mm256_and_si256(clear, _mm256_set1_epi8(value));
+  const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, select), select);
+  return _mm256_and_si256(set, _mm256_set1_epi8(16));
 }
 
-// The 16 levels of IQ4 for 16 bytes of nibbles: the low ones' to sink(0, 1), the high ones' to sink(2, 3).
-template <class F, class Sink>
-HEARTH_INLINE void emit_iq4(const void* qs, const F& f, const Sink& sink) {
-  const __m256i levels = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
-  const __m256i packed = _mm256_broadcastsi128_si256(load128(qs)), low4 = _mm256_set1_epi8(15);
-  const __m256i low = _mm256_shuffle_epi8(levels, _mm256_and_si256(packed, low4));
-  const __m256i high = _mm256_shuffle_epi8(levels, _mm256_and_si256(_mm256_srli_epi16(packed, 4), low4));
-  spread_signed(low, [&](int i, __m256 v) HEARTH_INLINE_LAMBDA { sink(i, f(v)); });
-  spread_signed(high, [&](int i, __m256 v) HEARTH_INLINE_LAMBDA { sink(2 + i, f(v)); });
+// The 16 levels of IQ4.
+HEARTH_INLINE __m256i iq4_levels(__m256i nibbles) {
+  const __m128i levels = _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+  return _mm256_shuffle_epi8(in_both_halves(levels), nibbles);
 }
 
-// ---- one weight per element; rows of any length, taken 32 at a time
+// ---- 256-blocks
 
-struct DecodeF32 {
-  static constexpr int kBlock = 32, kBytes = 128, kStep = 32, kElemBytes = 4;
-  struct Block {
-    const uint8_t* p;
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {}
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    const float* p = reinterpret_cast<const float*>(b.p);
-    for (int i = 0; i < 4; ++i) sink(i, _mm256_loadu_ps(p + 8 * i));
-  }
-};
-
-struct DecodeF16 {
-  static constexpr int kBlock = 32, kBytes = 64, kStep = 32, kElemBytes = 2;
-  using Block = DecodeF32::Block;
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    for (int i = 0; i < 4; ++i) sink(i, _mm256_cvtph_ps(load128(b.p + 16 * i)));
-  }
-};
-
-struct DecodeBF16 {
-  static constexpr int kBlock = 32, kBytes = 64, kStep = 32, kElemBytes = 2;
-  using Block = DecodeF32::Block;
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    for (int i = 0; i < 4; ++i) {
-      const __m256i wide = _mm256_cvtepu16_epi32(load128(b.p + 16 * i));
-      sink(i, _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
-    }
-  }
-};
-
-// ---- blocks of 32: d, perhaps m, perhaps fifth bits, then the weights
-
-struct DecodeQ8_0 {
-  static constexpr int kBlock = 32, kBytes = sizeof(BlockQ8_0), kStep = 32;
-  struct Block {
-    const uint8_t* p;
-    __m256 d;
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p), d(half_to_floats(p)) {}
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    for (int i = 0; i < 4; ++i) {
-      sink(i, _mm256_mul_ps(b.d, bytes_to_floats(load64(b.p + offsetof(BlockQ8_0, qs) + 8 * i))));
-    }
-  }
-};
-
-struct DecodeQ4_0 {  // d * (q - 8) = d * q - 8 d: the difference is exact
-  static constexpr int kBlock = 32, kBytes = sizeof(BlockQ4_0), kStep = 32;
-  struct Block {
-    const uint8_t* p;
-    __m256 d, d16, offset;
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {
-      d = half_to_floats(p);
-      d16 = _mm256_mul_ps(d, _mm256_set1_ps(1.0f / 16));
-      offset = _mm256_mul_ps(d, _mm256_set1_ps(8.0f));
-    }
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    const uint8_t* qs = b.p + offsetof(BlockQ4_0, qs);
-    spread_unsigned(low_nibbles(qs),
-                    [&](int i, __m256 q) HEARTH_INLINE_LAMBDA { sink(i, _mm256_fmsub_ps(b.d, q, b.offset)); });
-    spread_unsigned(high_nibbles(qs),
-                    [&](int i, __m256 q) HEARTH_INLINE_LAMBDA { sink(2 + i, _mm256_fmsub_ps(b.d16, q, b.offset)); });
-  }
-};
-
-struct DecodeQ4_1 {
-  static constexpr int kBlock = 32, kBytes = sizeof(BlockQ4_1), kStep = 32;
-  struct Block {
-    const uint8_t* p;
-    __m256 d, d16, m;
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {
-      d = half_to_floats(p);
-      d16 = _mm256_mul_ps(d, _mm256_set1_ps(1.0f / 16));
-      m = half_to_floats(p + 2);
-    }
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    const uint8_t* qs = b.p + offsetof(BlockQ4_1, qs);
-    spread_unsigned(low_nibbles(qs),
-                    [&](int i, __m256 q) HEARTH_INLINE_LAMBDA { sink(i, _mm256_fmadd_ps(b.d, q, b.m)); });
-    spread_unsigned(high_nibbles(qs),
-                    [&](int i, __m256 q) HEARTH_INLINE_LAMBDA { sink(2 + i, _mm256_fmadd_ps(b.d16, q, b.m)); });
-  }
-};
-
-struct DecodeQ5_0 {
-  static constexpr int kBlock = 32, kBytes = sizeof(BlockQ5_0), kStep = 32;
-  struct Block {
-    const uint8_t* p;
-    __m256 d;
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p), d(_mm256_mul_ps(half_to_floats(p), _mm256_set1_ps(kTop))) {}
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    // q - 16 is the nibble where the fifth bit is set, and else the nibble under four set bits.
-    const __m256i upper = where_clear(b.p + offsetof(BlockQ5_0, qh), char(0xf0));
-    emit(
-        _mm256_or_si256(nibbles_in_halves(b.p + offsetof(BlockQ5_0, qs)), upper), 0,
-        [&](int, __m256 v) HEARTH_INLINE_LAMBDA { return _mm256_mul_ps(b.d, v); }, sink);
-  }
-};
-
-struct DecodeQ5_1 {
-  static constexpr int kBlock = 32, kBytes = sizeof(BlockQ5_1), kStep = 32;
-  struct Block {
-    const uint8_t* p;
-    __m256 d, m;
-    HEARTH_INLINE explicit Block(const uint8_t* p)
-        : p(p), d(_mm256_mul_ps(half_to_floats(p), _mm256_set1_ps(kTop))), m(half_to_floats(p + 2)) {}
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    const __m256i clear = where_clear(b.p + offsetof(BlockQ5_1, qh), 16);
-    const __m256i fifth = _mm256_xor_si256(clear, _mm256_set1_epi8(16));
-    emit(
-        _mm256_or_si256(nibbles_in_halves(b.p + offsetof(BlockQ5_1, qs)), fifth), 0,
-        [&](int, __m256 v) HEARTH_INLINE_LAMBDA { return _mm256_fmadd_ps(b.d, v, b.m); }, sink);
-  }
-};
-
-struct DecodeIQ4_NL {
-  static constexpr int kBlock = 32, kBytes = sizeof(BlockIQ4_NL), kStep = 32;
-  using Block = DecodeQ5_0::Block;
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    emit_iq4(
-        b.p + offsetof(BlockIQ4_NL, qs), [&](__m256 v) HEARTH_INLINE_LAMBDA { return _mm256_mul_ps(b.d, v); }, sink);
-  }
-};
-
-// ---- blocks of 256 with 8 groups of 32, each with a scale and a min
-
-// The 12 packed bytes -> d * scale and dmin * min of the groups, the scales times `factors` (powers of two: exact).
-struct GroupScales {
-  alignas(32) float scale[8], min[8];
-
-  HEARTH_INLINE GroupScales(const uint8_t* d_and_dmin, const uint8_t* packed, __m256 factors) {
-    uint32_t a, b, c;  // bytes 0-3, 4-7, 8-11
-    memcpy(&a, packed, 4);
-    memcpy(&b, packed + 4, 4);
-    memcpy(&c, packed + 8, 4);
-    const uint32_t scales_low = a & 0x3f3f3f3f, scales_high = (c & 0x0f0f0f0f) | (a >> 2 & 0x30303030);
-    const uint32_t mins_low = b & 0x3f3f3f3f, mins_high = (c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030);
-    const __m256 d = half_to_floats(d_and_dmin), dmin = half_to_floats(d_and_dmin + 2);
-    const __m256 s = bytes_to_floats(_mm_cvtsi64_si128(int64_t(uint64_t(scales_high) << 32 | scales_low)));
-    const __m256 m = bytes_to_floats(_mm_cvtsi64_si128(int64_t(uint64_t(mins_high) << 32 | mins_low)));
-    _mm256_store_ps(scale, _mm256_mul_ps(_mm256_mul_ps(d, s), factors));
-    _mm256_store_ps(min, _mm256_mul_ps(dmin, m));
-  }
-};
-
-struct DecodeQ4_K {
-  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ4_K), kStep = 64;
-  struct Block {
-    const uint8_t* p;
-    GroupScales groups;
-    HEARTH_INLINE explicit Block(const uint8_t* p)
-        : p(p),
-          groups(p, p + offsetof(BlockQ4_K, scales),
-                 _mm256_setr_ps(1, 1.0f / 16, 1, 1.0f / 16, 1, 1.0f / 16, 1, 1.0f / 16)) {}
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int s, const Sink& sink) {
-    const uint8_t* qs = b.p + offsetof(BlockQ4_K, qs) + 32 * s;
-    for (int group = 0; group < 2; ++group) {
-      const __m256 scale = _mm256_broadcast_ss(b.groups.scale + 2 * s + group);
-      const __m256 min = _mm256_broadcast_ss(b.groups.min + 2 * s + group);
-      for (int half = 0; half < 2; ++half) {
-        spread_unsigned(group ? high_nibbles(qs + 16 * half) : low_nibbles(qs + 16 * half),
-                        [&](int i, __m256 q)
-                            HEARTH_INLINE_LAMBDA { sink(4 * group + 2 * half + i, _mm256_fmsub_ps(scale, q, min)); });
-      }
-    }
-  }
-};
-
-struct DecodeQ5_K {
-  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ5_K), kStep = 64;
-  struct Block {
-    const uint8_t* p;
-    GroupScales groups;
-    HEARTH_INLINE explicit Block(const uint8_t* p)
-        : p(p), groups(p, p + offsetof(BlockQ5_K, scales), _mm256_set1_ps(kTop)) {}
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int s, const Sink& sink) {
-    const __m256i packed = load256(b.p + offsetof(BlockQ5_K, qs) + 32 * s), low4 = _mm256_set1_epi8(15);
-    const __m256i qh = load256(b.p + offsetof(BlockQ5_K, qh)), sixteen = _mm256_set1_epi8(16);
-    for (int group = 0; group < 2; ++group) {
-      const int g = 2 * s + group;
-      const __m256i plane = _mm256_set1_epi8(char(1 << g));
-      const __m256i high = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(qh, plane), plane), sixteen);
-      const __m256i low = _mm256_and_si256(group ? _mm256_srli_epi16(packed, 4) : packed, low4);
-      const __m256 scale = _mm256_broadcast_ss(b.groups.scale + g), min = _mm256_broadcast_ss(b.groups.min + g);
-      emit(
-          _mm256_or_si256(low, high), 4 * group,
-          [&](int, __m256 v) HEARTH_INLINE_LAMBDA { return _mm256_fmsub_ps(scale, v, min); }, sink);
-    }
-  }
-};
-
-struct DecodeIQ4_XS {
-  static constexpr int kBlock = 256, kBytes = sizeof(BlockIQ4_XS), kStep = 32;
-  struct Block {
-    const uint8_t* p;
-    float scale[8];
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {
-      const float d = half_to_float(p) * kTop;
-      uint16_t high;
-      memcpy(&high, p + offsetof(BlockIQ4_XS, scales_h), 2);
-      const uint8_t* low = p + offsetof(BlockIQ4_XS, scales_l);
-      for (int g = 0; g < 8; ++g) {
-        scale[g] = d * float(((low[g / 2] >> 4 * (g % 2) & 15) | (high >> 2 * g & 3) << 4) - 32);
-      }
-    }
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int s, const Sink& sink) {
-    const __m256 scale = _mm256_broadcast_ss(b.scale + s);
-    emit_iq4(
-        b.p + offsetof(BlockIQ4_XS, qs) + 16 * s,
-        [&](__m256 v) HEARTH_INLINE_LAMBDA { return _mm256_mul_ps(scale, v); }, sink);
-  }
-};
-
-// ---- blocks of 256 with 16 groups of 16; a step is a half of the block, whose bytes hold four weights each
-
-// q's bytes with one scale for each 16.
-template <class Sink>
-HEARTH_INLINE void emit_scaled16(__m256i q, int first, const float* scales, const Sink& sink) {
-  emit(
-      q, first,
-      [&](int half, __m256 v) HEARTH_INLINE_LAMBDA { return _mm256_mul_ps(_mm256_broadcast_ss(scales + half), v); },
-      sink);
+// 8 words, each twice: as pairs that vpmaddwd multiplies with two neighbouring sums.
+HEARTH_INLINE __m256i each_twice(__m128i words) {
+  return _mm256_set_m128i(_mm_unpackhi_epi16(words, words), _mm_unpacklo_epi16(words, words));
 }
 
-struct DecodeQ6_K {
-  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ6_K), kStep = 128;
-  struct Block {
-    const uint8_t* p;
-    alignas(32) float scale[16];
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {
-      const __m256 d = _mm256_mul_ps(half_to_floats(p + offsetof(BlockQ6_K, d)), _mm256_set1_ps(kTop));
-      const uint8_t* scales = p + offsetof(BlockQ6_K, scales);
-      _mm256_store_ps(scale, _mm256_mul_ps(d, bytes_to_floats(load64(scales))));
-      _mm256_store_ps(scale + 8, _mm256_mul_ps(d, bytes_to_floats(load64(scales + 8))));
-    }
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int s, const Sink& sink) {
-    const __m256i low4 = _mm256_set1_epi8(15), high2 = _mm256_set1_epi8(0x30), offset = _mm256_set1_epi8(32);
-    const __m256i ql0 = load256(b.p + 64 * s), ql1 = load256(b.p + 64 * s + 32);
-    const __m256i qh = load256(b.p + offsetof(BlockQ6_K, qh) + 32 * s);
-    const float* scale = b.scale + 8 * s;
-    const auto quarter = [&](int j, __m256i low, __m256i high) HEARTH_INLINE_LAMBDA {
-      const __m256i q = _mm256_or_si256(_mm256_and_si256(low, low4), _mm256_and_si256(high, high2));
-      emit_scaled16(_mm256_sub_epi8(q, offset), 4 * j, scale + 2 * j, sink);
-    };
-    quarter(0, ql0, _mm256_slli_epi16(qh, 4));
-    quarter(1, ql1, _mm256_slli_epi16(qh, 2));
-    quarter(2, _mm256_srli_epi16(ql0, 4), qh);
-    quarter(3, _mm256_srli_epi16(ql1, 4), _mm256_srli_epi16(qh, 2));
+struct Q4_K {
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ4_K), kOffset = 0, kGroup = 32, kRun = 32;
+  static constexpr bool kSigned = false, kMins = true;  // 16 * 15 * 127 = 30480
+  static constexpr int kD = 0, kDmin = 2;
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    const __m256i z = load256(p + 16 + 32 * (i / 2));
+    return low_bits(i % 2 ? _mm256_srli_epi16(z, 4) : z, 4);
+  }
+  // 8 scales then 8 mins as bytes, in both halves. As words of four bytes: a, b, c -> low 6 bits of a; low 4 of c with
+  // the high 2 of a above them; low 6 of b; high 4 of c with the high 2 of b.
+  HEARTH_INLINE static __m256i scales_and_mins(const uint8_t* p) {
+    const __m256i v = in_both_halves(load128(p));  // d and dmin, a, b, c
+    const __m256i low =
+        _mm256_and_si256(_mm256_srlv_epi32(_mm256_shuffle_epi32(v, 0xED), _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4)),
+                         _mm256_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f,
+                                           0x3f3f3f3f, 0x0f0f0f0f));
+    const __m256i high =
+        _mm256_and_si256(_mm256_srli_epi32(_mm256_shuffle_epi32(v, 0x94), 2),
+                         _mm256_setr_epi32(0, 0x30303030, 0, 0x30303030, 0, 0x30303030, 0, 0x30303030));
+    return _mm256_or_si256(low, high);
+  }
+  static constexpr char kNone = char(0x80);  // gives a zero byte
+  HEARTH_INLINE static __m256i scales(const uint8_t* p) {
+    return _mm256_shuffle_epi8(
+        scales_and_mins(p),
+        _mm256_setr_epi8(0, kNone, 0, kNone, 1, kNone, 1, kNone, 2, kNone, 2, kNone, 3, kNone, 3, kNone,  //
+                         4, kNone, 4, kNone, 5, kNone, 5, kNone, 6, kNone, 6, kNone, 7, kNone, 7, kNone));
+  }
+  HEARTH_INLINE static __m256i mins(const uint8_t* p) {
+    return _mm256_shuffle_epi8(
+        scales_and_mins(p),
+        _mm256_setr_epi8(8, kNone, 8, kNone, 9, kNone, 9, kNone, 10, kNone, 10, kNone, 11, kNone, 11, kNone,  //
+                         12, kNone, 12, kNone, 13, kNone, 13, kNone, 14, kNone, 14, kNone, 15, kNone, 15, kNone));
   }
 };
 
-struct DecodeQ3_K {
-  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ3_K), kStep = 128;
-  struct Block {
-    const uint8_t* p;
-    float scale[16];
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {
-      const float d = half_to_float(p + offsetof(BlockQ3_K, d)) * kTop;
-      const uint8_t* packed = p + offsetof(BlockQ3_K, scales);
-      for (int k = 0; k < 16; ++k) {
-        const int low = k < 8 ? packed[k] & 15 : packed[k - 8] >> 4;
-        const int high = packed[8 + k % 4] >> 2 * (k / 4) & 3;
-        scale[k] = d * float((low | high << 4) - 32);
-      }
-    }
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int s, const Sink& sink) {
-    const __m256i qs = load256(b.p + offsetof(BlockQ3_K, qs) + 32 * s), low2 = _mm256_set1_epi8(3);
-    const __m256i hmask = load256(b.p + offsetof(BlockQ3_K, hmask)), four = _mm256_set1_epi8(4);
-    const auto quarter = [&](int j, __m256i low) HEARTH_INLINE_LAMBDA {
-      const __m256i plane = _mm256_and_si256(hmask, _mm256_set1_epi8(char(1 << (4 * s + j))));
-      const __m256i minus = _mm256_and_si256(_mm256_cmpeq_epi8(plane, _mm256_setzero_si256()), four);
-      emit_scaled16(_mm256_sub_epi8(_mm256_and_si256(low, low2), minus), 4 * j, b.scale + 8 * s + 2 * j, sink);
-    };
-    quarter(0, qs);
-    quarter(1, _mm256_srli_epi16(qs, 2));
-    quarter(2, _mm256_srli_epi16(qs, 4));
-    quarter(3, _mm256_srli_epi16(qs, 6));
+struct Q5_K {
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ5_K), kOffset = 0, kGroup = 32, kRun = 16;
+  static constexpr bool kSigned = false, kMins = true;  // 8 * 31 * 127 = 31496
+  static constexpr int kD = 0, kDmin = 2;
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    const __m256i z = load256(p + 48 + 32 * (i / 2)), h = load256(p + 16);
+    const __m256i low = low_bits(i % 2 ? _mm256_srli_epi16(z, 4) : z, 4);
+    const __m256i high = i <= 4 ? _mm256_slli_epi16(h, 4 - i) : _mm256_srli_epi16(h, i - 4);
+    return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(16)));
+  }
+  HEARTH_INLINE static __m256i scales(const uint8_t* p) { return Q4_K::scales(p); }
+  HEARTH_INLINE static __m256i mins(const uint8_t* p) { return Q4_K::mins(p); }
+};
+
+struct Q6_K {
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ6_K), kOffset = 32, kGroup = 16, kRun = 16;
+  static constexpr bool kSigned = false, kMins = false;  // 8 * 32 * 127 = 32512
+  static constexpr int kD = 208;
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    const int j = i % 4;
+    const __m256i z = load256(p + 64 * (i / 4) + 32 * (j % 2)), h = load256(p + 128 + 32 * (i / 4));
+    const __m256i low = low_bits(j < 2 ? z : _mm256_srli_epi16(z, 4), 4);
+    const __m256i high = j < 2 ? _mm256_slli_epi16(h, 4 - 2 * j) : j == 2 ? h : _mm256_srli_epi16(h, 2);
+    return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
+  }
+  HEARTH_INLINE static __m256i scales(const uint8_t* p) { return _mm256_cvtepi8_epi16(load128(p + 192)); }
+};
+
+struct Q2_K {
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ2_K), kOffset = 0, kGroup = 16, kRun = 16;
+  static constexpr bool kSigned = false, kMins = true;
+  static constexpr int kD = 80, kDmin = 82;
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    return low_bits(_mm256_srli_epi16(load256(p + 16 + 32 * (i / 4)), 2 * (i % 4)), 2);
+  }
+  HEARTH_INLINE static __m256i scales(const uint8_t* p) {
+    return _mm256_cvtepu8_epi16(_mm_and_si128(load128(p), _mm_set1_epi8(15)));
+  }
+  HEARTH_INLINE static __m256i mins(const uint8_t* p) {
+    return _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(load128(p), 4), _mm_set1_epi8(15)));
   }
 };
 
-struct DecodeQ2_K {
-  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ2_K), kStep = 128;
-  struct Block {
-    const uint8_t* p;
-    alignas(32) float scale[16], min[16];
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {
-      const __m256 d = _mm256_mul_ps(half_to_floats(p + offsetof(BlockQ2_K, d)), _mm256_set1_ps(kTop));
-      const __m256 dmin = half_to_floats(p + offsetof(BlockQ2_K, dmin));
-      const __m128i packed = load128(p + offsetof(BlockQ2_K, scales)), low4 = _mm_set1_epi8(15);
-      const __m128i s = _mm_and_si128(packed, low4), m = _mm_and_si128(_mm_srli_epi16(packed, 4), low4);
-      _mm256_store_ps(scale, _mm256_mul_ps(d, bytes_to_floats(s)));
-      _mm256_store_ps(scale + 8, _mm256_mul_ps(d, bytes_to_floats(_mm_unpackhi_epi64(s, s))));
-      _mm256_store_ps(min, _mm256_mul_ps(dmin, bytes_to_floats(m)));
-      _mm256_store_ps(min + 8, _mm256_mul_ps(dmin, bytes_to_floats(_mm_unpackhi_epi64(m, m))));
-    }
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int s, const Sink& sink) {
-    const __m256i qs = load256(b.p + offsetof(BlockQ2_K, qs) + 32 * s), low2 = _mm256_set1_epi8(3);
-    const auto quarter = [&](int j, __m256i low) HEARTH_INLINE_LAMBDA {
-      const float *scale = b.scale + 8 * s + 2 * j, *min = b.min + 8 * s + 2 * j;
-      emit(
-          _mm256_and_si256(low, low2), 4 * j,
-          [&](int half, __m256 v) HEARTH_INLINE_LAMBDA {
-            return _mm256_fmsub_ps(_mm256_broadcast_ss(scale + half), v, _mm256_broadcast_ss(min + half));
-          },
-          sink);
-    };
-    quarter(0, qs);
-    quarter(1, _mm256_srli_epi16(qs, 2));
-    quarter(2, _mm256_srli_epi16(qs, 4));
-    quarter(3, _mm256_srli_epi16(qs, 6));
+struct Q3_K {
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockQ3_K), kOffset = 4, kGroup = 16, kRun = 16;
+  static constexpr bool kSigned = false, kMins = false;
+  static constexpr int kD = 108;
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    const __m256i low = low_bits(_mm256_srli_epi16(load256(p + 32 + 32 * (i / 4)), 2 * (i % 4)), 2), h = load256(p);
+    const __m256i high = i <= 2 ? _mm256_slli_epi16(h, 2 - i) : _mm256_srli_epi16(h, i - 2);
+    return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(4)));
+  }
+  HEARTH_INLINE static __m256i scales(const uint8_t* p) {
+    uint64_t low;
+    uint32_t high;
+    memcpy(&low, p + 96, 8);
+    memcpy(&high, p + 104, 4);
+    const __m128i l = _mm_and_si128(_mm_set_epi64x(int64_t(low >> 4), int64_t(low)), _mm_set1_epi8(15));
+    const __m128i h =
+        _mm_and_si128(_mm_srlv_epi32(_mm_set1_epi32(int(high)), _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
+    const __m128i six = _mm_or_si128(l, _mm_slli_epi16(h, 4));
+    return _mm256_cvtepi8_epi16(_mm_sub_epi8(six, _mm_set1_epi8(32)));
   }
 };
 
-// ---- blocks of 128
-
-// e4m3 -> fp16 with the same bits three places up, which is the value / 256 (exponent bias 15 against 7) with its
-// subnormals; the conversion to float takes care of those at full speed. 256 goes into the scale.
-struct DecodeF8_E4M3 {
-  static constexpr int kBlock = 128, kBytes = sizeof(BlockF8_E4M3), kStep = 32;
-  struct Block {
-    const uint8_t* p;
-    __m256 d;
-    HEARTH_INLINE explicit Block(const uint8_t* p) : p(p) {
-      float scale;
-      memcpy(&scale, p, 4);
-      d = _mm256_set1_ps(scale * 256.0f);
-    }
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int s, const Sink& sink) {
-    for (int half = 0; half < 2; ++half) {
-      const __m256i q = _mm256_cvtepu8_epi16(load128(b.p + offsetof(BlockF8_E4M3, qs) + 32 * s + 16 * half));
-      const __m256i body = _mm256_and_si256(q, _mm256_set1_epi16(0x7f));
-      const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(q, _mm256_set1_epi16(0x80)), 8);
-      const __m256i nan = _mm256_cmpeq_epi16(body, _mm256_set1_epi16(0x7f));
-      const __m256i fp16 = _mm256_or_si256(_mm256_or_si256(sign, _mm256_slli_epi16(body, 7)), nan);
-      sink(2 * half, _mm256_mul_ps(b.d, _mm256_cvtph_ps(_mm256_castsi256_si128(fp16))));
-      sink(2 * half + 1, _mm256_mul_ps(b.d, _mm256_cvtph_ps(_mm256_extracti128_si256(fp16, 1))));
-    }
+struct IQ4_XS {
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockIQ4_XS), kOffset = 0, kGroup = 32, kRun = 4;
+  static constexpr bool kSigned = true, kMins = false;
+  static constexpr int kD = 0;
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return iq4_levels(nibbles_in_halves(p + 8 + 16 * i)); }
+  HEARTH_INLINE static __m256i scales(const uint8_t* p) {
+    uint32_t low;
+    memcpy(&low, p + 4, 4);
+    const __m128i l = _mm_and_si128(_mm_unpacklo_epi8(_mm_cvtsi32_si128(int(low)), _mm_cvtsi32_si128(int(low >> 4))),
+                                    _mm_set1_epi8(15));  // bytes: group 0, 1, 2 ..
+    // Two bits for each group, moved to bits 4 and 5: a word times a power of two, since words cannot shift by lane.
+    const __m128i up = _mm_mullo_epi16(_mm_set1_epi16(short(half_bits(p + 2))),
+                                       _mm_setr_epi16(1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6, 1 << 4, 1 << 2, 1));
+    const __m128i h = _mm_slli_epi16(_mm_srli_epi16(up, 14), 4);
+    return each_twice(_mm_sub_epi16(_mm_or_si128(_mm_cvtepu8_epi16(l), h), _mm_set1_epi16(32)));
   }
 };
 
-struct DecodeI4_G128 {  // a nibble at the top of a byte has its sign in place: q * 16
-  static constexpr int kBlock = 128, kBytes = sizeof(BlockI4_G128), kStep = 128;
-  struct Block {
-    const uint8_t* p;
-    __m256 d;
-    HEARTH_INLINE explicit Block(const uint8_t* p)
-        : p(p), d(_mm256_mul_ps(half_to_floats(p), _mm256_set1_ps(kTop / 16))) {}
-  };
-  template <class Sink>
-  HEARTH_INLINE static void step(const Block& b, int, const Sink& sink) {
-    const uint8_t* qs = b.p + offsetof(BlockI4_G128, qs);
-    const auto scaled = [&](int first) HEARTH_INLINE_LAMBDA {
-      return [&b, &sink, first](int i, __m256 v) HEARTH_INLINE_LAMBDA { sink(first + i, _mm256_mul_ps(b.d, v)); };
-    };
-    for (int i = 0; i < 4; ++i) {
-      const __m256i packed = _mm256_broadcastsi128_si256(load128(qs + 16 * i));
-      spread_signed(_mm256_and_si256(_mm256_slli_epi16(packed, 4), _mm256_set1_epi8(char(0xf0))), scaled(2 * i));
-    }
-    for (int i = 0; i < 4; ++i) spread_signed(high_nibbles(qs + 16 * i), scaled(8 + 2 * i));
+// ---- smaller blocks with a half-precision scale
+
+// Block, where its nibbles or bytes begin, offset, what is added (0: nothing), weights summed in 16 bits.
+template <class Block, int Offset, int AddedAt, bool Signed, int Run>
+struct SmallBlocks {
+  static constexpr int kBlock = Block::kElems, kBytes = sizeof(Block), kOffset = Offset, kGroup = 32, kRun = Run;
+  static constexpr int kScaleAt = 0, kAddedAt = AddedAt;
+  static constexpr bool kSigned = Signed, kMins = AddedAt != 0;
+};
+
+struct Q4_0 : SmallBlocks<BlockQ4_0, 8, 0, false, 32> {  // 16 * 8 * 127 = 16256
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return nibbles_in_halves(p + i * kBytes + 2); }
+};
+struct Q4_1 : SmallBlocks<BlockQ4_1, 0, 2, false, 32> {
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return nibbles_in_halves(p + i * kBytes + 4); }
+};
+struct Q5_0 : SmallBlocks<BlockQ5_0, 16, 0, false, 32> {  // 16 * 16 * 127 = 32512
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    p += i * kBytes;
+    return _mm256_or_si256(nibbles_in_halves(p + 6), sixteen_where_set(p + 2));
   }
 };
+struct Q5_1 : SmallBlocks<BlockQ5_1, 0, 2, false, 16> {
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    p += i * kBytes;
+    return _mm256_or_si256(nibbles_in_halves(p + 8), sixteen_where_set(p + 4));
+  }
+};
+struct Q8_0 : SmallBlocks<BlockQ8_0, 0, 0, true, 4> {
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return load256(p + i * kBytes + 2); }
+};
+struct IQ4_NL : SmallBlocks<BlockIQ4_NL, 0, 0, true, 4> {
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    return iq4_levels(nibbles_in_halves(p + i * kBytes + 2));
+  }
+};
+struct I4_G128 : SmallBlocks<BlockI4_G128, 8, 0, false, 32> {
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    const __m256i z = load256(p + i / 4 * kBytes + 2 + 32 * (i % 2));
+    const __m256i q = low_bits(i % 4 < 2 ? z : _mm256_srli_epi16(z, 4), 4);
+    return _mm256_xor_si256(q, _mm256_set1_epi8(8));  // two's complement -8..7 as 0..15
+  }
+};
+
+// The half-precision numbers, `at` bytes into each block, for n <= 8 groups of 32 as floats, zero behind them.
+template <class D>
+HEARTH_INLINE __m256 group_halves(const uint8_t* p, int at, int n) {
+  alignas(16) uint16_t bits[8] = {};
+  const auto of = [&](int g) HEARTH_INLINE_LAMBDA { return half_bits(p + g * 32 / D::kBlock * D::kBytes + at); };
+  if (n == 8) {
+    __m128i v = _mm_cvtsi32_si128(of(0));
+    v = _mm_insert_epi16(v, of(1), 1);
+    v = _mm_insert_epi16(v, of(2), 2);
+    v = _mm_insert_epi16(v, of(3), 3);
+    v = _mm_insert_epi16(v, of(4), 4);
+    v = _mm_insert_epi16(v, of(5), 5);
+    v = _mm_insert_epi16(v, of(6), 6);
+    v = _mm_insert_epi16(v, of(7), 7);
+    return _mm256_cvtph_ps(v);
+  }
+  for (int g = 0; g < n; ++g) bits[g] = of(g);
+  return _mm256_cvtph_ps(load128(bits));
+}
+
+// Sums of two products w * a each, as words: w as a decoder gives it, a within +-127. Exact: signed bytes go by their
+// magnitude, with their sign given to a (2 * 128 * 127 = 32512); unsigned ones are below 64.
+template <class D>
+HEARTH_INLINE __m256i multiply_pairs(__m256i w, __m256i a) {
+  if constexpr (D::kSigned) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+  return _mm256_maddubs_epi16(w, a);
+}
 
 }  // namespace
 }  // namespace hearth

@@ -1,13 +1,40 @@
 #include "kernels/cpu/avx2/install.h"
 
+#include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx2/ops.h"
+#include "kernels/cpu/product.h"
 
 namespace hearth {
+namespace avx2 {
 namespace {
+
+const Engine& engine() {
+  static const FormatEngine formats[] = {
+      kFloats[0],      kFloats[1],      kFloats[2],      kFloats[3],      kLargeBlocks[0], kLargeBlocks[1],
+      kLargeBlocks[2], kLargeBlocks[3], kLargeBlocks[4], kLargeBlocks[5], kSmallBlocks[0], kSmallBlocks[1],
+      kSmallBlocks[2], kSmallBlocks[3], kSmallBlocks[4], kSmallBlocks[5], kSmallBlocks[6],
+  };
+  static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, nullptr, silu_product};
+  return engine;
+}
+
+void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
+  product::matmul(engine(), exec, w, x, y);
+}
+void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
+  product::matmul_heads(engine(), exec, w, x, y);
+}
+void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
+  product::ffn(engine(), exec, w, x, y);
+}
+void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
+             const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
+  product::moe_ffn(engine(), exec, experts, shared, ids, weights, n_activated, x, y);
+}
 
 size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = 0;
-  for (const auto& need : {avx2::route_scratch, avx2::ffn_scratch, avx2::mla_scratch, avx2::mha_scratch}) {
+  for (const auto& need : {product::scratch_bytes, route_scratch, mla_scratch, mha_scratch}) {
     const size_t bytes = need(limits);
     if (bytes > largest) largest = bytes;
   }
@@ -15,10 +42,11 @@ size_t scratch_bytes(const ScratchLimits& limits) {
 }
 
 }  // namespace
+}  // namespace avx2
 
 void install_avx2(Ops& ops) {
   ops.name = "avx2";
-  ops.scratch_bytes = scratch_bytes;
+  ops.scratch_bytes = avx2::scratch_bytes;
   ops.rms_norm = avx2::rms_norm;
   ops.matmul = avx2::matmul;
   ops.matmul_heads = avx2::matmul_heads;

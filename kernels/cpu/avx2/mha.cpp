@@ -8,8 +8,8 @@
 #include <cassert>
 
 #include "kernels/cpu/avx2/attend.h"
+#include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx2/ops.h"
-#include "kernels/cpu/avx2/panel.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scratch.h"
 
@@ -52,13 +52,14 @@ struct Layout {
 
 // Keys of head h for rows [p0, p0 + n) of the chunk: k[p][i] = sum_c c_p[c] W[c][i], then the rope part.
 void expand_keys(const Layout& layout, int thread, const Weight& k_b, int64_t h, int64_t p0, int64_t n, int64_t dr) {
-  const FormatKernel& kernel = kernel_for(*k_b.format);
+  const DecodeRow decode = float_decoder(*k_b.format);
   float* w = layout.w_k + thread * layout.r * layout.nope_width;
   for (int64_t c = 0; c < layout.r; ++c) {
     float* row = w + c * layout.nope_width;
     for (int64_t i = 0; i < k_b.k; i += 512) {
-      kernel.decode(*k_b.format, k_b.data + size_t(h) * k_b.matrix_stride + size_t(c) * k_b.row_bytes, i,
-                    k_b.k - i < 512 ? k_b.k - i : 512, row + i);
+      decode(*k_b.format,
+             reinterpret_cast<const uint8_t*>(k_b.data) + size_t(h) * k_b.matrix_stride + size_t(c) * k_b.row_bytes, i,
+             k_b.k - i < 512 ? k_b.k - i : 512, row + i);
     }
   }
   const float* latent = layout.latent + p0 * layout.latent_width;
@@ -74,19 +75,12 @@ void expand_keys(const Layout& layout, int thread, const Weight& k_b, int64_t h,
 
 // Values of head h: v[p][j] = W[j] . c_p.
 void expand_values(const Layout& layout, const Weight& v_b, int64_t h, int64_t p0, int64_t n) {
-  const FormatKernel& kernel = kernel_for(*v_b.format);
-  alignas(64) float out[kPanelFloats];
   float* values = layout.values_of(h) + p0 * layout.value_width;
   memset(values, 0, size_t(n * layout.value_width) * sizeof(float));
-  for (int64_t j0 = 0; j0 < v_b.n; j0 += kPanelRows) {
-    const int64_t n_rows = v_b.n - j0 < kPanelRows ? v_b.n - j0 : kPanelRows, stride = round_up(n, 4);
-    const std::byte* rows = v_b.data + size_t(h) * v_b.matrix_stride + size_t(j0) * v_b.row_bytes;
-    kernel.multiply(
-        {v_b.format, rows, v_b.row_bytes, n_rows, v_b.k, {layout.latent, layout.latent_width, nullptr}, p0, n}, out);
-    for (int64_t p = 0; p < n; ++p) {
-      for (int64_t j = 0; j < n_rows; ++j) values[p * layout.value_width + j0 + j] = out[j * stride + p];
-    }
-  }
+  const void* latents[kExpand];
+  for (int64_t p = 0; p < n; ++p) latents[p] = layout.latent + (p0 + p) * layout.latent_width;
+  const uint8_t* rows = reinterpret_cast<const uint8_t*>(v_b.data) + size_t(h) * v_b.matrix_stride;
+  multiply_floats(*v_b.format, {rows, v_b.row_bytes, v_b.n, v_b.k, latents, n, values, layout.value_width});
 }
 
 struct Call {

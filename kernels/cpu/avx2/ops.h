@@ -1,5 +1,5 @@
-// The operations that the AVX2 table overwrites; kernels/ops.h says what they compute. The others are scalar's, which
-// the compiler vectorises well enough for what they cost.
+// The operations that the AVX2 table overwrites beside the products (kernels.h); kernels/ops.h says what they compute.
+// The others are scalar's, which the compiler vectorises well enough for what they cost.
 #pragma once
 
 #include "kernels/cpu/latent.h"
@@ -8,20 +8,14 @@
 namespace hearth::avx2 {
 
 void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y);
-void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);
-void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y);
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                 int64_t pos0, float scale, Heads<float> o_c);
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                 const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale, Heads<float> o);
-void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y);
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights);
-void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
-             const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y);
 
 size_t route_scratch(const ScratchLimits& limits);
-size_t ffn_scratch(const ScratchLimits& limits);
 size_t mla_scratch(const ScratchLimits& limits);
 
 // The kernel of mla_attend, for any widths and both formats of the cache, and the memory it works in.

@@ -1,4 +1,4 @@
-// Small tools over eight floats, local to each file that includes them.
+// Small tools over 256 bits, local to each file that includes them.
 #pragma once
 
 #include <immintrin.h>
@@ -15,23 +15,41 @@
 #define HEARTH_INLINE [[gnu::always_inline]] inline
 #define HEARTH_INLINE_LAMBDA __attribute__((always_inline))
 #endif
+#define HEARTH_UNROLL _Pragma("GCC unroll 16")
 
 namespace hearth {
 namespace {
+
+HEARTH_INLINE __m256i load256(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+HEARTH_INLINE __m128i load128(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+HEARTH_INLINE void store256(void* p, __m256i v) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), v);
+}
+HEARTH_INLINE __m256i in_both_halves(__m128i v) {
+  return _mm256_broadcastsi128_si256(v);
+}
+// The four bytes at p in all lanes.
+HEARTH_INLINE __m256i four_bytes(const void* p) {
+  int32_t word;
+  memcpy(&word, p, 4);
+  return _mm256_set1_epi32(word);
+}
 
 constexpr int64_t round_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-HEARTH_INLINE float half_to_float(const void* fp16) {
+HEARTH_INLINE uint16_t half_bits(const void* fp16) {
   uint16_t bits;
   memcpy(&bits, fp16, 2);
-  return _cvtsh_ss(bits);
+  return bits;
 }
-HEARTH_INLINE __m256 half_to_floats(const void* fp16) {  // in all lanes
-  int16_t bits;
-  memcpy(&bits, fp16, 2);
-  return _mm256_cvtph_ps(_mm_set1_epi16(bits));
+HEARTH_INLINE float half_to_float(const void* fp16) {
+  return _cvtsh_ss(half_bits(fp16));
 }
 
 // The sums of the eight lanes of a, b, c, d. Always the same tree, so that equal lanes give equal bits wherever the

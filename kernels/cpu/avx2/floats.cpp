@@ -1,0 +1,224 @@
+// The formats of one number per weight: float activations as they are, products in float32. And the float product of
+// every format, for what must not round its activations: the router and naive attention.
+//
+// Many tokens: kFloatRows x kTile weights are decoded once into a tile of floats that stays in L1 (24 KB) and
+// multiplied with all tokens by gemm.h, so decoding is shared by the tokens and the FMA units are the bound. Few: four
+// rows side by side, decoded straight into the FMA; memory is the bound.
+//
+// Both ways add in the same order: eight lanes over kTile weights, then the lanes (sum4), then the tiles. So an output
+// has the same bits whatever tokens it is computed with, and prefill equals decode exactly.
+#include "kernels/cpu/avx2/gemm.h"
+#include "kernels/cpu/avx2/kernels.h"
+#include "kernels/cpu/avx2/rows.h"
+#include "quant/format.h"
+
+namespace hearth::avx2 {
+namespace {
+
+constexpr int kTile = 512;      // weights of a row decoded at once; a multiple of every block
+constexpr int kFloatRows = 12;  // of a tile; a multiple of gemm.h's three
+
+// Sixteen weights.
+struct Weights {
+  __m256 of[2];
+};
+
+// One number per weight: load(p) gives the sixteen that begin at p. Rows have any length.
+struct F32 {
+  static constexpr int kBytes = 4;
+  static constexpr bool kAsksAhead = false;  // the hardware follows long rows: asking costs it 15 %
+  HEARTH_INLINE static Weights load(const uint8_t* p) {
+    const float* f = reinterpret_cast<const float*>(p);
+    return {{_mm256_loadu_ps(f), _mm256_loadu_ps(f + 8)}};
+  }
+};
+struct F16 {
+  static constexpr int kBytes = 2;
+  static constexpr bool kAsksAhead = false;
+  HEARTH_INLINE static Weights load(const uint8_t* p) {
+    return {{_mm256_cvtph_ps(load128(p)), _mm256_cvtph_ps(load128(p + 16))}};
+  }
+};
+struct BF16 {
+  static constexpr int kBytes = 2;
+  static constexpr bool kAsksAhead = false;
+  HEARTH_INLINE static __m256 widen(__m128i v) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+  }
+  HEARTH_INLINE static Weights load(const uint8_t* p) { return {{widen(load128(p)), widen(load128(p + 16))}}; }
+};
+// Weights at .. at + 15, of which `left` are there: zeros behind them.
+template <class D>
+HEARTH_INLINE Weights weights_at(const uint8_t* row, int64_t at, int64_t left) {
+  const uint8_t* p = row + at * D::kBytes;
+  if (left >= 16) return D::load(p);
+  alignas(32) uint8_t rest[16 * D::kBytes] = {};
+  memcpy(rest, p, size_t(left) * D::kBytes);
+  return D::load(rest);
+}
+
+// e4m3 -> fp16 with the same bits seven places up, which is the value / 256 (exponent bias 15 against 7) with its
+// subnormals; the conversion to float takes care of those at full speed. 256 goes into the scale.
+struct F8_E4M3 {
+  static constexpr int kBytes = 1;  // of a weight, for the prefetch stream
+  static constexpr bool kAsksAhead = true;
+};
+template <>
+HEARTH_INLINE Weights weights_at<F8_E4M3>(const uint8_t* row, int64_t at, int64_t) {
+  const uint8_t* block = row + size_t(at) / 128 * sizeof(BlockF8_E4M3);
+  float d;
+  memcpy(&d, block, 4);
+  const __m256 scale = _mm256_set1_ps(d * 256.0f);
+  const __m256i q = _mm256_cvtepu8_epi16(load128(block + 4 + size_t(at) % 128)), low7 = _mm256_set1_epi16(0x7f);
+  const __m256i magnitude = _mm256_and_si256(q, low7);
+  const __m256i sign = _mm256_slli_epi16(_mm256_andnot_si256(low7, q), 8);
+  const __m256i nan = _mm256_cmpeq_epi16(magnitude, low7);
+  const __m256i half = _mm256_or_si256(_mm256_or_si256(sign, _mm256_slli_epi16(magnitude, 7)), nan);
+  return {{_mm256_mul_ps(scale, _mm256_cvtph_ps(_mm256_castsi256_si128(half))),
+           _mm256_mul_ps(scale, _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1)))}};
+}
+
+template <class D>
+void decode_row(const Format&, const uint8_t* row, int64_t at, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const Weights w = weights_at<D>(row, at + i, n - i);
+    _mm256_storeu_ps(out + i, w.of[0]);
+    if (n - i > 8) _mm256_storeu_ps(out + i + 8, w.of[1]);
+  }
+}
+
+// For a format without a decoder here: its own decode, the same loops.
+void decode_row_by_table(const Format& format, const uint8_t* row, int64_t at, int64_t n, float* out) {
+  format.decode(row + at / format.block_elems * format.block_bytes, out, n);
+  for (int64_t i = n; i < round_up(n, 8); ++i) out[i] = 0;
+}
+
+// ---- few tokens
+
+// out[t] (+)= the sums of four rows' n weights from `at` with T tokens.
+template <class D, int T>
+HEARTH_INLINE void dot_4_rows(const FourRows& rows, int64_t at, int64_t n, const float* const* x, const uint8_t*& ahead,
+                              __m128 (&out)[T]) {
+  __m256 acc[T][4];
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm256_setzero_ps();
+  }
+  const auto add = [&](__m256 w, int r, const auto& x_of) HEARTH_INLINE_LAMBDA {
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) acc[t][r] = _mm256_fmadd_ps(w, x_of(t), acc[t][r]);
+  };
+  int64_t i = at;
+  for (const int64_t end = at + n; i + 16 <= end; i += 16) {
+    if constexpr (D::kAsksAhead) prefetch_slice<4 * 16 * D::kBytes>(ahead);
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+      const Weights w = weights_at<D>(rows.p[r], i, 16);
+      add(w.of[0], r, [&](int t) HEARTH_INLINE_LAMBDA { return _mm256_loadu_ps(x[t] + i); });
+      add(w.of[1], r, [&](int t) HEARTH_INLINE_LAMBDA { return _mm256_loadu_ps(x[t] + i + 8); });
+    }
+  }
+  if (const int64_t left = at + n - i; left > 0) {
+    const __m256i lanes0 = first_lanes(left < 8 ? left : 8), lanes1 = first_lanes(left < 8 ? 0 : left - 8);
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+      const Weights w = weights_at<D>(rows.p[r], i, left);
+      add(w.of[0], r, [&](int t) HEARTH_INLINE_LAMBDA { return _mm256_maskload_ps(x[t] + i, lanes0); });
+      if (left <= 8) continue;
+      add(w.of[1], r, [&](int t) HEARTH_INLINE_LAMBDA { return _mm256_maskload_ps(x[t] + i + 8, lanes1); });
+    }
+  }
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+    const __m128 sum = sum4(acc[t][0], acc[t][1], acc[t][2], acc[t][3]);
+    out[t] = at == 0 ? sum : _mm_add_ps(sum, out[t]);
+  }
+}
+
+template <class D, int T>
+void multiply_few(const RowsCall& c) {
+  const float* x[T];
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) x[t] = static_cast<const float*>(c.x[t]);
+  for (int64_t i = 0; i < c.n_rows; i += 4) {
+    const FourRows rows = four_rows(c, i);
+    const uint8_t* ahead = ahead_of(c, i);
+    __m128 out[T];
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) out[t] = _mm_setzero_ps();
+    for (int64_t at = 0; at < c.k; at += kTile) {
+      dot_4_rows<D, T>(rows, at, c.k - at < kTile ? c.k - at : kTile, x, ahead, out);
+    }
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) store_rows(out[t], c.y + t * c.y_stride + i, c.n_rows - i);
+  }
+}
+// Sixteen sums would not fit the registers.
+template <class D>
+void multiply_four_tokens(const RowsCall& c) {
+  multiply_few<D, 2>(c);
+  multiply_few<D, 2>({c.w, c.row_bytes, c.n_rows, c.k, c.x + 2, c.y + 2 * c.y_stride, c.y_stride, c.next});
+}
+
+// ---- many tokens
+
+void multiply_tiles(DecodeRow decode, const Format& format, const PanelCall& c) {
+  alignas(64) float tile[kFloatRows * kTile], sums[kFloatRows * kPanelTokens];  // [kFloatRows][stride]
+  const int64_t stride = round_up(c.n_tokens, 4);
+  for (int64_t first = 0; first < c.n_rows; first += kFloatRows) {
+    const int64_t n_rows = c.n_rows - first < kFloatRows ? c.n_rows - first : kFloatRows, n_rows3 = round_up(n_rows, 3);
+    for (int64_t at = 0; at < c.k; at += kTile) {
+      const int64_t n = c.k - at < kTile ? c.k - at : kTile;
+      for (int64_t i = 0; i < n_rows3; ++i) {  // rows past the end are the last one again
+        decode(format, c.w + size_t(first + (i < n_rows ? i : n_rows - 1)) * c.row_bytes, at, n, tile + i * kTile);
+      }
+      const auto x = [&](int64_t t) HEARTH_INLINE_LAMBDA { return static_cast<const float*>(c.x[t]) + at; };
+      multiply_rows(tile, kTile, n_rows3, x, c.n_tokens, n, at == 0, sums, stride);
+    }
+    for (int64_t t = 0; t < c.n_tokens; ++t) {
+      float* to = c.out + t * c.out_stride + first;
+      for (int64_t i = 0; i < n_rows; ++i) to[i] = sums[i * stride + t];
+    }
+  }
+}
+
+template <class D, FormatId Id>
+void multiply_panels(const PanelCall& c) {
+  multiply_tiles(decode_row<D>, format_of(Id), c);
+}
+
+template <class D, FormatId Id>
+constexpr FormatEngine row(int64_t panels_from) {
+  return {Id,
+          Input::f32,
+          Input::f32,
+          {multiply_few<D, 1>, multiply_few<D, 2>, multiply_four_tokens<D>},
+          multiply_panels<D, Id>,
+          panels_from};
+}
+
+}  // namespace
+
+const FormatEngine kFloats[4] = {
+    row<F32, FormatId::f32>(8),
+    row<F16, FormatId::f16>(10),
+    row<BF16, FormatId::bf16>(7),
+    row<F8_E4M3, FormatId::f8_e4m3>(3),
+};
+const FloatDecoder kFloatDecoders[4] = {
+    {FormatId::f32, decode_row<F32>},
+    {FormatId::f16, decode_row<F16>},
+    {FormatId::bf16, decode_row<BF16>},
+    {FormatId::f8_e4m3, decode_row<F8_E4M3>},
+};
+
+DecodeRow float_decoder(const Format& format) {
+  for (const FloatDecoder& d : kFloatDecoders) {
+    if (d.id == format.id) return d.decode;
+  }
+  for (const FloatDecoder& d : kLargeDecoders) {
+    if (d.id == format.id) return d.decode;
+  }
+  for (const FloatDecoder& d : kSmallDecoders) {
+    if (d.id == format.id) return d.decode;
+  }
+  return decode_row_by_table;
+}
+
+void multiply_floats(const Format& format, const PanelCall& call) {
+  multiply_tiles(float_decoder(format), format, call);
+}
+
+}  // namespace hearth::avx2

@@ -1,0 +1,32 @@
+// What the files of this folder offer one another.
+//
+// (Plain structs without member functions: an inline function compiled here must not be the copy that the linker keeps
+// for files built without AVX2.)
+#pragma once
+
+#include "kernels/cpu/engine.h"
+
+namespace hearth::avx2 {
+
+void quantize(const float* x, int64_t n, X8* out);
+void silu_product(float* gate, const float* up, int64_t n);
+
+extern const FormatEngine kFloats[4], kLargeBlocks[6], kSmallBlocks[7];
+
+// Weights [at, at + n) of a row as floats, zeros to the next multiple of 8, nothing beyond; `at` is a multiple of 512.
+using DecodeRow = void (*)(const Format& format, const uint8_t* row, int64_t at, int64_t n, float* out);
+
+struct FloatDecoder {
+  FormatId id;
+  DecodeRow decode;
+};
+extern const FloatDecoder kFloatDecoders[4], kLargeDecoders[6], kSmallDecoders[7];
+
+// The format's own, or the one that decodes by Format::decode.
+DecodeRow float_decoder(const Format& format);
+
+// PanelCall with float activations for any format: weights are decoded to floats, products are summed in float32. An
+// output has the same bits whatever tokens it is computed with.
+void multiply_floats(const Format& format, const PanelCall& call);
+
+}  // namespace hearth::avx2
