@@ -34,45 +34,36 @@ void round(const float* x, int64_t n, uint16_t* out) {
   }
 }
 
+// The rows of the AVX-512 table, with panels in tiles where weights are integers.
+FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&)) {
+  f.panels_input = Input::bf16;
+  f.panels = panels;
+  f.panels_from = 8;
+  return f;
+}
+
 const Engine& engine() {
   static const FormatEngine formats[] = {
       kFloats[0],
       kFloats[1],
       kFloats[2],
       kFloats[3],
-#define HEARTH_TILES(base, Format) \
-  {base.id, base.rows_input, Input::bf16, {base.rows[0], base.rows[1], base.rows[2]}, tile_panels<Format>, 8}
-      HEARTH_TILES(kLargeBlocks[0], Q2_K),
-      HEARTH_TILES(kLargeBlocks[1], Q3_K),
-      HEARTH_TILES(kLargeBlocks[2], Q4_K),
-      HEARTH_TILES(kLargeBlocks[3], Q5_K),
-      HEARTH_TILES(kLargeBlocks[4], Q6_K),
-      HEARTH_TILES(kLargeBlocks[5], IQ4_XS),
-      HEARTH_TILES(kSmallBlocks[0], Q4_0),
-      HEARTH_TILES(kSmallBlocks[1], Q4_1),
-      HEARTH_TILES(kSmallBlocks[2], Q5_0),
-      HEARTH_TILES(kSmallBlocks[3], Q5_1),
-      HEARTH_TILES(kSmallBlocks[4], Q8_0),
-      HEARTH_TILES(kSmallBlocks[5], IQ4_NL),
-      HEARTH_TILES(kSmallBlocks[6], I4_G128),
-#undef HEARTH_TILES
+      in_tiles(kLargeBlocks[0], tile_panels<Q2_K>),
+      in_tiles(kLargeBlocks[1], tile_panels<Q3_K>),
+      in_tiles(kLargeBlocks[2], tile_panels<Q4_K>),
+      in_tiles(kLargeBlocks[3], tile_panels<Q5_K>),
+      in_tiles(kLargeBlocks[4], tile_panels<Q6_K>),
+      in_tiles(kLargeBlocks[5], tile_panels<IQ4_XS>),
+      in_tiles(kSmallBlocks[0], tile_panels<Q4_0>),
+      in_tiles(kSmallBlocks[1], tile_panels<Q4_1>),
+      in_tiles(kSmallBlocks[2], tile_panels<Q5_0>),
+      in_tiles(kSmallBlocks[3], tile_panels<Q5_1>),
+      in_tiles(kSmallBlocks[4], tile_panels<Q8_0>),
+      in_tiles(kSmallBlocks[5], tile_panels<IQ4_NL>),
+      in_tiles(kSmallBlocks[6], tile_panels<I4_G128>),
   };
   static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, round, silu_product};
   return engine;
-}
-
-void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
-  product::matmul(engine(), exec, w, x, y);
-}
-void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
-  product::matmul_heads(engine(), exec, w, x, y);
-}
-void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
-  product::ffn(engine(), exec, w, x, y);
-}
-void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
-             const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
-  product::moe_ffn(engine(), exec, experts, shared, ids, weights, n_activated, x, y);
 }
 
 size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
@@ -102,10 +93,7 @@ void install(Ops& ops) {
   ops.scratch_bytes = scratch_bytes;
   ops.mla_attend = mla_attend;
   ops.absorbed_speed = 5;  // measured with V2-Lite's widths at 512 and 1024 positions
-  ops.matmul = matmul;
-  ops.matmul_heads = matmul_heads;
-  ops.ffn = ffn;
-  ops.moe_ffn = moe_ffn;
+  product::install<engine>(ops);
 }
 
 }  // namespace hearth::amx

@@ -18,20 +18,6 @@ const Engine& engine() {
   return engine;
 }
 
-void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
-  product::matmul(engine(), exec, w, x, y);
-}
-void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
-  product::matmul_heads(engine(), exec, w, x, y);
-}
-void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
-  product::ffn(engine(), exec, w, x, y);
-}
-void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
-             const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
-  product::moe_ffn(engine(), exec, experts, shared, ids, weights, n_activated, x, y);
-}
-
 size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = 0;
   for (const auto& need : {product::scratch_bytes, route_scratch, mla_scratch, mha_scratch}) {
@@ -48,13 +34,10 @@ void install_avx2(Ops& ops) {
   ops.name = "avx2";
   ops.scratch_bytes = avx2::scratch_bytes;
   ops.rms_norm = avx2::rms_norm;
-  ops.matmul = avx2::matmul;
-  ops.matmul_heads = avx2::matmul_heads;
+  product::install<avx2::engine>(ops);
   ops.mla_attend = avx2::mla_attend;
   ops.mha_attend = avx2::mha_attend;
-  ops.ffn = avx2::ffn;
   ops.route = avx2::route;
-  ops.moe_ffn = avx2::moe_ffn;
 }
 
 }  // namespace hearth

@@ -16,20 +16,6 @@ const Engine& engine() {
   return engine;
 }
 
-void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
-  product::matmul(engine(), exec, w, x, y);
-}
-void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
-  product::matmul_heads(engine(), exec, w, x, y);
-}
-void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
-  product::ffn(engine(), exec, w, x, y);
-}
-void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
-             const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
-  product::moe_ffn(engine(), exec, experts, shared, ids, weights, n_activated, x, y);
-}
-
 size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
 
 size_t scratch_bytes(const ScratchLimits& limits) {
@@ -42,10 +28,7 @@ size_t scratch_bytes(const ScratchLimits& limits) {
 void install(Ops& ops) {
   inherited_scratch = ops.scratch_bytes;
   ops.scratch_bytes = scratch_bytes;
-  ops.matmul = matmul;
-  ops.matmul_heads = matmul_heads;
-  ops.ffn = ffn;
-  ops.moe_ffn = moe_ffn;
+  product::install<engine>(ops);
 }
 
 }  // namespace hearth::HEARTH_AVX512
