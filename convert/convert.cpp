@@ -268,6 +268,8 @@ void verify(const Plan& plan, const std::string& path, const std::vector<uint64_
     error.guard(int64_t(i), [&] { verify_tensor(i); });
   }
   error.rethrow();
+  progress.state().bytes_verified = bytes_verified;  // what the other threads did last, too
+  progress.report();
 }
 
 void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
