@@ -1,34 +1,61 @@
-// Threads, through OpenMP and nowhere else.
+// Loops over pieces that threads share (team.h).
 //
-// What makes results independent of the number of threads: the pieces are the same whatever the team, and an output
-// element is computed wholly inside one piece, in a fixed order. Which thread takes a piece is free.
+// What makes results independent of the number of threads: an output element is computed wholly inside one piece, in an
+// order that does not depend on where the piece begins. Which thread takes a piece is free.
 //
 // The names are local to each file: the header is also compiled with instruction-set flags, and no inline function of
 // such a file may be the copy that the linker keeps for all.
 #pragma once
 
-#include <omp.h>
-
 #include <cstdint>
+
+#include "kernels/cpu/team.h"
 
 namespace hearth {
 namespace {
 
-// Calls f(begin, end, thread) for [0, n) cut into pieces of `piece` (the last may be shorter), 0 <= thread < n_threads.
-template <class F>
-void parallel_for(int n_threads, int64_t n, int64_t piece, const F& f) {
+// A part of [0, n), with the begin of the part that this thread will most likely do next: -1 where it is not known.
+struct Part {
+  int64_t begin, end;
+  int64_t next;
+  int thread;
+};
+
+// How many threads share a loop of n_pieces.
+[[maybe_unused]] int team_of(int n_threads, int64_t n_pieces) {
+  return n_pieces < n_threads ? int(n_pieces) : n_threads;
+}
+
+// Where the first part of a thread begins; a thread that has none gets the beginning.
+[[maybe_unused]] int64_t first_part(int n_threads, int64_t n, int64_t piece, int thread) {
   const int64_t n_pieces = (n + piece - 1) / piece;
-  const int team = n_pieces < n_threads ? int(n_pieces) : n_threads;
-  const auto run = [&](int64_t i, int thread) {
+  const int team = team_of(n_threads, n_pieces);
+  return thread < team ? first_piece(n_pieces, team, thread) * piece : 0;
+}
+
+// Calls f(Part) for [0, n) cut into pieces of `piece` (the last may be shorter), 0 <= thread < n_threads.
+template <class F>
+void parallel_parts(int n_threads, int64_t n, int64_t piece, const F& f) {
+  const auto run = [&](int64_t i, int64_t next, int thread) {
     const int64_t end = (i + 1) * piece;
-    f(i * piece, end < n ? end : n, thread);
+    f(Part{i * piece, end < n ? end : n, next < 0 ? -1 : next * piece, thread});
   };
+  const int64_t n_pieces = (n + piece - 1) / piece;
+  const int team = team_of(n_threads, n_pieces);
   if (team <= 1) {
-    for (int64_t i = 0; i < n_pieces; ++i) run(i, 0);
+    for (int64_t i = 0; i < n_pieces; ++i) run(i, i + 1 < n_pieces ? i + 1 : -1, 0);
     return;
   }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
-  for (int64_t i = 0; i < n_pieces; ++i) run(i, omp_get_thread_num());
+  const auto call = [](const void* body, int64_t i, int64_t next, int thread) {
+    (*static_cast<const decltype(run)*>(body))(i, next, thread);
+  };
+  run_loop(team, {call, &run, n_pieces});
+}
+
+// The same for f(begin, end, thread).
+template <class F>
+void parallel_for(int n_threads, int64_t n, int64_t piece, const F& f) {
+  parallel_parts(n_threads, n, piece, [&](const Part& part) { f(part.begin, part.end, part.thread); });
 }
 
 // A piece for n units of `cost` multiplications each: about eight turns for every thread, so that uneven threads

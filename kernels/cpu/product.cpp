@@ -161,8 +161,9 @@ void matmul(const Engine& engine, const Exec& exec, const Weight& w, Mat<const f
   const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.rows, w.k);
   const Stored stored = store(engine, exec, input, x.data, x.stride, w.k, x.rows, layout.x);
   const Tokens tokens = {&stored, nullptr, x.rows};
-  parallel_for(exec.n_threads, w.n, piece_of_rows(exec, w.n, w.k, x.rows), [&](int64_t begin, int64_t end, int) {
-    multiply(f, w, 0, begin, end, tokens, y.data, y.stride, end < w.n ? row_of(w, 0, end) : nullptr);
+  parallel_parts(exec.n_threads, w.n, piece_of_rows(exec, w.n, w.k, x.rows), [&](const Part& part) {
+    multiply(f, w, 0, part.begin, part.end, tokens, y.data, y.stride,
+             part.next < 0 ? nullptr : row_of(w, 0, part.next));
   });
 }
 
@@ -174,13 +175,14 @@ void matmul_heads(const Engine& engine, const Exec& exec, const Weight& w, Heads
   const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.n_tokens * x.n_heads, w.k);
   const int64_t per_head = x.n_tokens * int64_t(input_bytes(Input::x8, w.k));
   const int64_t piece = fair_piece(exec.n_threads, w.count, w.n * w.k * x.n_tokens / 8, 1);
-  parallel_for(exec.n_threads, w.count, piece, [&](int64_t begin, int64_t end, int) {
+  parallel_parts(exec.n_threads, w.count, piece, [&](const Part& part) {
     const Exec alone = {1, {}, nullptr};
-    for (int64_t h = begin; h < end; ++h) {
+    for (int64_t h = part.begin; h < part.end; ++h) {
       const Stored stored = store(engine, alone, input, x.data + h * x.head_stride, x.token_stride, w.k, x.n_tokens,
                                   layout.x + h * per_head);
+      const int64_t next = h + 1 < part.end ? h + 1 : part.next;
       multiply(f, w, h, 0, w.n, {&stored, nullptr, x.n_tokens}, y.data + h * y.head_stride, y.token_stride,
-               h + 1 < end ? row_of(w, h + 1, 0) : nullptr);
+               next < 0 ? nullptr : row_of(w, next, 0));
     }
   });
 }
@@ -308,14 +310,27 @@ void run_jobs(const Engine& engine, const Exec& exec, Job* jobs, int64_t n_jobs,
     jobs[j].first_piece = n_pieces;
     n_pieces += chunks_of(jobs[j].w->gate.n);
   }
-  parallel_for(exec.n_threads, n_pieces, 1, [&](int64_t piece, int64_t, int) {
+  const auto job_of = [&](int64_t piece) -> const Job& {
     int64_t j = 0;
     while (j + 1 < n_jobs && jobs[j + 1].first_piece <= piece) ++j;
-    hidden_piece(call, jobs[j], piece - jobs[j].first_piece, nullptr);
-  });
+    return jobs[j];
+  };
   const int64_t strip = std::clamp(y.cols / (4 * exec.n_threads) / kStrip * kStrip, kStrip, kMaxStrip);
-  parallel_for(exec.n_threads, y.cols, strip,
-               [&](int64_t begin, int64_t end, int) { output_strip(call, begin, end, y, nullptr); });
+  const auto first_down = [&](int64_t row) { return row_of(jobs[0].w->down, jobs[0].matrix, row); };
+  parallel_parts(exec.n_threads, n_pieces, 1, [&](const Part& part) {
+    const uint8_t* next;
+    if (part.next >= 0) {
+      const Job& job = job_of(part.next);
+      next = row_of(job.w->gate, job.matrix, (part.next - job.first_piece) * kChunk);
+    } else {
+      next = first_down(first_part(exec.n_threads, y.cols, strip, part.thread));
+    }
+    const Job& job = job_of(part.begin);
+    hidden_piece(call, job, part.begin - job.first_piece, next);
+  });
+  parallel_parts(exec.n_threads, y.cols, strip, [&](const Part& part) {
+    output_strip(call, part.begin, part.end, y, part.next < 0 ? nullptr : first_down(part.next));
+  });
 }
 
 // The jobs, the stored inputs, and the tokens and weights of the routed ones, sorted by expert.

@@ -1,0 +1,178 @@
+#include "kernels/cpu/team.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cassert>
+#include <memory>
+#include <system_error>
+#include <thread>
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+namespace hearth {
+namespace {
+
+// What is left of a thread's run, in one word so that taking a piece is one exchange. It names the size of the team as
+// well: a thread beyond it finds nothing to take, even if it looked for the loop before.
+struct Run {
+  uint64_t begin, end, n_threads;
+
+  uint64_t word() const { return begin << 40 | end << 16 | n_threads; }
+  static Run of(uint64_t word) { return {word >> 40, word >> 16 & (kMaxPieces - 1), word & 0xffff}; }
+  uint64_t left() const { return end - begin; }
+};
+
+struct alignas(64) Slot {
+  std::atomic<uint64_t> run{0};
+};
+
+void pause() {
+#ifdef __x86_64__
+  _mm_pause();
+#endif
+}
+
+// A pause is 40 to 140 cycles: 20 to 100 microseconds, more than the steps between a token's loops take and less than
+// the system would give to anybody else.
+constexpr int kSpins = 2000;
+constexpr int kYields = 20;
+
+// Until `value` is no longer `old`: spins, then lets others run, then sleeps.
+template <class T>
+void wait_while(const std::atomic<T>& value, T old, int yields) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause();
+  }
+  for (int i = 0; i < yields; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    sched_yield();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+class Team {
+ public:
+  void run(int n_threads, const Loop& loop) {
+    if (busy_.test_and_set(std::memory_order_acquire)) {
+      for (int64_t i = 0; i < loop.n_pieces; ++i) loop.run(loop.body, i, i + 1 < loop.n_pieces ? i + 1 : -1, 0);
+      return;
+    }
+    start_threads(n_threads - 1);
+    loop_ = loop;
+    left_.store(uint32_t(loop.n_pieces), std::memory_order_relaxed);
+    size_.store(n_threads, std::memory_order_relaxed);
+    for (int i = 0; i < n_threads; ++i) {
+      const uint64_t begin = uint64_t(first_piece(loop.n_pieces, n_threads, i));
+      const uint64_t end = uint64_t(first_piece(loop.n_pieces, n_threads, i + 1));
+      slots_[size_t(i)].run.store(Run{begin, end, uint64_t(n_threads)}.word(), std::memory_order_release);
+    }
+    n_loops_.fetch_add(1, std::memory_order_release);
+    n_loops_.notify_all();
+    work(0);
+    for (uint32_t left; (left = left_.load(std::memory_order_acquire)) != 0;) wait_while(left_, left, kYields);
+    busy_.clear(std::memory_order_release);
+  }
+
+  uint32_t n_loops() const { return n_loops_.load(std::memory_order_relaxed); }
+
+ private:
+  // A piece is claimed by the exchange that takes it out of its run, and only while its loop is not over. So what it
+  // reads of the loop, after that, is this loop's.
+  bool take(int from, int thread, bool front, int64_t* piece, int64_t* next) {
+    std::atomic<uint64_t>& slot = slots_[size_t(from)].run;
+    uint64_t word = slot.load(std::memory_order_acquire);
+    for (;;) {
+      Run run = Run::of(word);
+      if (run.left() == 0 || uint64_t(thread) >= run.n_threads) return false;
+      *piece = int64_t(front ? run.begin++ : --run.end);
+      *next = run.left() == 0 ? -1 : int64_t(front ? run.begin : run.end - 1);
+      if (slot.compare_exchange_weak(word, run.word(), std::memory_order_acq_rel, std::memory_order_acquire))
+        return true;
+    }
+  }
+
+  // The thread with the most left, or -1.
+  int richest() const {
+    int best = -1;
+    uint64_t most = 0;
+    const int n = size_.load(std::memory_order_relaxed);
+    for (int i = 0; i < n; ++i) {
+      const uint64_t left = Run::of(slots_[size_t(i)].run.load(std::memory_order_relaxed)).left();
+      if (left > most) most = left, best = i;
+    }
+    return best;
+  }
+
+  void work(int thread) {
+    const auto done = [&](int64_t piece, int64_t next) {
+      loop_.run(loop_.body, piece, next, thread);
+      if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_one();
+    };
+    int64_t piece = 0, next = 0;
+    while (take(thread, thread, true, &piece, &next)) done(piece, next);
+    for (int from; (from = richest()) >= 0;) {
+      if (!take(from, thread, false, &piece, &next)) {
+        if (thread >= size_.load(std::memory_order_relaxed)) return;
+        continue;
+      }
+      done(piece, next);
+    }
+  }
+
+  // Threads that the system refuses are done without.
+  void start_threads(int n) {
+    if (n <= n_workers_) return;
+    sigset_t all, before;  // signals are for the program's own threads
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; n_workers_ < n; ++n_workers_) {
+      try {
+        std::thread([this, index = n_workers_ + 1, seen = n_loops()]() mutable {
+          for (;;) {
+            wait_while(n_loops_, seen, 0);
+            seen = n_loops();
+            work(index);
+          }
+        }).detach();
+      } catch (const std::system_error&) {
+        break;
+      }
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  std::atomic_flag busy_;
+  Loop loop_{};
+  std::atomic<uint32_t> left_{0};
+  std::atomic<int> size_{0};
+  std::atomic<uint32_t> n_loops_{0};  // of the size that a futex has
+  int n_workers_ = 0;
+  std::array<Slot, kMaxThreads> slots_;
+};
+
+// Never destroyed: its threads sleep in it when the program ends.
+Team& team() {
+  static Team& team = *new Team;
+  return team;
+}
+
+}  // namespace
+
+void run_loop(int n_threads, const Loop& loop) {
+  assert(n_threads >= 1 && loop.n_pieces < kMaxPieces);
+  team().run(std::min(n_threads, kMaxThreads), loop);
+}
+
+uint32_t shared_loops() {
+  return team().n_loops();
+}
+
+}  // namespace hearth
