@@ -64,6 +64,7 @@ struct PanelCall {
   int64_t n_tokens;  // 1 <= n_tokens <= kPanelTokens
   float* out;
   int64_t out_stride;
+  const uint8_t* next = nullptr;  // as in RowsCall
 };
 
 struct FormatEngine {

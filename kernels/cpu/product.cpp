@@ -118,12 +118,13 @@ void multiply_rows(const FormatEngine& f, const Weight& w, int64_t matrix, int64
 
 // Many tokens, as many at a time as leave their activations in L2: rows [begin, end) to y[t * y_stride + i - begin].
 void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
-                     const Tokens& tokens, float* y, int64_t y_stride) {
+                     const Tokens& tokens, float* y, int64_t y_stride, const uint8_t* next) {
   const void* x[kPanelTokens];
   for (int64_t t = 0; t < tokens.n; t += kPanelTokens) {
     const int64_t n = std::min<int64_t>(kPanelTokens, tokens.n - t);
     tokens.pointers(t, n, x);
-    f.panels({row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n, y + t * y_stride, y_stride});
+    f.panels({row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n, y + t * y_stride, y_stride,
+              t + n < tokens.n ? nullptr : next});
   }
 }
 
@@ -133,7 +134,7 @@ void multiply(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t be
   if (few(f, tokens.n)) {
     multiply_rows(f, w, matrix, begin, end, tokens, y + begin, y_stride, next);
   } else {
-    multiply_panels(f, w, matrix, begin, end, tokens, y + begin, y_stride);
+    multiply_panels(f, w, matrix, begin, end, tokens, y + begin, y_stride, next);
   }
 }
 
@@ -246,8 +247,10 @@ void hidden_piece(const Call& call, const Job& job, int64_t p, const uint8_t* ne
   }
   for (int64_t t0 = 0; t0 < job.n_tokens; t0 += kHiddenTokens) {
     const int64_t n = std::min(kHiddenTokens, job.n_tokens - t0);
-    multiply_panels(f_gate, w_gate, job.matrix, first, end, x_gate.slice(t0, n), gate, kChunk);
-    multiply_panels(f_up, w_up, job.matrix, first, end, x_up.slice(t0, n), up, kChunk);
+    const uint8_t* after_gate = t0 == 0 ? row_of(w_up, job.matrix, first) : nullptr;
+    const uint8_t* after_up = t0 + n == job.n_tokens ? next : nullptr;
+    multiply_panels(f_gate, w_gate, job.matrix, first, end, x_gate.slice(t0, n), gate, kChunk, after_gate);
+    multiply_panels(f_up, w_up, job.matrix, first, end, x_up.slice(t0, n), up, kChunk, after_up);
     finish_hidden(call, job, t0, n, first, width, gate, up);
   }
 }
@@ -269,16 +272,17 @@ void output_strip(const Call& call, int64_t begin, int64_t end, Mat<float> y, co
       const float weight = job.weights ? job.weights[t] : 1.0f;
       for (int64_t r = 0; r < width; ++r) to[r] += weight * part[r];
     };
+    const bool last = j + 1 == call.n_jobs;
+    const uint8_t* after = last ? next : row_of(call.jobs[j + 1].w->down, call.jobs[j + 1].matrix, begin);
     if (few(f, job.n_tokens)) {
-      const bool last = j + 1 == call.n_jobs;
-      const uint8_t* after = last ? next : row_of(call.jobs[j + 1].w->down, call.jobs[j + 1].matrix, begin);
       multiply_rows(f, w, job.matrix, begin, end, tokens, out, kMaxStrip, after);
       for (int64_t t = 0; t < job.n_tokens; ++t) add(t, out + t * kMaxStrip);
       continue;
     }
     for (int64_t t0 = 0; t0 < job.n_tokens; t0 += kPanelTokens) {
       const int64_t n = std::min<int64_t>(kPanelTokens, job.n_tokens - t0);
-      multiply_panels(f, w, job.matrix, begin, end, tokens.slice(t0, n), out, kMaxStrip);
+      multiply_panels(f, w, job.matrix, begin, end, tokens.slice(t0, n), out, kMaxStrip,
+                      t0 + n == job.n_tokens ? after : nullptr);
       for (int64_t t = 0; t < n; ++t) add(t0 + t, out + t * kMaxStrip);
     }
   }

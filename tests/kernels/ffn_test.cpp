@@ -64,7 +64,7 @@ double tolerance(const Ops& ops, FormatId in, FormatId out) {
   return ways_of(ops, in) == exact && ways_of(ops, out) == exact ? 5e-6 : 2e-3;
 }
 
-constexpr int64_t kTilesFrom = 8;  // tokens from which the AMX table stores bfloat16
+constexpr int64_t kTilesFrom = 9;  // tokens from which the AMX table stores bfloat16
 
 }  // namespace
 

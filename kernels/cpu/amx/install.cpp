@@ -38,9 +38,11 @@ void round(const float* x, int64_t n, uint16_t* out) {
 FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&)) {
   f.panels_input = Input::bf16;
   f.panels = panels;
-  f.panels_from = 8;
+  f.panels_from = 9;  // measured: tests/bench/switch_bench.cpp
   return f;
 }
+
+}  // namespace
 
 const Engine& engine() {
   static const FormatEngine formats[] = {
@@ -65,6 +67,8 @@ const Engine& engine() {
   static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, round, silu_product};
   return engine;
 }
+
+namespace {
 
 size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
 

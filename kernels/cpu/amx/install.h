@@ -1,7 +1,7 @@
 // The door to the AMX table. Nothing else of this folder is visible outside it.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/cpu/engine.h"
 
 namespace hearth::amx {
 
@@ -11,5 +11,7 @@ bool request_tiles();
 // Overwrites, in the AVX-512 table, the products of many tokens. Call it only on a processor with AMX (TILE, BF16),
 // AVX512-VNNI and AVX512-BF16, after request_tiles.
 void install(Ops& ops);
+
+const Engine& engine();  // for tests/bench
 
 }  // namespace hearth::amx

@@ -94,8 +94,9 @@ HEARTH_INLINE void decode_bf16(const uint8_t* p, uint16_t* to, int64_t stride) {
 
 // Rows first .. first + 31 of a call, weights k .. k + n - 1, zeros up to a multiple of 256.
 template <class D>
-void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles) {
+void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles, BlockStream& ahead) {
   for (int64_t r = 0; r < 32; ++r) {
+    ahead.ask();
     const int64_t i = first + r < c.n_rows ? first + r : c.n_rows - 1;
     const uint8_t* row = c.w + size_t(i) * c.row_bytes + size_t(k / D::kBlock) * D::kBytes;
     for (int64_t at = 0; at < n; at += kChunk) {
@@ -183,7 +184,7 @@ HEARTH_INLINE void write_sums(const PanelCall& c, int64_t first, int64_t n_rows,
   }
 }
 
-// `decode(call, first row, k, n, tiles)` is what differs between formats.
+// `decode(call, first row, k, n, tiles, stream)` is what differs between formats.
 template <class Decode>
 HEARTH_INLINE void multiply_panels_in_tiles(const PanelCall& c, const Decode& decode) {
   load_tile_config();
@@ -193,11 +194,12 @@ HEARTH_INLINE void multiply_panels_in_tiles(const PanelCall& c, const Decode& de
   const int64_t n_blocks = (c.n_tokens + 15) / 16;
   for (int64_t first = 0; first < c.n_rows; first += 16 * kRowBlocks) {
     const int64_t n_rows = c.n_rows - first < 16 * kRowBlocks ? c.n_rows - first : 16 * kRowBlocks;
+    BlockStream ahead(c, first, n_rows, (c.k + kDepth - 1) / kDepth * n_rows);
     for (int64_t k = 0; k < c.k; k += kDepth) {
       const int64_t n = c.k - k < kDepth ? c.k - k : kDepth, n_steps = (n + 63) / 64 * 2;
       pack_tokens(c, k, n_steps, tokens);
       for (int64_t i = 0; i < n_rows; i += 32) {
-        decode(c, first + i, k, n, weights);
+        decode(c, first + i, k, n, weights, ahead);
         int64_t b = 0;
         for (; b + 2 <= n_blocks; b += 2) multiply_tiles<true>(weights, tokens, n_steps, k == 0, i / 16, b, sums);
         if (b < n_blocks) multiply_tiles<false>(weights, tokens, n_steps, k == 0, i / 16, b, sums);

@@ -6,8 +6,6 @@
 
 namespace hearth {
 namespace avx2 {
-namespace {
-
 const Engine& engine() {
   static const FormatEngine formats[] = {
       kFloats[0],      kFloats[1],      kFloats[2],      kFloats[3],      kLargeBlocks[0], kLargeBlocks[1],
@@ -17,6 +15,8 @@ const Engine& engine() {
   static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, nullptr, silu_product};
   return engine;
 }
+
+namespace {
 
 size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = 0;

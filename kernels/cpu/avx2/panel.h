@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/avx2/decoders.h"
 #include "kernels/cpu/engine.h"
+#include "kernels/cpu/stream.h"
 
 namespace hearth {
 namespace {
@@ -241,20 +242,14 @@ template <class D>
 void multiply_panel_rows(const PanelCall& c, int64_t first_row, float* sums) {
   Tile tile;
   alignas(32) int32_t starts[kTokensAtOnce][256 / D::kRun];
-  constexpr int kAhead = kPanelRows * int(kChunk) / D::kBlock * D::kBytes;
-  const bool asks_ahead = first_row + kPanelRows < c.n_rows;
   const int n_batches = int((c.n_tokens + kTokensAtOnce - 1) / kTokensAtOnce);
+  BlockStream ahead(c, first_row, kPanelRows, (c.k + kChunk - 1) / kChunk * n_batches);
   for (int64_t k = 0, b = 0; k < c.k; k += kChunk, ++b) {
     const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
     const uint8_t* rows[kPanelRows];
     for (int64_t r = 0; r < kPanelRows; ++r) {
       const int64_t i = first_row + r < c.n_rows ? first_row + r : c.n_rows - 1;
       rows[r] = c.w + size_t(i) * c.row_bytes + size_t(k / D::kBlock) * D::kBytes;
-    }
-    // The next panel, in the order of the file, as many bytes as this chunk has.
-    const uint8_t* ahead = c.w + size_t(first_row + kPanelRows) * c.row_bytes + size_t(b) * kAhead;
-    for (int at = 0; asks_ahead && at < kAhead; at += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(ahead + at), _MM_HINT_T1);
     }
     decode_tile<D>(rows, n, tile);
     for (int i = 0; i < n_batches; ++i) {  // spread evenly over batches of at most four
@@ -264,6 +259,7 @@ void multiply_panel_rows(const PanelCall& c, int64_t first_row, float* sums) {
         x[t] = static_cast<const X8*>(c.x[t0 + t]) + b;
         if constexpr (D::kOffset != 0) find_starts<D>(*x[t], starts[t]);
       }
+      ahead.ask();
       const auto tokens = T == 4   ? multiply_tokens<D, 4>
                           : T == 3 ? multiply_tokens<D, 3>
                           : T == 2 ? multiply_tokens<D, 2>

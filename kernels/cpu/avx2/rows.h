@@ -1,40 +1,15 @@
 // Few tokens: four rows side by side, straight from the stored blocks. Sums stay in integers inside 256 weights of a
 // block of 256, inside 32 of the smaller ones. Bound: bytes, and for blocks of 256 the unpacking, which is shared by
 // the tokens.
-//
-// The prefetch stream is linear in the file although four rows are read at once: step b of a group asks for the b-th
-// slice of a later group, which may lie in the next matrix (RowsCall::next).
+// Step b of a group asks for the b-th slice of a later group, which may lie in the next matrix (RowsCall::next).
 #pragma once
 
 #include "kernels/cpu/avx2/decoders.h"
 #include "kernels/cpu/engine.h"
+#include "kernels/cpu/stream.h"
 
 namespace hearth {
 namespace {
-
-constexpr int64_t kRowsAhead = 8;  // of the prefetch stream: two groups of four
-
-// Where a group that begins at row i asks ahead; the row itself, which is there already, when nothing follows.
-HEARTH_INLINE const uint8_t* ahead_of(const RowsCall& c, int64_t i) {
-  const int64_t later = i + kRowsAhead;
-  if (later < c.n_rows) return c.w + size_t(later) * c.row_bytes;
-  return c.next ? c.next + size_t(later - c.n_rows) * c.row_bytes : c.w + size_t(i) * c.row_bytes;
-}
-template <int Bytes>
-HEARTH_INLINE void prefetch_slice(const uint8_t*& p) {
-  HEARTH_UNROLL for (int i = 0; i < Bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
-  p += Bytes;
-}
-
-// The rows of a group; those past the end repeat the last one.
-struct FourRows {
-  const uint8_t* p[4];
-};
-HEARTH_INLINE FourRows four_rows(const RowsCall& c, int64_t i) {
-  FourRows rows;
-  for (int64_t r = 0; r < 4; ++r) rows.p[r] = c.w + size_t(i + r < c.n_rows ? i + r : c.n_rows - 1) * c.row_bytes;
-  return rows;
-}
 
 // Four sums, to y[0..3] or as many as there are rows.
 HEARTH_INLINE void store_rows(__m128 sums, float* y, int64_t n_rows) {

@@ -9,6 +9,9 @@
 //   kWide            four products may sum to more than 16 bits
 //   sub16(i, lane)   which sixteen weights of the 256 lie in a 128-bit lane of vector i
 //   vector(p, i)     vector i of the blocks at p
+//   stored(p, s)     for tiles: the kStored vectors of which the weights are unpacked
+//   column(v, i, j)  the same unpacking after a transposition: four weights of sixteen rows, dwords 4 j .. of vector i,
+//                    from dwords v[s][0 .. 15] of the stored vectors. Fewer vectors are moved that way
 //   Scales(p)        floats: scale[16] or [8] (and min) of the groups, in order
 #pragma once
 
@@ -20,6 +23,14 @@ namespace {
 
 HEARTH_INLINE __m512i low_bits(__m512i v, int n) {
   return _mm512_and_si512(v, _mm512_set1_epi8(char((1 << n) - 1)));
+}
+// The lower or the upper four bits of every byte.
+HEARTH_INLINE __m512i nibbles(__m512i v, bool upper) {
+  return low_bits(upper ? _mm512_srli_epi16(v, 4) : v, 4);
+}
+// v shifted so that bit `from` of every byte becomes bit `to`, with its neighbours around it.
+HEARTH_INLINE __m512i move_bit(__m512i v, int from, int to) {
+  return from < to ? _mm512_slli_epi16(v, unsigned(to - from)) : _mm512_srli_epi16(v, unsigned(from - to));
 }
 // (v >> shift) with bits of `keep` left in every byte; or-ed to `base`.
 HEARTH_INLINE __m512i with_bits(__m512i base, __m512i bits, char keep) {
@@ -52,10 +63,10 @@ struct Q4_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ4_K), kOffset = -1, kGroup = 32;
   static constexpr bool kMins = true, kWide = false;
   static constexpr int sub16(int i, int lane) { return 4 * (i & 2) + 2 * (i & 1) + 4 * (lane / 2) + lane % 2; }
-  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
-    const __m512i z = load512(p + 16 + 64 * (i / 2));
-    return low_bits(i % 2 ? _mm512_srli_epi16(z, 4) : z, 4);
-  }
+  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) { return nibbles(stored(p, i / 2), i % 2); }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return load512(p + 16 + 64 * s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) { return nibbles(v[i / 2][j], i % 2); }
   HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p; }
   HEARTH_INLINE static const uint8_t* dmin(const uint8_t* p) { return p + 2; }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) { return each_twice(scales_and_mins(p + 4)); }
@@ -76,6 +87,14 @@ struct Q5_K {
                                : _mm512_srlv_epi16(h, halves_of(i % 2, 2 + i % 2));
     return with_bits(low, high, 0x10);
   }
+  static constexpr int kStored = 3;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) {
+    return s < 2 ? load512(p + 48 + 64 * s) : _mm512_castsi256_si512(load256(p + 16));
+  }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    const int group = 4 * (i / 2) + i % 2 + 2 * (j / 8);
+    return with_bits(nibbles(v[i / 2][j], i % 2), move_bit(v[2][j % 8], group, 4), 0x10);
+  }
   HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p; }
   HEARTH_INLINE static const uint8_t* dmin(const uint8_t* p) { return p + 2; }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) { return Q4_K::scales(p); }
@@ -91,6 +110,12 @@ struct Q6_K {
     if (i % 2 == 0) return with_bits(low_bits(z, 4), _mm512_sllv_epi16(h, halves_of(4, 2)), 0x30);
     return with_bits(low_bits(_mm512_srli_epi16(z, 4), 4), _mm512_srlv_epi16(h, halves_of(0, 2)), 0x30);
   }
+  static constexpr int kStored = 3;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return load512(p + 64 * s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    const int first_bit = 4 * (i % 2) + 2 * (j / 8);  // of two
+    return with_bits(nibbles(v[i / 2][j], i % 2), move_bit(v[2][8 * (i / 2) + j % 8], first_bit, 4), 0x30);
+  }
   HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p + 208; }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) { return _mm256_cvtepi8_epi16(load128(p + 192)); }
 };
@@ -101,6 +126,11 @@ struct Q2_K {
   static constexpr int sub16(int i, int lane) { return 2 * i + 8 * (lane / 2) + lane % 2; }
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     return low_bits(_mm512_srli_epi16(load512(p + 16), unsigned(2 * i)), 2);
+  }
+  static constexpr int kStored = 1;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int) { return load512(p + 16); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    return low_bits(_mm512_srli_epi16(v[0][j], unsigned(2 * i)), 2);
   }
   HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p + 80; }
   HEARTH_INLINE static const uint8_t* dmin(const uint8_t* p) { return p + 82; }
@@ -121,6 +151,14 @@ struct Q3_K {
     // Bits i and 4 + i of hmask go to bit 2 of the lower and the upper half.
     const __m512i h = _mm512_srlv_epi16(in_both_halves(load256(p)), halves_of(0, 4));
     return with_bits(low, i <= 2 ? _mm512_slli_epi16(h, unsigned(2 - i)) : _mm512_srli_epi16(h, 1), 4);
+  }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) {
+    return s == 0 ? load512(p + 32) : _mm512_castsi256_si512(load256(p));
+  }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    const __m512i low = low_bits(_mm512_srli_epi16(v[0][j], unsigned(2 * i)), 2);
+    return with_bits(low, move_bit(v[1][j % 8], i + 4 * (j / 8), 2), 4);
   }
   HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p + 108; }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
@@ -146,9 +184,11 @@ struct IQ4_XS {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockIQ4_XS), kOffset = 7, kGroup = 32;
   static constexpr bool kMins = false, kWide = true;
   static constexpr int sub16(int i, int lane) { return 8 * (i / 2) + 2 * lane + i % 2; }
-  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
-    const __m512i z = load512(p + 8 + 64 * (i / 2));
-    return iq4_levels(low_bits(i % 2 ? _mm512_srli_epi16(z, 4) : z, 4));
+  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) { return iq4_levels(nibbles(stored(p, i / 2), i % 2)); }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return load512(p + 8 + 64 * s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    return iq4_levels(nibbles(v[i / 2][j], i % 2));
   }
   HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p; }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
@@ -191,6 +231,32 @@ HEARTH_INLINE __m256 eight_halves(const uint8_t* p, int stride) {
   return _mm256_cvtph_ps(v);
 }
 
+// The nibbles of four blocks are one stored vector, sixteen bytes each.
+template <class Block, int At>
+HEARTH_INLINE __m512i stored_nibbles(const uint8_t* p, int s) {
+  p += 4 * s * int(sizeof(Block)) + At;
+  __m512i v = _mm512_castsi128_si512(load128(p));
+  v = _mm512_inserti32x4(v, load128(p + sizeof(Block)), 1);
+  v = _mm512_inserti32x4(v, load128(p + 2 * sizeof(Block)), 2);
+  return _mm512_inserti32x4(v, load128(p + 3 * sizeof(Block)), 3);
+}
+HEARTH_INLINE __m512i column_of_nibbles(const __m512i (*v)[16], int i, int j) {
+  return nibbles(v[i / 2][8 * (i % 2) + 4 * (j / 8) + j % 4], j / 4 % 2);
+}
+// The fifth bits of eight blocks are another; four of them become bit 4 of four bytes.
+template <class Block, int At>
+HEARTH_INLINE __m512i stored_fifth_bits(const uint8_t* p) {
+  uint32_t bits[8];
+  for (int b = 0; b < 8; ++b) memcpy(bits + b, p + b * int(sizeof(Block)) + At, 4);
+  return _mm512_castsi256_si512(load256(bits));
+}
+HEARTH_INLINE __m512i column_of_fifth_bits(const __m512i (*v)[16], int i, int j) {
+  const __m512i spread =
+      _mm512_setr_epi32(0, 0x10, 0x1000, 0x1010, 0x100000, 0x100010, 0x101000, 0x101010,  //
+                        0x10000000, 0x10000010, 0x10001000, 0x10001010, 0x10100000, 0x10100010, 0x10101000, 0x10101010);
+  return _mm512_permutexvar_epi32(_mm512_srli_epi32(v[2][2 * i + j / 8], unsigned(4 * (j % 8))), spread);
+}
+
 template <class Block, int Offset, bool Mins, bool Wide>
 struct SmallBlocks {
   static constexpr int kBlock = 32, kBytes = sizeof(Block), kOffset = Offset, kGroup = 32;
@@ -207,18 +273,31 @@ struct Q4_0 : SmallBlocks<BlockQ4_0, 3, false, false> {
     p += 2 * i * kBytes;
     return nibbles_of_two(p + 2, p + kBytes + 2);
   }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return stored_nibbles<BlockQ4_0, 2>(p, s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) { return column_of_nibbles(v, i, j); }
 };
 struct Q4_1 : SmallBlocks<BlockQ4_1, -1, true, false> {
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     p += 2 * i * kBytes;
     return nibbles_of_two(p + 4, p + kBytes + 4);
   }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return stored_nibbles<BlockQ4_1, 4>(p, s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) { return column_of_nibbles(v, i, j); }
 };
 struct Q5_0 : SmallBlocks<BlockQ5_0, 4, false, false> {
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     p += 2 * i * kBytes;
     const __m512i low = nibbles_of_two(p + 6, p + kBytes + 6), sixteen = _mm512_set1_epi8(16);
     return _mm512_mask_add_epi8(low, bits_of_two(p + 2, p + kBytes + 2), low, sixteen);
+  }
+  static constexpr int kStored = 3;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) {
+    return s < 2 ? stored_nibbles<BlockQ5_0, 6>(p, s) : stored_fifth_bits<BlockQ5_0, 2>(p);
+  }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    return _mm512_or_si512(column_of_nibbles(v, i, j), column_of_fifth_bits(v, i, j));
   }
 };
 struct Q5_1 : SmallBlocks<BlockQ5_1, -1, true, false> {
@@ -227,17 +306,32 @@ struct Q5_1 : SmallBlocks<BlockQ5_1, -1, true, false> {
     const __m512i low = nibbles_of_two(p + 8, p + kBytes + 8), sixteen = _mm512_set1_epi8(16);
     return _mm512_mask_add_epi8(low, bits_of_two(p + 4, p + kBytes + 4), low, sixteen);
   }
+  static constexpr int kStored = 3;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) {
+    return s < 2 ? stored_nibbles<BlockQ5_1, 8>(p, s) : stored_fifth_bits<BlockQ5_1, 4>(p);
+  }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    return _mm512_or_si512(column_of_nibbles(v, i, j), column_of_fifth_bits(v, i, j));
+  }
 };
 struct Q8_0 : SmallBlocks<BlockQ8_0, 7, false, true> {
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     p += 2 * i * kBytes;
     return _mm512_xor_si512(join(load256(p + 2), load256(p + kBytes + 2)), _mm512_set1_epi8(char(0x80)));
   }
+  static constexpr int kStored = 4;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return vector(p, s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) { return v[i][j]; }
 };
 struct IQ4_NL : SmallBlocks<BlockIQ4_NL, 7, false, true> {
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     p += 2 * i * kBytes;
     return iq4_levels(nibbles_of_two(p + 2, p + kBytes + 2));
+  }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return stored_nibbles<BlockIQ4_NL, 2>(p, s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    return iq4_levels(column_of_nibbles(v, i, j));
   }
 };
 
@@ -245,9 +339,13 @@ struct I4_G128 {
   static constexpr int kBlock = 128, kBytes = sizeof(BlockI4_G128), kOffset = 3, kGroup = 32;
   static constexpr bool kMins = false, kWide = false;
   static constexpr int sub16(int i, int lane) { return 4 * i + lane; }
-  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
-    const __m512i z = load512(p + (i / 2) * kBytes + 2);
-    const __m512i q = low_bits(i % 2 ? _mm512_srli_epi16(z, 4) : z, 4);
+  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) { return with_offset(nibbles(stored(p, i / 2), i % 2)); }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return load512(p + s * kBytes + 2); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    return with_offset(nibbles(v[i / 2][j], i % 2));
+  }
+  HEARTH_INLINE static __m512i with_offset(__m512i q) {
     return _mm512_xor_si512(q, _mm512_set1_epi8(8));  // two's complement -8..7 as 0..15
   }
   HEARTH_INLINE static __m256 scales(const uint8_t* p) {

@@ -4,8 +4,6 @@
 #include "kernels/cpu/product.h"
 
 namespace hearth::HEARTH_AVX512 {
-namespace {
-
 const Engine& engine() {
   static const FormatEngine formats[] = {
       kFloats[0],      kFloats[1],      kFloats[2],      kFloats[3],      kLargeBlocks[0], kLargeBlocks[1],
@@ -15,6 +13,8 @@ const Engine& engine() {
   static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, nullptr, silu_product};
   return engine;
 }
+
+namespace {
 
 size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
 

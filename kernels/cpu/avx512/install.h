@@ -2,7 +2,7 @@
 // outside it.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/cpu/engine.h"
 
 namespace hearth {
 
@@ -10,9 +10,11 @@ namespace hearth {
 // that has it.
 namespace avx512 {
 void install(Ops& ops);
-}
+const Engine& engine();  // for tests/bench
+}  // namespace avx512
 namespace avx512_vnni {
 void install(Ops& ops);
-}
+const Engine& engine();  // for tests/bench
+}  // namespace avx512_vnni
 
 }  // namespace hearth

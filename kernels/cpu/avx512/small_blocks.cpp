@@ -4,10 +4,9 @@
 
 namespace hearth::HEARTH_AVX512 {
 const FormatEngine kSmallBlocks[7] = {
-    engine_row<Q4_0>(FormatId::q4_0, 6),       engine_row<Q4_1>(FormatId::q4_1, 6),
-    engine_row<Q5_0>(FormatId::q5_0, 6),       engine_row<Q5_1>(FormatId::q5_1, 6),
-    engine_row<Q8_0>(FormatId::q8_0, 6),       engine_row<IQ4_NL>(FormatId::iq4_nl, 6),
-    engine_row<I4_G128>(FormatId::i4_g128, 6),
+    engine_row<Q4_0>(FormatId::q4_0),       engine_row<Q4_1>(FormatId::q4_1), engine_row<Q5_0>(FormatId::q5_0),
+    engine_row<Q5_1>(FormatId::q5_1),       engine_row<Q8_0>(FormatId::q8_0), engine_row<IQ4_NL>(FormatId::iq4_nl),
+    engine_row<I4_G128>(FormatId::i4_g128),
 };
 
 }  // namespace hearth::HEARTH_AVX512
