@@ -143,6 +143,14 @@ struct TestWeight {
     return w;
   }
 
+  // One matrix of the given bytes.
+  static TestWeight of_bytes(const Format& format, int64_t n, int64_t k, const std::vector<std::byte>& bytes) {
+    TestWeight w(format, 1, n, k);
+    std::copy(bytes.begin(), bytes.begin() + std::ptrdiff_t(w.bytes.size()), w.bytes.begin());
+    w.decode();
+    return w;
+  }
+
  private:
   TestWeight(const Format& format, int64_t count, int64_t n, int64_t k)
       : bytes(format.bytes(k) * size_t(count * n)), floats(size_t(count * n * k)) {
@@ -211,6 +219,12 @@ inline std::vector<Stored> ways_of(const Ops& ops, FormatId id) {
   const bool integers = id != FormatId::f32 && id != FormatId::f16 && id != FormatId::bf16 && id != FormatId::f8_e4m3;
   if (!integers || table == "scalar") return {Stored::exact};
   return table == "amx" ? std::vector{Stored::x8, Stored::bf16} : std::vector{Stored::x8};
+}
+
+// Whether a table's outputs for weights of a format have the same bits whatever tokens they are computed with.
+inline bool same_for_any_tokens(const Ops& ops, FormatId id) {
+  return std::string(ops.name) == "scalar" ||
+         (ways_of(ops, id) == std::vector{Stored::exact} && id != FormatId::f8_e4m3);
 }
 
 inline float to_bf16(float x) {
