@@ -6,13 +6,14 @@
 // F8_E4M3 has a scale for each 128 weights. Few tokens: it multiplies the sums of a block (multiply_e4m3_rows), which
 // leaves four instructions for sixteen weights. Many: it is multiplied into the weights, once for all tokens. Products
 // are rounded differently in the two.
+#include "kernels/cpu/avx512/e4m3.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/rows.h"
 
 namespace hearth::HEARTH_AVX512 {
 namespace {
 
-constexpr int64_t kTile = 256;  // 16 decoded rows of it are 16 KB, for L1
+constexpr int64_t kTile = 512;  // 8 decoded rows of it are 16 KB, for L1
 
 // load(row, at, there): weights at .. at + 15 of a row, zero where `there` has no bit.
 struct F32 {
@@ -35,7 +36,6 @@ struct BF16 {
   }
 };
 // e4m3's exponent and mantissa in the places of half precision make 2^-8 of the number, subnormals included.
-constexpr float kE4m3Half = 256.0f;
 HEARTH_INLINE __m512 e4m3_by_half(__m128i e4m3) {
   const __m256i b = _mm256_cvtepu8_epi16(e4m3), low7 = _mm256_set1_epi16(0x7f);
   const __m256i magnitude = _mm256_and_si256(b, low7);
@@ -52,7 +52,7 @@ struct F8_E4M3 {
     memcpy(&d, block, 4);
     const __m512 w = e4m3_by_half(load128(block + 4 + at % kBlock));
     // Two exact products before the rounding one: the number itself, then times d.
-    return _mm512_mul_ps(_mm512_mul_ps(w, _mm512_set1_ps(kE4m3Half)), _mm512_set1_ps(d));
+    return _mm512_mul_ps(_mm512_mul_ps(w, _mm512_set1_ps(kE4m3Scale)), _mm512_set1_ps(d));
   }
 };
 
@@ -81,9 +81,11 @@ HEARTH_INLINE void dot_tile(const Load& load, const float* const* x, int64_t n, 
   if (at < n) step(at, lanes_left(n - at));
   HEARTH_UNROLL for (int t = 0; t < T; ++t) {
     float* to = y + t * y_stride;
-    float sums[4];
-    store_rows(lane_per_row(acc[t]), sums, 4);
-    for (int r = 0; r < 4 && r < n_rows; ++r) to[r] = first ? sums[r] : to[r] + sums[r];
+    const __mmask8 there = __mmask8(n_rows < 4 ? (1 << n_rows) - 1 : 15);
+    alignas(16) float part[4];
+    store_rows(lane_per_row(acc[t]), part, 4);
+    const __m128 sums = _mm_load_ps(part);
+    _mm_mask_storeu_ps(to, there, first ? sums : _mm_add_ps(_mm_maskz_loadu_ps(there, to), sums));
   }
 }
 
@@ -117,23 +119,9 @@ void multiply_float_rows(const RowsCall& c) {
 // mantissa go to their places in a float, below the upper half of its exponent.
 HEARTH_INLINE __m512 e4m3_by_bits(__m128i e4m3) {
   const __m512i b = _mm512_slli_epi32(_mm512_cvtepi8_epi32(e4m3), 20);  // sssss eeee mmm 0..
-  constexpr int kAndOr = 0xEA;                                          // (a & b) | c
   return _mm512_castsi512_ps(
       _mm512_ternarylogic_epi32(b, _mm512_set1_epi32(int(0x87f00000)), _mm512_set1_epi32(0x38000000), kAndOr));
 }
-// Whether one of four blocks' weights is a zero, a subnormal or NaN: magnitudes 0 .. 7 and 127 are 1 .. 8 and 0 (mod
-// 128) with one added, and twice that has no sign.
-HEARTH_INLINE bool has_special(const uint8_t* const (&q)[4]) {
-  __m512i least = _mm512_set1_epi8(-1);
-  HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-    HEARTH_UNROLL for (int at = 0; at < 128; at += 64) {
-      const __m512i b = load512(q[r] + at);
-      least = _mm512_min_epu8(least, _mm512_add_epi8(_mm512_add_epi8(b, b), _mm512_set1_epi8(2)));
-    }
-  }
-  return _mm512_cmple_epu8_mask(least, _mm512_set1_epi8(16)) != 0;
-}
-
 // sums[t][r] += d * (block r . x[t]) over 128 weights, a sum of sixteen lanes each.
 template <int T, class Convert>
 HEARTH_INLINE void add_e4m3_blocks(const uint8_t* const (&q)[4], const float* const (&x)[T], int64_t k,
@@ -180,7 +168,7 @@ void multiply_e4m3_rows(const RowsCall& c) {
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) q[r] += F8_E4M3::kBytes;
     }
     HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-      const __m512 whole = _mm512_mul_ps(lane_per_row(sums[t]), _mm512_set1_ps(kE4m3Half));
+      const __m512 whole = _mm512_mul_ps(lane_per_row(sums[t]), _mm512_set1_ps(kE4m3Scale));
       store_rows(whole, c.y + t * c.y_stride + i, c.n_rows - i);
     }
   }
@@ -201,7 +189,7 @@ void dot_rows(const float (*tile)[kTile], int n_rows, const float* const* x, int
 
 template <class D>
 void multiply_float_panels(const PanelCall& c) {
-  constexpr int kRows = 16, kTokens = 5;  // twenty sums and four weights
+  constexpr int kRows = 8, kTokens = 5;  // twenty sums and four weights
   alignas(64) float tile[kRows][kTile];
   for (int64_t first = 0; first < c.n_rows; first += kRows) {
     for (int64_t k = 0; k < c.k; k += kTile) {

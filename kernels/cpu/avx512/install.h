@@ -1,5 +1,5 @@
 // The doors to the AVX-512 tables: with VNNI's byte products, and without. Nothing else of this folder is visible
-// outside it.
+// outside it, but what amx/ builds upon.
 #pragma once
 
 #include "kernels/ops.h"
@@ -12,6 +12,11 @@ namespace avx512 {
 void install(Ops& ops);
 }
 namespace avx512_vnni {
+void install(Ops& ops);
+}
+
+// Overwrites, in the table with VNNI, what BF16 and VBMI do better.
+namespace avx512_bf16 {
 void install(Ops& ops);
 }
 
