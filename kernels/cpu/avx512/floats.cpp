@@ -16,10 +16,12 @@ namespace {
 constexpr int64_t kTile = 512;  // 8 decoded rows of it are 16 KB, for L1
 
 // load(row, at, there): weights at .. at + 15 of a row, zero where `there` has no bit.
-struct F32 {
+struct F32 {  // in halves: rows of a file are aligned to 32 bytes, and a load across two lines costs more than two
   static constexpr int kBlock = 1, kBytes = 4;
   HEARTH_INLINE static __m512 load(const uint8_t* row, int64_t at, __mmask16 there) {
-    return _mm512_maskz_loadu_ps(there, row + 4 * at);
+    const uint8_t* p = row + 4 * at;
+    if (there == 0xffff) return _mm512_castsi512_ps(join(load256(p), load256(p + 32)));
+    return _mm512_maskz_loadu_ps(there, p);
   }
 };
 struct F16 {
