@@ -168,6 +168,19 @@ TEST_CASE("matmul: every code of F8_E4M3") {
   }
 }
 
+// Random bytes leave few blocks without a zero, a subnormal or NaN, but weights of a model most.
+TEST_CASE("matmul: Gaussian weights, every format, every table") {
+  for (const Ops* ops : available_tables()) {
+    for (const Format& format : all_formats()) {
+      CAPTURE(name_of(ops));
+      CAPTURE(name_of(format.id));
+      Rng rng(uint32_t(format.id) + 13);
+      const TestWeight w = TestWeight::gaussian(rng, format, 1, 37, 1536, 0.02f);
+      for (const int64_t T : {1, 2, 4, 11}) check_matmul(*ops, w, T, rng);
+    }
+  }
+}
+
 TEST_CASE("matmul: decoders agree with the table of formats bit for bit") {
   for (const Ops* ops : available_tables()) {
     for (const Format& format : all_formats()) {
