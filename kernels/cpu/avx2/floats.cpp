@@ -165,37 +165,45 @@ HEARTH_INLINE bool holds_nan(const uint8_t* row, int64_t k) {
   return found;
 }
 
-// out[t] += d * the sums of four rows' blocks with T tokens; `largest` sees the magnitudes, twice.
+// Four rows' blocks in half precision. (Through memory: from there a conversion to float needs no shuffle.) `largest`
+// sees the magnitudes, twice.
+struct HalfBlocks {
+  alignas(32) uint16_t w[4][128];
+  float d[4];
+};
+HEARTH_INLINE void decode_blocks(const uint8_t* const (&q)[4], HalfBlocks& blocks, __m256i& largest) {
+  HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+    memcpy(&blocks.d[r], q[r] - 4, 4);
+    HEARTH_UNROLL for (int at = 0; at < 128; at += 32) {
+      const __m256i bytes = load256(q[r] + at);
+      largest = _mm256_max_epu8(largest, _mm256_add_epi8(bytes, bytes));
+      store256(blocks.w[r] + at, e4m3_to_halves(load128(q[r] + at)));
+      store256(blocks.w[r] + at + 16, e4m3_to_halves(load128(q[r] + at + 16)));
+    }
+  }
+}
+
+// out[t] += d * the four rows' sums with T tokens, at most two: of four the sums would not fit the registers.
 template <int T>
-HEARTH_INLINE void add_e4m3_blocks(const uint8_t* const (&q)[4], const float* const (&x)[T], int64_t k,
-                                   __m256i& largest, __m128 (&out)[T]) {
+HEARTH_INLINE void add_blocks(const HalfBlocks& blocks, const float* const* x, int64_t k, __m128* out) {
   __m256 acc[T][4];
   HEARTH_UNROLL for (int t = 0; t < T; ++t) {
     HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm256_setzero_ps();
   }
 #pragma GCC unroll 1
-  for (int at = 0; at < 128; at += 32) {
+  for (int at = 0; at < 128; at += 16) {
     HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-      const __m256i bytes = load256(q[r] + at);
-      largest = _mm256_max_epu8(largest, _mm256_add_epi8(bytes, bytes));
-    }
-    HEARTH_UNROLL for (int j = 0; j < 32; j += 16) {
-      HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-        const __m256i half = e4m3_to_halves(load128(q[r] + at + j));
-        const __m256 w[2] = {_mm256_cvtph_ps(_mm256_castsi256_si128(half)),
-                             _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1))};
+      HEARTH_UNROLL for (int j = 0; j < 16; j += 8) {
+        const __m256 w = _mm256_cvtph_ps(load128(blocks.w[r] + at + j));
         HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-          acc[t][r] = _mm256_fmadd_ps(w[0], _mm256_loadu_ps(x[t] + k + at + j), acc[t][r]);
-          acc[t][r] = _mm256_fmadd_ps(w[1], _mm256_loadu_ps(x[t] + k + at + j + 8), acc[t][r]);
+          acc[t][r] = _mm256_fmadd_ps(w, _mm256_loadu_ps(x[t] + k + at + j), acc[t][r]);
         }
       }
     }
   }
-  float d[4];
-  HEARTH_UNROLL for (int r = 0; r < 4; ++r) memcpy(&d[r], q[r] - 4, 4);
-  const __m128 scales = _mm_setr_ps(d[0], d[1], d[2], d[3]);
   HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-    out[t] = _mm_fmadd_ps(sum4(acc[t][0], acc[t][1], acc[t][2], acc[t][3]), scales, out[t]);
+    const __m128 sums = sum4(acc[t][0], acc[t][1], acc[t][2], acc[t][3]);
+    out[t] = _mm_fmadd_ps(sums, _mm_loadu_ps(blocks.d), out[t]);
   }
 }
 
@@ -212,7 +220,10 @@ void multiply_e4m3_rows(const RowsCall& c) {
     HEARTH_UNROLL for (int t = 0; t < T; ++t) out[t] = _mm_setzero_ps();
     for (int64_t k = 0; k < c.k; k += 128) {
       prefetch_slice<4 * sizeof(BlockF8_E4M3)>(ahead);
-      add_e4m3_blocks<T>(q, x, k, largest, out);
+      HalfBlocks blocks;
+      decode_blocks(q, blocks, largest);
+      constexpr int kTokens = T < 2 ? T : 2;
+      HEARTH_UNROLL for (int t = 0; t < T; t += kTokens) add_blocks<kTokens>(blocks, x + t, k, out + t);
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) q[r] += sizeof(BlockF8_E4M3);
     }
     const bool nan = _mm256_movemask_epi8(_mm256_cmpeq_epi8(largest, _mm256_set1_epi8(char(2 * 0x7f)))) != 0;
@@ -226,11 +237,6 @@ void multiply_e4m3_rows(const RowsCall& c) {
     }
   }
 }
-void multiply_e4m3_rows_with_four(const RowsCall& c) {
-  multiply_e4m3_rows<2>(c);
-  multiply_e4m3_rows<2>({c.w, c.row_bytes, c.n_rows, c.k, c.x + 2, c.y + 2 * c.y_stride, c.y_stride, c.next});
-}
-
 // ---- many tokens
 
 void multiply_tiles(DecodeRow decode, const Format& format, const PanelCall& c) {
@@ -272,7 +278,7 @@ constexpr FormatEngine e4m3_row() {
   return {FormatId::f8_e4m3,
           Input::f32,
           Input::f32,
-          {multiply_e4m3_rows<1>, multiply_e4m3_rows<2>, multiply_e4m3_rows_with_four},
+          {multiply_e4m3_rows<1>, multiply_e4m3_rows<2>, multiply_e4m3_rows<4>},
           multiply_panels<F8_E4M3, FormatId::f8_e4m3>,
           6};
 }
