@@ -1,13 +1,11 @@
-// F8_E4M3 for processors with AVX512-BF16 and VBMI: a code has few enough bits to be a bfloat16, of which one
-// instruction multiplies 32 with as many activations and sums them in float32. Activations are rounded to bfloat16.
+// Few tokens and F8_E4M3, for processors with AVX512-BF16 and VBMI: a code has few enough bits to be a bfloat16, of
+// which one instruction multiplies 32 with as many activations and sums them in float32. Activations are rounded to
+// bfloat16.
 //
 // Four rows side by side; 64 codes are put in the order of the activations by one byte shuffle, after which the even
 // bytes are the first 32 and the odd ones the second, five instructions away from bfloat16. The block's scale
 // multiplies the sums of its 128 weights. Bound: these instructions for one token, about 12 for 64 weights, and on
 // Sapphire Rapids the products: two cycles each, no faster than those of floats.
-//
-// Many tokens go the same way, four at a time: still faster than f32 products of decoded weights, and an output does
-// not depend on the other tokens.
 #include "kernels/cpu/avx512/bf16.h"
 
 #include "kernels/cpu/avx512/e4m3.h"
@@ -104,28 +102,20 @@ void multiply_rows(const RowsCall& c) {
   }
 }
 
-void multiply_panels(const PanelCall& c) {
-  for (int64_t i = 0; i < c.n_rows; i += kPanelRows) {  // so many rows stay in the cache for all tokens
-    const int64_t n_rows = c.n_rows - i < kPanelRows ? c.n_rows - i : kPanelRows;
-    for (int64_t t = 0; t < c.n_tokens;) {
-      const int64_t left = c.n_tokens - t, here = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      const auto multiply = here == 4 ? multiply_rows<4> : here == 2 ? multiply_rows<2> : multiply_rows<1>;
-      multiply({c.w + size_t(i) * c.row_bytes, c.row_bytes, n_rows, c.k, c.x + t, c.out + t * c.out_stride + i,
-                c.out_stride, nullptr});
-      t += here;
-    }
-  }
+// Many tokens stay with the table below: decoded once for all of them, f32 products are faster.
+FormatEngine rounding_few(FormatEngine f) {
+  f.rows_input = Input::bf16;
+  f.rows[0] = multiply_rows<1>;
+  f.rows[1] = multiply_rows<2>;
+  f.rows[2] = multiply_rows<4>;
+  return f;
 }
-
-constexpr FormatEngine kF8_E4M3 = {FormatId::f8_e4m3, Input::bf16,
-                                   Input::bf16,       {multiply_rows<1>, multiply_rows<2>, multiply_rows<4>},
-                                   multiply_panels,   8};
 
 const Engine& engine() {
   static const FormatEngine formats[] = {
-      kFloats[0],      kFloats[1],      kFloats[2],      kF8_E4M3,        kLargeBlocks[0], kLargeBlocks[1],
-      kLargeBlocks[2], kLargeBlocks[3], kLargeBlocks[4], kLargeBlocks[5], kSmallBlocks[0], kSmallBlocks[1],
-      kSmallBlocks[2], kSmallBlocks[3], kSmallBlocks[4], kSmallBlocks[5], kSmallBlocks[6],
+      kFloats[0],      kFloats[1],      kFloats[2],      rounding_few(kFloats[3]), kLargeBlocks[0], kLargeBlocks[1],
+      kLargeBlocks[2], kLargeBlocks[3], kLargeBlocks[4], kLargeBlocks[5],          kSmallBlocks[0], kSmallBlocks[1],
+      kSmallBlocks[2], kSmallBlocks[3], kSmallBlocks[4], kSmallBlocks[5],          kSmallBlocks[6],
   };
   static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, round, silu_product};
   return engine;

@@ -235,7 +235,7 @@ constexpr FormatEngine e4m3_row() {
           Input::f32,
           {multiply_e4m3_rows<1>, multiply_e4m3_rows<2>, multiply_e4m3_rows<4>},
           multiply_float_panels<F8_E4M3>,
-          8};
+          16};
 }
 
 }  // namespace
