@@ -6,10 +6,11 @@
 // Every operation is a pure function of views: inputs first, outputs last, scratch passed in by `Exec`. None of them
 // allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded.
 // Outputs do not overlap inputs unless said. On the CPU an output's bits never depend on the number of threads. With
-// the scalar table, and with floating-point weights on any, they do not depend on the other tokens of the call either;
-// with integer weights the faster tables round activations (to 8 bits, on AMX for many tokens to bfloat16) and multiply
-// few tokens in another order than many. Shapes: T tokens, d width, H heads, E experts, K experts used, r kv latent, n
-// x k weight rows x columns. All activations are float32, row-major. y[T,n] = x[T,k] * W[n,k]^T everywhere.
+// the scalar table, and with F32 weights on any, they do not depend on the other tokens of the call either; nor with
+// F16 and BF16 ones but on AMX, which rounds weights and activations of many tokens to bfloat16. For F8_E4M3 and
+// integer weights the faster tables multiply few tokens in another order than many, and round activations: to 8 bits
+// for integers, to bfloat16 (or not) for F8_E4M3. Shapes: T tokens, d width, H heads, E experts, K experts used, r kv
+// latent, n x k weight rows x columns. All activations are float32, row-major. y[T,n] = x[T,k] * W[n,k]^T everywhere.
 #pragma once
 
 #include <cstddef>

@@ -41,6 +41,17 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+// Products of bytes; and of bfloat16, with shuffles of single bytes.
+bool has_vnni() {
+  return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+bool has_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAvx512Bf16 = 1u << 5;
+  return has_vnni() && __builtin_cpu_supports("avx512vbmi") && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+         (a & kAvx512Bf16);
+}
+
 const Ops& plain_avx512_ops() {
   static const Ops ops = [] {
     Ops table = avx2_ops();
@@ -54,7 +65,8 @@ const Ops& plain_avx512_ops() {
 const Ops& avx512_ops() {
   static const Ops ops = [] {
     Ops table = avx2_ops();
-    (__builtin_cpu_supports("avx512vnni") ? avx512_vnni::install : avx512::install)(table);
+    (has_vnni() ? avx512_vnni::install : avx512::install)(table);
+    if (has_bf16()) avx512_bf16::install(table);
     table.name = "avx512";
     return table;
   }();
@@ -64,11 +76,9 @@ const Ops& avx512_ops() {
 // Tiles of bfloat16, which the operating system must allow.
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!has_avx512() || !__builtin_cpu_supports("avx512vnni") || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  if (!has_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
   if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
-  constexpr unsigned kAvx512Bf16 = 1u << 5;
-  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || (a & kAvx512Bf16) == 0) return false;
   static const bool allowed = amx::request_tiles();
   return allowed;
 }

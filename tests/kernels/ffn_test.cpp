@@ -150,17 +150,17 @@ TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without sha
           // How an expert's inputs are stored depends on the number of its tokens.
           std::vector<int64_t> tokens_of(E);
           for (const int32_t id : to.ids) ++tokens_of[id];
-          const auto way = [&](FormatId id, int64_t e) {
+          const auto way = [&](FormatId id, int64_t n_tokens) {
             const auto ways = ways_of(*ops, id);
-            return tokens_of[e] < kTilesFrom ? ways.front() : ways.back();
+            return n_tokens < kTilesFrom ? ways.front() : ways.back();
           };
           Worst worst;
           for (int64_t t = 0; t < T; ++t) {
             std::vector<double> expected(d);
-            if (with_shared) shared.add(0, 1, x[t], expected);
+            if (with_shared) shared.add(0, 1, x[t], expected, way(FormatId::bf16, T), way(FormatId::f32, T));
             for (int64_t k = 0; k < K; ++k) {
               const int32_t e = to.ids[t * K + k];
-              experts.add(e, to.weights[t * K + k], x[t], expected, way(in, e), way(out, e));
+              experts.add(e, to.weights[t * K + k], x[t], expected, way(in, tokens_of[e]), way(out, tokens_of[e]));
             }
             for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[i], 1);
           }

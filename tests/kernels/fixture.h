@@ -143,6 +143,14 @@ struct TestWeight {
     return w;
   }
 
+  // One matrix of the given bytes.
+  static TestWeight of_bytes(const Format& format, int64_t n, int64_t k, const std::vector<std::byte>& bytes) {
+    TestWeight w(format, 1, n, k);
+    std::copy(bytes.begin(), bytes.begin() + std::ptrdiff_t(w.bytes.size()), w.bytes.begin());
+    w.decode();
+    return w;
+  }
+
  private:
   TestWeight(const Format& format, int64_t count, int64_t n, int64_t k)
       : bytes(format.bytes(k) * size_t(count * n)), floats(size_t(count * n * k)) {
@@ -201,16 +209,26 @@ struct Sum {
 // How a table stores what it multiplies. Its products are exact sums of these, but for the rounding of float sums.
 enum class Stored {
   exact,
-  x8,    // activations in 8 bits, one scale for every 256
-  bf16,  // activations and weights rounded to bfloat16
+  x8,      // activations in 8 bits, one scale for every 256
+  bf16_x,  // activations rounded to bfloat16
+  bf16,    // activations and weights rounded to bfloat16
 };
 
-// The ways that a table may take for weights of a format; which one is the number of tokens' matter.
+// The ways that a table may take for weights of a format; which one is the number of tokens' matter, those for few
+// tokens first, and for F8_E4M3 in "avx512" the processor's.
 inline std::vector<Stored> ways_of(const Ops& ops, FormatId id) {
   const std::string table = ops.name;
-  const bool integers = id != FormatId::f32 && id != FormatId::f16 && id != FormatId::bf16 && id != FormatId::f8_e4m3;
-  if (!integers || table == "scalar") return {Stored::exact};
-  return table == "amx" ? std::vector{Stored::x8, Stored::bf16} : std::vector{Stored::x8};
+  if (table == "scalar" || id == FormatId::f32) return {Stored::exact};
+  const bool floats = id == FormatId::f16 || id == FormatId::bf16 || id == FormatId::f8_e4m3;
+  if (id == FormatId::f8_e4m3 && table == "avx512") return {Stored::exact, Stored::bf16_x};
+  const Stored rows = floats ? Stored::exact : Stored::x8;
+  return table == "amx" ? std::vector{rows, Stored::bf16} : std::vector{rows};
+}
+
+// Whether a table's outputs for weights of a format have the same bits whatever tokens they are computed with.
+inline bool same_for_any_tokens(const Ops& ops, FormatId id) {
+  return std::string(ops.name) == "scalar" ||
+         (ways_of(ops, id) == std::vector{Stored::exact} && id != FormatId::f8_e4m3);
 }
 
 inline float to_bf16(float x) {
@@ -226,7 +244,7 @@ inline std::vector<float> stored(const float* x, int64_t n, Stored how) {
     for (int64_t i = at; i < end; ++i) max = std::max(max, std::abs(x[i]));
     for (int64_t i = at; i < end; ++i) {
       if (how == Stored::x8) out[i] = max > 0 ? std::nearbyint(x[i] * (127 / max)) * (max / 127) : 0.0f;
-      if (how == Stored::bf16) out[i] = to_bf16(x[i]);
+      if (how == Stored::bf16_x || how == Stored::bf16) out[i] = to_bf16(x[i]);
     }
   }
   return out;

@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernels/cpu/amx/floats.h"
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/panels.h"
 #include "kernels/cpu/avx512/kernels.h"
@@ -13,28 +14,7 @@ namespace {
 
 using namespace HEARTH_AVX512;
 
-void round(const float* x, int64_t n, uint16_t* out) {
-  alignas(64) static constexpr auto kOrder = [] {
-    struct {
-      uint16_t pick[64];
-    } order{};
-    for (int i = 0; i < 64; ++i) order.pick[bf16_place(i)] = uint16_t(i);
-    return order;
-  }();
-  for (int64_t at = 0; at < n; at += 64) {
-    __m512 v[4];
-    HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
-      const int64_t left = n - at - 16 * i;
-      const __mmask16 there = left >= 16 ? __mmask16(0xffff) : left <= 0 ? __mmask16(0) : __mmask16((1 << left) - 1);
-      v[i] = _mm512_maskz_loadu_ps(there, x + at + 16 * i);
-    }
-    const __m512i low = __m512i(_mm512_cvtne2ps_pbh(v[1], v[0])), high = __m512i(_mm512_cvtne2ps_pbh(v[3], v[2]));
-    _mm512_storeu_si512(out + at, _mm512_permutex2var_epi16(low, _mm512_load_si512(kOrder.pick), high));
-    _mm512_storeu_si512(out + at + 32, _mm512_permutex2var_epi16(low, _mm512_load_si512(kOrder.pick + 32), high));
-  }
-}
-
-// The rows of the AVX-512 table, with panels in tiles where weights are integers.
+// The rows of the AVX-512 table, with panels in tiles.
 FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&)) {
   f.panels_input = Input::bf16;
   f.panels = panels;
@@ -47,9 +27,9 @@ FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&)) {
 const Engine& engine() {
   static const FormatEngine formats[] = {
       kFloats[0],
-      kFloats[1],
-      kFloats[2],
-      kFloats[3],
+      in_tiles(kFloats[1], float_panels<F16>),
+      in_tiles(kFloats[2], float_panels<BF16>),
+      in_tiles(kFloats[3], float_panels<F8_E4M3>),
       in_tiles(kLargeBlocks[0], tile_panels<Q2_K>),
       in_tiles(kLargeBlocks[1], tile_panels<Q3_K>),
       in_tiles(kLargeBlocks[2], tile_panels<Q4_K>),
@@ -64,7 +44,8 @@ const Engine& engine() {
       in_tiles(kSmallBlocks[5], tile_panels<IQ4_NL>),
       in_tiles(kSmallBlocks[6], tile_panels<I4_G128>),
   };
-  static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, round, silu_product};
+  static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, avx512_bf16::round,
+                                silu_product};
   return engine;
 }
 

@@ -5,8 +5,12 @@
 // multiplied with all tokens by gemm.h, so decoding is shared by the tokens and the FMA units are the bound. Few: four
 // rows side by side, decoded straight into the FMA; memory is the bound.
 //
-// Both ways add in the same order: eight lanes over kTile weights, then the lanes (sum4), then the tiles. So an output
-// has the same bits whatever tokens it is computed with, and prefill equals decode exactly.
+// F32, F16, BF16: both ways add in the same order, eight lanes over kTile weights, then the lanes (sum4), then the
+// tiles. So an output has the same bits whatever tokens it is computed with, and prefill equals decode exactly.
+//
+// F8_E4M3 has a scale for each 128 weights. Few tokens: it multiplies the sums of a block (multiply_e4m3_rows), which
+// leaves five instructions for eight weights. Many: it is multiplied into the weights, once for all tokens. Products
+// are rounded differently in the two.
 #include "kernels/cpu/avx2/gemm.h"
 #include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx2/rows.h"
@@ -23,10 +27,10 @@ struct Weights {
   __m256 of[2];
 };
 
-// One number per weight: load(p) gives the sixteen that begin at p. Rows have any length.
+// One number per weight: load(p) gives the sixteen that begin at p. Rows have any length. (Without a prefetch stream:
+// the hardware follows long rows, and asking costs it 15 %.)
 struct F32 {
   static constexpr int kBytes = 4;
-  static constexpr bool kAsksAhead = false;  // the hardware follows long rows: asking costs it 15 %
   HEARTH_INLINE static Weights load(const uint8_t* p) {
     const float* f = reinterpret_cast<const float*>(p);
     return {{_mm256_loadu_ps(f), _mm256_loadu_ps(f + 8)}};
@@ -34,14 +38,12 @@ struct F32 {
 };
 struct F16 {
   static constexpr int kBytes = 2;
-  static constexpr bool kAsksAhead = false;
   HEARTH_INLINE static Weights load(const uint8_t* p) {
     return {{_mm256_cvtph_ps(load128(p)), _mm256_cvtph_ps(load128(p + 16))}};
   }
 };
 struct BF16 {
   static constexpr int kBytes = 2;
-  static constexpr bool kAsksAhead = false;
   HEARTH_INLINE static __m256 widen(__m128i v) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
   }
@@ -59,10 +61,7 @@ HEARTH_INLINE Weights weights_at(const uint8_t* row, int64_t at, int64_t left) {
 
 // e4m3 -> fp16 with the same bits seven places up, which is the value / 256 (exponent bias 15 against 7) with its
 // subnormals; the conversion to float takes care of those at full speed. 256 goes into the scale.
-struct F8_E4M3 {
-  static constexpr int kBytes = 1;  // of a weight, for the prefetch stream
-  static constexpr bool kAsksAhead = true;
-};
+struct F8_E4M3 {};
 template <>
 HEARTH_INLINE Weights weights_at<F8_E4M3>(const uint8_t* row, int64_t at, int64_t) {
   const uint8_t* block = row + size_t(at) / 128 * sizeof(BlockF8_E4M3);
@@ -97,8 +96,7 @@ void decode_row_by_table(const Format& format, const uint8_t* row, int64_t at, i
 
 // out[t] (+)= the sums of four rows' n weights from `at` with T tokens.
 template <class D, int T>
-HEARTH_INLINE void dot_4_rows(const FourRows& rows, int64_t at, int64_t n, const float* const* x, const uint8_t*& ahead,
-                              __m128 (&out)[T]) {
+HEARTH_INLINE void dot_4_rows(const FourRows& rows, int64_t at, int64_t n, const float* const* x, __m128 (&out)[T]) {
   __m256 acc[T][4];
   HEARTH_UNROLL for (int t = 0; t < T; ++t) {
     HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm256_setzero_ps();
@@ -108,7 +106,6 @@ HEARTH_INLINE void dot_4_rows(const FourRows& rows, int64_t at, int64_t n, const
   };
   int64_t i = at;
   for (const int64_t end = at + n; i + 16 <= end; i += 16) {
-    if constexpr (D::kAsksAhead) prefetch_slice<4 * 16 * D::kBytes>(ahead);
     HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
       const Weights w = weights_at<D>(rows.p[r], i, 16);
       add(w.of[0], r, [&](int t) HEARTH_INLINE_LAMBDA { return _mm256_loadu_ps(x[t] + i); });
@@ -136,11 +133,10 @@ void multiply_few(const RowsCall& c) {
   HEARTH_UNROLL for (int t = 0; t < T; ++t) x[t] = static_cast<const float*>(c.x[t]);
   for (int64_t i = 0; i < c.n_rows; i += 4) {
     const FourRows rows = four_rows(c, i);
-    const uint8_t* ahead = ahead_of(c, i);
     __m128 out[T];
     HEARTH_UNROLL for (int t = 0; t < T; ++t) out[t] = _mm_setzero_ps();
     for (int64_t at = 0; at < c.k; at += kTile) {
-      dot_4_rows<D, T>(rows, at, c.k - at < kTile ? c.k - at : kTile, x, ahead, out);
+      dot_4_rows<D, T>(rows, at, c.k - at < kTile ? c.k - at : kTile, x, out);
     }
     HEARTH_UNROLL for (int t = 0; t < T; ++t) store_rows(out[t], c.y + t * c.y_stride + i, c.n_rows - i);
   }
@@ -152,6 +148,95 @@ void multiply_four_tokens(const RowsCall& c) {
   multiply_few<D, 2>({c.w, c.row_bytes, c.n_rows, c.k, c.x + 2, c.y + 2 * c.y_stride, c.y_stride, c.next});
 }
 
+// ---- few tokens, F8_E4M3
+
+constexpr float kE4m3Half = 256.0f;  // a number, in units of what its bits mean as half precision
+
+// A byte's sign, exponent and mantissa to their places in half precision. NaN becomes 480.
+HEARTH_INLINE __m256i e4m3_to_halves(__m128i e4m3) {
+  const __m256i b = _mm256_slli_epi16(_mm256_cvtepi8_epi16(e4m3), 7);  // sseeeemmm0000000
+  return _mm256_and_si256(b, _mm256_set1_epi16(int16_t(0xbf80)));
+}
+HEARTH_INLINE bool holds_nan(const uint8_t* row, int64_t k) {
+  bool found = false;
+  for (int64_t b = 0; b * 128 < k; ++b) {
+    for (int i = 4; i < int(sizeof(BlockF8_E4M3)); ++i) found |= (row[b * sizeof(BlockF8_E4M3) + i] & 0x7f) == 0x7f;
+  }
+  return found;
+}
+
+// Four rows' blocks in half precision. (Through memory: from there a conversion to float needs no shuffle.) `largest`
+// sees the magnitudes, twice.
+struct HalfBlocks {
+  alignas(32) uint16_t w[4][128];
+  float d[4];
+};
+HEARTH_INLINE void decode_blocks(const uint8_t* const (&q)[4], HalfBlocks& blocks, __m256i& largest) {
+  HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+    memcpy(&blocks.d[r], q[r] - 4, 4);
+    HEARTH_UNROLL for (int at = 0; at < 128; at += 32) {
+      const __m256i bytes = load256(q[r] + at);
+      largest = _mm256_max_epu8(largest, _mm256_add_epi8(bytes, bytes));
+      store256(blocks.w[r] + at, e4m3_to_halves(load128(q[r] + at)));
+      store256(blocks.w[r] + at + 16, e4m3_to_halves(load128(q[r] + at + 16)));
+    }
+  }
+}
+
+// out[t] += d * the four rows' sums with T tokens, at most two: of four the sums would not fit the registers.
+template <int T>
+HEARTH_INLINE void add_blocks(const HalfBlocks& blocks, const float* const* x, int64_t k, __m128* out) {
+  __m256 acc[T][4];
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm256_setzero_ps();
+  }
+#pragma GCC unroll 1
+  for (int at = 0; at < 128; at += 16) {
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+      HEARTH_UNROLL for (int j = 0; j < 16; j += 8) {
+        const __m256 w = _mm256_cvtph_ps(load128(blocks.w[r] + at + j));
+        HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+          acc[t][r] = _mm256_fmadd_ps(w, _mm256_loadu_ps(x[t] + k + at + j), acc[t][r]);
+        }
+      }
+    }
+  }
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+    const __m128 sums = sum4(acc[t][0], acc[t][1], acc[t][2], acc[t][3]);
+    out[t] = _mm_fmadd_ps(sums, _mm_loadu_ps(blocks.d), out[t]);
+  }
+}
+
+template <int T>
+void multiply_e4m3_rows(const RowsCall& c) {
+  const float* x[T];
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) x[t] = static_cast<const float*>(c.x[t]);
+  for (int64_t i = 0; i < c.n_rows; i += 4) {
+    const FourRows rows = four_rows(c, i);
+    const uint8_t* q[4] = {rows.p[0] + 4, rows.p[1] + 4, rows.p[2] + 4, rows.p[3] + 4};
+    const uint8_t* ahead = ahead_of(c, i);
+    __m256i largest = _mm256_setzero_si256();
+    __m128 out[T];
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) out[t] = _mm_setzero_ps();
+    for (int64_t k = 0; k < c.k; k += 128) {
+      prefetch_slice<4 * sizeof(BlockF8_E4M3)>(ahead);
+      HalfBlocks blocks;
+      decode_blocks(q, blocks, largest);
+      constexpr int kTokens = T < 2 ? T : 2;
+      HEARTH_UNROLL for (int t = 0; t < T; t += kTokens) add_blocks<kTokens>(blocks, x + t, k, out + t);
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) q[r] += sizeof(BlockF8_E4M3);
+    }
+    const bool nan = _mm256_movemask_epi8(_mm256_cmpeq_epi8(largest, _mm256_set1_epi8(char(2 * 0x7f)))) != 0;
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) {
+      float* y = c.y + t * c.y_stride + i;
+      store_rows(_mm_mul_ps(out[t], _mm_set1_ps(kE4m3Half)), y, c.n_rows - i);
+      if (!nan) continue;
+      for (int64_t r = 0; r < 4 && i + r < c.n_rows; ++r) {
+        if (holds_nan(rows.p[r], c.k)) y[r] = __builtin_nanf("");
+      }
+    }
+  }
+}
 // ---- many tokens
 
 void multiply_tiles(DecodeRow decode, const Format& format, const PanelCall& c) {
@@ -189,13 +274,22 @@ constexpr FormatEngine row(int64_t panels_from) {
           panels_from};
 }
 
+constexpr FormatEngine e4m3_row() {
+  return {FormatId::f8_e4m3,
+          Input::f32,
+          Input::f32,
+          {multiply_e4m3_rows<1>, multiply_e4m3_rows<2>, multiply_e4m3_rows<4>},
+          multiply_panels<F8_E4M3, FormatId::f8_e4m3>,
+          6};
+}
+
 }  // namespace
 
 const FormatEngine kFloats[4] = {
     row<F32, FormatId::f32>(8),
     row<F16, FormatId::f16>(10),
     row<BF16, FormatId::bf16>(7),
-    row<F8_E4M3, FormatId::f8_e4m3>(3),
+    e4m3_row(),
 };
 const FloatDecoder kFloatDecoders[4] = {
     {FormatId::f32, decode_row<F32>},

@@ -1,5 +1,5 @@
 // The doors to the AVX-512 tables: with VNNI's byte products, and without. Nothing else of this folder is visible
-// outside it.
+// outside it, but what amx/ builds upon.
 #pragma once
 
 #include "kernels/cpu/engine.h"
@@ -16,5 +16,10 @@ namespace avx512_vnni {
 void install(Ops& ops);
 const Engine& engine();  // for tests/bench
 }  // namespace avx512_vnni
+
+// Overwrites, in the table with VNNI, what BF16 and VBMI do better.
+namespace avx512_bf16 {
+void install(Ops& ops);
+}
 
 }  // namespace hearth

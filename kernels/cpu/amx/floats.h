@@ -1,0 +1,72 @@
+// Decoders of panels.h for the formats of one number per weight, 64 weights at a time in the order of bf16_place.
+// BF16 keeps its weights, the others are rounded to bfloat16.
+#pragma once
+
+#include "kernels/cpu/amx/panels.h"
+#include "kernels/cpu/avx512/bf16.h"
+#include "kernels/cpu/avx512/e4m3.h"
+
+namespace hearth {
+namespace {
+
+// load(row, at, left, out): weights at .. at + 63 of a row, zeros behind the `left` that are there.
+struct BF16 {
+  HEARTH_INLINE static void load(const uint8_t* row, int64_t at, int64_t left, __m512i (&out)[2]) {
+    const uint8_t* p = row + 2 * at;
+    reorder(_mm512_maskz_loadu_epi16(first_of_32(left), p), _mm512_maskz_loadu_epi16(first_of_32(left - 32), p + 64),
+            out);
+  }
+};
+struct F16 {
+  HEARTH_INLINE static void load(const uint8_t* row, int64_t at, int64_t left, __m512i (&out)[2]) {
+    __m512 v[4];
+    HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+      v[i] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_of_16(left - 16 * i), row + 2 * at + 32 * i));
+    }
+    round_64(v, out);
+  }
+};
+struct F8_E4M3 {
+  HEARTH_INLINE static void load(const uint8_t* row, int64_t at, int64_t, __m512i (&out)[2]) {
+    const uint8_t* block = row + size_t(at) / BlockF8_E4M3::kElems * sizeof(BlockF8_E4M3);
+    float d;
+    memcpy(&d, block, sizeof d);
+    const __m512i codes = load512(block + offsetof(BlockF8_E4M3, qs) + at % BlockF8_E4M3::kElems);
+    __m512i even = e4m3_to_bf16(_mm512_slli_epi16(codes, 8)), odd = e4m3_to_bf16(codes);
+    if (any_special(special_distance(codes))) [[unlikely]] {
+      even = with_specials(even);
+      odd = with_specials(odd);
+    }
+    // Every fourth weight, from 0, 1, 2 and 3: the bytes of the dwords. Two exact products before the rounding ones.
+    const __m512i upper = _mm512_set1_epi32(int(0xffff0000));
+    const __m512i bits[4] = {_mm512_slli_epi32(even, 16), _mm512_slli_epi32(odd, 16), _mm512_and_si512(even, upper),
+                             _mm512_and_si512(odd, upper)};
+    const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(d), _mm512_set1_ps(kE4m3Scale));
+    __m512 w[4];
+    HEARTH_UNROLL for (int i = 0; i < 4; ++i) w[i] = _mm512_mul_ps(_mm512_castsi512_ps(bits[i]), scale);
+    out[0] = __m512i(_mm512_cvtne2ps_pbh(w[1], w[0]));
+    out[1] = __m512i(_mm512_cvtne2ps_pbh(w[3], w[2]));
+  }
+};
+
+// Rows first .. first + 31 of a call, weights k .. k + n - 1, zeros up to a multiple of 64.
+template <class D>
+void decode_floats(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles) {
+  for (int64_t r = 0; r < 32; ++r) {
+    const uint8_t* row = c.w + size_t(first + r < c.n_rows ? first + r : c.n_rows - 1) * c.row_bytes;
+    for (int64_t at = 0; at < n; at += 64) {
+      __m512i w[2];
+      D::load(row, k + at, n - at, w);
+      _mm512_store_si512(tiles.w[at / 32][r / 16][r % 16], w[0]);
+      _mm512_store_si512(tiles.w[at / 32 + 1][r / 16][r % 16], w[1]);
+    }
+  }
+}
+
+template <class D>
+void float_panels(const PanelCall& c) {
+  multiply_panels_in_tiles(c, decode_floats<D>);
+}
+
+}  // namespace
+}  // namespace hearth
