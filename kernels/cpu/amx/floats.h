@@ -51,8 +51,9 @@ struct F8_E4M3 {
 
 // Rows first .. first + 31 of a call, weights k .. k + n - 1, zeros up to a multiple of 64.
 template <class D>
-void decode_floats(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles) {
+void decode_floats(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles, BlockStream& ahead) {
   for (int64_t r = 0; r < 32; ++r) {
+    ahead.ask();
     const uint8_t* row = c.w + size_t(first + r < c.n_rows ? first + r : c.n_rows - 1) * c.row_bytes;
     for (int64_t at = 0; at < n; at += 64) {
       __m512i w[2];
