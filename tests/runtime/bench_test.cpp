@@ -15,8 +15,7 @@ TEST_CASE("bench: samples have median, minimum and maximum") {
   CHECK(Samples{{4, 1, 2, 3}}.max() == 4);
 }
 
-TEST_CASE("bench: measures what was asked for, and the share follows from its parts" *
-          doctest::test_suite("each table")) {
+TEST_CASE("bench: measures what was asked for, and the share follows from its parts") {
   Model model(TinyModel().file(), {.ops = &cpu_ops("auto"), .n_threads = 2});
   const auto r = bench(model, {.prefill = 20, .decode = 10, .depth = 30, .repetitions = 2});
   CHECK(r.prefill.values.size() == 2);
