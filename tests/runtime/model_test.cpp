@@ -44,7 +44,8 @@ TEST_CASE("model: absorbed equals naive, prefill equals decoding, every table eq
     Model reference(tiny.file(), exact(&cpu_ops("scalar"), Attention::absorbed));
     const auto expected = all_logits(reference, tokens);
     for (const Ops* ops : available_tables()) {
-      CAPTURE(which);
+      const char* const model_shape = which;  // CAPTURE takes no structured binding with clang 14
+      CAPTURE(model_shape);
       CAPTURE(std::string(ops->name));
       for (const Attention attention : {Attention::absorbed, Attention::naive, Attention::automatic}) {
         Model model(tiny.file(), exact(ops, attention));
@@ -135,7 +136,8 @@ TEST_CASE("model: a bf16 cache stays near the f32 one" * doctest::test_suite("ea
     Model precise(tiny.file(), options);
     options.cache_format = FormatId::bf16;
     Model rounded(tiny.file(), options);
-    CAPTURE(which);
+    const char* const model_shape = which;
+    CAPTURE(model_shape);
     // By the median over tokens: where an expert was a close call, rounding chooses another one, and that token's
     // logits are all different.
     const auto a = all_logits(rounded, tokens), b = all_logits(precise, tokens);
