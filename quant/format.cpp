@@ -5,6 +5,7 @@
 
 #include "quant/decode.h"
 #include "quant/encode.h"
+#include "quant/finite.h"
 
 namespace hearth {
 namespace {
@@ -33,13 +34,13 @@ using Encode = void(const float* x, const float* importance, void* blocks, int64
 
 template <class Block>
 constexpr Format row(FormatId id, const char* name, Encode* encode, float tolerance) {
-  return {id, name, Block::kElems, sizeof(Block), decode_blocks<Block>, encode, tolerance};
+  return {id, name, Block::kElems, sizeof(Block), decode_blocks<Block>, encode, finite_blocks<Block>, tolerance};
 }
 
 // Tolerances: measured on Gaussian rows (docs/measurements.md, "Encoding error") and 5 % on top.
 constexpr Format kFormats[] = {
-    {FormatId::f32, "F32", 1, 4, decode_f32, encode_f32, 0.0f},
-    {FormatId::f16, "F16", 1, 2, decode_f16, encode_f16, 0.00022f},
+    {FormatId::f32, "F32", 1, 4, decode_f32, encode_f32, finite_f32, 0.0f},
+    {FormatId::f16, "F16", 1, 2, decode_f16, encode_f16, finite_f16, 0.00022f},
     row<BlockQ4_0>(FormatId::q4_0, "Q4_0", encode_q4_0, 0.085f),
     row<BlockQ4_1>(FormatId::q4_1, "Q4_1", encode_q4_1, 0.0724f),
     row<BlockQ5_0>(FormatId::q5_0, "Q5_0", encode_q5_0, 0.0421f),
@@ -52,7 +53,7 @@ constexpr Format kFormats[] = {
     row<BlockQ6_K>(FormatId::q6_k, "Q6_K", encode_q6_k, 0.0174f),
     row<BlockIQ4_NL>(FormatId::iq4_nl, "IQ4_NL", encode_iq4_nl, 0.0772f),
     row<BlockIQ4_XS>(FormatId::iq4_xs, "IQ4_XS", encode_iq4_xs, 0.0778f),
-    {FormatId::bf16, "BF16", 1, 2, decode_bf16, encode_bf16, 0.00174f},
+    {FormatId::bf16, "BF16", 1, 2, decode_bf16, encode_bf16, finite_bf16, 0.00174f},
     row<BlockF8_E4M3>(FormatId::f8_e4m3, "F8_E4M3", encode_f8_e4m3, 0.0237f),
     row<BlockI4_G128>(FormatId::i4_g128, "I4_G128", encode_i4_g128, 0.1017f),
 };

@@ -40,6 +40,8 @@ struct Format {
   // x [n] -> blocks. Searches for the scales with the least squared error, weighted by importance [n] (>= 0) unless
   // that is null. x must be finite; values beyond the format's range saturate. Deterministic.
   void (*encode)(const float* x, const float* importance, void* blocks, int64_t n);
+  // blocks [n / block_elems]: are all n weights numbers? Told from the scales, where those decide it.
+  bool (*finite)(const void* blocks, int64_t n);
   float tolerance;  // largest accepted RMS(decode(encode(x)) - x) / RMS(x) for rows of Gaussian weights
 
   double bits_per_weight() const { return 8.0 * block_bytes / block_elems; }

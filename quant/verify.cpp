@@ -1,7 +1,6 @@
 #include "quant/verify.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <mutex>
 #include <utility>
@@ -13,46 +12,59 @@ namespace hearth {
 
 namespace {
 
-constexpr uint64_t kProgressBytes = 16 << 20;  // between two reports of a thread
+constexpr uint64_t kPieceBytes = 16 << 20;  // between two reports of a thread; a thread's share where rows are apart
 
-// An integer maximum, which vectorises; comparisons of floats that stop at the first bad one do not.
-bool all_finite(const std::vector<float>& x) {
-  uint32_t largest = 0;
-  for (const float v : x) largest = std::max(largest, std::bit_cast<uint32_t>(v) & 0x7fffffff);
-  return largest < 0x7f800000;
+// Rows of a tensor: all of them, where they go into one checksum.
+struct Piece {
+  const Tensor* tensor;
+  int64_t first_row, n_rows;
+};
+
+std::vector<Piece> cut(const std::vector<Tensor>& tensors, bool whole) {
+  std::vector<Piece> pieces;
+  for (const Tensor& t : tensors) {
+    const int64_t rows = t.shape.rows();
+    const int64_t at_once = whole ? rows : std::max<int64_t>(1, int64_t(kPieceBytes / t.row_bytes()));
+    for (int64_t first = 0; first < rows; first += at_once) {
+      pieces.push_back({&t, first, std::min(at_once, rows - first)});
+    }
+  }
+  return pieces;
 }
 
-struct TensorFindings {
+struct Findings {
   uint64_t checksum = 0;
   int64_t bad_row = -1;  // the first row with a weight that is not finite
   int64_t bad_col = -1;
   float bad_value = 0;
 };
 
-// One pass: a row is summed and decoded while it is in the cache. `read` is told of the bytes now and then.
-TensorFindings examine(const Tensor& tensor, const std::function<void(uint64_t)>& read) {
-  TensorFindings found;
-  Checksum sum;
-  std::vector<float> row(size_t(tensor.shape.cols()));
+void locate_bad_weight(const Tensor& tensor, int64_t row, Findings& found) {
+  const int64_t cols = tensor.shape.cols();
+  std::vector<float> weights(static_cast<size_t>(cols));
+  tensor.format->decode(tensor.data + size_t(row) * tensor.row_bytes(), weights.data(), cols);
+  const auto bad = std::ranges::find_if(weights, [](float v) { return !std::isfinite(v); });
+  found.bad_row = row;
+  found.bad_col = bad - weights.begin();
+  found.bad_value = bad == weights.end() ? NAN : *bad;
+}
+
+// One pass: a row is summed and looked at while it is in the cache. `read` is told of the bytes now and then.
+Findings examine(const Piece& piece, bool with_checksum, const std::function<void(uint64_t)>& read) {
+  const Tensor& tensor = *piece.tensor;
   const size_t row_bytes = tensor.row_bytes();
+  Findings found;
+  Checksum sum;
   uint64_t unreported = 0;
-  for (int64_t r = 0; r < tensor.shape.rows(); ++r) {
-    const std::byte* begin = tensor.data + size_t(r) * row_bytes;
-    sum.add({begin, row_bytes});
-    if (found.bad_row < 0) {
-      tensor.format->decode(begin, row.data(), tensor.shape.cols());
-      if (!all_finite(row)) {
-        const auto bad = std::find_if(row.begin(), row.end(), [](float v) { return !std::isfinite(v); });
-        found.bad_row = r;
-        found.bad_col = bad - row.begin();
-        found.bad_value = *bad;
-      }
-    }
+  for (int64_t r = piece.first_row; r < piece.first_row + piece.n_rows; ++r) {
+    const std::byte* row = tensor.data + size_t(r) * row_bytes;
+    if (with_checksum) sum.add({row, row_bytes});
+    if (found.bad_row < 0 && !tensor.format->finite(row, tensor.shape.cols())) locate_bad_weight(tensor, r, found);
     unreported += row_bytes;
-    if (unreported >= kProgressBytes) read(std::exchange(unreported, 0));
+    if (unreported >= kPieceBytes) read(std::exchange(unreported, 0));
   }
   if (unreported > 0) read(unreported);
-  found.checksum = sum.value();
+  if (with_checksum) found.checksum = sum.value();
   return found;
 }
 
@@ -78,7 +90,7 @@ class Progress {
 VerifyReport verify(const GgufFile& file, const VerifyOptions& options) {
   const std::vector<Tensor>& tensors = file.tensors();
   VerifyReport report;
-  const std::vector<uint64_t>* expected = file.metadata().u64s(key::kHearthChecksums);
+  const std::vector<uint64_t>* expected = options.checksums ? file.metadata().u64s(key::kHearthChecksums) : nullptr;
   if (expected && expected->size() != tensors.size()) {
     report.problems.push_back(fmt::format("{}: key {}: expected one checksum for each of {} tensors, found {}",
                                           file.path(), key::kHearthChecksums, tensors.size(), expected->size()));
@@ -89,27 +101,31 @@ VerifyReport verify(const GgufFile& file, const VerifyOptions& options) {
   uint64_t total = 0;
   for (const Tensor& tensor : tensors) total += tensor.bytes();
   Progress progress(options.progress, total);
-  std::vector<TensorFindings> findings(tensors.size());
+  const std::vector<Piece> pieces = cut(tensors, expected != nullptr);
+  std::vector<Findings> findings(pieces.size());
   const std::function<void(size_t)> body = [&](size_t i) {
-    findings[i] = examine(tensors[i], [&](uint64_t bytes) { progress.add(bytes); });
+    findings[i] = examine(pieces[i], expected != nullptr, [&](uint64_t bytes) { progress.add(bytes); });
   };
   if (options.parallel_for) {
-    options.parallel_for(tensors.size(), body);
+    options.parallel_for(pieces.size(), body);
   } else {
-    for (size_t i = 0; i < tensors.size(); ++i) body(i);
+    for (size_t i = 0; i < pieces.size(); ++i) body(i);
   }
 
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const TensorFindings& found = findings[i];
-    if (expected && found.checksum != (*expected)[i]) {
-      report.problems.push_back(fmt::format("{}: tensor {}: expected checksum {}, found {}", file.path(),
-                                            tensors[i].name, checksum_text((*expected)[i]),
-                                            checksum_text(found.checksum)));
+  const Tensor* told = nullptr;  // the last tensor whose first bad weight is in the report
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const Findings& found = findings[i];
+    const Tensor& tensor = *pieces[i].tensor;
+    const size_t index = size_t(&tensor - tensors.data());
+    if (expected && found.checksum != (*expected)[index]) {
+      report.problems.push_back(fmt::format("{}: tensor {}: expected checksum {}, found {}", file.path(), tensor.name,
+                                            checksum_text((*expected)[index]), checksum_text(found.checksum)));
     }
-    if (found.bad_row >= 0) {
+    if (found.bad_row >= 0 && told != &tensor) {
       report.problems.push_back(fmt::format("{}: tensor {} {}: expected finite weights, found {} in row {}, column {}",
-                                            file.path(), tensors[i].name, tensors[i].shape.text(), found.bad_value,
+                                            file.path(), tensor.name, tensor.shape.text(), found.bad_value,
                                             found.bad_row, found.bad_col));
+      told = &tensor;
     }
   }
   return report;

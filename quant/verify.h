@@ -11,6 +11,7 @@
 namespace hearth {
 
 struct VerifyOptions {
+  bool checksums = true;  // false: only whether all weights are finite, which is as fast as the file can be read
   // Runs body(0) ... body(n - 1) in any order, perhaps at the same time. Empty: one after the other.
   std::function<void(size_t n, const std::function<void(size_t)>& body)> parallel_for;
   // Bytes done, of all bytes. Never called twice at the same time.
@@ -18,12 +19,12 @@ struct VerifyOptions {
 };
 
 struct VerifyReport {
-  bool has_checksums = false;         // the file holds hearth.checksums; without them only non-finite weights are found
+  bool has_checksums = false;         // hearth.checksums were compared; else only non-finite weights are found
   std::vector<std::string> problems;  // one line each, naming file and tensor; in file order
 };
 
-// Reads every tensor once: compares its XXH3-64 with hearth.checksums, and decodes it row by row, looking for weights
-// that are not finite. Throws Error(format) when hearth.checksums is of another type.
+// Reads every tensor once: compares its XXH3-64 with hearth.checksums, and looks row by row for weights that are not
+// finite; of a tensor the first one is told. Throws Error(format) when hearth.checksums is of another type.
 VerifyReport verify(const GgufFile& file, const VerifyOptions& options = {});
 
 }  // namespace hearth

@@ -12,7 +12,7 @@ namespace hearth {
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Tokens less likely than this (a logarithm) against the best one are left out at once. All of a vocabulary of 2^18 of
 // them weighs 1e-12 of the best token: no draw of 53 bits ever meets one.
@@ -43,13 +43,14 @@ void Sampler::forbid(std::vector<Token> tokens) {
 Token Sampler::sample(std::span<const float> logits, std::span<const Token> recent) {
   logits_.assign(logits.begin(), logits.end());
   for (const Token token : forbidden_)
-    if (size_t(token) < logits_.size()) logits_[size_t(token)] = kNan;
+    if (size_t(token) < logits_.size()) logits_[size_t(token)] = -kInfinity;
+  require_numbers();
   penalise(recent);
 
-  float best = -std::numeric_limits<float>::infinity();
+  float best = -kInfinity;
   for (const float logit : logits_) best = logit > best ? logit : best;
-  require(best > -std::numeric_limits<float>::infinity(), ErrorKind::model,
-          "no token can be chosen: all {} logits are NaN, -inf or of forbidden tokens", logits.size());
+  require(best > -kInfinity, ErrorKind::model, "no token can be chosen: all {} logits are -inf or of forbidden tokens",
+          logits.size());
   if (options_.temperature == 0 || std::isinf(best))
     return Token(std::find(logits_.begin(), logits_.end(), best) - logits_.begin());
 
@@ -62,6 +63,17 @@ Token Sampler::sample(std::span<const float> logits, std::span<const Token> rece
   if (options_.top_p < 1) keep_share(options_.top_p);
   std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < options_.min_p; });  // the best one's is 1
   return draw();
+}
+
+void Sampler::require_numbers() const {
+  bool numbers = true;  // looked at whole, so that it vectorises
+  for (const float logit : logits_) numbers &= logit < kInfinity;
+  if (numbers) return;
+  const auto bad = std::ranges::find_if(logits_, [](float logit) { return !(logit < kInfinity); });
+  fail(ErrorKind::model,
+       "the model's output is not a number: the logit of token {} is {}; `hearth verify` tells whether the file is "
+       "damaged",
+       bad - logits_.begin(), std::isnan(*bad) ? "nan" : "inf");
 }
 
 void Sampler::penalise(std::span<const Token> recent) {

@@ -20,16 +20,17 @@ struct SamplerOptions {
   uint64_t seed = 0;  // the same seed gives the same text
 };
 
-// In this order: forbidden and NaN logits go; repetition penalty; temperature; the top_k best; of those the fewest that
-// hold top_p of their probability; of those the ones with min_p of the best one's probability; a draw among them.
+// In this order: forbidden tokens and logits of -inf go; repetition penalty; temperature; the top_k best; of those the
+// fewest that hold top_p of their probability; of those the ones with min_p of the best one's probability; a draw among
+// them.
 class Sampler {
  public:
   // Throws Error(usage) naming the option, the value and the accepted range.
   explicit Sampler(const SamplerOptions& options);
   // Tokens that must never be chosen (unused rows of the vocabulary).
   void forbid(std::vector<Token> tokens);
-  // logits [V]; `recent`: the sequence so far. Ties go to the lowest id. NaN logits are never chosen; throws
-  // Error(model) when nothing is left.
+  // logits [V]; `recent`: the sequence so far. Ties go to the lowest id. Throws Error(model): a logit that is NaN or
+  // +inf (the weights are broken, and whatever would be chosen is garbage); nothing left to choose.
   Token sample(std::span<const float> logits, std::span<const Token> recent);
 
  private:
@@ -43,6 +44,7 @@ class Sampler {
       return a.relative != b.relative ? a.relative > b.relative : a.token < b.token;
     }
   };
+  void require_numbers() const;
   void penalise(std::span<const Token> recent);
   void keep_best(size_t count);
   void keep_share(float share);

@@ -1,6 +1,7 @@
 // The CPU backend: which tables of operations exist, and which one this machine should use.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,14 +20,21 @@ struct CpuIsa {
 // any processor with AVX-512), "avx2", "scalar".
 std::vector<CpuIsa> cpu_isas();
 
-// The table of that name, or the best available one for "auto". Throws Error(usage) for an unknown name (the message
-// lists the right ones) and Error(resource) for one that this processor lacks.
+// The table of that name. "auto" is the one that the environment variable HEARTH_ISA names, if it is set and not empty,
+// else the best available one. Throws Error(usage) for an unknown name (the message lists the right ones) and
+// Error(resource) for one that this processor lacks; a name from HEARTH_ISA is said to be from there.
 const Ops& cpu_ops(std::string_view name);
+
+// What decides in cpu_ops, for any list of tables; `preferred`: HEARTH_ISA's value, or null.
+const Ops& choose_table(std::span<const CpuIsa> isas, std::string_view name, const char* preferred);
+
+// Why "auto" can be no better than scalar: "this processor (NAME) has no AVX2"; empty where it can.
+std::string why_scalar(std::span<const CpuIsa> isas);
 
 // Default number of threads: physical cores that this process may run on, at least 1.
 int default_threads();
 
-// For people: "Intel(R) Xeon(R) Processor, 2 threads, avx2".
+// For people: the processor, its cores, its best table: "Intel(R) Xeon(R) Processor, 2 threads, avx2".
 std::string cpu_description();
 
 }  // namespace hearth

@@ -1,6 +1,7 @@
 // The one place that chooses an instruction set. A table that was not built for this kind of processor is not in the
 // list; one that was built but that this processor lacks is listed as unavailable.
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <thread>
 
@@ -19,6 +20,8 @@
 
 namespace hearth {
 namespace {
+
+constexpr std::string_view kScalar = "scalar";
 
 #ifdef HEARTH_AVX2
 bool has_avx2() {
@@ -119,16 +122,29 @@ std::vector<CpuIsa> cpu_isas() {
   return isas;
 }
 
-const Ops& cpu_ops(std::string_view name) {
+const Ops& choose_table(std::span<const CpuIsa> isas, std::string_view name, const char* preferred) {
+  const bool by_preference = name == "auto" && preferred && *preferred;
+  if (by_preference) name = preferred;
+  const std::string source = by_preference ? "HEARTH_ISA: " : "";
   std::string names = "auto";
-  for (const CpuIsa& isa : cpu_isas()) {
+  for (const CpuIsa& isa : isas) {
     if (name == isa.name && !isa.available) {
-      fail(ErrorKind::resource, "this processor ({}) lacks the instructions of '{}'", processor_name(), name);
+      fail(ErrorKind::resource, "{}this processor ({}) lacks the instructions of '{}'", source, processor_name(), name);
     }
     if (isa.available && (name == isa.name || name == "auto")) return *isa.ops;
     names += fmt::format(", {}", isa.name);
   }
-  fail(ErrorKind::usage, "no CPU instruction set is called '{}'; there are: {}", name, names);
+  fail(ErrorKind::usage, "{}no CPU instruction set is called '{}'; there are: {}", source, name, names);
+}
+
+const Ops& cpu_ops(std::string_view name) {
+  return choose_table(cpu_isas(), name, std::getenv("HEARTH_ISA"));
+}
+
+std::string why_scalar(std::span<const CpuIsa> isas) {
+  if (std::ranges::any_of(isas, [](const CpuIsa& isa) { return isa.available && isa.name != kScalar; })) return "";
+  if (isas.size() > 1) return fmt::format("this processor ({}) has no AVX2", processor_name());
+  return fmt::format("this build has no other kernels for this kind of processor ({})", processor_name());
 }
 
 int default_threads() {
@@ -138,7 +154,9 @@ int default_threads() {
 
 std::string cpu_description() {
   const int threads = default_threads();
-  return fmt::format("{}, {} thread{}, {}", processor_name(), threads, threads == 1 ? "" : "s", cpu_ops("auto").name);
+  const std::vector<CpuIsa> isas = cpu_isas();
+  const auto best = std::ranges::find_if(isas, &CpuIsa::available);
+  return fmt::format("{}, {} thread{}, {}", processor_name(), threads, threads == 1 ? "" : "s", best->name);
 }
 
 }  // namespace hearth

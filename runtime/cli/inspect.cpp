@@ -1,18 +1,12 @@
-// hearth inspect MODEL.gguf: what is in the file. hearth verify MODEL.gguf: whether it still is what was written.
+// hearth inspect MODEL.gguf: what is in the file.
 #include "runtime/inspect.h"
 
 #include <CLI/CLI.hpp>
-#include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "kernels/cpu/backend.h"
-#include "quant/error.h"
 #include "quant/gguf.h"
-#include "quant/verify.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/terminal.h"
 
@@ -60,34 +54,6 @@ void inspect_file(const InspectArguments& arguments) {
   }
 }
 
-// body(0) ... body(n - 1), each taken by the next free thread.
-void on_all_cores(size_t n, const std::function<void(size_t)>& body) {
-  std::atomic<size_t> next{0};
-  std::vector<std::jthread> threads;
-  for (int i = 0; i < default_threads(); ++i)
-    threads.emplace_back([&] {
-      for (size_t job = next++; job < n; job = next++) body(job);
-    });
-}
-
-void verify_file(const std::string& path) {
-  const GgufFile file = GgufFile::open(path);
-  ProgressBar bar("verifying");
-  VerifyOptions options;
-  options.parallel_for = on_all_cores;
-  options.progress = [&bar](uint64_t done, uint64_t total) { bar.show(done, total, ""); };
-  const VerifyReport report = verify(file, options);
-  bar.finish();
-  // One problem is the error itself; of several, the others are listed before it.
-  for (size_t i = 1; i < report.problems.size(); ++i) print("{}\n", report.problems[i]);
-  if (!report.problems.empty())
-    fail(ErrorKind::format, "{}{}", report.problems.front(),
-         report.problems.size() > 1 ? fmt::format(" (and {} more problems)", report.problems.size() - 1) : "");
-  print("{}: ok, {} tensors, {}\n", path, file.tensors().size(),
-        report.has_checksums ? "all checksums match and all weights are finite"
-                             : "all weights are finite (the file holds no checksums)");
-}
-
 }  // namespace
 
 void add_inspect(CLI::App& app) {
@@ -97,13 +63,6 @@ void add_inspect(CLI::App& app) {
   command->add_flag("--tensors", arguments->tensors, "list every tensor");
   command->add_flag("--metadata", arguments->metadata, "list every metadata key");
   command->callback([arguments] { inspect_file(*arguments); });
-}
-
-void add_verify(CLI::App& app) {
-  auto path = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("verify", "check every tensor's checksum and that all weights are finite");
-  command->add_option("model", *path, "a GGUF file")->required();
-  command->callback([path] { verify_file(*path); });
 }
 
 }  // namespace hearth::cli

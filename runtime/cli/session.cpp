@@ -7,6 +7,8 @@
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/cli/verify.h"
+#include "runtime/memory.h"
 #include "runtime/report.h"
 
 namespace hearth::cli {
@@ -20,14 +22,29 @@ void choose_device(const SessionOptions& options) {
   note("hearth: --device {}: {}; running on the CPU\n", options.device, why);
 }
 
+// Tables that are slow because they were asked for are nobody's surprise.
 const Ops& choose_ops(const SessionOptions& options) {
   const Ops& ops = cpu_ops(options.isa);
-  if (options.isa == "auto" && std::string_view(ops.name) == "scalar") {
-    const char* why = "this processor has no AVX2: the scalar kernels will be slow";
-    require(!options.strict, ErrorKind::resource, "--strict: {}", why);
-    note("hearth: {}\n", why);
+  if (const std::string why = why_scalar(cpu_isas()); !why.empty() && options.isa == "auto") {
+    require(!options.strict, ErrorKind::resource, "--strict: {}: the scalar kernels would be slow", why);
+    note("hearth: {}: the scalar kernels will be slow\n", why);
   }
   return ops;
+}
+
+int choose_threads(const SessionOptions& options) {
+  const int cores = default_threads();
+  if (options.threads > cores)
+    note("hearth: {} threads on {} core{}: more threads than cores are slower than --threads {}\n", options.threads,
+         cores, cores == 1 ? "" : "s", cores);
+  return options.threads > 0 ? options.threads : cores;
+}
+
+void say_what_does_not_fit(const Model& model) {
+  const KvCache cache = model.new_cache();  // address space only
+  const MemoryNeed need{model.file().file_bytes(), model.active_bytes(), model.working_bytes() + cache.bytes()};
+  const std::string advice = memory_advice(need, usable_memory());
+  if (!advice.empty()) note("hearth: {}: {}\n", model.file().path(), advice);
 }
 
 // The first walk over freshly mapped pages is slow, so it happens now, if the file is in memory already. If it is not,
@@ -49,13 +66,15 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
   command.add_option("--device", options.device, "where the model runs")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  command.add_option("--isa", options.isa, "table of CPU kernels: auto, or one by name")->capture_default_str();
+  command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA")
+      ->capture_default_str();
   command.add_option("--cache-type", options.cache, "number format of the KV cache")
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
   command.add_option("--ubatch", options.ubatch, "prompt tokens run at once")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
       ->capture_default_str();
+  command.add_flag("--check", options.check, "first read the whole file and refuse weights that are not finite");
   command.add_flag("--strict", options.strict, "a fallback is an error");
   command.add_flag("-v,--verbose", options.verbose, "say what runs where");
 }
@@ -89,7 +108,7 @@ Session open_session(const SessionOptions& options) {
   choose_device(options);
   ModelOptions model_options;
   model_options.ops = &choose_ops(options);
-  model_options.n_threads = options.threads > 0 ? options.threads : default_threads();
+  model_options.n_threads = choose_threads(options);
   model_options.n_ctx = options.ctx;
   model_options.ubatch = options.ubatch;
   model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
@@ -98,8 +117,10 @@ Session open_session(const SessionOptions& options) {
   GgufFile file = GgufFile::open(options.model_path);
   session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
   session.chat_template = file.metadata().string(key::kChatTemplate).value_or("");
+  if (options.check) require_finite_weights(file);
   touch_if_cached(file);
   session.model = std::make_unique<Model>(std::move(file), model_options);
+  say_what_does_not_fit(*session.model);
   session.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return session;
 }

@@ -21,7 +21,7 @@ struct SessionOptions {
   int threads = 0;
   int64_t ctx = 0;
   int64_t ubatch = 512;
-  bool strict = false, verbose = false;
+  bool check = false, strict = false, verbose = false;
 };
 
 void add_session_options(CLI::App& command, SessionOptions& options);
@@ -37,8 +37,9 @@ struct Session {
   Sampler sampler(const SamplerOptions& options) const;  // never chooses unused rows of the vocabulary
 };
 
-// Opens and checks everything. A device that this build or machine lacks: an error when it was named and `strict`,
-// else one line that says what runs instead.
+// Opens and checks everything. One line on standard error for each thing that will be slow: no AVX2, more threads than
+// cores, a model larger than memory; and for a device that this build or machine lacks, an error where it was named and
+// `strict`.
 Session open_session(const SessionOptions& options);
 
 // The first lines: model, processor and table of kernels, context and its cache. No silent fallback.

@@ -76,7 +76,7 @@ class Terminal {
 
 }  // namespace
 
-TEST_CASE("piped input is answered line by line") {
+TEST_CASE("piped input is answered line by line" * doctest::test_suite("each table")) {
   const auto result = chat("What is 2 + 3?\nWhat is the capital of France?\n");
   INFO(result.err);
   CHECK(result.exit_code == 0);
@@ -86,7 +86,7 @@ TEST_CASE("piped input is answered line by line") {
   CHECK(contains(result.err, "operations, "));
 }
 
-TEST_CASE("the past is not read again") {
+TEST_CASE("the past is not read again" * doctest::test_suite("each table")) {
   const auto once = chat("Hello!\n"), twice = chat("Hello!\nHello!\n");
   REQUIRE(once.exit_code == 0);
   REQUIRE(twice.exit_code == 0);

@@ -23,7 +23,7 @@ TEST_CASE("convert --dry-run tells the exact size and writes nothing") {
   }
 }
 
-TEST_CASE("run is reproducible and speaks JSON") {
+TEST_CASE("run is reproducible and speaks JSON" * doctest::test_suite("each table")) {
   const std::vector<std::string> arguments{"run",    demo_model(), "--chat", "-p", "What is 3 + 4?",
                                            "--temp", "0.8",        "--seed", "7"};
   const auto first = run_hearth(arguments), second = run_hearth(arguments);
@@ -41,7 +41,7 @@ TEST_CASE("run is reproducible and speaks JSON") {
   CHECK(text.out == object["text"].get<std::string>() + "\n");
 }
 
-TEST_CASE("run takes its prompt from an option, a file or a pipe alike") {
+TEST_CASE("run takes its prompt from an option, a file or a pipe alike" * doctest::test_suite("each table")) {
   TempDir dir;
   std::ofstream(dir / "prompt") << "one two three";
   const std::vector<std::string> tail{"-n", "4", "--temp", "0"};
@@ -63,7 +63,8 @@ TEST_CASE("run -v says what runs where") {
   CHECK(contains(result.err, "context"));
 }
 
-TEST_CASE("logits are float32 [n_tokens, vocab], the same for every way of asking") {
+TEST_CASE("logits are float32 [n_tokens, vocab], the same for every way of asking" *
+          doctest::test_suite("each table")) {
   TempDir dir;
   const auto one = run_hearth({"logits", demo_model(), "--tokens", "5,6,7,8", "--output", dir / "a"});
   REQUIRE_MESSAGE(one.exit_code == 0, one.err);
@@ -101,7 +102,7 @@ TEST_CASE("inspect and verify describe the file") {
   CHECK(contains(verified.out, "ok"));
 }
 
-TEST_CASE("bench reports speed as data") {
+TEST_CASE("bench reports speed as data" * doctest::test_suite("each table")) {
   const auto bench = run_hearth({"bench", demo_model(), "-p", "32", "-n", "8", "-r", "2", "--json"});
   REQUIRE_MESSAGE(bench.exit_code == 0, bench.err);
   const auto object = nlohmann::json::parse(bench.out);
@@ -111,7 +112,8 @@ TEST_CASE("bench reports speed as data") {
   CHECK(object["decode"]["share_of_floor"] > 0);
 }
 
-TEST_CASE("perplexity scores a text, and a stored baseline gives no divergence from itself") {
+TEST_CASE("perplexity scores a text, and a stored baseline gives no divergence from itself" *
+          doctest::test_suite("each table")) {
   TempDir dir;
   std::ofstream text(dir / "text");
   for (int i = 0; i < 60; ++i) text << "The capital of France is Paris. " << i << " plus 1 is " << i + 1 << ".\n";

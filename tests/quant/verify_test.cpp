@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <thread>
@@ -94,6 +95,115 @@ TEST_CASE("without checksums only weights that are not finite are found") {
         Problems{path + ": tensor a [3, 5]: expected finite weights, found -inf in row 1, column 2",
                  path + ": tensor b [2, 2, 64]: expected finite weights, found nan in row 2, column 32",
                  path + ": tensor c [7]: expected finite weights, found inf in row 0, column 6"});
+}
+
+// Where a format keeps numbers that may be NaN or infinite: bytes from the beginning of a block.
+struct Place {
+  FormatId format;
+  size_t offset, bytes;  // 2: fp16 unless the format is BF16; 1: e4m3
+};
+const std::vector<Place> kPlaces = {
+    {FormatId::f32, 0, 4},     {FormatId::f16, 0, 2},     {FormatId::bf16, 0, 2},      {FormatId::q4_0, 0, 2},
+    {FormatId::q4_1, 0, 2},    {FormatId::q4_1, 2, 2},    {FormatId::q5_0, 0, 2},      {FormatId::q5_1, 0, 2},
+    {FormatId::q5_1, 2, 2},    {FormatId::q8_0, 0, 2},    {FormatId::q2_k, 80, 2},     {FormatId::q2_k, 82, 2},
+    {FormatId::q3_k, 108, 2},  {FormatId::q4_k, 0, 2},    {FormatId::q4_k, 2, 2},      {FormatId::q5_k, 0, 2},
+    {FormatId::q5_k, 2, 2},    {FormatId::q6_k, 208, 2},  {FormatId::iq4_nl, 0, 2},    {FormatId::iq4_xs, 0, 2},
+    {FormatId::f8_e4m3, 0, 4}, {FormatId::f8_e4m3, 4, 1}, {FormatId::f8_e4m3, 131, 1}, {FormatId::i4_g128, 0, 2},
+};
+
+// Bit patterns that are no numbers, for a number of so many bytes.
+std::vector<std::string> not_numbers(const Place& place) {
+  using namespace std::string_literals;
+  if (place.bytes == 1) return {"\x7f"s, "\xff"s};
+  if (place.bytes == 4) return {"\x00\x00\x80\x7f"s, "\x00\x00\x80\xff"s, "\x00\x00\xc0\x7f"s, "\x01\x00\x80\xff"s};
+  if (place.format == FormatId::bf16) return {"\x80\x7f"s, "\x80\xff"s, "\xc0\x7f"s, "\x81\xff"s};
+  return {"\x00\x7c"s, "\x00\xfc"s, "\x00\x7e"s, "\x01\xfc"s};
+}
+
+TEST_CASE("in every format a scale, code or weight that is not a number is found, with and without checksums") {
+  for (const Format& format : all_formats()) {
+    CHECK_MESSAGE(std::ranges::find(kPlaces, format.id, &Place::format) != kPlaces.end(), format.name);
+  }
+  const TempDir dir;
+  const std::string path = dir / "x.gguf";
+  for (const Place& place : kPlaces) {
+    const Format& format = format_of(place.format);
+    const int64_t cols = 3 * format.block_elems;
+    const GgufTensorPlan plan{"blk.0.weight", &format, Shape(2, 5, cols)};
+    {
+      GgufWriter writer(path, {}, {plan});
+      writer.write(0, 0, bytes_of(plan));
+      writer.finish();
+    }
+    CHECK(problems_of(path).empty());
+    for (const std::string& bits : not_numbers(place)) {
+      CAPTURE(std::string(format.name));
+      CAPTURE(place.offset);
+      {
+        GgufWriter writer(path, {}, {plan});
+        writer.write(0, 0, bytes_of(plan));
+        const std::span<const char> bad(bits);
+        writer.write(0, format.bytes(cols) * 7 + 2 * format.block_bytes + place.offset, std::as_bytes(bad));
+        writer.finish();
+      }
+      const GgufFile file = GgufFile::open(path);
+      const Problems problems = verify(file).problems;
+      REQUIRE(problems.size() == 1);
+      const std::string column = std::to_string(2 * format.block_elems + (place.bytes == 1 ? place.offset - 4 : 0));
+      CHECK(problems[0].starts_with(path + ": tensor blk.0.weight " + plan.shape.text() + ": expected finite weights"));
+      CHECK(problems[0].ends_with(" in row 7, column " + column));
+      CHECK(verify(file, {.checksums = false}).problems == problems);
+    }
+  }
+}
+
+TEST_CASE("a look at the scales says what decoding says") {
+  for (const Format& format : all_formats()) {
+    const int64_t cols = format.block_elems;
+    std::vector<std::byte> block(format.block_bytes);
+    std::vector<float> weights(static_cast<size_t>(cols));
+    uint32_t state = 1;
+    int n_bad = 0;
+    for (int i = 0; i < 4000; ++i) {
+      for (std::byte& b : block) b = std::byte((state = state * 1664525u + 1013904223u) >> 24);
+      if (i % 2) block[state % block.size()] |= std::byte(0x7c);
+      if (i % 3 == 0) {  // the largest scales, so that an F8_E4M3 overflows
+        for (const Place& place : kPlaces) {
+          if (place.format == format.id && place.bytes == 4) block[place.offset + 3] = std::byte(0x7e);
+        }
+      }
+      format.decode(block.data(), weights.data(), cols);
+      const bool finite = std::ranges::all_of(weights, [](float w) { return std::isfinite(w); });
+      n_bad += !finite;
+      REQUIRE(format.finite(block.data(), cols) == finite);
+    }
+    CHECK_MESSAGE(n_bad > 0, format.name);
+    CHECK_MESSAGE(n_bad < 4000, format.name);
+  }
+}
+
+TEST_CASE("without checksums a tensor is cut among threads, and its first bad weight is told once") {
+  const TempDir dir;
+  const std::string path = dir / "x.gguf";
+  const GgufTensorPlan plan{"large", &format_of(FormatId::f32), Shape(40, 1 << 18)};  // 40 MB: three pieces
+  {
+    GgufWriter writer(path, {}, {plan});
+    writer.write(0, 0, bytes_of(plan));
+    const float infinite = INFINITY;
+    for (const size_t row : {39, 20, 17}) {
+      writer.write(0, row * plan.format->bytes(1 << 18) + 4 * 11, std::as_bytes(std::span(&infinite, 1)));
+    }
+    writer.finish();
+  }
+  size_t pieces = 0;
+  VerifyOptions options{.checksums = false};
+  options.parallel_for = [&](size_t n, const std::function<void(size_t)>& body) {
+    pieces = n;
+    for (size_t i = n; i-- > 0;) body(i);
+  };
+  CHECK(verify(GgufFile::open(path), options).problems ==
+        Problems{path + ": tensor large [40, 262144]: expected finite weights, found inf in row 17, column 11"});
+  CHECK(pieces == 3);
 }
 
 TEST_CASE("checksums that do not fit the tensors") {

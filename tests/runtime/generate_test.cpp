@@ -35,7 +35,8 @@ std::vector<Token> prompt(int64_t n) {
 
 }  // namespace
 
-TEST_CASE("generate: greedy tokens are those of running the whole sequence each time") {
+TEST_CASE("generate: greedy tokens are those of running the whole sequence each time" *
+          doctest::test_suite("each table")) {
   Bed bed;
   Conversation conversation(bed.model, bed.tokenizer);
   std::vector<Token> told;
@@ -64,7 +65,8 @@ TEST_CASE("generate: greedy tokens are those of running the whole sequence each 
   }
 }
 
-TEST_CASE("generate: the next turn runs only what is new, and gives what a fresh conversation gives") {
+TEST_CASE("generate: the next turn runs only what is new, and gives what a fresh conversation gives" *
+          doctest::test_suite("each table")) {
   Bed bed;
   Conversation conversation(bed.model, bed.tokenizer);
   const GenerateOptions options{.max_tokens = 8, .ignore_eos = true};
@@ -78,7 +80,8 @@ TEST_CASE("generate: the next turn runs only what is new, and gives what a fresh
   CHECK(fresh.generate(second_prompt, bed.sampler, options).tokens == second.tokens);
 }
 
-TEST_CASE("generate: a prompt that departs from the history truncates it; the same prompt runs its last token again") {
+TEST_CASE("generate: a prompt that departs from the history truncates it; the same prompt runs its last token again" *
+          doctest::test_suite("each table")) {
   Bed bed;
   Conversation conversation(bed.model, bed.tokenizer);
   const GenerateOptions options{.max_tokens = 4, .ignore_eos = true};
@@ -165,7 +168,7 @@ TEST_CASE("generate: nothing is sampled when no tokens are asked for") {
   CHECK(conversation.history() == prompt(12));
 }
 
-TEST_CASE("generate: an interrupted prompt keeps what was done and resumes there") {
+TEST_CASE("generate: an interrupted prompt keeps what was done and resumes there" * doctest::test_suite("each table")) {
   Bed bed(0, 10);
   Conversation conversation(bed.model, bed.tokenizer);
   std::vector<int64_t> told;

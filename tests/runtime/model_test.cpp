@@ -44,7 +44,8 @@ TEST_CASE("model: absorbed equals naive, prefill equals decoding, every table eq
     Model reference(tiny.file(), exact(&cpu_ops("scalar"), Attention::absorbed));
     const auto expected = all_logits(reference, tokens);
     for (const Ops* ops : available_tables()) {
-      CAPTURE(which);
+      const char* const model_shape = which;  // CAPTURE takes no structured binding with clang 14
+      CAPTURE(model_shape);
       CAPTURE(std::string(ops->name));
       for (const Attention attention : {Attention::absorbed, Attention::naive, Attention::automatic}) {
         Model model(tiny.file(), exact(ops, attention));
@@ -98,7 +99,8 @@ TEST_CASE("model: the number of threads changes no bit") {
   }
 }
 
-TEST_CASE("model: last logits alone are those of the last row; no logits can be asked for") {
+TEST_CASE("model: last logits alone are those of the last row; no logits can be asked for" *
+          doctest::test_suite("each table")) {
   const TinyModel tiny;
   const auto tokens = some_tokens(30, tiny.shape.vocab);
   Model model(tiny.file(), exact(&cpu_ops("auto")));
@@ -112,7 +114,7 @@ TEST_CASE("model: last logits alone are those of the last row; no logits can be 
   CHECK(other.length() == 30);
 }
 
-TEST_CASE("model: a truncated cache continues as if the rest had never been") {
+TEST_CASE("model: a truncated cache continues as if the rest had never been" * doctest::test_suite("each table")) {
   const TinyModel tiny;
   const auto tokens = some_tokens(30, tiny.shape.vocab);
   Model model(tiny.file(), exact(&cpu_ops("auto"), Attention::absorbed));
@@ -126,7 +128,7 @@ TEST_CASE("model: a truncated cache continues as if the rest had never been") {
   CHECK(relative_error(again, first) < kSameMathematics);
 }
 
-TEST_CASE("model: a bf16 cache stays near the f32 one") {
+TEST_CASE("model: a bf16 cache stays near the f32 one" * doctest::test_suite("each table")) {
   for (const auto& [which, shape] : shapes()) {
     const TinyModel tiny(shape);
     const auto tokens = some_tokens(60, shape.vocab);
@@ -134,7 +136,8 @@ TEST_CASE("model: a bf16 cache stays near the f32 one") {
     Model precise(tiny.file(), options);
     options.cache_format = FormatId::bf16;
     Model rounded(tiny.file(), options);
-    CAPTURE(which);
+    const char* const model_shape = which;
+    CAPTURE(model_shape);
     // By the median over tokens: where an expert was a close call, rounding chooses another one, and that token's
     // logits are all different.
     const auto a = all_logits(rounded, tokens), b = all_logits(precise, tokens);
@@ -148,7 +151,7 @@ TEST_CASE("model: a bf16 cache stays near the f32 one") {
   }
 }
 
-TEST_CASE("model: progress is told after each slice and can stop there") {
+TEST_CASE("model: progress is told after each slice and can stop there" * doctest::test_suite("each table")) {
   const TinyModel tiny;
   const auto tokens = some_tokens(25, tiny.shape.vocab);
   ModelOptions options = exact(&cpu_ops("auto"));
@@ -328,4 +331,65 @@ TEST_CASE("model: the context is the model's limit unless asked for, and never a
   CHECK(Model(large.file(), {.ops = &cpu_ops("scalar")}).options().n_ctx == 32768);
   CHECK(Model(TinyModel().file(), {.ops = &cpu_ops("scalar")}).options().n_ctx == 256);
   CHECK(Model(large.file(), {.ops = &cpu_ops("scalar"), .n_ctx = 40000}).options().n_ctx == 40000);
+}
+
+// All weights that can be are Q8_0, so that activations pass through every rounding there is.
+void quantize_all(TinyModel& tiny) {
+  for (auto& t : tiny.tensors) {
+    if (t.shape.rank > 1 && t.shape.cols() % 32 == 0) t.format = FormatId::q8_0;
+  }
+}
+
+TEST_CASE("model: a weight that is not a number never goes unnoticed, on any table") {
+  const auto tokens = some_tokens(40, 300);
+  const auto all_bad = [](std::span<const float> row) {
+    return std::ranges::none_of(row, [](float x) { return std::isfinite(x); });
+  };
+  for (const char* tensor : {"blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "blk.2.attn_output.weight",
+                             "blk.0.ffn_down.weight", "blk.1.ffn_down_shexp.weight", "output_norm.weight"}) {
+    for (const bool quantized : {false, true}) {
+      for (const float bad : {NAN, INFINITY}) {
+        TinyModel tiny;
+        if (quantized) quantize_all(tiny);
+        auto& t = tiny.tensor(tensor);
+        t.format = FormatId::f32;
+        std::ranges::fill(t.values, bad);
+        const std::string path = tiny.file().path();
+        for (const Ops* ops : available_tables()) {
+          CAPTURE(std::string(tensor));
+          CAPTURE(std::string(ops->name));
+          CAPTURE(quantized);
+          CAPTURE(bad);
+          Model model(GgufFile::open(path), exact(ops));
+          const auto logits = all_logits(model, tokens);
+          CHECK(all_bad(row(logits, 0, tiny.shape)));
+          CHECK(all_bad(row(logits, tokens.size() - 1, tiny.shape)));
+          std::vector<float> next(size_t(tiny.shape.vocab));
+          KvCache cache = model.new_cache();
+          model.run(std::span(tokens).first(1), cache, next);
+          CHECK(all_bad(next));
+        }
+      }
+    }
+  }
+}
+
+// What sanitizers are for: whichever tensor is broken, routing, softmax and rounding stay inside their memory.
+TEST_CASE("model: one broken weight anywhere is never undefined behaviour") {
+  const TinyModel good(TinyShape::v3());
+  const auto tokens = some_tokens(20, good.shape.vocab);
+  for (size_t i = 0; i < good.tensors.size(); ++i) {
+    TinyModel tiny(TinyShape::v3());
+    quantize_all(tiny);
+    tiny.tensors[i].format = FormatId::f32;
+    tiny.tensors[i].values[tiny.tensors[i].values.size() / 2] = i % 2 ? NAN : INFINITY;
+    const std::string path = tiny.file().path();
+    for (const Ops* ops : available_tables()) {
+      Model model(GgufFile::open(path), exact(ops));
+      KvCache cache = model.new_cache();
+      std::vector<float> logits(size_t(tiny.shape.vocab));
+      CHECK(model.run(tokens, cache, logits));
+      CHECK(model.run(std::span(tokens).first(1), cache, logits));
+    }
+  }
 }

@@ -55,7 +55,7 @@ void write_all(const std::string& path, const std::string& bytes) {
 
 }  // namespace
 
-TEST_CASE("perplexity: equals its definition") {
+TEST_CASE("perplexity: equals its definition" * doctest::test_suite("each table")) {
   Model model(TinyModel().file(), exact());
   const auto tokens = some_tokens(110, 300);
   for (const std::optional<Token> bos : {std::optional<Token>(), std::optional<Token>(0)}) {
@@ -72,7 +72,8 @@ TEST_CASE("perplexity: equals its definition") {
   CHECK(measure_perplexity(model, tokens, {.n_ctx = 200}).window == 110);  // a text shorter than a window
 }
 
-TEST_CASE("perplexity: a model does not diverge from itself, and from its rounded copy a little") {
+TEST_CASE("perplexity: a model does not diverge from itself, and from its rounded copy a little" *
+          doctest::test_suite("each table")) {
   TempDir folder;
   const auto tokens = some_tokens(100, 300);
   Model model(TinyModel().file(), exact()), copy(rounded().file(), exact());

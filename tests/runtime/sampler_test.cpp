@@ -164,19 +164,35 @@ TEST_CASE("the repetition penalty pushes recent tokens down, once each") {
   CHECK(best({3, 2}, {0}) == 0);
 }
 
-TEST_CASE("forbidden tokens, NaN and -inf are never chosen") {
+TEST_CASE("forbidden tokens and -inf are never chosen") {
   Sampler greedy({.temperature = 0});
   greedy.forbid({1, 900, -1});
-  CHECK(greedy.sample(Logits{kNan, 9, 1, -kInf}, {}) == 2);
+  CHECK(greedy.sample(Logits{0, 9, 1, -kInf}, {}) == 2);
+  CHECK(greedy.sample(Logits{0, kNan, 1, -kInf}, {}) == 2);  // nobody asks what a forbidden token's logit is
   Sampler sampler(plain());
   sampler.forbid({1});
-  for (int i = 0; i < 1000; ++i) CHECK(sampler.sample(Logits{kNan, 9, 1, -kInf, 1}, {}) % 2 == 0);
-  CHECK(sampler.sample(Logits{kNan, kInf, 5, kInf}, {}) == 3);
+  for (int i = 0; i < 1000; ++i) CHECK(sampler.sample(Logits{1, 9, 1, -kInf, 1}, {}) % 2 == 0);
 
-  const auto message = "no token can be chosen: all 3 logits are NaN, -inf or of forbidden tokens";
-  CHECK_THROWS_WITH_AS(sampler.sample(Logits{kNan, 1, -kInf}, {}), message, Error);
-  CHECK_THROWS_WITH_AS(greedy.sample(Logits{kNan, 1, -kInf}, {}), message, Error);
+  const auto message = "no token can be chosen: all 3 logits are -inf or of forbidden tokens";
+  CHECK_THROWS_WITH_AS(sampler.sample(Logits{-kInf, 1, -kInf}, {}), message, Error);
+  CHECK_THROWS_WITH_AS(greedy.sample(Logits{-kInf, 1, -kInf}, {}), message, Error);
   CHECK_THROWS_AS(greedy.sample({}, {}), Error);
+}
+
+TEST_CASE("logits that are not numbers are refused, whatever would be chosen") {
+  using Recent = std::vector<Token>;
+  const auto refused = [](const SamplerOptions& options, const Logits& logits, const char* found) {
+    const std::string message = std::string("the model's output is not a number: the logit of token ") + found +
+                                "; `hearth verify` tells whether the file is damaged";
+    CHECK_THROWS_WITH_AS(Sampler(options).sample(logits, Recent{0, 1, 2}), message.c_str(), Error);
+  };
+  for (const SamplerOptions& options :
+       {SamplerOptions{.temperature = 0}, SamplerOptions{}, plain(), SamplerOptions{.top_k = 2, .min_p = 0.1f},
+        SamplerOptions{.temperature = 0, .repetition_penalty = 2}}) {
+    refused(options, {1, 2, kNan, 3}, "2 is nan");
+    refused(options, {kNan, kNan, kNan}, "0 is nan");
+    refused(options, {5, kInf, 1}, "1 is inf");
+  }
 }
 
 TEST_CASE("the same seed gives the same tokens, here and elsewhere") {

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace hearth::test {
@@ -19,11 +20,13 @@ struct ProcessOptions {
   std::string input = {};        // to standard input, then its end
   uint64_t file_size_limit = 0;  // bytes a file may grow to; 0: no limit (a "full disk")
   std::function<bool(const std::string& out, const std::string& err)> interrupt_when = {};  // then SIGINT is sent, once
-  std::string stdout_path = {};  // standard output goes to this file instead
+  std::string stdout_path = {};                                       // standard output goes to this file instead
+  std::vector<std::pair<std::string, std::string>> environment = {};  // besides our own
 };
 
 struct ProcessResult {
-  int exit_code = -1;  // 128 + n after signal n
+  int exit_code = -1;       // 128 + n after signal n
+  uint64_t peak_bytes = 0;  // the most memory it held, mapped pages that were touched included
   std::string out, err;
 };
 
@@ -46,6 +49,7 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
       const rlimit limit{options.file_size_limit, options.file_size_limit};
       setrlimit(RLIMIT_FSIZE, &limit);
     }
+    for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
     std::vector<char*> argv;
     for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
@@ -101,7 +105,9 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
   close(out[0]);
   close(err[0]);
   int status = 0;
-  waitpid(child, &status, 0);
+  rusage usage{};
+  wait4(child, &status, 0, &usage);
+  result.peak_bytes = uint64_t(usage.ru_maxrss) * 1024;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
 }

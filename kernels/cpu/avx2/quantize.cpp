@@ -11,15 +11,19 @@ void quantize(const float* x, int64_t n, X8* out) {
     memset(padded + n, 0, size_t(kChunk - n) * sizeof(float));
     x = padded;
   }
-  __m256 largest = _mm256_setzero_ps();
-  const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  // Magnitudes are compared as integers: the order is that of the numbers, and NaN, which a comparison of numbers would
+  // lose, is the largest. It becomes the scale, so that what was not a number stays none.
+  __m256i magnitudes = _mm256_setzero_si256();
+  const __m256i no_sign = _mm256_set1_epi32(0x7fffffff);
   for (int i = 0; i < kChunk; i += 8) {
-    largest = _mm256_max_ps(largest, _mm256_and_ps(no_sign, _mm256_loadu_ps(x + i)));
+    magnitudes = _mm256_max_epi32(magnitudes, _mm256_and_si256(no_sign, _mm256_castps_si256(_mm256_loadu_ps(x + i))));
   }
-  alignas(32) float lanes[8];
-  _mm256_store_ps(lanes, largest);
-  float max = 0;
-  for (const float lane : lanes) max = lane > max ? lane : max;
+  alignas(32) int32_t lanes[8];
+  store256(lanes, magnitudes);
+  int32_t largest = 0;
+  for (const int32_t lane : lanes) largest = lane > largest ? lane : largest;
+  float max;
+  memcpy(&max, &largest, sizeof max);
   out->scale = max / 127;
   const __m256 inverse = _mm256_set1_ps(max > 0 ? 127 / max : 0);
   const auto rounded = [&](int i) HEARTH_INLINE_LAMBDA {

@@ -5,14 +5,17 @@
 namespace hearth::HEARTH_AVX512 {
 
 void quantize(const float* x, int64_t n, X8* out) {
-  __m512 v[16], largest = _mm512_setzero_ps();
+  // Magnitudes are compared as integers: the order is that of the numbers, and NaN, which a comparison of numbers would
+  // lose, is the largest. It becomes the scale, so that what was not a number stays none.
+  __m512i largest = _mm512_setzero_si512();
+  __m512 v[16];
   HEARTH_UNROLL for (int i = 0; i < 16; ++i) {
     const int64_t left = n - 16 * i;
     const __mmask16 there = left >= 16 ? __mmask16(0xffff) : left <= 0 ? __mmask16(0) : __mmask16((1 << left) - 1);
     v[i] = _mm512_maskz_loadu_ps(there, x + 16 * i);
-    largest = _mm512_max_ps(largest, _mm512_abs_ps(v[i]));
+    largest = _mm512_max_epi32(largest, _mm512_castps_si512(_mm512_abs_ps(v[i])));
   }
-  const float max = _mm512_reduce_max_ps(largest);
+  const float max = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(largest))));
   const float scale = max / 127, inverse = max > 0 ? 127 / max : 0;
   out->scale = scale;
   alignas(64) int32_t sums[16];

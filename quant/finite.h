@@ -1,0 +1,61 @@
+// Is every weight of some blocks a number? A scale that is not makes weights that are not, and integers times numbers
+// are numbers, so the scales alone are looked at; only the codes of F8_E4M3 can be NaN themselves, and overflow. All
+// loops go through to the end: a bad block is rare, and what does not stop can be vectorised.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "quant/blocks.h"
+#include "quant/fp.h"
+
+namespace hearth {
+
+// Infinities and NaNs are the numbers whose exponent is all ones.
+template <class T>
+bool finite_bits(const void* numbers, int64_t n, T exponent) {
+  const auto* in = static_cast<const T*>(numbers);
+  T bad = 0;
+  for (int64_t i = 0; i < n; ++i) bad |= (in[i] & exponent) == exponent;
+  return bad == 0;
+}
+
+inline bool finite_f32(const void* numbers, int64_t n) {
+  return finite_bits<uint32_t>(numbers, n, 0x7f800000);
+}
+inline bool finite_f16(const void* numbers, int64_t n) {
+  return finite_bits<uint16_t>(numbers, n, 0x7c00);
+}
+inline bool finite_bf16(const void* numbers, int64_t n) {
+  return finite_bits<uint16_t>(numbers, n, 0x7f80);
+}
+
+inline bool finite_half(uint16_t h) {
+  return (h & 0x7c00) != 0x7c00;
+}
+
+template <class Block>
+bool finite_block(const Block& b) {
+  bool finite = finite_half(b.d);
+  if constexpr (requires { b.m; }) finite &= finite_half(b.m);
+  if constexpr (requires { b.dmin; }) finite &= finite_half(b.dmin);
+  return finite;
+}
+
+inline bool finite_block(const BlockF8_E4M3& b) {
+  uint8_t largest = 0;  // magnitudes of codes are in the order of their bits, NaN last
+  for (const uint8_t q : b.qs) largest = std::max(largest, uint8_t(q & 0x7f));
+  return std::isfinite(b.d) && std::isfinite(b.d * e4m3_to_float(largest));
+}
+
+template <class Block>
+bool finite_blocks(const void* blocks, int64_t n) {
+  const auto* in = static_cast<const Block*>(blocks);
+  bool finite = true;
+  for (int64_t i = 0; i < n / Block::kElems; ++i) finite &= finite_block(in[i]);
+  return finite;
+}
+
+}  // namespace hearth

@@ -1,0 +1,83 @@
+#include "runtime/memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+namespace hearth {
+namespace {
+
+constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+
+// "MemAvailable:   21474836 kB"
+uint64_t available_memory(const std::string& root) {
+  std::ifstream file(root + "/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string name;
+    uint64_t kilobytes = 0;
+    if (words >> name >> kilobytes && name == "MemAvailable:") return kilobytes * 1024;
+  }
+  return 0;
+}
+
+// A file with one number, or "max"; a group without the file sets no limit.
+uint64_t read_limit(const std::string& path) {
+  std::ifstream file(path);
+  uint64_t bytes = 0;
+  return file >> bytes ? bytes : kUnlimited;
+}
+
+// The least limit of this process's group and those above. A line of /proc/self/cgroup is "0::/GROUP" in version 2 and
+// "N:CONTROLLERS:/GROUP" in version 1, where memory has a tree of its own.
+uint64_t group_limit(const std::string& root) {
+  uint64_t least = kUnlimited;
+  std::ifstream file(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool version_1 = ("," + controllers + ",").find(",memory,") != std::string::npos;
+    if (!version_1 && !controllers.empty()) continue;
+    const std::string tree = root + "/sys/fs/cgroup" + (version_1 ? "/memory" : "");
+    const char* name = version_1 ? "/memory.limit_in_bytes" : "/memory.max";
+    for (std::string group = line.substr(second + 1);; group.resize(group.rfind('/'))) {
+      if (group == "/") group.clear();
+      least = std::min(least, read_limit(tree + group + name));
+      if (group.rfind('/') == std::string::npos) break;
+    }
+  }
+  return least;
+}
+
+std::string gigabytes(double bytes) {
+  const double value = bytes / 1e9;
+  return fmt::format("{:.{}f} GB", value, value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
+}
+
+}  // namespace
+
+uint64_t usable_memory(const std::string& root) {
+  const uint64_t available = available_memory(root);
+  return available == 0 ? 0 : std::min(available, group_limit(root));
+}
+
+std::string memory_advice(const MemoryNeed& need, uint64_t usable) {
+  if (usable == 0 || need.weights + need.working <= usable || need.weights == 0) return "";
+  const double for_weights = usable > need.working ? double(usable - need.working) : 0;
+  const double missing = std::max(0.0, 1 - for_weights / double(need.weights));
+  const double per_token = double(need.active_weights) * missing, rate = std::min(1e9 / per_token, 1000.0);
+  return fmt::format(
+      "{} of weights and {} of working memory do not fit into {} of free memory: about {} are read from disk for every "
+      "token, so expect at most {:.{}f} tok/s for each GB/s that the disk reads",
+      gigabytes(double(need.weights)), gigabytes(double(need.working)), gigabytes(double(usable)), gigabytes(per_token),
+      rate,
+      rate < 1    ? 2
+      : rate < 10 ? 1
+                  : 0);
+}
+
+}  // namespace hearth
