@@ -7,7 +7,8 @@
 // worth here. Bound: the tile unit, 70 times its products' share of the float units.
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/tiles.h"
-#include "kernels/cpu/avx2/ops.h"
+#include "kernels/cpu/attend.h"
+#include "kernels/cpu/avx512/kernels.h"
 
 namespace hearth::amx {
 namespace {
@@ -163,13 +164,13 @@ bool fits_tiles(const LatentCache& cache) {
 }  // namespace
 
 size_t latent_work(const ScratchLimits& limits) {
-  const size_t other = avx2::mla_work(limits);
+  const size_t other = latent::floats_work(HEARTH_AVX512::kAttention, limits.kv_lora_rank, limits.qk_rope_head_dim);
   return sizeof(Work) > other ? sizeof(Work) : other;
 }
 
 void attend_latents(const latent::Unit& unit) {
   if (!fits_tiles(*unit.cache)) {
-    avx2::attend_latents(unit);
+    latent::attend_floats(HEARTH_AVX512::kAttention, unit);
     return;
   }
   Work& work = *reinterpret_cast<Work*>(unit.work);

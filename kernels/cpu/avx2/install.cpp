@@ -1,5 +1,6 @@
 #include "kernels/cpu/avx2/install.h"
 
+#include "kernels/cpu/attend.h"
 #include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx2/ops.h"
 #include "kernels/cpu/product.h"
@@ -20,8 +21,8 @@ namespace {
 
 size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = 0;
-  for (const auto& need : {product::scratch_bytes, route_scratch, mla_scratch, mha_scratch}) {
-    const size_t bytes = need(limits);
+  for (const size_t bytes :
+       {product::scratch_bytes(limits), route_scratch(limits), attention::scratch_bytes(kAttention, limits)}) {
     if (bytes > largest) largest = bytes;
   }
   return largest;
@@ -35,8 +36,7 @@ void install_avx2(Ops& ops) {
   ops.scratch_bytes = avx2::scratch_bytes;
   ops.rms_norm = avx2::rms_norm;
   product::install<avx2::engine>(ops);
-  ops.mla_attend = avx2::mla_attend;
-  ops.mha_attend = avx2::mha_attend;
+  attention::install<avx2::kAttention>(ops);
   ops.route = avx2::route;
 }
 

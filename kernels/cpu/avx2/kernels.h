@@ -6,12 +6,17 @@
 
 #include "kernels/cpu/engine.h"
 
+namespace hearth {
+struct AttentionEngine;  // kernels/cpu/attend.h
+}
+
 namespace hearth::avx2 {
 
 void quantize(const float* x, int64_t n, X8* out);
 void silu_product(float* gate, const float* up, int64_t n);
 
 extern const FormatEngine kFloats[4], kLargeBlocks[6], kSmallBlocks[7];
+extern const AttentionEngine kAttention;
 
 // Weights [at, at + n) of a row as floats, zeros to the next multiple of 8, nothing beyond; `at` is a multiple of 512.
 using DecodeRow = void (*)(const Format& format, const uint8_t* row, int64_t at, int64_t n, float* out);

@@ -1,5 +1,6 @@
 #include "kernels/cpu/avx512/install.h"
 
+#include "kernels/cpu/attend.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/product.h"
 
@@ -19,8 +20,11 @@ namespace {
 size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
 
 size_t scratch_bytes(const ScratchLimits& limits) {
-  const size_t own = product::scratch_bytes(limits), inherited = inherited_scratch(limits);
-  return own > inherited ? own : inherited;
+  size_t largest = inherited_scratch(limits);
+  for (const size_t bytes : {product::scratch_bytes(limits), attention::scratch_bytes(kAttention, limits)}) {
+    if (bytes > largest) largest = bytes;
+  }
+  return largest;
 }
 
 }  // namespace
@@ -29,6 +33,7 @@ void install(Ops& ops) {
   inherited_scratch = ops.scratch_bytes;
   ops.scratch_bytes = scratch_bytes;
   product::install<engine>(ops);
+  attention::install<kAttention>(ops);
 }
 
 }  // namespace hearth::HEARTH_AVX512

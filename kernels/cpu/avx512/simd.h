@@ -110,9 +110,10 @@ HEARTH_INLINE void transpose(__m512i (&v)[16]) {
   HEARTH_UNROLL for (int i = 0; i < 16; ++i) v[i] = t[i];
 }
 
-// e^x to about 1e-7 relative, for x >= -87 (less gives e^-87).
+// e^x to about 1e-7 relative; 0 below -87 (so that e^-inf is 0), e^88 above 88; NaN stays NaN.
 HEARTH_INLINE __m512 exp16(__m512 x) {
-  const __m512 in = _mm512_max_ps(_mm512_set1_ps(-87.0f), _mm512_min_ps(_mm512_set1_ps(88.0f), x));
+  const __m512 lowest = _mm512_set1_ps(-87.0f);
+  const __m512 in = _mm512_max_ps(lowest, _mm512_min_ps(_mm512_set1_ps(88.0f), x));  // the second operand wins: NaN
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(in, _mm512_set1_ps(1.44269504f)), 0);
   __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), in);
   r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);
@@ -120,7 +121,7 @@ HEARTH_INLINE __m512 exp16(__m512 x) {
   for (const float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
   }
-  return _mm512_scalef_ps(p, n);
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ), p, n);
 }
 
 }  // namespace

@@ -1,0 +1,103 @@
+// Attention in float32, absorbed and naive, for any instruction set.
+//
+// Both attend with a block of queries over tiles of positions, with a running softmax. Absorbed, the queries are the
+// heads of one token, keys and values are the same latent rows; naive, they are tokens of one head over its expanded
+// keys and values. An instruction set brings the steps on registers (AttentionEngine); what is cut into pieces, merged
+// and shared by threads is written once: absorbed in latent.h, naive in mha.cpp.
+//
+// (Plain structs without member functions, for the reason given in engine.h.)
+#pragma once
+
+#include "kernels/cpu/latent.h"
+#include "kernels/ops.h"
+
+namespace hearth {
+
+constexpr int64_t kTilePositions = 48;  // of a tile; 48 latents of 576 floats are 110 KB, for L2
+
+// Queries of one block with what they have gathered so far. All arrays have n queries, a multiple of the engine's
+// lanes; the ones past those in use hold finite numbers that nobody reads.
+struct QueryBlock {
+  int64_t n;
+  int64_t width, value_width;  // multiples of the engine's lanes
+  float* q;                    // [n * width] in the engine's own order, times the softmax scale
+  float* o;                    // [n, value_width], sum of e^(score - largest) * value
+  float *largest, *total;      // [n]
+  float *scores, *keep;        // [kTilePositions, n], [n]: work
+};
+
+// Keys and values of n <= kTilePositions positions.
+struct PositionTile {
+  const float* keys;  // [n rounded up to 4][key_stride]; what the rows past n hold does not matter
+  int64_t key_stride;
+  const float* values;  // [n][value_stride]
+  int64_t value_stride;
+  int64_t n;
+  const int32_t* visible;  // [queries]: how many of the positions each sees; null: all
+};
+
+// Head h of both weights times n latents: keys[p][i] = sum_c latent_p[c] k_b[h][c][i], values[p][j] = v_b[h][j] .
+// latent_p.
+struct Expansion {
+  const Weight *k_b, *v_b;
+  int64_t head;
+  const float* latents;  // [n rounded up to 4][latent_stride]
+  int64_t latent_stride, n;
+  float* keys;  // [n rounded up to 4][key_stride]; nope rounded up to the engine's lanes are written
+  int64_t key_stride;
+  float* values;  // [n rounded up to 4][value_stride], as wide as v rounded up to the lanes
+  int64_t value_stride;
+  float* work;  // [r, the larger of nope and v, rounded up to the lanes]
+};
+
+struct AttentionEngine {
+  int64_t lanes;  // floats of a vector
+  // rows [n][width] -> block.q in the engine's own order, zero where the block is larger.
+  void (*set_queries)(const float* rows, int64_t n, int64_t width, const QueryBlock& block);
+  // Absorbed. Takes n <= kTilePositions rows of the cache in; work [kTilePositions, width].
+  void (*attend_latents)(const QueryBlock& block, const LatentCache& cache, int64_t first, int64_t n, float* work);
+  // Naive. Rows of the cache as floats, each padded with zeros to `stride`.
+  void (*read_rows)(const LatentCache& cache, int64_t first, int64_t n, float* out, int64_t stride);
+  void (*expand)(const Expansion& expansion);
+  // Takes a tile in. At its first tile a query must see at least one position.
+  void (*attend)(const QueryBlock& block, const PositionTile& tile);
+};
+
+// Before a block's first tile.
+void begin_queries(const QueryBlock& block);
+
+namespace latent {
+// The kernel of absorbed attention (latent.h) in float32, for any widths and both formats of the cache: a piece's rows
+// are converted once for the heads of the unit.
+void attend_floats(const AttentionEngine& engine, const Unit& unit);
+size_t floats_work(const AttentionEngine& engine, int64_t r, int64_t dr);
+}  // namespace latent
+
+// mla_attend and mha_attend of kernels/ops.h for any engine.
+namespace attention {
+
+void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope,
+                const Weight& k_b, const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale,
+                Heads<float> o);
+
+// What the larger of the two needs.
+size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& limits);
+
+// Puts them into a table. (Local to each file: see kernels/cpu/parallel.h.)
+namespace {
+template <const AttentionEngine& engine>
+void install(Ops& ops) {
+  ops.mla_attend = [](const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
+                      int64_t pos0, float scale, Heads<float> o_c) {
+    const latent::Kernel kernel = [](const latent::Unit& unit) { latent::attend_floats(engine, unit); };
+    latent::mla_attend(kernel, latent::floats_work(engine, cache.kv_lora_rank, cache.rope_dim), exec, q_c, q_rope,
+                       cache, pos0, scale, o_c);
+  };
+  ops.mha_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
+                      const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale,
+                      Heads<float> o) { mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, pos0, scale, o); };
+}
+}  // namespace
+
+}  // namespace attention
+}  // namespace hearth

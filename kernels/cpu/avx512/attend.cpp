@@ -1,0 +1,325 @@
+// The steps of attention (kernels/cpu/attend.h) on AVX-512. All of them are one product: rows of b, read as vectors,
+// weighed by elements of a that are broadcast from memory.
+//
+//   scores  [positions][queries]  keys          x  queries, which lie [width][queries]
+//   sums    [queries][columns]    weights       x  values
+//   keys    [positions][nope]     latents       x  W^UK, which lies [r][nope]
+//   values  [positions][v]        latents       x  W^UV, transposed to [r][v] when it is decoded
+//
+// No sum crosses lanes, and each is one chain of FMAs in the order of k: an output has the same bits in any tile.
+// Bound: FMAs. bfloat16 products (vdpbf16ps) would need two each to keep 16 bits of queries and weights, no fewer
+// instructions than FMAs, and Sapphire Rapids does a quarter as many of them per cycle.
+#include "kernels/cpu/attend.h"
+
+#include "kernels/cpu/avx2/kernels.h"
+#include "kernels/cpu/avx512/kernels.h"
+
+namespace hearth::HEARTH_AVX512 {
+namespace {
+
+int64_t round_up16(int64_t n) {
+  return (n + 15) / 16 * 16;
+}
+
+HEARTH_INLINE __mmask16 lanes_left(int64_t n) {
+  return n >= 16 ? __mmask16(0xffff) : n <= 0 ? __mmask16(0) : __mmask16((1 << n) - 1);
+}
+
+HEARTH_INLINE __m512i widen(__m256i halves) {
+  return _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
+}
+
+// Columns [at, at + width) of n rows of the cache -> out [n][stride], zeros behind them.
+void read_columns(const LatentCache& cache, int64_t first, int64_t n, int64_t at, int64_t width, float* out,
+                  int64_t stride) {
+  const bool f32 = cache.format == FormatId::f32;
+  const std::byte* row = cache.data + size_t(first) * cache.row_bytes() + at * (f32 ? 4 : 2);
+  const int64_t whole = width / 16 * 16;
+  const __mmask16 rest = lanes_left(width - whole);
+  for (int64_t p = 0; p < n; ++p, row += cache.row_bytes(), out += stride) {
+    if (f32) {
+      memcpy(out, row, size_t(width) * 4);
+      for (int64_t i = width; i < stride; ++i) out[i] = 0;
+      continue;
+    }
+    int64_t i = 0;
+    for (; i < whole; i += 16) _mm512_storeu_si512(out + i, widen(load256(row + 2 * i)));
+    if (i < stride) _mm512_storeu_si512(out + i, widen(_mm256_maskz_loadu_epi16(rest, row + 2 * i)));
+    for (i += 16; i < stride; i += 16) _mm512_storeu_si512(out + i, _mm512_setzero_si512());
+  }
+}
+
+// The same columns of rows that will be read soon, if the cache has them.
+void ask_ahead(const LatentCache& cache, int64_t first, int64_t n, int64_t at, int64_t width) {
+  const int64_t size = cache.format == FormatId::f32 ? 4 : 2;
+  for (int64_t p = first; p < first + n && p < cache.n_ctx; ++p) {
+    const char* row = reinterpret_cast<const char*>(cache.data) + size_t(p) * cache.row_bytes();
+    for (int64_t i = at * size; i < (at + width) * size; i += 64) _mm_prefetch(row + i, _MM_HINT_T1);
+  }
+}
+
+void read_rows(const LatentCache& cache, int64_t first, int64_t n, float* out, int64_t stride) {
+  read_columns(cache, first, n, 0, cache.kv_lora_rank + cache.rope_dim, out, stride);
+}
+
+// 16 rows of in, n of them there, from `column` on -> out[j] the 16 rows' column + j, 16 j.
+HEARTH_INLINE void transpose_floats(const float* in, int64_t stride, int64_t n, __mmask16 columns, float* out,
+                                    int64_t out_stride) {
+  __m512i v[16];
+  HEARTH_UNROLL for (int64_t i = 0; i < 16; ++i) {
+    v[i] = _mm512_maskz_loadu_epi32(i < n ? columns : __mmask16(0), in + (i < n ? i : 0) * stride);
+  }
+  transpose(v);
+  HEARTH_UNROLL for (int64_t j = 0; j < 16; ++j) _mm512_storeu_si512(out + j * out_stride, v[j]);
+}
+
+// q [width][n]
+void set_queries(const float* rows, int64_t n, int64_t width, const QueryBlock& b) {
+  for (int64_t i = 0; i < b.n; i += 16) {
+    for (int64_t c = 0; c < b.width; c += 16) {
+      transpose_floats(rows + i * width + c, width, n - i, lanes_left(width - c), b.q + c * b.n + i, b.n);
+    }
+  }
+}
+
+// ---- the product
+
+// Element (i, k) is data[i * row + k * column].
+struct Factors {
+  const float* data;
+  int64_t row, column;
+};
+
+// c = start + a b:  c [n_rows][width] from a [n_rows][depth], b [depth][width]; width a multiple of 16. Rows are taken
+// by four: those past n_rows must be there, whatever they hold.
+struct Product {
+  enum class Start { zero, scaled, unscaled } start;  // where the sums begin: at 0, c[i] * keep[i] or c[i]
+  Factors a;
+  const float* b;
+  int64_t b_stride;
+  float* c;
+  int64_t c_stride;
+  int64_t n_rows, depth, width;
+  const float* keep;
+};
+
+// Rows [i, i + R), columns [j, j + 16 V), k in [k, k + n).
+template <int R, int V>
+void product_tile(const Product& p, int64_t i, int64_t j, int64_t k, int64_t n) {
+  float* c = p.c + i * p.c_stride + j;
+  __m512 acc[R][V];
+  if (p.start == Product::Start::zero && k == 0) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      HEARTH_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = _mm512_setzero_ps();
+    }
+  } else {
+    const bool scaled = p.start == Product::Start::scaled && k == 0;
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const __m512 factor = _mm512_set1_ps(scaled ? p.keep[i + r] : 1.0f);
+      HEARTH_UNROLL for (int v = 0; v < V; ++v) {
+        acc[r][v] = _mm512_mul_ps(factor, _mm512_loadu_ps(c + r * p.c_stride + 16 * v));
+      }
+    }
+  }
+  // A pointer for every four rows, which with the stride and its triple reach all of them: the compiler, left alone,
+  // keeps an offset for each row and spills them.
+  const float* a[R / 4];
+#pragma GCC unroll 6
+  for (int g = 0; g < R / 4; ++g) a[g] = p.a.data + (i + 4 * g) * p.a.row + k * p.a.column;
+  const int64_t stride = p.a.row, stride3 = 3 * stride;
+  const float* b = p.b + k * p.b_stride + j;
+  for (const float* end = b + n * p.b_stride; b != end; b += p.b_stride) {
+    __m512 row[V];
+    HEARTH_UNROLL for (int v = 0; v < V; ++v) row[v] = _mm512_loadu_ps(b + 16 * v);
+#pragma GCC unroll 6
+    for (int g = 0; g < R / 4; ++g) {
+      asm("" : "+r"(a[g]));
+      const float* four[4] = {a[g], a[g] + stride, a[g] + 2 * stride, a[g] + stride3};
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) {
+        const __m512 factor = _mm512_set1_ps(*four[r]);
+        HEARTH_UNROLL for (int v = 0; v < V; ++v) {
+          acc[4 * g + r][v] = _mm512_fmadd_ps(factor, row[v], acc[4 * g + r][v]);
+        }
+      }
+      a[g] += p.a.column;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    HEARTH_UNROLL for (int v = 0; v < V; ++v) _mm512_storeu_ps(c + r * p.c_stride + 16 * v, acc[r][v]);
+  }
+}
+
+// All rows of V vectors of columns: R at a time (16 or 24 sums), then four.
+template <int R, int V>
+void product_strip(const Product& p, int64_t j, int64_t k, int64_t n) {
+  int64_t i = 0;
+  for (; i + R <= p.n_rows; i += R) product_tile<R, V>(p, i, j, k, n);
+  for (; i < p.n_rows; i += 4) product_tile<4, V>(p, i, j, k, n);
+}
+
+void multiply(const Product& p) {
+  constexpr int64_t kDepth = 128;  // a strip of three vectors is 24 KB, which stays in L1 for all rows
+  for (int64_t k = 0; k < p.depth; k += kDepth) {
+    const int64_t n = p.depth - k < kDepth ? p.depth - k : kDepth;
+    for (int64_t j = 0; j < p.width; j += 48) {
+      const int64_t left = p.width - j;
+      const auto strip = left >= 48 ? product_strip<8, 3> : left == 32 ? product_strip<12, 2> : product_strip<16, 1>;
+      strip(p, j, k, n);
+    }
+  }
+}
+
+// ---- attention
+
+// Scores -> weights, for 16 queries down the positions.
+void softmax(const QueryBlock& b, const PositionTile& tile, int64_t i) {
+  float* scores = b.scores + i;
+  const __m512 before = _mm512_loadu_ps(b.largest + i), hidden = _mm512_set1_ps(-__builtin_inff());
+  __m512 largest = before;
+  for (int64_t p = 0; p < tile.n; ++p) {
+    __m512 s = _mm512_loadu_ps(scores + p * b.n);
+    if (tile.visible) {
+      const __m512i limit = _mm512_loadu_si512(tile.visible + i);
+      s = _mm512_mask_mov_ps(hidden, _mm512_cmpgt_epi32_mask(limit, _mm512_set1_epi32(int(p))), s);
+      _mm512_storeu_ps(scores + p * b.n, s);
+    }
+    largest = _mm512_max_ps(largest, s);
+  }
+  const __m512 keep = exp16(_mm512_sub_ps(before, largest));
+  __m512 total = _mm512_mul_ps(_mm512_loadu_ps(b.total + i), keep);
+  for (int64_t p = 0; p < tile.n; ++p) {
+    const __m512 weight = exp16(_mm512_sub_ps(_mm512_loadu_ps(scores + p * b.n), largest));
+    _mm512_storeu_ps(scores + p * b.n, weight);
+    total = _mm512_add_ps(total, weight);
+  }
+  _mm512_storeu_ps(b.largest + i, largest);
+  _mm512_storeu_ps(b.total + i, total);
+  _mm512_storeu_ps(b.keep + i, keep);
+}
+
+void attend(const QueryBlock& b, const PositionTile& tile) {
+  using Start = Product::Start;
+  multiply({Start::zero, {tile.keys, tile.key_stride, 1}, b.q, b.n, b.scores, b.n, tile.n, b.width, b.n, nullptr});
+  for (int64_t i = 0; i < b.n; i += 16) softmax(b, tile, i);
+  multiply({Start::scaled,
+            {b.scores, 1, b.n},
+            tile.values,
+            tile.value_stride,
+            b.o,
+            b.value_width,
+            b.n,
+            tile.n,
+            b.value_width,
+            b.keep});
+}
+
+// Straight from the cache, whose numbers become floats in pieces that stay in L1: once for the scores and once for the
+// sums, which costs less than floats of whole rows in L2.
+void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first, int64_t n, float*) {
+  using Start = Product::Start;
+  constexpr int64_t kKeys = 128, kValues = 48;  // columns at once
+  alignas(64) float piece[kTilePositions * kKeys];
+  const int64_t r = cache.kv_lora_rank, width = r + cache.rope_dim;
+  for (int64_t at = 0; at < width; at += kKeys) {
+    const int64_t columns = width - at < kKeys ? width - at : kKeys;
+    ask_ahead(cache, first + kTilePositions, n, at, columns);
+    read_columns(cache, first, n, at, columns, piece, kKeys);
+    multiply({at == 0 ? Start::zero : Start::unscaled,
+              {piece, kKeys, 1},
+              b.q + at * b.n,
+              b.n,
+              b.scores,
+              b.n,
+              n,
+              columns,
+              b.n,
+              nullptr});
+  }
+  for (int64_t i = 0; i < b.n; i += 16) softmax(b, {nullptr, 0, nullptr, 0, n, nullptr}, i);
+  for (int64_t at = 0; at < r; at += kValues) {
+    const int64_t columns = r - at < kValues ? r - at : kValues;
+    read_columns(cache, first, n, at, columns, piece, kValues);
+    multiply({Start::scaled,
+              {b.scores, 1, b.n},
+              piece,
+              kValues,
+              b.o + at,
+              b.value_width,
+              b.n,
+              n,
+              round_up16(columns),
+              b.keep});
+  }
+}
+
+// ---- expansion
+
+constexpr int64_t kDecoded = 512;  // weights of a row at once, as DecodeRow wants them
+
+void decode(const Weight& w, int64_t head, int64_t row, int64_t at, int64_t n, float* out) {
+  const uint8_t* from = reinterpret_cast<const uint8_t*>(w.data) + size_t(head) * w.matrix_stride;
+  avx2::float_decoder (*w.format)(*w.format, from + size_t(row) * w.row_bytes, at, n, out);
+}
+
+// work [r][nope] = W^UK of the head.
+void decode_keys(const Weight& w, int64_t head, float* work) {
+  const int64_t width = round_up16(w.k);
+  for (int64_t c = 0; c < w.n; ++c) {
+    for (int64_t i = 0; i < w.k; i += kDecoded) {
+      decode(w, head, c, i, w.k - i < kDecoded ? w.k - i : kDecoded, work + c * width + i);
+    }
+    for (int64_t i = w.k; i < width; ++i) work[c * width + i] = 0;
+  }
+}
+
+// work [r][v] = the transpose of the head's W^UV.
+void decode_values(const Weight& w, int64_t head, float* work) {
+  const int64_t width = round_up16(w.n);
+  alignas(64) float rows[16 * kDecoded], columns[16 * 16];
+  for (int64_t j = 0; j < w.n; j += 16) {
+    const int64_t n_rows = w.n - j < 16 ? w.n - j : 16;
+    for (int64_t at = 0; at < w.k; at += kDecoded) {
+      const int64_t n = w.k - at < kDecoded ? w.k - at : kDecoded;
+      for (int64_t i = 0; i < n_rows; ++i) decode(w, head, j + i, at, n, rows + i * kDecoded);
+      for (int64_t c = 0; c < n; c += 16) {
+        const int64_t n_columns = n - c < 16 ? n - c : 16;
+        float* to = work + (at + c) * width + j;
+        if (n_columns == 16) {
+          transpose_floats(rows + c, kDecoded, n_rows, 0xffff, to, width);
+        } else {
+          transpose_floats(rows + c, kDecoded, n_rows, lanes_left(n_columns), columns, 16);
+          for (int64_t i = 0; i < n_columns; ++i) memcpy(to + i * width, columns + 16 * i, 64);
+        }
+      }
+    }
+  }
+}
+
+void expand(const Expansion& e) {
+  const auto times_latents = [&](int64_t r, int64_t width, float* out, int64_t out_stride) {
+    multiply({Product::Start::zero,
+              {e.latents, e.latent_stride, 1},
+              e.work,
+              width,
+              out,
+              out_stride,
+              e.n,
+              r,
+              width,
+              nullptr});
+  };
+  decode_keys(*e.k_b, e.head, e.work);
+  times_latents(e.k_b->n, round_up16(e.k_b->k), e.keys, e.key_stride);
+  decode_values(*e.v_b, e.head, e.work);
+  times_latents(e.v_b->k, round_up16(e.v_b->n), e.values, e.value_stride);
+}
+
+}  // namespace
+
+const AttentionEngine kAttention = {16, set_queries, attend_latents, read_rows, expand, attend};
+
+}  // namespace hearth::HEARTH_AVX512
