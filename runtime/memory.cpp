@@ -7,6 +7,8 @@
 #include <limits>
 #include <sstream>
 
+#include "kernels/cpu/control_group.h"
+
 namespace hearth {
 namespace {
 
@@ -31,24 +33,12 @@ uint64_t read_limit(const std::string& path) {
   return file >> bytes ? bytes : kUnlimited;
 }
 
-// The least limit of this process's group and those above. A line of /proc/self/cgroup is "0::/GROUP" in version 2 and
-// "N:CONTROLLERS:/GROUP" in version 1, where memory has a tree of its own.
+// The least limit of this process's group and those above.
 uint64_t group_limit(const std::string& root) {
   uint64_t least = kUnlimited;
-  std::ifstream file(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool version_1 = ("," + controllers + ",").find(",memory,") != std::string::npos;
-    if (!version_1 && !controllers.empty()) continue;
-    const std::string tree = root + "/sys/fs/cgroup" + (version_1 ? "/memory" : "");
-    const char* name = version_1 ? "/memory.limit_in_bytes" : "/memory.max";
-    for (std::string group = line.substr(second + 1);; group.resize(group.rfind('/'))) {
-      if (group == "/") group.clear();
-      least = std::min(least, read_limit(tree + group + name));
-      if (group.rfind('/') == std::string::npos) break;
-    }
+  for (const ControlGroup& group : control_groups(root, "memory")) {
+    const char* name = group.version_1 ? "/memory.limit_in_bytes" : "/memory.max";
+    least = std::min(least, read_limit(group.folder + name));
   }
   return least;
 }

@@ -31,7 +31,8 @@ const Ops& choose_table(std::span<const CpuIsa> isas, std::string_view name, con
 // Why "auto" can be no better than scalar: "this processor (NAME) has no AVX2"; empty where it can.
 std::string why_scalar(std::span<const CpuIsa> isas);
 
-// Default number of threads: physical cores that this process may run on, at least 1.
+// Default number of threads: physical cores that this process may run on, or the processors that its control group
+// allows if those are fewer; at least 1.
 int default_threads();
 
 // For people: the processor, its cores, its best table: "Intel(R) Xeon(R) Processor, 2 threads, avx2".

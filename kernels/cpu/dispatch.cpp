@@ -149,7 +149,8 @@ std::string why_scalar(std::span<const CpuIsa> isas) {
 
 int default_threads() {
   const int cores = count_cores("/sys/devices/system/cpu", allowed_cpus());
-  return std::max(1, cores > 0 ? cores : int(std::thread::hardware_concurrency()));
+  const int all = std::max(1, cores > 0 ? cores : int(std::thread::hardware_concurrency())), quota = quota_of_groups();
+  return quota > 0 ? std::min(all, quota) : all;
 }
 
 std::string cpu_description() {

@@ -2,8 +2,12 @@
 
 #include <sched.h>
 
+#include <cmath>
 #include <fstream>
+#include <limits>
 #include <set>
+
+#include "kernels/cpu/control_group.h"
 
 namespace hearth {
 
@@ -33,6 +37,23 @@ std::vector<int> allowed_cpus() {
     if (ok) return cpus;
   }
   return {};
+}
+
+int quota_of_groups(const std::string& root) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const ControlGroup& group : control_groups(root, "cpu")) {
+    // Microseconds of processor time in a period of so many: "200000 100000", or in version 1 a file for each. No limit
+    // is "max", or -1.
+    double quota = 0, period = 0;
+    if (group.version_1) {
+      std::ifstream(group.folder + "/cpu.cfs_quota_us") >> quota;
+      std::ifstream(group.folder + "/cpu.cfs_period_us") >> period;
+    } else {
+      std::ifstream(group.folder + "/cpu.max") >> quota >> period;
+    }
+    if (quota > 0 && period > 0) least = std::min(least, quota / period);
+  }
+  return std::isinf(least) ? 0 : int(std::ceil(least));
 }
 
 }  // namespace hearth

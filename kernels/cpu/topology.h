@@ -13,4 +13,8 @@ int count_cores(const std::string& sysfs, const std::vector<int>& cpus);
 
 std::vector<int> allowed_cpus();  // those that this process may run on; empty when the system does not say
 
+// Processors that the control groups of this process let it use at a time ("docker run --cpus 2"), rounded up; 0 when
+// they set no limit. More threads than that would only be stopped in turn. `root` stands for "/" in tests.
+int quota_of_groups(const std::string& root = "");
+
 }  // namespace hearth

@@ -137,6 +137,32 @@ TEST_CASE("cores are counted once, whatever their hardware threads") {
   CHECK(count_cores(dir.path(), {}) == 0);
 }
 
+TEST_CASE("a control group's share of the processors counts") {
+  const auto quota = [](const std::vector<std::pair<std::string, std::string>>& files) {
+    TempDir root;
+    for (const auto& [name, text] : files) {
+      const fs::path path = root.path() / name;
+      fs::create_directories(path.parent_path());
+      std::ofstream(path) << text;
+    }
+    return quota_of_groups(root.path().string());
+  };
+  CHECK(quota({}) == 0);
+  CHECK(quota({{"proc/self/cgroup", "0::/\n"}}) == 0);
+  CHECK(quota({{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "max 100000\n"}}) == 0);
+  CHECK(quota({{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "200000 100000\n"}}) == 2);
+  CHECK(quota({{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "50000 100000\n"}}) == 1);
+  CHECK(quota({{"proc/self/cgroup", "0::/a/b\n"},  // a group above allows less
+               {"sys/fs/cgroup/a/b/cpu.max", "800000 100000\n"},
+               {"sys/fs/cgroup/a/cpu.max", "350000 100000\n"}}) == 4);
+  CHECK(quota({{"proc/self/cgroup", "3:cpu,cpuacct:/c\n"},
+               {"sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "300000\n"},
+               {"sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n"}}) == 3);
+  CHECK(quota({{"proc/self/cgroup", "3:cpu,cpuacct:/c\n"},
+               {"sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "-1\n"},
+               {"sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n"}}) == 0);
+}
+
 TEST_CASE("this machine") {
   CHECK(default_threads() >= 1);
   CHECK(default_threads() <= int(allowed_cpus().size()));

@@ -68,7 +68,7 @@ HEARTH_INLINE __m512 lane_factors(__m512 factors, int i) {  // of each 16, or of
 
 // 256 weights of one row to `to`, `stride` values apart from one 32 to the next.
 template <class D>
-HEARTH_INLINE void decode_bf16(const uint8_t* p, uint16_t* to, int64_t stride) {
+HEARTH_INLINE void decode_numbers(const uint8_t* p, uint16_t* to, int64_t stride) {
   alignas(64) float scale[16] = {}, min[16] = {};
   row_scales<D>(p, scale, min);
   const __m512 scales = _mm512_load_ps(scale);
@@ -92,22 +92,154 @@ HEARTH_INLINE void decode_bf16(const uint8_t* p, uint16_t* to, int64_t stride) {
   }
 }
 
+// Where the formats of 4 bits keep 64 weights in their order: their bytes, and for each weight which byte and which
+// half of it. Chunk c is weights 64 c .. 64 c + 63 of 256.
+struct NibblesOf32 {  // 32 bytes: the lower halves, then the upper ones
+  static constexpr int byte_of(int w) { return w % 32; }
+  static constexpr bool upper(int w) { return w >= 32; }
+};
+struct NibblesOf16 {  // twice 16
+  static constexpr int byte_of(int w) { return w / 32 * 16 + w % 16; }
+  static constexpr bool upper(int w) { return w / 16 % 2 == 1; }
+};
+struct NibblesOf64 {  // 64 bytes, already shifted
+  static constexpr int byte_of(int w) { return w; }
+  static constexpr bool upper(int) { return false; }
+};
+template <class D>
+struct Nibbles {};
+template <>
+struct Nibbles<Q4_K> : NibblesOf32 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    return _mm512_castsi256_si512(load256(p + offsetof(BlockQ4_K, qs) + 32 * c));
+  }
+};
+template <>
+struct Nibbles<IQ4_XS> : NibblesOf16 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    return _mm512_castsi256_si512(load256(p + offsetof(BlockIQ4_XS, qs) + 32 * c));
+  }
+};
+template <>
+struct Nibbles<I4_G128> : NibblesOf64 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    const __m512i z = load512(p + c / 2 * I4_G128::kBytes + offsetof(BlockI4_G128, qs));
+    return I4_G128::with_offset(nibbles(z, c % 2));
+  }
+};
+template <class Block>
+struct NibblesOfTwoBlocks : NibblesOf16 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    const uint8_t* first = p + 2 * c * int(sizeof(Block)) + offsetof(Block, qs);
+    return _mm512_castsi256_si512(_mm256_set_m128i(load128(first + sizeof(Block)), load128(first)));
+  }
+};
+template <>
+struct Nibbles<Q4_0> : NibblesOfTwoBlocks<BlockQ4_0> {};
+template <>
+struct Nibbles<Q4_1> : NibblesOfTwoBlocks<BlockQ4_1> {};
+template <>
+struct Nibbles<IQ4_NL> : NibblesOfTwoBlocks<BlockIQ4_NL> {};
+
+template <class D>
+constexpr bool kHasNibbles = requires(const uint8_t* p) {
+  Nibbles<D>::bytes(p, 0);
+};
+
+// How 64 weights go from bytes to the words of two vectors in the order of bf16_place, and which of the two groups'
+// levels they take: the first 16 of a table, or the last.
+template <class D>
+struct NibbleOrder {
+  uint8_t byte[2][64] = {};
+  uint16_t shift[2][32] = {}, table[2][32] = {};
+  constexpr NibbleOrder() {
+    for (int w = 0; w < 64; ++w) {
+      const int v = bf16_place(w) / 32, at = bf16_place(w) % 32;
+      byte[v][2 * at] = uint8_t(Nibbles<D>::byte_of(w));
+      shift[v][at] = Nibbles<D>::upper(w) ? 4 : 0;
+      table[v][at] = w < 32 ? 0 : 16;
+    }
+  }
+};
+
+// The 16 numbers that four bits stand for, before scale and minimum.
+template <class D>
+HEARTH_INLINE __m512 levels() {
+  const __m128i codes = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i bytes = D::kWide ? iq4_levels(in_all_lanes(codes)) : in_all_lanes(codes);
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)));
+}
+
+// What is subtracted of every weight of groups g of 16 rows, from row first_row on.
+template <class D>
+HEARTH_INLINE void find_subtrahends(const TileScales& s, int first_row, float (*less)[16]) {
+  HEARTH_UNROLL for (int g = 0; g < 8; ++g) {
+    __m512 of = _mm512_setzero_ps();
+    if constexpr (kIntegerMins<D>) {
+      const __m512i pair = _mm512_load_si512(s.min_pairs[g / 2] + first_row);
+      const __m512i min = g % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
+      of = _mm512_mul_ps(_mm512_cvtepi32_ps(min), _mm512_load_ps(s.dmin + first_row));
+    } else if constexpr (D::kMins) {
+      of = _mm512_load_ps(s.min[g] + first_row);
+    } else if constexpr (D::kOffset >= 0) {
+      const float offset = float(1 << (D::kOffset < 0 ? 0 : D::kOffset));
+      of = _mm512_mul_ps(_mm512_load_ps(s.scale[g] + first_row), _mm512_set1_ps(offset));
+    }
+    _mm512_store_ps(less[g], of);
+  }
+}
+
+// Formats of 4 bits: each group has 16 possible weights, which are computed and looked up. 256 weights of 16 rows at p,
+// those of row r to to[r], `stride` values apart from one 32 to the next.
+template <class D>
+HEARTH_INLINE void decode_nibbles(const uint8_t* const (&p)[16], uint16_t (*to)[32], int64_t stride) {
+  alignas(64) static constexpr NibbleOrder<D> kOrder;
+  TileScales scales;
+  alignas(64) float less[8][16];
+  unpack_scales<D>(p, scales, 0);
+  find_subtrahends<D>(scales, 0, less);
+  const __m512 values = levels<D>();
+  for (int r = 0; r < 16; ++r) {
+    HEARTH_UNROLL for (int c = 0; c < 4; ++c) {
+      const auto group = [&](int g) HEARTH_INLINE_LAMBDA {
+        return _mm512_fmsub_ps(values, _mm512_set1_ps(scales.scale[g][r]), _mm512_set1_ps(less[g][r]));
+      };
+      const __m512i table = __m512i(_mm512_cvtne2ps_pbh(group(2 * c + 1), group(2 * c)));
+      const __m512i bytes = Nibbles<D>::bytes(p[r], c);
+      HEARTH_UNROLL for (int v = 0; v < 2; ++v) {
+        const __m512i words =
+            _mm512_maskz_permutexvar_epi8(0x5555555555555555, _mm512_load_si512(kOrder.byte[v]), bytes);
+        const __m512i shifted = _mm512_srlv_epi16(words, _mm512_load_si512(kOrder.shift[v]));
+        const __m512i index = _mm512_ternarylogic_epi64(shifted, _mm512_set1_epi16(15),
+                                                        _mm512_load_si512(kOrder.table[v]), 0xEA);  // (a & 15) | table
+        _mm512_store_si512(to[r] + (2 * c + v) * stride, _mm512_permutexvar_epi16(index, table));
+      }
+    }
+  }
+}
+
 // Rows first .. first + 31 of a call, weights k .. k + n - 1, zeros up to a multiple of 256.
 template <class D>
 void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles, BlockStream& ahead) {
-  for (int64_t r = 0; r < 32; ++r) {
-    ahead.ask();
-    const int64_t i = first + r < c.n_rows ? first + r : c.n_rows - 1;
-    const uint8_t* row = c.w + size_t(i) * c.row_bytes + size_t(k / D::kBlock) * D::kBytes;
+  constexpr int64_t kStride = 2 * 16 * 32;
+  Tail<D> tails[D::kBlock == 256 ? 1 : 16];
+  for (int64_t half = 0; half < 2; ++half) {
     for (int64_t at = 0; at < n; at += kChunk) {
-      uint16_t* to = tiles.w[at / 32][r / 16][r % 16];
-      const uint8_t* p = row + size_t(at / D::kBlock) * D::kBytes;
-      if (D::kBlock != 256 && n - at < kChunk) {
-        Tail<D> tail;
-        tail.copy(p, n - at);
-        decode_bf16<D>(tail.bytes, to, 2 * 16 * 32);
+      const uint8_t* p[16];
+      for (int64_t r = 0; r < 16; ++r) {
+        const int64_t i = first + 16 * half + r < c.n_rows ? first + 16 * half + r : c.n_rows - 1;
+        p[r] = c.w + size_t(i) * c.row_bytes + size_t((k + at) / D::kBlock) * D::kBytes;
+        if (D::kBlock != 256 && n - at < kChunk) {
+          tails[D::kBlock == 256 ? 0 : r].copy(p[r], n - at);
+          p[r] = tails[D::kBlock == 256 ? 0 : r].bytes;
+        }
+      }
+      for (int64_t r = 0; r < 16; r += 2) ahead.ask();
+      uint16_t(*to)[32] = tiles.w[at / 32][half];
+      if constexpr (kHasNibbles<D>) {
+        decode_nibbles<D>(p, to, kStride);
       } else {
-        decode_bf16<D>(p, to, 2 * 16 * 32);
+        for (int64_t r = 0; r < 16; ++r) decode_numbers<D>(p[r], to[r], kStride);
       }
     }
   }

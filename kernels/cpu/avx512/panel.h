@@ -12,13 +12,15 @@ namespace {
 
 constexpr int kTokensAtOnce = 6;
 
-struct alignas(64) Tile {
-  uint8_t q[kChunk / 4][kPanelRows][4];
+struct alignas(64) TileScales {
   float scale[16][kPanelRows];
   float min[8][kPanelRows];  // of blocks of 32
   // Of blocks of 256: two groups' integer minimums in 16 bits each, and their factor.
   int32_t min_pairs[8][kPanelRows];
   float dmin[kPanelRows];
+};
+struct alignas(64) Tile : TileScales {
+  uint8_t q[kChunk / 4][kPanelRows][4];
 };
 
 // One row's values of a table to all rows of the tile, transposed: the first `Values` of 16.
@@ -68,7 +70,7 @@ HEARTH_INLINE void integer_mins(const uint8_t* p, int32_t* pairs, float* dmin) {
 }
 
 // The headers of Q4_K and Q5_K blocks of 16 rows at once, a row in each dword: 6 bits of each scale and minimum.
-HEARTH_INLINE void unpack_headers(const uint8_t* const (&p)[16], Tile& tile, int first_row) {
+HEARTH_INLINE void unpack_headers(const uint8_t* const (&p)[16], TileScales& tile, int first_row) {
   __m512i z[4];  // lane L: the 16 bytes of row 4 L + i
   HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
     z[i] = _mm512_castsi128_si512(load128(p[i]));
@@ -110,7 +112,7 @@ HEARTH_INLINE void unpack_headers(const uint8_t* const (&p)[16], Tile& tile, int
 
 // Scales and minimums of 16 rows, row by row.
 template <class D>
-HEARTH_INLINE void unpack_scales(const uint8_t* const (&p)[16], Tile& tile, int first_row) {
+HEARTH_INLINE void unpack_row_scales(const uint8_t* const (&p)[16], TileScales& tile, int first_row) {
   constexpr int kTables = D::kGroup == 16 ? 16 : 8;
   alignas(64) float scales[16][16], mins[16][16];
   alignas(64) int32_t min_pairs[16][16];
@@ -123,6 +125,16 @@ HEARTH_INLINE void unpack_scales(const uint8_t* const (&p)[16], Tile& tile, int 
     transpose_table<kTables / 2>(min_pairs, tile.min_pairs, first_row);
   } else if constexpr (D::kMins) {
     transpose_table<8>(mins, tile.min, first_row);
+  }
+}
+
+// Those of 16 rows' blocks at p to rows first_row .. of a tile.
+template <class D>
+HEARTH_INLINE void unpack_scales(const uint8_t* const (&p)[16], TileScales& tile, int first_row) {
+  if constexpr (kIntegerMins<D> && D::kGroup == 32) {
+    unpack_headers(p, tile, first_row);
+  } else {
+    unpack_row_scales<D>(p, tile, first_row);
   }
 }
 
@@ -140,11 +152,7 @@ void decode_tile(const uint8_t* const* w, int64_t n, Tile& tile) {
         p[r] = tails[D::kBlock == 256 ? 0 : r].bytes;
       }
     }
-    if constexpr (kIntegerMins<D> && D::kGroup == 32) {
-      unpack_headers(p, tile, 16 * half);
-    } else {
-      unpack_scales<D>(p, tile, 16 * half);
-    }
+    unpack_scales<D>(p, tile, 16 * half);
     HEARTH_UNROLL for (int s = 0; s < D::kStored; ++s) {
       __m512i v[16];
       HEARTH_UNROLL for (int r = 0; r < 16; ++r) v[r] = D::stored(p[r], s);
