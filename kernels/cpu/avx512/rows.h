@@ -172,12 +172,16 @@ struct Tail {
   }
 };
 
+// Adds the products of the first n of 256 weights at p, a multiple of 32. All 256 are read unless n is kChunk known at
+// compile time; what follows the n may be anything, and its activations are zero.
 template <class D, int Tokens>
-HEARTH_INLINE void add_small_blocks(const uint8_t* p, const X8* const (&x)[Tokens], __m512 (&acc)[Tokens]) {
-  const __m512 scales = _mm512_castps256_ps512(D::scales(p));
+HEARTH_INLINE void add_small_blocks(const uint8_t* p, int64_t n, const X8* const (&x)[Tokens], __m512 (&acc)[Tokens]) {
+  const __mmask8 there = n < kChunk ? __mmask8((1u << (n / 32)) - 1) : __mmask8(0xff);
+  const __m512 scales = _mm512_castps256_ps512(_mm256_maskz_mov_ps(there, D::scales(p)));
   __m512 sum[Tokens];
   HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) sum[t] = _mm512_setzero_ps();
   HEARTH_UNROLL for (int v = 0; v < 4; ++v) {
+    if (64 * v >= n) break;
     const __m512i q = D::vector(p, v);
     const __m512i pick = join(_mm256_set1_epi32(2 * v), _mm256_set1_epi32(2 * v + 1));
     const __m512 scale = _mm512_permutexvar_ps(pick, scales);
@@ -188,7 +192,7 @@ HEARTH_INLINE void add_small_blocks(const uint8_t* p, const X8* const (&x)[Token
   }
   HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
     if constexpr (D::kMins) {
-      const __m256 mins = _mm256_mul_ps(D::mins(p), _mm256_loadu_ps(x[t]->sum32));
+      const __m256 mins = _mm256_mul_ps(_mm256_maskz_mov_ps(there, D::mins(p)), _mm256_loadu_ps(x[t]->sum32));
       sum[t] = _mm512_sub_ps(sum[t], _mm512_zextps256_ps512(mins));
     }
     acc[t] = _mm512_fmadd_ps(sum[t], _mm512_set1_ps(x[t]->scale), acc[t]);
@@ -199,6 +203,10 @@ template <class D, int Tokens>
 void multiply_small_blocks(const RowsCall& c) {
   constexpr int kBytes = int(kChunk) / D::kBlock * D::kBytes;
   const int64_t n_chunks = c.k / kChunk, rest = c.k % kChunk;
+  // A row's last blocks, if they are not 256 weights, are read as if they were: into the rows behind it. The last rows
+  // of all have too little behind them; their blocks are copied.
+  const int64_t over = rest > 0 ? kBytes - rest / D::kBlock * D::kBytes : 0;
+  const int64_t last_in_place = c.n_rows - 1 - (over + int64_t(c.row_bytes) - 1) / int64_t(c.row_bytes);
   for (int64_t i = 0; i < c.n_rows; i += 4) {
     const FourRows rows = four_rows(c, i);
     const uint8_t* ahead = ahead_of(c, i);
@@ -207,30 +215,30 @@ void multiply_small_blocks(const RowsCall& c) {
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) acc[t][r] = _mm512_setzero_ps();
     }
     const X8* x[Tokens];
-    const auto add = [&](int r, const uint8_t* p) HEARTH_INLINE_LAMBDA {
+    const auto add = [&](int r, const uint8_t* p, int64_t n) HEARTH_INLINE_LAMBDA {
       __m512 own[Tokens];
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) own[t] = acc[t][r];
-      add_small_blocks<D, Tokens>(p, x, own);
+      add_small_blocks<D, Tokens>(p, n, x, own);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) acc[t][r] = own[t];
     };
     for (int64_t b = 0; b < n_chunks; ++b) {
       prefetch_slice<4 * kBytes>(ahead);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) x[t] = static_cast<const X8*>(c.x[t]) + b;
-      HEARTH_UNROLL for (int r = 0; r < 4; ++r) add(r, rows.p[r] + b * kBytes);
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) add(r, rows.p[r] + b * kBytes, kChunk);
     }
     if (rest > 0) {
       prefetch_slice<4 * kBytes>(ahead);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) x[t] = static_cast<const X8*>(c.x[t]) + n_chunks;
-      Tail<D> tail;
-      for (int r = 0; r < 4; ++r) {
-        tail.copy(rows.p[r] + n_chunks * kBytes, rest);
-        HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-          __m512 own[1] = {acc[t][r]};
-          const X8* const one[1] = {x[t]};
-          add_small_blocks<D, 1>(tail.bytes, one, own);
-          acc[t][r] = own[0];
+      Tail<D> tails[4];
+      const uint8_t* p[4];
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+        p[r] = rows.p[r] + n_chunks * kBytes;
+        if (i + r > last_in_place) {
+          tails[r].copy(p[r], rest);
+          p[r] = tails[r].bytes;
         }
       }
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) add(r, p[r], rest);
     }
     HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
       store_rows(lane_per_row(acc[t]), c.y + t * c.y_stride + i, c.n_rows - i);
