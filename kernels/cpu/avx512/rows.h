@@ -86,15 +86,36 @@ struct PackedScales {
 template <class D>
 constexpr PackedScales<D> kPackedScales;
 
+// The same from a scale for each 32, of the first or the second of two rows with 16 words each.
+template <class D>
+struct HeaderScales {
+  alignas(64) uint16_t pick[2][2][32];
+  constexpr HeaderScales() : pick() {
+    for (int row = 0; row < 2; ++row) {
+      for (int pair = 0; pair < 2; ++pair) {
+        for (int i = 0; i < 32; ++i) pick[row][pair][i] = uint16_t(16 * row + kPackedScales<D>.pick[pair][i] / 2);
+      }
+    }
+  }
+};
+template <class D>
+constexpr HeaderScales<D> kHeaderScales;
+
+template <class D>
+HEARTH_INLINE void pick_scales(__m256i scales, __m512i (&picked)[2]) {  // of each 16 weights
+  HEARTH_UNROLL for (int pair = 0; pair < 2; ++pair) {
+    picked[pair] =
+        _mm512_permutexvar_epi16(_mm512_load_si512(kPackedScales<D>.pick[pair]), _mm512_castsi256_si512(scales));
+  }
+}
+
 // sum of scale * q * a over 256 weights of one row, as 16 partial sums.
 template <class D>
-HEARTH_INLINE __m512i block_sum(const __m512i (&q)[4], __m256i scales, const __m512i (&a)[4],
+HEARTH_INLINE __m512i block_sum(const __m512i (&q)[4], const __m512i (&scales)[2], const __m512i (&a)[4],
                                 const __m512i (&start)[4]) {
-  const __m512i s = _mm512_castsi256_si512(scales);
   __m512i sum = _mm512_setzero_si512();
   HEARTH_UNROLL for (int pair = 0; pair < 2; ++pair) {
-    const __m512i pick = _mm512_load_si512(kPackedScales<D>.pick[pair]);
-    const __m512i picked = _mm512_permutexvar_epi16(pick, s);
+    const __m512i picked = scales[pair];
     const int i = 2 * pair;
     if constexpr (D::kWide) {  // both vectors of a pair have the same scale in a lane
       const __m512i both = dot4(dot4(_mm512_add_epi32(start[i], start[i + 1]), q[i], a[i]), q[i + 1], a[i + 1]);
@@ -108,8 +129,43 @@ HEARTH_INLINE __m512i block_sum(const __m512i (&q)[4], __m256i scales, const __m
   return sum;
 }
 
+// The headers of four rows' blocks of Q4_K or Q5_K at once, a row in each lane: 8 scales and 8 minimums of 6 bits.
+struct FourHeaders {
+  __m512i scales[2];  // words: of rows 0 and 1, of rows 2 and 3; 16 of a row, the last 8 are its minimums
+  __m512i mins;       // words: 8 in the lane of each row
+
+  HEARTH_INLINE explicit FourHeaders(const uint8_t* const (&p)[4]) {
+    __m512i z = _mm512_castsi128_si512(load128(p[0]));
+    z = _mm512_inserti32x4(z, load128(p[1]), 1);
+    z = _mm512_inserti32x4(z, load128(p[2]), 2);
+    z = _mm512_inserti32x4(z, load128(p[3]), 3);
+    // Dwords 1 and 2 hold the lower groups' scales and minimums with two more bits of the upper groups' in each byte,
+    // dword 3 the upper groups' lower bits: of scales, then of minimums.
+    const __m512i low = _mm512_srlv_epi32(_mm512_shuffle_epi32(z, _MM_PERM_ENUM(0xED)),  // 1, 3, 2, 3
+                                          in_all_lanes(_mm_setr_epi32(0, 0, 0, 4)));
+    const __m512i high = _mm512_srli_epi32(_mm512_shuffle_epi32(z, _MM_PERM_ENUM(0xA5)), 2);  // 1, 1, 2, 2
+    const __m512i low_mask = in_all_lanes(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f));
+    const __m512i high_mask = in_all_lanes(_mm_setr_epi32(0, 0x30303030, 0, 0x30303030));
+    const __m512i bytes = with_mask(_mm512_and_si512(low, low_mask), high, high_mask);
+    scales[0] = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(bytes));
+    scales[1] = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(bytes, 1));
+    mins = _mm512_unpackhi_epi8(bytes, _mm512_setzero_si512());
+  }
+  HEARTH_INLINE static __m512i with_mask(__m512i base, __m512i bits, __m512i mask) {
+    return _mm512_ternarylogic_epi64(bits, mask, base, 0xEA);  // (bits & mask) | base
+  }
+  template <class D>
+  HEARTH_INLINE void pick(int row, __m512i (&picked)[2]) const {
+    HEARTH_UNROLL for (int pair = 0; pair < 2; ++pair) {
+      const __m512i of_row = _mm512_load_si512(kHeaderScales<D>.pick[row % 2][pair]);
+      picked[pair] = _mm512_permutexvar_epi16(of_row, scales[row / 2]);
+    }
+  }
+};
+
 template <class D, int Tokens>
 void multiply_blocks(const RowsCall& c) {
+  constexpr bool kFourHeaders = D::kMins && D::kGroup == 32;
   for (int64_t i = 0; i < c.n_rows; i += 4) {
     const FourRows rows = four_rows(c, i);
     const uint8_t* ahead = ahead_of(c, i);
@@ -119,23 +175,41 @@ void multiply_blocks(const RowsCall& c) {
       prefetch_slice<4 * D::kBytes>(ahead);
       const uint8_t* p[4];
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) p[r] = rows.p[r] + b * D::kBytes;
-      __m512i sums[Tokens][4], min_sums[Tokens][4];
+      __m512i sums[Tokens][4], min_sums[Tokens];
       __m512i a[Tokens][4], start[Tokens][4];
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
         arrange<D>((static_cast<const X8*>(c.x[t]) + b)->q, a[t]);
         HEARTH_UNROLL for (int v = 0; v < 4; ++v) start[t][v] = start_of<D>(a[t][v]);
       }
-      HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-        __m512i q[4];
-        HEARTH_UNROLL for (int v = 0; v < 4; ++v) q[v] = D::vector(p[r], v);
-        const __m256i scales = D::scales(p[r]);
-        HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) sums[t][r] = block_sum<D>(q, scales, a[t], start[t]);
-        if constexpr (D::kMins) {
-          const __m256i mins = D::mins(p[r]);
-          HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
-            const X8* x = static_cast<const X8*>(c.x[t]) + b;
-            min_sums[t][r] = _mm512_castsi256_si512(_mm256_madd_epi16(mins, load256(x->small_sum16)));
+      if constexpr (kFourHeaders) {
+        const FourHeaders headers(p);
+        HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+          __m512i q[4], scales[2];
+          HEARTH_UNROLL for (int v = 0; v < 4; ++v) q[v] = D::vector(p[r], v);
+          headers.pick<D>(r, scales);
+          HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) sums[t][r] = block_sum<D>(q, scales, a[t], start[t]);
+        }
+        HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+          const X8* x = static_cast<const X8*>(c.x[t]) + b;
+          min_sums[t] = _mm512_madd_epi16(headers.mins, in_all_lanes(load128(x->small_sum32)));
+        }
+      } else {
+        __m512i row_mins[Tokens][4];
+        HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
+          __m512i q[4], scales[2];
+          HEARTH_UNROLL for (int v = 0; v < 4; ++v) q[v] = D::vector(p[r], v);
+          pick_scales<D>(D::scales(p[r]), scales);
+          HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) sums[t][r] = block_sum<D>(q, scales, a[t], start[t]);
+          if constexpr (D::kMins) {
+            const __m256i mins = D::mins(p[r]);
+            HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
+              const X8* x = static_cast<const X8*>(c.x[t]) + b;
+              row_mins[t][r] = _mm512_zextsi256_si512(_mm256_madd_epi16(mins, load256(x->small_sum16)));
+            }
           }
+        }
+        if constexpr (D::kMins) {
+          HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) min_sums[t] = lane_per_row(row_mins[t]);
         }
       }
       const __m128 d = halves_of_rows(D::d(p[0]), D::d(p[1]), D::d(p[2]), D::d(p[3]));
@@ -144,11 +218,7 @@ void multiply_blocks(const RowsCall& c) {
         acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(lane_per_row(sums[t])), to_lanes(_mm_mul_ps(d, scale)), acc[t]);
         if constexpr (D::kMins) {
           const __m128 dmin = halves_of_rows(D::dmin(p[0]), D::dmin(p[1]), D::dmin(p[2]), D::dmin(p[3]));
-          const __m512i lower_halves[4] = {
-              _mm512_maskz_mov_epi32(0xff, min_sums[t][0]), _mm512_maskz_mov_epi32(0xff, min_sums[t][1]),
-              _mm512_maskz_mov_epi32(0xff, min_sums[t][2]), _mm512_maskz_mov_epi32(0xff, min_sums[t][3])};
-          minus[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(lane_per_row(lower_halves)), to_lanes(_mm_mul_ps(dmin, scale)),
-                                     minus[t]);
+          minus[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(min_sums[t]), to_lanes(_mm_mul_ps(dmin, scale)), minus[t]);
         }
       }
     }
