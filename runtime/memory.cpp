@@ -7,7 +7,7 @@
 #include <limits>
 #include <sstream>
 
-#include "kernels/cpu/control_group.h"
+#include "quant/control_group.h"
 
 namespace hearth {
 namespace {

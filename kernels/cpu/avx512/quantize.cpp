@@ -21,8 +21,8 @@ void quantize(const float* x, int64_t n, X8* out) {
   alignas(64) int32_t sums[16];
   HEARTH_UNROLL for (int i = 0; i < 16; ++i) {
     // What is not a number becomes the least integer, of which a sum must not overflow.
-    const __m512i q = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(v[i], _mm512_set1_ps(inverse))),
-                                       _mm512_set1_epi32(-127));
+    const __m512i q =
+        _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(v[i], _mm512_set1_ps(inverse))), _mm512_set1_epi32(-127));
     _mm_store_si128(reinterpret_cast<__m128i*>(out->q + 16 * i), _mm512_cvtsepi32_epi8(q));
     sums[i] = _mm512_reduce_add_epi32(q);
   }

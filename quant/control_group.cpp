@@ -1,4 +1,4 @@
-#include "kernels/cpu/control_group.h"
+#include "quant/control_group.h"
 
 #include <fmt/format.h>
 
