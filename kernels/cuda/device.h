@@ -1,0 +1,259 @@
+// What kernels are written in: launches, shared memory, and the few instructions that C++ does not name.
+//
+// Every .cu file is compiled twice: by nvcc for the GPU, and by the C++ compiler against tests/emulation, which runs
+// the same source on fibers. So kernels keep to these rules: launches by launch(), shared memory by the two macros,
+// inline PTX only in the wrappers below (one instruction each; tests/emulation/instructions.h says in plain C++ what
+// each computes, and tests/cuda/conformance compares the two on a GPU), 16-bit floats as uint16_t, arithmetic in float.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/fp.h"
+
+#ifdef __CUDACC__
+#define GPU_EMULATED 0
+// T name[n] in the block's shared memory; starts with anything.
+#define GPU_SHARED(T, name, n) __shared__ T name[n]
+// T* name: the bytes asked for at the launch, aligned to 128. Once per kernel.
+#define GPU_DYNAMIC_SHARED(T, name)                                           \
+  extern __shared__ __align__(128) unsigned char hearth_gpu_dynamic_shared[]; \
+  T* const name = reinterpret_cast<T*>(hearth_gpu_dynamic_shared)
+#define GPU_UNROLL _Pragma("unroll")
+#else
+#define GPU_EMULATED 1
+#define GPU_SHARED(T, name, n) T(&name)[n] = ::hearth::emulation::shared_array<T, n, decltype([] {})>()
+#define GPU_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(::hearth::emulation::dynamic_shared())
+#define GPU_UNROLL
+#endif
+
+#define GPU_FN __device__ __forceinline__
+
+namespace hearth::gpu {
+
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+// The least that one of our GPUs lets a block have (sm_89, sm_120).
+inline constexpr size_t kMaxSharedBytes = 99 * 1024;
+
+// Notes the first failure of a call or launch; Ops::finish reports it (kernels/cuda/failure.cu).
+void note_failure(cudaError_t error, const char* what);
+
+// Queues kernel(args...) on a stream. `name` is what a failure is called.
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+            A... args) {
+#if GPU_EMULATED
+  note_failure(emulation::enqueue_launch(
+                   grid, block, shared_bytes, stream, [=] { kernel(static_cast<P>(args)...); }, name),
+               name);
+#else
+  if (shared_bytes > 48 * 1024) {  // remembered by the driver: cheap, and legal while a graph is recorded
+    note_failure(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)),
+                 name);
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  note_failure(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...), name);
+#endif
+}
+
+// ---- Copies from global to shared memory that the thread does not wait for
+
+// 16 bytes; both aligned to 16. Where `valid` is false nothing is read and zeros are written.
+GPU_FN void cp_async_16(void* shared, const void* global, bool valid = true) {
+#if GPU_EMULATED
+  emulation::cp_async(shared, global, 16, valid);
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(valid ? 16 : 0)
+               : "memory");
+#endif
+}
+
+// 4 bytes, aligned to 4.
+GPU_FN void cp_async_4(void* shared, const void* global, bool valid = true) {
+#if GPU_EMULATED
+  emulation::cp_async(shared, global, 4, valid);
+#else
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(valid ? 4 : 0)
+               : "memory");
+#endif
+}
+
+// Closes this thread's group of copies.
+GPU_FN void cp_async_commit() {
+#if GPU_EMULATED
+  emulation::cp_async_commit();
+#else
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits until at most n of this thread's newest groups are under way. Others see the bytes after a barrier.
+template <int n>
+GPU_FN void cp_async_wait() {
+#if GPU_EMULATED
+  emulation::cp_async_wait(n);
+#else
+  asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
+#endif
+}
+
+// ---- Tensor cores: a warp together
+
+// Four 8 x 8 matrices of 16-bit values: lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned to 16,
+// shared memory), and gets of each matrix i the values (l / 4, 2 (l % 4)) and the one right of it in r[i].
+GPU_FN void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
+#if GPU_EMULATED
+  emulation::ldmatrix(r, row, false);
+#else
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(uint32_t(__cvta_generic_to_shared(row)))
+               : "memory");
+#endif
+}
+
+// The same matrices transposed: values (2 (l % 4), l / 4) and the one below it.
+GPU_FN void ldmatrix_x4_transposed(uint32_t (&r)[4], const void* row) {
+#if GPU_EMULATED
+  emulation::ldmatrix(r, row, true);
+#else
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(uint32_t(__cvta_generic_to_shared(row)))
+               : "memory");
+#endif
+}
+
+// d [16,8] += a [16,16] * b [16,8], a and b in bf16, d in float. Fragments as in the PTX manual, m16n8k16:
+// a: rows l / 4 and 8 + l / 4 by columns 2 (l % 4) and 8 + 2 (l % 4) (r0 r1: left half, upper then lower; r2 r3: right
+// half), b: rows 2 (l % 4), then 8 + 2 (l % 4), column l / 4; d: rows l / 4, then 8 + l / 4, columns 2 (l % 4) and
+// next.
+GPU_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if GPU_EMULATED
+  emulation::mma_bf16(d, a, b0, b1);
+#else
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
+// ---- Integers
+
+// c + the sum of four products of signed bytes.
+GPU_FN int dp4a(uint32_t a, uint32_t b, int c) {
+#if GPU_EMULATED
+  return emulation::dp4a(a, b, c);
+#else
+  int d;
+  asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+#endif
+}
+
+// Byte i of the result is byte (selector >> 4 i) & 7 of the eight bytes b:a (a below); bit 3 of a nibble must be 0.
+GPU_FN uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
+#if GPU_EMULATED
+  return emulation::byte_permute(a, b, selector);
+#else
+  uint32_t d;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(selector));
+  return d;
+#endif
+}
+
+// Per byte a - b, modulo 256.
+GPU_FN uint32_t subtract_bytes(uint32_t a,
+                               uint32_t b) {  // the top bits apart, so that nothing borrows from a neighbour
+  return ((a | 0x80808080u) - (b & 0x7f7f7f7fu)) ^ ((a ^ ~b) & 0x80808080u);
+}
+
+// ---- Floats
+
+GPU_FN float half_to_float(uint16_t h) {
+#if GPU_EMULATED
+  return fp16_to_float(h);
+#else
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+  return f;
+#endif
+}
+
+GPU_FN float bf16_bits_to_float(uint16_t b) {
+  return float_from_bits(uint32_t(b) << 16);
+}
+
+// bf16(low) in the lower half, bf16(high) in the upper, rounded to nearest even.
+GPU_FN uint32_t pack_bf16(float low, float high) {
+#if GPU_EMULATED
+  return emulation::pack_bf16(low, high);
+#else
+  uint32_t d;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
+  return d;
+#endif
+}
+
+// 2^x to about 2 units of the last place; 2^-infinity is 0.
+GPU_FN float exp2_fast(float x) {
+#if GPU_EMULATED
+  return emulation::exp2_fast(x);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+
+GPU_FN float exp_fast(float x) {
+  return exp2_fast(x * 1.4426950408889634f);
+}
+
+// 16 bytes that are read once: around L1, so that they push nothing out of it. Aligned to 16.
+GPU_FN uint4 load_once(const uint4* p) {
+#if GPU_EMULATED
+  return emulation::load(p);
+#else
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p));
+  return v;
+#endif
+}
+
+// ---- A warp together
+
+GPU_FN float warp_sum(float v) {
+  GPU_UNROLL
+  for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(kAllLanes, v, offset);
+  return v;
+}
+
+GPU_FN float warp_max(float v) {
+  GPU_UNROLL
+  for (int offset = 16; offset > 0; offset /= 2) v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, offset));
+  return v;
+}
+
+GPU_FN int lane_of_thread() {
+  return int(threadIdx.x % 32);
+}
+
+GPU_FN int warp_of_thread() {
+  return int(threadIdx.x / 32);
+}
+
+}  // namespace hearth::gpu
