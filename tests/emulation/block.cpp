@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdio>
+#include <cstring>
 #include <numeric>
 
 namespace hearth::emulation {
@@ -14,13 +15,13 @@ namespace {
 constinit thread_local Block* current_block = nullptr;
 
 bool same_line(Where a, Where b) {
-  return a.line() == b.line() && a.column() == b.column();
+  return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
 
 std::string line_of(Where where) {
-  std::string file = where.file_name();
+  std::string file = where.file;
   file.erase(0, file.rfind('/') + 1);
-  return file + ":" + std::to_string(where.line());
+  return file + ":" + std::to_string(where.line);
 }
 
 std::string triple(uint3 v) {
