@@ -19,7 +19,6 @@ std::vector<Fact> startup_facts(const Model& model) {
   const ModelConfig& c = model.config();
   const ModelOptions& options = model.options();
   const InspectReport file = inspect(model.file());
-  const KvCache cache = model.new_cache();  // address space only
   return {
       {"model", fmt::format("{}: {} parameters, {} active, {:.2f} bits per weight, {}",
                             c.name.empty() ? model.file().path() : c.name, scaled(double(file.n_parameters), ""),
@@ -30,7 +29,7 @@ std::vector<Fact> startup_facts(const Model& model) {
                               options.n_threads == 1 ? "" : "s")},
       {"context",
        fmt::format("{} of {} tokens; latent cache in {}: {} when full, {} per token", options.n_ctx, c.context_length,
-                   format_of(options.cache_format).name, scaled(double(cache.bytes()), "B"),
+                   format_of(options.cache_format).name, scaled(double(model.cache_bytes()), "B"),
                    scaled(double(cache.layer(0).row_bytes()) * double(c.n_layers), "B"))},
       {"memory",
        fmt::format("weights {} mapped, {} read per token; working memory {}", scaled(double(file.tensor_bytes), "B"),

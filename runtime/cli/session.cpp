@@ -41,8 +41,7 @@ int choose_threads(const SessionOptions& options) {
 }
 
 void say_what_does_not_fit(const Model& model) {
-  const KvCache cache = model.new_cache();  // address space only
-  const MemoryNeed need{model.file().file_bytes(), model.active_bytes(), model.working_bytes() + cache.bytes()};
+  const MemoryNeed need{model.file().file_bytes(), model.active_bytes(), model.working_bytes() + model.cache_bytes()};
   const std::string advice = memory_advice(need, usable_memory());
   if (!advice.empty()) note("hearth: {}: {}\n", model.file().path(), advice);
 }
