@@ -127,6 +127,9 @@ struct Ops {
 
   size_t (*scratch_bytes)(const ScratchLimits& limits);
 
+  // Why a model of these sizes cannot run here; empty: it can.
+  std::string (*refuses)(const ScratchLimits& limits);
+
   // Loading and crossing. `adopt` makes a tensor usable as weights (the CPU reads it in place, a GPU uploads it);
   // shape [count, n, k] or [n, k]; its `data` is null when there is no memory left. `discard` gives back what was
   // adopted. `buffer` gives zeroed memory aligned to 64, null when there is none left. `move` copies between the host's

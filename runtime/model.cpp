@@ -64,8 +64,11 @@ class RopeMemory {
   RopeTable table_;
 };
 
-// A backend with a memory of its own is asked before anything is loaded whether all of it will fit.
-void require_room(const GgufFile& file, const ModelConfig& c, const ModelOptions& options) {
+// Before anything is loaded: are these sizes that the backend knows, and if it has a memory of its own, will all of it
+// fit?
+void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions& options) {
+  const std::string refusal = options.ops->refuses(scratch_limits(c, options));
+  require(refusal.empty(), ErrorKind::resource, "{}: {}: {}", file.path(), options.ops->name, refusal);
   size_t total = 0, free = 0;
   options.ops->memory(&total, &free);
   if (total == 0) return;
@@ -105,7 +108,7 @@ struct Model::Impl {
       : file(std::move(f)),
         config(read_config(file)),
         options(with_defaults(o, config, file.path())),
-        ops((require_room(file, config, options), *options.ops)),
+        ops((ask_backend(file, config, options), *options.ops)),
         weights(load_weights(file, config, ops, options.loading)),
         activations(config, ops, options.ubatch),
         scratch(ops, ops.scratch_bytes(scratch_limits(config, options)), "the operations' scratch memory"),
@@ -209,6 +212,10 @@ uint64_t Model::active_bytes() const {
 
 size_t Model::cache_bytes() const {
   return KvCache::bytes_for(impl_->config, impl_->options.cache_format, impl_->options.n_ctx);
+}
+
+uint64_t Model::weight_bytes() const {
+  return hearth::weight_bytes(impl_->file, impl_->config);
 }
 
 KvCache Model::new_cache() const {

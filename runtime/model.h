@@ -54,6 +54,7 @@ class Model {
 
   // Bytes of weights that one decoded token reads (active parameters), for the decode floor.
   uint64_t active_bytes() const;
+  uint64_t weight_bytes() const;  // of all that are run
   // Memory besides the mapped weights and the caches: activations, scratch, angles, rearranged weights.
   size_t working_bytes() const;
 

@@ -57,6 +57,7 @@ const Ops& scalar_ops() {
   static constexpr Ops ops = {
       .name = "scalar",
       .scratch_bytes = scratch_bytes,
+      .refuses = [](const ScratchLimits&) { return std::string(); },
       .adopt = adopt,
       .discard = [](const Weight&) {},
       .buffer = buffer,
