@@ -60,6 +60,13 @@ struct RopeTable {
   const float* at(int64_t position) const { return cos_sin + position * rope_dim; }
 };
 
+// Where the tokens of a call stand: ids [T] consecutive positions in the device's memory. `first` is ids[0] as the host
+// knows it while it queues the call; no position of the call, or of a later replay of it, reaches `bound`.
+struct Positions {
+  const int32_t* ids = nullptr;
+  int64_t first = 0, bound = 0;
+};
+
 // One layer of one sequence's cache: rows [n_ctx, r + dr], the normalised latent c_kv then the rotated k_rope.
 struct LatentCache {
   std::byte* data = nullptr;
