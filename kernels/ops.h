@@ -50,6 +50,8 @@ struct Heads {
   }
   operator Heads<const T>() const { return {data, n_tokens, n_heads, width, token_stride, head_stride}; }
 };
+  }
+};
 
 // Rotary angles for every position of the context: [n_ctx, rope_dim / 2] pairs (cos, sin), YaRN and its magnitude
 // factor included (runtime/yarn.cpp).
@@ -58,13 +60,6 @@ struct RopeTable {
   int64_t n_ctx = 0, rope_dim = 0;
 
   const float* at(int64_t position) const { return cos_sin + position * rope_dim; }
-};
-
-// Where the tokens of a call stand: ids [T] consecutive positions in the device's memory. `first` is ids[0] as the host
-// knows it while it queues the call; no position of the call, or of a later replay of it, reaches `bound`.
-struct Positions {
-  const int32_t* ids = nullptr;
-  int64_t first = 0, bound = 0;
 };
 
 // One layer of one sequence's cache: rows [n_ctx, r + dr], the normalised latent c_kv then the rotated k_rope.

@@ -11,6 +11,7 @@ namespace hearth::gpu {
 // the number of pieces that the cache is cut into.
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                 const Positions& positions, float scale, Heads<float> o_c);
+inline constexpr int64_t kMaxLatentWidth = 576;  // r + dr
 size_t mla_attend_scratch(const ScratchLimits& limits);
 
 }  // namespace hearth::gpu
