@@ -50,8 +50,6 @@ struct Heads {
   }
   operator Heads<const T>() const { return {data, n_tokens, n_heads, width, token_stride, head_stride}; }
 };
-  }
-};
 
 // Rotary angles for every position of the context: [n_ctx, rope_dim / 2] pairs (cos, sin), YaRN and its magnitude
 // factor included (runtime/yarn.cpp).
