@@ -5,6 +5,8 @@
 // that all formats read alike. Blocks lie in memory as ggml wrote them: many are aligned to 2 bytes only.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/device.h"
 #include "quant/decode.h"
 #include "quant/format.h"
@@ -23,6 +25,16 @@ struct BlockBF16 {
   static constexpr int kElems = 1;
   uint16_t value;
 };
+
+GPU_FN float weight_of(const BlockF32& b) {
+  return b.value;
+}
+GPU_FN float weight_of(const BlockF16& b) {
+  return half_to_float(b.value);
+}
+GPU_FN float weight_of(const BlockBF16& b) {
+  return bf16_bits_to_float(b.value);
+}
 
 // Calls f.template operator()<Block>() for the block type of a format.
 template <class F>
@@ -484,20 +496,213 @@ struct Unit<BlockBF16> : PlainUnits {
   }
 };
 
-// ---- For the tile kernels: weights as bf16
+// ---- For the tile kernels: runs, consecutive weights as bf16
 
-GPU_FN float weight_of(const BlockF32& b, int) {
-  return b.value;
+// n words at p, a multiple of kAlign; nothing else is read, so p may be in a file's last block.
+template <int kAlign, int n>
+GPU_FN void load_exact(const std::byte* p, uint32_t (&words)[n]) {
+  if constexpr (kAlign >= 4) {
+    load_words<kAlign>(p, words);
+  } else {
+    const auto* halves = reinterpret_cast<const uint16_t*>(p);
+    GPU_UNROLL
+    for (int i = 0; i < n; ++i) words[i] = halves[2 * i] | uint32_t(halves[2 * i + 1]) << 16;
+  }
 }
-GPU_FN float weight_of(const BlockF16& b, int) {
-  return half_to_float(b.value);
+
+// 4 n consecutive weights of an integer format, all in bytes of q; as in ByteUnit, but for each 16 of them: scale and
+// min of weight i are those of i / 16 (fewer than 16 weights lie in one group).
+template <int n>
+struct ByteRun {
+  uint32_t q[n];
+  float scale[2], min[2];
+};
+
+// Weights at .. at + 4 n - 1 of nibbles in halves of kHalf bytes.
+template <int kAlign, int kHalf, int n>
+GPU_FN void load_nibbles(const std::byte* qs, int at, uint32_t (&q)[n]) {
+  if constexpr (4 * n > kHalf) {
+    uint32_t words[4];
+    load_exact<kAlign>(qs, words);
+    split_nibbles(words, q);
+  } else {
+    load_exact<kAlign>(qs + at % kHalf, q);
+    GPU_UNROLL
+    for (int i = 0; i < n; ++i) q[i] = q[i] >> at / kHalf * 4 & 0x0f0f0f0fu;
+  }
 }
-GPU_FN float weight_of(const BlockBF16& b, int) {
-  return bf16_bits_to_float(b.value);
+
+template <int n>
+GPU_FN void look_up_iq4_bytes(uint32_t (&q)[n]) {
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) {
+    const uint32_t pairs = q[i] | q[i] >> 4;  // a nibble a byte: two and two, then all four side by side
+    q[i] = iq4_of_four_nibbles((pairs & 0xff) | (pairs >> 8 & 0xff00));
+  }
 }
-template <class Block>
-GPU_FN float weight_of(const Block& b, int i) {
-  return decode(b, i);
+
+template <int n>
+GPU_FN void set_scales(ByteRun<n>& run, float scale, float min = 0) {
+  run.scale[0] = run.scale[1] = scale;
+  run.min[0] = run.min[1] = min;
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ8_0& b, int at, ByteRun<n>& run) {
+  load_exact<2>(reinterpret_cast<const std::byte*>(b.qs + at), run.q);
+  set_scales(run, half_to_float(b.d));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ4_0& b, int at, ByteRun<n>& run) {
+  load_nibbles<2, 16>(reinterpret_cast<const std::byte*>(b.qs), at, run.q);
+  set_scales(run, half_to_float(b.d));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ4_1& b, int at, ByteRun<n>& run) {
+  load_nibbles<4, 16>(reinterpret_cast<const std::byte*>(b.qs), at, run.q);
+  set_scales(run, half_to_float(b.d), -half_to_float(b.m));
+}
+
+template <int n>
+GPU_FN void add_fifth_bits_of_run(uint32_t bits, uint32_t (&q)[n]) {
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) q[i] |= (bits >> 4 * i & 15) * 0x02040810u & 0x10101010u;
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ5_0& b, int at, ByteRun<n>& run) {
+  uint32_t bits[1];
+  load_exact<2>(reinterpret_cast<const std::byte*>(b.qh), bits);
+  load_nibbles<2, 16>(reinterpret_cast<const std::byte*>(b.qs), at, run.q);
+  add_fifth_bits_of_run(bits[0] >> at, run.q);
+  set_scales(run, half_to_float(b.d));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ5_1& b, int at, ByteRun<n>& run) {
+  uint32_t bits[1];
+  load_exact<4>(reinterpret_cast<const std::byte*>(b.qh), bits);
+  load_nibbles<8, 16>(reinterpret_cast<const std::byte*>(b.qs), at, run.q);
+  add_fifth_bits_of_run(bits[0] >> at, run.q);
+  set_scales(run, half_to_float(b.d), -half_to_float(b.m));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockIQ4_NL& b, int at, ByteRun<n>& run) {
+  load_nibbles<2, 16>(reinterpret_cast<const std::byte*>(b.qs), at, run.q);
+  look_up_iq4_bytes(run.q);
+  set_scales(run, half_to_float(b.d));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockI4_G128& b, int at, ByteRun<n>& run) {
+  load_nibbles<2, 64>(reinterpret_cast<const std::byte*>(b.qs), at, run.q);
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) run.q[i] ^= 0x08080808u;
+  set_scales(run, half_to_float(b.d));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ2_K& b, int at, ByteRun<n>& run) {
+  load_exact<4>(reinterpret_cast<const std::byte*>(b.qs + at / 128 * 32 + at % 32), run.q);
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) run.q[i] = run.q[i] >> 2 * (at % 128 / 32) & 0x03030303u;
+  const float d = half_to_float(b.d), dmin = half_to_float(b.dmin);
+  GPU_UNROLL
+  for (int h = 0; h < (n + 3) / 4; ++h) {
+    const int scale_min = b.scales[at / 16 + h];
+    run.scale[h] = d * float(scale_min & 15);
+    run.min[h] = dmin * float(scale_min >> 4);
+  }
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ3_K& b, int at, ByteRun<n>& run) {
+  uint32_t masks[n];
+  load_exact<2>(reinterpret_cast<const std::byte*>(b.qs + at / 128 * 32 + at % 32), run.q);
+  load_exact<2>(reinterpret_cast<const std::byte*>(b.hmask + at % 32), masks);
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) {
+    run.q[i] = (run.q[i] >> 2 * (at % 128 / 32) & 0x03030303u) | (masks[i] >> at / 32 & 0x01010101u) << 2;
+  }
+  const float d = half_to_float(b.d);
+  GPU_UNROLL
+  for (int h = 0; h < (n + 3) / 4; ++h) run.scale[h] = d * float(group_scale(b, at / 16 + h));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ4_K& b, int at, ByteRun<n>& run) {
+  load_nibbles<n >= 4 ? 16 : 8, 32>(reinterpret_cast<const std::byte*>(b.qs + at / 64 * 32), at % 64, run.q);
+  const ScaleMin s = group_scale_min(b.scales, at / 32);
+  set_scales(run, half_to_float(b.d) * float(s.scale), half_to_float(b.dmin) * float(s.min));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ5_K& b, int at, ByteRun<n>& run) {
+  constexpr int kAlign = n >= 4 ? 16 : 8;
+  uint32_t bits[n];
+  load_nibbles<kAlign, 32>(reinterpret_cast<const std::byte*>(b.qs + at / 64 * 32), at % 64, run.q);
+  load_exact<kAlign>(reinterpret_cast<const std::byte*>(b.qh + at % 32), bits);
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) run.q[i] |= (bits[i] >> at / 32 & 0x01010101u) << 4;
+  const ScaleMin s = group_scale_min(b.scales, at / 32);
+  set_scales(run, half_to_float(b.d) * float(s.scale), half_to_float(b.dmin) * float(s.min));
+}
+
+template <int n>
+GPU_FN void load_run(const BlockQ6_K& b, int at, ByteRun<n>& run) {
+  uint32_t high[n];
+  load_nibbles<2, 64>(reinterpret_cast<const std::byte*>(b.ql + at / 128 * 64), at % 128, run.q);
+  load_exact<2>(reinterpret_cast<const std::byte*>(b.qh + at / 128 * 32 + at % 32), high);
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) run.q[i] |= (high[i] >> 2 * (at % 128 / 32) & 0x03030303u) << 4;
+  const float d = half_to_float(b.d);
+  GPU_UNROLL
+  for (int h = 0; h < (n + 3) / 4; ++h) run.scale[h] = d * float(b.scales[at / 16 + h]);
+}
+
+template <int n>
+GPU_FN void load_run(const BlockIQ4_XS& b, int at, ByteRun<n>& run) {
+  load_nibbles<8, 16>(reinterpret_cast<const std::byte*>(b.qs + at / 32 * 16), at % 32, run.q);
+  look_up_iq4_bytes(run.q);
+  set_scales(run, half_to_float(b.d) * float(group_scale(b, at / 32)));
+}
+
+// The float of byte i of a word, plus a bias: the byte is put into the mantissa of 2^7 (bytes below 128) or of 2^15.
+template <bool kWide>
+GPU_FN float biased_float(uint32_t word, int i) {
+  return kWide ? float_from_bits(byte_permute(word, 0x47000000u, 0x7404u | uint32_t(i) << 4))
+               : float_from_bits(byte_permute(word, 0x43000000u, 0x7044u | uint32_t(i) << 8));
+}
+
+// The weights of a run, in pairs. The bias is subtracted by the multiply-add that applies the scale, where bias * scale
+// has few enough bits to be exact: not with a min, nor with IQ4_XS's scales.
+template <class Block, int n>
+GPU_FN void to_bf16(const ByteRun<n>& run, uint32_t (&pairs)[2 * n]) {
+  using U = Unit<Block>;
+  constexpr bool kSigned = U::kZero == Zero::none;  // q -128..127; elsewhere 0..63
+  constexpr float kBias = kSigned ? 0x1p15f + 128 : 128.0f;
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) {
+    const uint32_t word = kSigned ? run.q[i] ^ 0x80808080u : run.q[i];
+    const float scale = run.scale[i / 4];
+    float w[4];
+    GPU_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const float biased = biased_float<kSigned>(word, j);
+      if constexpr (U::kZero == Zero::min) {
+        w[j] = (biased - kBias) * scale - run.min[i / 4];
+      } else if constexpr (std::is_same_v<Block, BlockIQ4_XS>) {
+        w[j] = (biased - kBias) * scale;
+      } else {
+        w[j] = fmaf(biased, scale, -(kBias + float(U::kOffset)) * scale);
+      }
+    }
+    pairs[2 * i] = pack_bf16(w[0], w[1]);
+    pairs[2 * i + 1] = pack_bf16(w[2], w[3]);
+  }
 }
 
 // Weights first .. first + 2 n - 1 of a row of k, rounded to bf16, in pairs (the first of two in the low half).
@@ -506,18 +711,31 @@ GPU_FN float weight_of(const Block& b, int i) {
 template <class Block, int n>
 GPU_FN void decode_run(const std::byte* row, int64_t first, int64_t k, uint32_t (&pairs)[n]) {
   static_assert(2 * n == 8 || 2 * n == 16 || 2 * n == 32);
-  const auto* blocks = reinterpret_cast<const Block*>(row);
   if constexpr (Block::kElems == 1) {
+    const auto* blocks = reinterpret_cast<const Block*>(row) + first;
     GPU_UNROLL
     for (int i = 0; i < n; ++i) {
-      const int64_t at = first + 2 * i;
-      pairs[i] = pack_bf16(at < k ? weight_of(blocks[at], 0) : 0.0f, at + 1 < k ? weight_of(blocks[at + 1], 0) : 0.0f);
+      const bool one = first + 2 * i < k, both = first + 2 * i + 1 < k;
+      pairs[i] = pack_bf16(one ? weight_of(blocks[2 * i]) : 0.0f, both ? weight_of(blocks[2 * i + 1]) : 0.0f);
     }
+    return;
   } else {
-    const Block& block = blocks[first / Block::kElems];
+    const Block& block = reinterpret_cast<const Block*>(row)[first / Block::kElems];
     const int at = int(first % Block::kElems);
-    GPU_UNROLL
-    for (int i = 0; i < n; ++i) pairs[i] = pack_bf16(weight_of(block, at + 2 * i), weight_of(block, at + 2 * i + 1));
+    if constexpr (std::is_same_v<Block, BlockF8_E4M3>) {
+      GPU_UNROLL
+      for (int i = 0; i < n; i += 4) {
+        FloatUnit unit;
+        Unit<Block>::load(reinterpret_cast<const std::byte*>(&block), at / 8 + i / 4, unit, 0);
+        GPU_UNROLL
+        for (int j = 0; j < 4; ++j)
+          pairs[i + j] = pack_bf16(unit.w[2 * j] * unit.scale, unit.w[2 * j + 1] * unit.scale);
+      }
+    } else {
+      ByteRun<n / 2> run;
+      load_run(block, at, run);
+      to_bf16<Block>(run, pairs);
+    }
   }
 }
 
