@@ -1,0 +1,91 @@
+#include "tests/emulation/samples.h"
+
+#include "kernels/cuda/device.h"
+
+namespace hearth::samples {
+
+using namespace gpu;
+
+namespace {
+
+__global__ void scale_kernel(const float* __restrict__ x, float factor, float* __restrict__ y, int n) {
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < n) y[i] = factor * x[i];
+}
+
+template <Fault fault>
+__global__ void __launch_bounds__(1024) row_sums_kernel(const float* __restrict__ x, float* __restrict__ y, int n) {
+  GPU_SHARED(float, part, 32);
+  const float* const row = x + size_t(blockIdx.x) * n;
+  float sum = 0.0f;
+  for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) sum += row[i];
+  sum = warp_sum(sum);
+  if (lane_of_thread() == 0) part[warp_of_thread()] = sum;
+  __syncthreads();
+  if (warp_of_thread() > 0) return;
+  sum = warp_sum(lane_of_thread() < int(blockDim.x / 32) ? part[lane_of_thread()] : 0.0f);
+  if (threadIdx.x == 0) y[blockIdx.x] = sum;
+}
+
+constexpr int kTile = 32, kStride = 32 + 8;  // a row's padding keeps ldmatrix free of bank conflicts
+
+// A warp per 16 x 16 of a 32 x 32 tile; two stages of 32 columns of a and b.
+template <Fault fault>
+__global__ void __launch_bounds__(128) product_kernel(const uint16_t* __restrict__ a, const uint16_t* __restrict__ b,
+                                                      float* __restrict__ c, int n, int k) {
+  GPU_DYNAMIC_SHARED(uint16_t, tiles);
+  const int row0 = int(blockIdx.y) * kTile, column0 = int(blockIdx.x) * kTile;
+  const int thread = int(threadIdx.x), lane = lane_of_thread(), warp = warp_of_thread();
+  const auto fetch = [&](int stage, int k0) {
+    const int row = thread / 4, column = thread % 4 * 8;
+    uint16_t* const to = tiles + stage * 2 * kTile * kStride + row * kStride + column;
+    cp_async_16(to, a + size_t(row0 + row) * k + k0 + column);
+    cp_async_16(to + kTile * kStride, b + size_t(column0 + row) * k + k0 + column);
+    cp_async_commit();
+  };
+  float sum[2][4] = {};
+  fetch(0, 0);
+  for (int k0 = 0, stage = 0; k0 < k; k0 += kTile, stage ^= 1) {
+    if (k0 + kTile < k) {
+      fetch(stage ^ 1, k0 + kTile);
+      cp_async_wait<1>();
+    } else {
+      cp_async_wait<0>();
+    }
+    __syncthreads();
+    const uint16_t* const left = tiles + stage * 2 * kTile * kStride + warp % 2 * 16 * kStride;
+    const uint16_t* const right = tiles + (stage * 2 + 1) * kTile * kStride + warp / 2 * 16 * kStride;
+    for (int j = 0; j < kTile; j += 16) {
+      uint32_t l[4], r[4];
+      ldmatrix_x4(l, left + lane % 16 * kStride + j + lane / 16 * 8);
+      ldmatrix_x4(r, right + (lane % 8 + lane / 16 * 8) * kStride + j + lane / 8 % 2 * 8);
+      mma_bf16(sum[0], l, r[0], r[1]);
+      mma_bf16(sum[1], l, r[2], r[3]);
+    }
+    __syncthreads();
+  }
+  for (int half = 0; half < 2; half++) {
+    for (int i = 0; i < 4; i++) {
+      const int row = row0 + warp % 2 * 16 + lane / 4 + i / 2 * 8;
+      const int column = column0 + warp / 2 * 16 + half * 8 + 2 * (lane % 4) + i % 2;
+      c[size_t(row) * n + column] = sum[half][i];
+    }
+  }
+}
+
+}  // namespace
+
+void scale(const float* x, float factor, float* y, int n, int threads, cudaStream_t stream) {
+  launch("scale", scale_kernel, unsigned((n + threads - 1) / threads), unsigned(threads), 0, stream, x, factor, y, n);
+}
+
+void row_sums(Fault, const float* x, float* y, int rows, int n, int threads, cudaStream_t stream) {
+  launch("row_sums", row_sums_kernel<Fault::none>, unsigned(rows), unsigned(threads), 0, stream, x, y, n);
+}
+
+void product(Fault, const uint16_t* a, const uint16_t* b, float* c, int m, int n, int k, cudaStream_t stream) {
+  launch("product", product_kernel<Fault::none>, dim3(unsigned(n / kTile), unsigned(m / kTile)), 128u,
+         2 * 2 * kTile * kStride * sizeof(uint16_t), stream, a, b, c, n, k);
+}
+
+}  // namespace hearth::samples
