@@ -18,11 +18,11 @@ constexpr int64_t kThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
 
 template <class Block>
-GPU_FN float weight_at(const Block& block, int i) {
+GPU_FN float weight_at(const Block* row, int64_t i) {
   if constexpr (Block::kElems == 1) {
-    return weight_of(block);
+    return weight_of(row[i]);
   } else {
-    return decode(block, i);
+    return decode(row[i / Block::kElems], int(i % Block::kElems));
   }
 }
 
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t t = blockIdx.y; t < x.rows; t += gridDim.y) {
     const int64_t row = tokens ? int64_t(tokens[t]) : t;
     const auto* blocks = reinterpret_cast<const Block*>(table + size_t(row) * row_bytes);
-    x.data[t * x.stride + i] = weight_at(blocks[i / Block::kElems], int(i % Block::kElems));
+    x.data[t * x.stride + i] = weight_at(blocks, i);
   }
 }
 
