@@ -42,6 +42,10 @@ Block& Block::current() {
   return *current_block;
 }
 
+std::string Block::running_place() {
+  return current_block ? current_block->place_of_failure() : "";
+}
+
 void Block::prepare(const Grid& grid) {
   grid_ = grid;
   main_.reset();
