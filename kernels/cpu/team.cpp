@@ -33,7 +33,7 @@ struct alignas(64) Slot {
   std::atomic<uint64_t> run{0};
 };
 
-void pause() {
+void spin_hint() {
 #ifdef __x86_64__
   _mm_pause();
 #endif
@@ -49,7 +49,7 @@ template <class T>
 void wait_while(const std::atomic<T>& value, T old, int yields) {
   for (int i = 0; i < kSpins; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
-    pause();
+    spin_hint();
   }
   for (int i = 0; i < yields; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;

@@ -76,6 +76,18 @@ GPU_FN void cp_async_16(void* shared, const void* global, bool valid = true) {
 #endif
 }
 
+// The first n of 16 bytes, 0 < n <= 16; both aligned to 16. Bytes behind them are not read; what becomes of them in
+// shared memory is not said.
+GPU_FN void cp_async_first(void* shared, const void* global, int n) {
+#if GPU_EMULATED
+  emulation::cp_async_first(shared, global, size_t(n));
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(n)
+               : "memory");
+#endif
+}
+
 // 4 bytes, aligned to 4.
 GPU_FN void cp_async_4(void* shared, const void* global, bool valid = true) {
 #if GPU_EMULATED
@@ -169,6 +181,17 @@ GPU_FN uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
 #else
   uint32_t d;
   asm("prmt.b32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(selector));
+  return d;
+#endif
+}
+
+// To the nearest, ties to even; NaN gives 0, and what is too large the largest.
+GPU_FN int round_to_int(float x) {
+#if GPU_EMULATED
+  return emulation::round_to_int(x);
+#else
+  int d;
+  asm("cvt.rni.s32.f32 %0, %1;" : "=r"(d) : "f"(x));
   return d;
 #endif
 }

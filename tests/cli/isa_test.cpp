@@ -117,7 +117,8 @@ TEST_CASE("names that are unknown, from either side") {
 }
 
 // An emulator that can pretend to be a processor of 2008 is the honest way to see one.
-TEST_CASE("a processor without AVX2 gets the scalar kernels and one line that says so") {
+TEST_CASE("a processor without AVX2 gets the scalar kernels and one line that says so" *
+          doctest::test_suite("may skip")) {
   const auto emulator = run_process({"qemu-x86_64", "--version"});
   if (emulator.exit_code != 0) {
     MESSAGE("SKIP: needs qemu-x86_64 (Debian package qemu-user)");

@@ -153,6 +153,15 @@ void cp_async(void* shared, const void* global, size_t bytes, bool valid, Where 
   block.copies().issue(shared, global, bytes, valid, settings().eager_copies);
 }
 
+void cp_async_first(void* shared, const void* global, size_t n, Where where) {
+  Block& block = Block::current();
+  if (!is_aligned(shared, 16) || !is_aligned(global, 16)) block.fail("cp.async: not aligned", where);
+  if (n == 0 || n > 16) block.fail("cp.async: not 1 to 16 bytes", where);
+  if (!block.shared.contains(shared, 16)) block.fail("cp.async: to a place outside shared memory", where);
+  if (block.shared.contains(global, n)) block.fail("cp.async: from shared memory", where);
+  block.copies().issue(shared, global, n, true, settings().eager_copies);
+}
+
 void cp_async_commit() {
   Block::current().copies().commit();
 }

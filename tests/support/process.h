@@ -113,7 +113,7 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
 }
 
 // Runs `action` in a child process (limits and signal handlers stay there); true when it returned true. A child has
-// none of its parent's OpenMP threads, so it must not ask for more than one.
+// none of its parent's threads (hearth's team, the converter's OpenMP), so it must not ask for more than one.
 inline bool in_child(const std::function<bool()>& action) {
   const pid_t child = fork();
   if (child < 0) std::abort();

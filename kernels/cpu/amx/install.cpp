@@ -15,10 +15,11 @@ namespace {
 using namespace HEARTH_AVX512;
 
 // The rows of the AVX-512 table, with panels in tiles.
-FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&)) {
+// panels_from: tests/bench/switch_bench.cpp on cold weights.
+FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&), int64_t panels_from = 9) {
   f.panels_input = Input::bf16;
   f.panels = panels;
-  f.panels_from = 9;  // measured: tests/bench/switch_bench.cpp
+  f.panels_from = panels_from;
   return f;
 }
 
@@ -27,14 +28,14 @@ FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&)) {
 const Engine& engine() {
   static const FormatEngine formats[] = {
       kFloats[0],
-      in_tiles(kFloats[1], float_panels<F16>),
-      in_tiles(kFloats[2], float_panels<BF16>),
-      in_tiles(kFloats[3], float_panels<F8_E4M3>),
+      in_tiles(kFloats[1], float_panels<F16>, 6),
+      in_tiles(kFloats[2], float_panels<BF16>, 6),
+      in_tiles(kFloats[3], float_panels<F8_E4M3>, 6),
       in_tiles(kLargeBlocks[0], tile_panels<Q2_K>),
       in_tiles(kLargeBlocks[1], tile_panels<Q3_K>),
       in_tiles(kLargeBlocks[2], tile_panels<Q4_K>),
-      in_tiles(kLargeBlocks[3], tile_panels<Q5_K>),
-      in_tiles(kLargeBlocks[4], tile_panels<Q6_K>),
+      in_tiles(kLargeBlocks[3], tile_panels<Q5_K>, 12),
+      in_tiles(kLargeBlocks[4], tile_panels<Q6_K>, 12),
       in_tiles(kLargeBlocks[5], tile_panels<IQ4_XS>),
       in_tiles(kSmallBlocks[0], tile_panels<Q4_0>),
       in_tiles(kSmallBlocks[1], tile_panels<Q4_1>),
@@ -59,11 +60,11 @@ size_t scratch_bytes(const ScratchLimits& limits) {
 }
 
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                int64_t pos0, float scale, Heads<float> o_c) {
+                const Positions& at, float scale, Heads<float> o_c) {
   ScratchLimits limits;
   limits.kv_lora_rank = cache.kv_lora_rank;
   limits.qk_rope_head_dim = cache.rope_dim;
-  latent::mla_attend(attend_latents, latent_work(limits), exec, q_c, q_rope, cache, pos0, scale, o_c);
+  latent::mla_attend(attend_latents, latent_work(limits), exec, q_c, q_rope, cache, at.first, scale, o_c);
 }
 
 }  // namespace

@@ -170,20 +170,20 @@ HEARTH_INLINE __m512 levels() {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)));
 }
 
-// What is subtracted of every weight of groups g of 16 rows, from row first_row on.
+// What is subtracted of every weight of groups g of 16 rows.
 template <class D>
-HEARTH_INLINE void find_subtrahends(const TileScales& s, int first_row, float (*less)[16]) {
+HEARTH_INLINE void find_subtrahends(const TileScales& s, float (*less)[16]) {
   HEARTH_UNROLL for (int g = 0; g < 8; ++g) {
     __m512 of = _mm512_setzero_ps();
     if constexpr (kIntegerMins<D>) {
-      const __m512i pair = _mm512_load_si512(s.min_pairs[g / 2] + first_row);
+      const __m512i pair = _mm512_load_si512(s.min_pairs[g / 2]);
       const __m512i min = g % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
-      of = _mm512_mul_ps(_mm512_cvtepi32_ps(min), _mm512_load_ps(s.dmin + first_row));
+      of = _mm512_mul_ps(_mm512_cvtepi32_ps(min), _mm512_load_ps(s.dmin));
     } else if constexpr (D::kMins) {
-      of = _mm512_load_ps(s.min[g] + first_row);
+      of = _mm512_load_ps(s.min[g]);
     } else if constexpr (D::kOffset >= 0) {
       const float offset = float(1 << (D::kOffset < 0 ? 0 : D::kOffset));
-      of = _mm512_mul_ps(_mm512_load_ps(s.scale[g] + first_row), _mm512_set1_ps(offset));
+      of = _mm512_mul_ps(_mm512_load_ps(s.scale[g]), _mm512_set1_ps(offset));
     }
     _mm512_store_ps(less[g], of);
   }
@@ -197,7 +197,7 @@ HEARTH_INLINE void decode_nibbles(const uint8_t* const (&p)[16], uint16_t (*to)[
   TileScales scales;
   alignas(64) float less[8][16];
   unpack_scales<D>(p, scales, 0);
-  find_subtrahends<D>(scales, 0, less);
+  find_subtrahends<D>(scales, less);
   const __m512 values = levels<D>();
   for (int r = 0; r < 16; ++r) {
     HEARTH_UNROLL for (int c = 0; c < 4; ++c) {

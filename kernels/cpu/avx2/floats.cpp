@@ -280,14 +280,14 @@ constexpr FormatEngine e4m3_row() {
           Input::f32,
           {multiply_e4m3_rows<1>, multiply_e4m3_rows<2>, multiply_e4m3_rows<4>},
           multiply_panels<F8_E4M3, FormatId::f8_e4m3>,
-          6};
+          20};
 }
 
 }  // namespace
 
 const FormatEngine kFloats[4] = {
-    row<F32, FormatId::f32>(8),
-    row<F16, FormatId::f16>(10),
+    row<F32, FormatId::f32>(15),
+    row<F16, FormatId::f16>(15),
     row<BF16, FormatId::bf16>(7),
     e4m3_row(),
 };

@@ -5,8 +5,8 @@
 namespace hearth::avx2 {
 
 const FormatEngine kLargeBlocks[6] = {
-    engine_row<Q2_K>(FormatId::q2_k, 4), engine_row<Q3_K>(FormatId::q3_k, 4), engine_row<Q4_K>(FormatId::q4_k, 4),
-    engine_row<Q5_K>(FormatId::q5_k, 4), engine_row<Q6_K>(FormatId::q6_k, 4), engine_row<IQ4_XS>(FormatId::iq4_xs, 4),
+    engine_row<Q2_K>(FormatId::q2_k, 5), engine_row<Q3_K>(FormatId::q3_k, 6), engine_row<Q4_K>(FormatId::q4_k, 5),
+    engine_row<Q5_K>(FormatId::q5_k, 6), engine_row<Q6_K>(FormatId::q6_k, 7), engine_row<IQ4_XS>(FormatId::iq4_xs, 9),
 };
 const FloatDecoder kLargeDecoders[6] = {
     float_decoder_row<Q2_K>(FormatId::q2_k), float_decoder_row<Q3_K>(FormatId::q3_k),

@@ -227,7 +227,7 @@ constexpr FormatEngine row(FormatId id) {
           Input::f32,
           {multiply_float_rows<D, 1>, multiply_float_rows<D, 2>, multiply_float_rows<D, 4>},
           multiply_float_panels<D>,
-          5};
+          16};
 }
 constexpr FormatEngine e4m3_row() {
   return {FormatId::f8_e4m3,
@@ -235,7 +235,7 @@ constexpr FormatEngine e4m3_row() {
           Input::f32,
           {multiply_e4m3_rows<1>, multiply_e4m3_rows<2>, multiply_e4m3_rows<4>},
           multiply_float_panels<F8_E4M3>,
-          16};
+          24};
 }
 
 }  // namespace

@@ -294,18 +294,16 @@ void multiply_panels(const PanelCall& c) {
   }
 }
 
-// Tokens from which panels win, measured (tests/bench/switch_bench.cpp) on cold weights: 5 to 7 for all of them.
-constexpr int64_t kPanelsFrom = 6;
-
-// A format's row in the table of kernels.
+// A format's row in the table of kernels. Panels win from 5 or 6 tokens on with most formats
+// (tests/bench/switch_bench.cpp on cold weights).
 template <class D>
-constexpr FormatEngine engine_row(FormatId id) {
+constexpr FormatEngine engine_row(FormatId id, int64_t panels_from = 6) {
   return {id,
           Input::x8,
           Input::x8,
           {multiply_rows<D, 1>, multiply_rows<D, 2>, multiply_rows<D, 4>},
           multiply_panels<D>,
-          kPanelsFrom};
+          panels_from};
 }
 
 }  // namespace

@@ -1,0 +1,15 @@
+# The optional folder of large test data: whole where it is there (tests/support/paths.h).
+set(shared "$ENV{HEARTH_SHARED}")
+if(NOT shared)
+  set(shared ${CMAKE_CURRENT_LIST_DIR}/../../../shared)
+endif()
+if(NOT EXISTS ${shared}/data)
+  message("SKIP: the optional test data is not at ${shared}/data: published vocabularies, larger golden checkpoints")
+  return()
+endif()
+foreach(file golden/lite golden/v2 golden/v3 golden/v3fp8 tokenizers/deepseek-llm.gguf tokenizers/deepseek-llm.inp
+        tokenizers/deepseek-llm.out tokenizers/deepseek-coder.gguf tokenizers/deepseek-v3)
+  if(NOT EXISTS ${shared}/data/${file})
+    message(FATAL_ERROR "the optional test data lacks ${shared}/data/${file}")
+  endif()
+endforeach()

@@ -1,0 +1,17 @@
+// Kernels of cuda_decode_test.cpp: what decode.cuh makes of a row, weight by weight. Device pointers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/format.h"
+
+namespace hearth::test {
+
+// The unit decoder: row [k] -> weights [k].
+void decode_units(FormatId format, const std::byte* row, int64_t k, float* weights);
+
+// The run decoder, `run` (8, 16 or 32) at a time: row [k] -> bits [k, rounded up to `run`] of bf16.
+void decode_runs(FormatId format, const std::byte* row, int64_t k, int run, uint16_t* bits);
+
+}  // namespace hearth::test
