@@ -5,13 +5,19 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
-#include <source_location>
 
 #include "tests/emulation/instructions.h"
 
 namespace hearth::emulation {
 
-using Where = std::source_location;
+// A line of the kernel, for messages. (std::source_location is not in every compiler that we build with.)
+struct Where {
+  const char* file = "";
+  int line = 0;
+  static constexpr Where current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
 
 // Queues body(), run by every thread of the grid, on a stream; `name` is what failures call the kernel.
 cudaError_t enqueue_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> body,

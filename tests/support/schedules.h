@@ -15,7 +15,10 @@ void under_every_schedule(Check check) {
 #ifdef HEARTH_EMULATED_CUDA
   using emulation::Schedule;
   emulation::Settings& settings = emulation::settings();
-  const emulation::Settings before = settings;
+  struct Restore {
+    emulation::Settings before = emulation::settings();
+    ~Restore() { emulation::settings() = before; }
+  } const restore;
   const struct {
     const char* name;
     Schedule schedule;
@@ -33,7 +36,6 @@ void under_every_schedule(Check check) {
     settings.eager_copies = s.eager;
     check();
   }
-  settings = before;
 #else
   check();
 #endif

@@ -182,7 +182,7 @@ using cudaGraph_t = hearth::emulation::Graph*;
 using cudaGraphExec_t = hearth::emulation::GraphExec*;
 using cudaHostFn_t = void (*)(void*);
 
-// ---- Its functions (tests/emulation/runtime.cpp, queue.cpp)
+// ---- Its functions (tests/emulation/runtime.cpp, streams.cpp)
 
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
