@@ -159,6 +159,7 @@ void cp_async_first(void* shared, const void* global, size_t n, Where where) {
   if (n == 0 || n > 16) block.fail("cp.async: not 1 to 16 bytes", where);
   if (!block.shared.contains(shared, 16)) block.fail("cp.async: to a place outside shared memory", where);
   if (block.shared.contains(global, n)) block.fail("cp.async: from shared memory", where);
+  if (race_check) race_copy_issued(shared, 16);
   block.copies().issue(shared, global, n, true, settings().eager_copies);
 }
 
