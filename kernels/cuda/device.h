@@ -257,6 +257,13 @@ GPU_FN uint4 load_once(const uint4* p) {
 #endif
 }
 
+// Asks for the 64 bytes or so around an address to be brought into L2. Computes nothing.
+GPU_FN void prefetch_to_l2([[maybe_unused]] const void* p) {
+#if !GPU_EMULATED
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+#endif
+}
+
 // ---- A warp together
 
 GPU_FN float warp_sum(float v) {
