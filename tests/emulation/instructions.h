@@ -32,6 +32,14 @@ inline uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
   return result;
 }
 
+// cvt.rni.s32.f32: to the nearest, ties to even; NaN gives 0, what is too large the largest.
+inline int32_t round_to_int(float x) {
+  if (x != x) return 0;
+  if (x >= 0x1p31f) return INT32_MAX;
+  if (x < -0x1p31f) return INT32_MIN;
+  return int32_t(std::nearbyint(x));
+}
+
 // cvt.rn.bf16x2.f32: every NaN becomes 0x7fff.
 inline uint32_t pack_bf16(float low, float high) {
   const uint32_t l = low != low ? 0x7fffu : float_to_bf16(low), h = high != high ? 0x7fffu : float_to_bf16(high);
@@ -92,4 +100,5 @@ using instructions::byte_permute;
 using instructions::dp4a;
 using instructions::exp2_fast;
 using instructions::pack_bf16;
+using instructions::round_to_int;
 }  // namespace hearth::emulation
