@@ -166,8 +166,8 @@ GPU_FN void look_up_iq4(const uint32_t (&words)[4], uint32_t (&q)[8]) {
 }
 
 // Scales and minima of groups 2 p and 2 p + 1 of Q4_K and Q5_K, the block's first 16 bytes being header.
-GPU_FN void unpack_scales_mins(const uint32_t (&header)[4], int p, ByteUnit& unit) {
-  const int shift = 16 * (p & 1);
+GPU_FN void unpack_scales_mins(const uint32_t (&header)[4], unsigned p, ByteUnit& unit) {
+  const unsigned shift = 16 * (p & 1);
   const uint32_t a = header[1] >> shift, b = header[2] >> shift, c = header[3] >> shift;
   const uint32_t scales = p < 2 ? a & 0x3f3f : (c & 0x0f0f) | (a >> 2 & 0x3030);
   const uint32_t mins = p < 2 ? b & 0x3f3f : (c >> 4 & 0x0f0f) | (b >> 2 & 0x3030);
@@ -188,14 +188,14 @@ enum class Zero { none, offset, min };  // what is subtracted from q
 struct ByteUnits {
   static constexpr int kWeights = 32, kOffset = 0, kDistance = 16;
   static constexpr Zero kZero = Zero::none;
-  GPU_FN static int first(int u) { return 32 * u; }
+  GPU_FN static unsigned first(unsigned u) { return 32 * u; }
   GPU_FN static void set_scale(ByteUnit& unit, float scale) { unit.scale[0] = unit.scale[1] = scale; }
   GPU_FN static void set_min(ByteUnit& unit, float min) { unit.min[0] = unit.min[1] = min; }
 };
 
 template <>
 struct Unit<BlockQ8_0> : ByteUnits {
-  GPU_FN static void load(const std::byte* block, int, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
     load_words<2>(block + 2, unit.q);
     set_scale(unit, load_half(block));
   }
@@ -205,7 +205,7 @@ template <>
 struct Unit<BlockQ4_0> : ByteUnits {
   static constexpr Zero kZero = Zero::offset;
   static constexpr int kOffset = 8;
-  GPU_FN static void load(const std::byte* block, int, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
     uint32_t words[4];
     load_words<2>(block + 2, words);
     split_nibbles(words, unit.q);
@@ -216,7 +216,7 @@ struct Unit<BlockQ4_0> : ByteUnits {
 template <>
 struct Unit<BlockQ4_1> : ByteUnits {
   static constexpr Zero kZero = Zero::min;
-  GPU_FN static void load(const std::byte* block, int, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
     uint32_t words[4];
     load_words<4>(block + 4, words);
     split_nibbles(words, unit.q);
@@ -229,7 +229,7 @@ template <>
 struct Unit<BlockQ5_0> : ByteUnits {
   static constexpr Zero kZero = Zero::offset;
   static constexpr int kOffset = 16;
-  GPU_FN static void load(const std::byte* block, int, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
     uint32_t all[5], words[4];
     load_words<2>(block + 2, all);
     GPU_UNROLL
@@ -243,7 +243,7 @@ struct Unit<BlockQ5_0> : ByteUnits {
 template <>
 struct Unit<BlockQ5_1> : ByteUnits {
   static constexpr Zero kZero = Zero::min;
-  GPU_FN static void load(const std::byte* block, int, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
     uint32_t header[2], words[4];
     load_words<8>(block, header);
     load_words<8>(block + 8, words);
@@ -256,7 +256,7 @@ struct Unit<BlockQ5_1> : ByteUnits {
 
 template <>
 struct Unit<BlockIQ4_NL> : ByteUnits {
-  GPU_FN static void load(const std::byte* block, int, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
     uint32_t words[4];
     load_words<2>(block + 2, words);
     look_up_iq4(words, unit.q);
@@ -268,8 +268,8 @@ template <>
 struct Unit<BlockI4_G128> : ByteUnits {
   static constexpr Zero kZero = Zero::offset;
   static constexpr int kOffset = 8, kDistance = 64;
-  GPU_FN static int first(int u) { return 16 * u; }
-  GPU_FN static void load(const std::byte* block, int u, ByteUnit& unit) {
+  GPU_FN static unsigned first(unsigned u) { return 16 * u; }
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
     uint32_t words[4];
     load_words<2>(block + 2 + 16 * u, words);
     GPU_UNROLL
@@ -283,14 +283,14 @@ struct Unit<BlockI4_G128> : ByteUnits {
 // and 2 p + 1, there the first or last 16 weights (s).
 struct TwoBitUnits : ByteUnits {
   static constexpr int kDistance = 32;
-  GPU_FN static int first(int u) { return 128 * (u / 4) + 64 * (u / 2 % 2) + 16 * (u % 2); }
+  GPU_FN static unsigned first(unsigned u) { return 128 * (u / 4) + 64 * (u / 2 % 2) + 16 * (u % 2); }
 };
 
 template <>
 struct Unit<BlockQ2_K> : TwoBitUnits {
   static constexpr Zero kZero = Zero::min;
-  GPU_FN static void load(const std::byte* block, int u, ByteUnit& unit) {
-    const int n = u / 4, p = u / 2 % 2, s = u % 2;
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
+    const unsigned n = u / 4, p = u / 2 % 2, s = u % 2;
     uint32_t words[4];
     load_words<4>(block + 16 + 32 * n + 16 * s, words);
     GPU_UNROLL
@@ -312,8 +312,8 @@ template <>
 struct Unit<BlockQ3_K> : TwoBitUnits {
   static constexpr Zero kZero = Zero::offset;
   static constexpr int kOffset = 4;
-  GPU_FN static void load(const std::byte* block, int u, ByteUnit& unit) {
-    const int n = u / 4, p = u / 2 % 2, s = u % 2;
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
+    const unsigned n = u / 4, p = u / 2 % 2, s = u % 2;
     uint32_t words[4], masks[4];
     load_words<2>(block + 32 + 32 * n + 16 * s, words);
     load_words<2>(block + 16 * s, masks);
@@ -338,12 +338,12 @@ struct Unit<BlockQ3_K> : TwoBitUnits {
 struct PairUnits : ByteUnits {
   static constexpr Zero kZero = Zero::min;
   static constexpr int kDistance = 32;
-  GPU_FN static int first(int u) { return 64 * (u / 2) + 16 * (u % 2); }
+  GPU_FN static unsigned first(unsigned u) { return 64 * (u / 2) + 16 * (u % 2); }
 };
 
 template <>
 struct Unit<BlockQ4_K> : PairUnits {
-  GPU_FN static void load(const std::byte* block, int u, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
     uint32_t header[4], words[4];
     load_words<16>(block, header);
     load_words<16>(block + 16 + 16 * u, words);
@@ -354,7 +354,7 @@ struct Unit<BlockQ4_K> : PairUnits {
 
 template <>
 struct Unit<BlockQ5_K> : PairUnits {
-  GPU_FN static void load(const std::byte* block, int u, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
     uint32_t header[4], high[4], words[4];
     load_words<16>(block, header);
     load_words<16>(block + 16 + 16 * (u % 2), high);
@@ -375,9 +375,9 @@ template <>
 struct Unit<BlockQ6_K> : ByteUnits {
   static constexpr Zero kZero = Zero::offset;
   static constexpr int kOffset = 32, kDistance = 64;
-  GPU_FN static int first(int u) { return 128 * (u / 4) + 16 * (u % 4); }
-  GPU_FN static void load(const std::byte* block, int u, ByteUnit& unit) {
-    const int n = u / 4, j = u / 2 % 2, s = u % 2;
+  GPU_FN static unsigned first(unsigned u) { return 128 * (u / 4) + 16 * (u % 4); }
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
+    const unsigned n = u / 4, j = u / 2 % 2, s = u % 2;
     uint32_t words[4], high[4];
     load_words<2>(block + 16 * u, words);
     load_words<2>(block + 128 + 32 * n + 16 * s, high);
@@ -396,7 +396,7 @@ struct Unit<BlockQ6_K> : ByteUnits {
 
 template <>
 struct Unit<BlockIQ4_XS> : ByteUnits {
-  GPU_FN static void load(const std::byte* block, int u, ByteUnit& unit) {
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
     uint32_t header[2], words[4];
     load_words<8>(block, header);
     load_words<8>(block + 8 + 16 * u, words);
@@ -411,8 +411,8 @@ struct Unit<BlockIQ4_XS> : ByteUnits {
 template <>
 struct Unit<BlockF8_E4M3> {
   static constexpr int kWeights = 8;
-  GPU_FN static int first(int u) { return 8 * u; }
-  GPU_FN static void load(const std::byte* block, int u, FloatUnit& unit, int) {
+  GPU_FN static unsigned first(unsigned u) { return 8 * u; }
+  GPU_FN static void load(const std::byte* block, unsigned u, FloatUnit& unit, int) {
     uint32_t words[2];
     load_words<4>(block + 4 + 8 * u, words);
     uint32_t nan = 0;
@@ -434,7 +434,7 @@ struct Unit<BlockF8_E4M3> {
 // The plain formats: a "block" is one weight, so a unit begins `8 u` of them on; weights from `valid` on are zeros.
 struct PlainUnits {
   static constexpr int kWeights = 8;
-  GPU_FN static int first(int u) { return 8 * u; }
+  GPU_FN static unsigned first(unsigned u) { return 8 * u; }
   GPU_FN static void load_16_bits(const std::byte* at, uint32_t (&words)[4]) {
     if (reinterpret_cast<size_t>(at) % 16 == 0) {
       load_words<16>(at, words);
@@ -452,7 +452,7 @@ struct PlainUnits {
 
 template <>
 struct Unit<BlockF32> : PlainUnits {
-  GPU_FN static void load(const std::byte* row, int u, FloatUnit& unit, int valid) {
+  GPU_FN static void load(const std::byte* row, unsigned u, FloatUnit& unit, int valid) {
     uint32_t words[8];
     if (reinterpret_cast<size_t>(row) % 16 == 0) {
       load_words<16>(row + 32 * u, words);
@@ -468,7 +468,7 @@ struct Unit<BlockF32> : PlainUnits {
 
 template <>
 struct Unit<BlockF16> : PlainUnits {
-  GPU_FN static void load(const std::byte* row, int u, FloatUnit& unit, int valid) {
+  GPU_FN static void load(const std::byte* row, unsigned u, FloatUnit& unit, int valid) {
     uint32_t words[4];
     load_16_bits(row + 16 * u, words);
     GPU_UNROLL
@@ -483,7 +483,7 @@ struct Unit<BlockF16> : PlainUnits {
 
 template <>
 struct Unit<BlockBF16> : PlainUnits {
-  GPU_FN static void load(const std::byte* row, int u, FloatUnit& unit, int valid) {
+  GPU_FN static void load(const std::byte* row, unsigned u, FloatUnit& unit, int valid) {
     uint32_t words[4];
     load_16_bits(row + 16 * u, words);
     GPU_UNROLL

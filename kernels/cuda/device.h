@@ -80,7 +80,7 @@ GPU_FN void cp_async_16(void* shared, const void* global, bool valid = true) {
 // shared memory is not said.
 GPU_FN void cp_async_first(void* shared, const void* global, int n) {
 #if GPU_EMULATED
-  emulation::cp_async(shared, global, size_t(n), true);
+  emulation::cp_async_first(shared, global, size_t(n));
 #else
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
                "l"(global), "r"(n)

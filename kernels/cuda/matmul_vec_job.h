@@ -10,7 +10,7 @@ inline constexpr int kThreads = 256, kWarps = 8, kWarpRows = 4, kMaxColumns = 8;
 // "Prepared" activations: a row as the inner loop reads it, aligned to 16.
 //   for integer formats  [k] int8, then [k / 16] of {scale, sum of the 16 integers}: x is about scale * q
 //   for float formats    [k, rounded up to 8] float, the last ones zero
-struct GroupScale {
+struct alignas(8) GroupScale {
   float scale, sum;
 };
 inline HEARTH_HD int64_t prepared_bytes(bool floats, int64_t k) {

@@ -46,68 +46,77 @@ size_t shared_bytes(int64_t prepared) {
 
 // ---- The inner loop
 
-// A lane's part of one row's bytes on their way.
+// A row's bytes on their way to its slots in shared memory, as one lane of the row's eight sees them.
 template <class Block>
 struct Feed {
   using P = Piece<Block>;
-  const std::byte* row;  // the slice's first byte
-  std::byte* slot;       // this row's two slots, a stage apart
-  int bytes;             // of the slice
+  const std::byte* next;  // what is copied next
+  int left;               // bytes from there on
+  std::byte* slot;        // where to: the row's slot of one stage, in turn with that of the other
+  int to_other;
 
-  GPU_FN static int stage_bytes() { return kWarpRows * P::kSlot; }
-  // Where a piece lies, in its slot, after the bytes before it that share its 16.
-  GPU_FN int shift(int piece) const { return int(reinterpret_cast<size_t>(row + piece * P::kBytes) & 15); }
-  GPU_FN const std::byte* at(int piece) const { return slot + piece % 2 * stage_bytes() + shift(piece); }
+  GPU_FN Feed(const std::byte* row, int bytes, std::byte* slot)
+      : next(row), left(bytes), slot(slot), to_other(kWarpRows * P::kSlot) {}
 
-  GPU_FN void copy(int piece) const {
-    const int begin = piece * P::kBytes, n = min(P::kBytes, bytes - begin);
-    if (n > 0) {
-      const int before = shift(piece);
-      const std::byte* from = row + begin - before;
-      std::byte* to = slot + piece % 2 * stage_bytes();
-      for (int i = 16 * (lane_of_thread() % 8); i < before + n; i += 128) {
-        cp_async_first(to + i, from + i, min(16, before + n - i));
-      }
+  // Queues the next piece, if there is one. Returns where it will lie.
+  GPU_FN const std::byte* copy() {
+    // Bytes before the piece that share its 16. None where blocks are multiples of 16.
+    const int before = P::kSize % 16 == 0 ? 0 : int(reinterpret_cast<size_t>(next) & 15);
+    const int end = before + min(P::kBytes, left), mine = 16 * (lane_of_thread() % 8);
+    const std::byte* from = next - before + mine;
+    std::byte* to = slot + mine;
+    GPU_UNROLL
+    for (int i = 0; i < P::kSlot; i += 128) {
+      const int n = end - mine - i;
+      if (n > 0) cp_async_first(to + i, from + i, P::kSize % 16 == 0 ? 16 : min(16, n));
     }
     cp_async_commit();
+    const std::byte* piece = slot + before;
+    next += P::kBytes;
+    left -= P::kBytes;
+    slot += to_other;
+    to_other = -to_other;
+    return piece;
   }
 };
 
-// The products of unit with every column, column c's activations being at rows + column[c]. `at`: the unit's first
+// The products of a unit with every column, column c's activations being at rows + column[c]. `at`: the unit's first
 // weight in the row.
 template <class Block, int NT>
-GPU_FN void multiply(const ByteUnit& unit, int at, int k, const std::byte* rows, const int (&column)[NT], int n,
-                     float (&sums)[NT]) {
+GPU_FN void multiply(const ByteUnit& unit, unsigned at, unsigned k, const std::byte* rows, const int (&column)[NT],
+                     int n, float (&sums)[NT]) {
   using U = Unit<Block>;
+  const std::byte* q = rows + at;
+  const std::byte* scales = rows + (k + at / 2);  // 8 bytes for 16 weights
   GPU_UNROLL
   for (int c = 0; c < NT; ++c) {
-    if (c >= n) break;
-    const std::byte* row = rows + column[c];
+    if (NT > 1 && c >= n) break;
     GPU_UNROLL
     for (int h = 0; h < 2; ++h) {
-      const int first = at + h * U::kDistance;
-      const uint4 x = *reinterpret_cast<const uint4*>(row + first);
-      const GroupScale group = reinterpret_cast<const GroupScale*>(row + k)[first / 16];
+      const uint4 x = *reinterpret_cast<const uint4*>(q + column[c] + h * U::kDistance);
+      const auto group = *reinterpret_cast<const float2*>(scales + column[c] + h * U::kDistance / 2);
+      const float scale = group.x, sum_of_x = group.y;
       int dot = dp4a(unit.q[4 * h], x.x, 0);
       dot = dp4a(unit.q[4 * h + 1], x.y, dot);
       dot = dp4a(unit.q[4 * h + 2], x.z, dot);
       dot = dp4a(unit.q[4 * h + 3], x.w, dot);
       float sum = float(dot);  // exact, and so is the next line
-      if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * group.sum;
+      if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
       sum *= unit.scale[h];
-      if constexpr (U::kZero == Zero::min) sum -= unit.min[h] * group.sum;
-      sums[c] += sum * group.scale;
+      if constexpr (U::kZero == Zero::min) sum -= unit.min[h] * sum_of_x;
+      sums[c] += sum * scale;
     }
   }
 }
 
 template <class Block, int NT>
-GPU_FN void multiply(const FloatUnit& unit, int at, int, const std::byte* rows, const int (&column)[NT], int n,
-                     float (&sums)[NT]) {
+GPU_FN void multiply(const FloatUnit& unit, unsigned at, unsigned, const std::byte* rows, const int (&column)[NT],
+                     int n, float (&sums)[NT]) {
+  const std::byte* from = rows + 4 * at;
   GPU_UNROLL
   for (int c = 0; c < NT; ++c) {
-    if (c >= n) break;
-    const auto* x = reinterpret_cast<const float4*>(rows + column[c]) + at / 4;
+    if (NT > 1 && c >= n) break;
+    const auto* x = reinterpret_cast<const float4*>(from + column[c]);
     const float4 a = x[0], b = x[1];
     float sum = unit.w[0] * a.x + unit.w[1] * a.y + unit.w[2] * a.z + unit.w[3] * a.w;
     sum += unit.w[4] * b.x + unit.w[5] * b.y + unit.w[6] * b.z + unit.w[7] * b.w;
@@ -115,33 +124,34 @@ GPU_FN void multiply(const FloatUnit& unit, int at, int, const std::byte* rows, 
   }
 }
 
-// Of a slice that starts at unit `first` of a row of k: this lane's share of the sums, the first piece being under way.
+// This lane's share of the sums of weights begin .. end - 1 of a row of k, whose first piece is under way to `piece`.
+// Unsigned, since the compiler divides those by powers of two in one instruction.
 template <class Block, int NT>
-GPU_FN void multiply_slice(const Feed<Block>& feed, int first, int units, int k, const std::byte* rows,
-                           const int (&column)[NT], int n, float (&sums)[NT]) {
+GPU_FN void multiply_slice(Feed<Block>& feed, const std::byte* piece, unsigned begin, unsigned end, unsigned k,
+                           const std::byte* rows, const int (&column)[NT], int n, float (&sums)[NT]) {
   using P = Piece<Block>;
-  for (int piece = 0; piece * P::kUnits < units; ++piece) {
-    feed.copy(piece + 1);
+  for (unsigned at = begin; at < end; at += P::kPieceWeights) {
+    const std::byte* next = feed.copy();
     cp_async_wait<1>();
     __syncwarp();
-    const std::byte* bytes = feed.at(piece);
-    const int here = min(P::kUnits, units - piece * P::kUnits);
-    for (int u = lane_of_thread() % 8; u < here; u += 8) {
-      const int in_row = first + piece * P::kUnits + u;
+    const unsigned units = (min(unsigned(P::kPieceWeights), end - at) + P::kWeights - 1) / P::kWeights;
+    for (unsigned u = unsigned(lane_of_thread()) % 8; u < units; u += 8) {
       if constexpr (kFloatProducts<Block>) {
-        constexpr int kPerBlock = P::kElems > 1 ? P::kElems / P::kWeights : P::kUnits;
+        constexpr unsigned kPerBlock = P::kElems > 1 ? P::kElems / P::kWeights : P::kUnits;
         FloatUnit unit;
-        Unit<Block>::load(bytes + u / kPerBlock * P::kSize, u % kPerBlock, unit, k - in_row * P::kWeights);
-        multiply<Block, NT>(unit, in_row * P::kWeights, k, rows, column, n, sums);
+        const unsigned first = at + u * P::kWeights;
+        Unit<Block>::load(piece + u / kPerBlock * P::kSize, u % kPerBlock, unit, int(k - first));
+        multiply<Block, NT>(unit, first, k, rows, column, n, sums);
       } else {
-        constexpr int kPerBlock = P::kElems / P::kWeights;
+        constexpr unsigned kPerBlock = P::kElems / P::kWeights;
         ByteUnit unit;
-        Unit<Block>::load(bytes + u / kPerBlock * P::kSize, u % kPerBlock, unit);
-        const int at = in_row / kPerBlock * P::kElems + Unit<Block>::first(in_row % kPerBlock);
-        multiply<Block, NT>(unit, at, k, rows, column, n, sums);
+        Unit<Block>::load(piece + u / kPerBlock * P::kSize, u % kPerBlock, unit);
+        const unsigned first = at + u / kPerBlock * P::kElems + Unit<Block>::first(u % kPerBlock);
+        multiply<Block, NT>(unit, first, k, rows, column, n, sums);
       }
     }
     __syncwarp();  // before the next copy but one overwrites what was read
+    piece = next;
   }
 }
 
@@ -295,9 +305,9 @@ __global__ void __launch_bounds__(kThreads, NT == 1 ? 3 : 2) vec_kernel(const __
     const int end = min(stack.k, pieces * (slice + 1) / stack.slices * P::kPieceWeights);
     const int row = min(block_row + row_in_block, stack.n - 1);
     const std::byte* bytes = stack.weights[which] + matrix * stack.matrix_stride[which] + row * stack.row_bytes;
-    const Feed<Block> feed{bytes + begin / P::kElems * P::kSize, shared + warp * P::kStageBytes + slot * P::kSlot,
-                           (end - begin) / P::kElems * P::kSize};
-    feed.copy(0);
+    Feed<Block> feed(bytes + begin / P::kElems * P::kSize, (end - begin) / P::kElems * P::kSize,
+                     shared + warp * P::kStageBytes + slot * P::kSlot);
+    const std::byte* first_piece = feed.copy();
 
     // The activations. Every warp has a job where the block prepares them, so all meet at the barrier.
     const int row_bytes = int(prepared_bytes(kFloatProducts<Block>, stack.k));
@@ -318,8 +328,7 @@ __global__ void __launch_bounds__(kThreads, NT == 1 ? 3 : 2) vec_kernel(const __
     }
 
     float sums[NT] = {};
-    constexpr int kWeights = P::kWeights;
-    multiply_slice<Block, NT>(feed, begin / kWeights, (end - begin + kWeights - 1) / kWeights, stack.k, rows, column,
+    multiply_slice<Block, NT>(feed, first_piece, unsigned(begin), unsigned(end), unsigned(stack.k), rows, column,
                               columns.n, sums);
     const int of_lane = __shfl_sync(kAllLanes, columns.token, lane % 8);
     const int row_of_lane = __shfl_sync(kAllLanes, columns.row, lane % 8);

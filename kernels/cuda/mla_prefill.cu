@@ -235,49 +235,57 @@ __global__ void __launch_bounds__(32 * warps) attend_chunk(Problem p) {
   queries.write(p, head);
 }
 
-// ---- Scratch: where everything lies, for at most n_keys positions
+// ---- Scratch
 
 constexpr int64_t kExpandedBytes = 128 << 20;  // of a chunk, about: what is carried between chunks then weighs little
-constexpr int64_t kChunkMultiple = 128;
+constexpr int64_t kChunkMultiple = 128;        // positions
 
 int64_t round_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
+// Where everything lies for chunks of n positions.
 struct Layout {
-  int64_t chunk;  // positions
-  size_t weights = 0, latents = 0, expanded = 0, largest = 0, total = 0, bytes = 0;
+  size_t weights, latents, expanded, largest, total, bytes = 0;
 
-  Layout(const ExpandedWidths& w, int64_t n_tokens, int64_t n_heads, int64_t n_keys, bool in_place) {
-    const int64_t key_bytes = n_heads * w.columns() * 2;
-    chunk = std::max(kExpandedBytes / key_bytes / kChunkMultiple, int64_t(2)) * kChunkMultiple;
-    chunk = std::min(chunk, round_up(n_keys, kChunkMultiple));
-    const auto take = [&](int64_t n) {
+  Layout(const ExpandedWidths& w, int64_t n_tokens, int64_t n_heads, int64_t n) {
+    const auto take = [&](int64_t size) {
       const size_t at = bytes;
-      bytes += size_t(round_up(n, 256));
+      bytes += size_t(round_up(size, 256));
       return at;
     };
     weights = take(n_heads * w.columns() * w.padded_r * 2);
-    latents = take(in_place ? 0 : chunk * w.latent_width() * 2);
-    expanded = take(chunk * key_bytes);
+    latents = take(n * w.latent_width() * 2);
+    expanded = take(n * n_heads * w.columns() * 2);
     largest = take(n_heads * n_tokens * 4);
     total = take(n_heads * n_tokens * 4);
   }
 };
 
+// The longest chunk that fits into `bytes`, if any does, for at most n_keys positions.
+int64_t chunk_that_fits(const ExpandedWidths& w, int64_t n_tokens, int64_t n_heads, int64_t n_keys, size_t bytes) {
+  const size_t fixed = Layout(w, n_tokens, n_heads, 0).bytes;
+  const size_t each = Layout(w, n_tokens, n_heads, kChunkMultiple).bytes - fixed;
+  const int64_t chunks = bytes > fixed ? int64_t((bytes - fixed) / each) : 0;
+  return std::min(std::max<int64_t>(chunks, 1) * kChunkMultiple, round_up(n_keys, kChunkMultiple));
+}
+
 }  // namespace
 
 size_t mha_attend_scratch(const ScratchLimits& l) {
-  const ExpandedWidths widths(l.kv_lora_rank, l.qk_nope_head_dim, l.qk_rope_head_dim, l.v_head_dim);
-  return Layout(widths, l.max_tokens, l.n_heads, l.n_ctx, false).bytes;
+  const ExpandedWidths w(l.kv_lora_rank, l.qk_nope_head_dim, l.qk_rope_head_dim, l.v_head_dim);
+  const int64_t chunk =
+      std::min(std::max<int64_t>(kExpandedBytes / (l.n_heads * w.columns() * 2) / kChunkMultiple, 1) * kChunkMultiple,
+               round_up(l.n_ctx, kChunkMultiple));
+  return Layout(w, l.max_tokens, l.n_heads, chunk).bytes;
 }
 
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                 const Weight& v_b, const LatentCache& cache, const Positions& positions, float scale, Heads<float> o) {
   const int64_t T = q_nope.n_tokens, H = q_nope.n_heads, bound = positions.bound;
   const ExpandedWidths widths(cache.kv_lora_rank, q_nope.width, cache.rope_dim, o.width);
-  const bool in_place = latents_in_place(cache);
-  const Layout layout(widths, T, H, bound, in_place);
+  const int64_t n = chunk_that_fits(widths, T, H, bound, exec.scratch.size());
+  const Layout layout(widths, T, H, n);
   const auto scratch = [&](size_t at) { return exec.scratch.data() + at; };
   const auto stream = static_cast<cudaStream_t>(exec.stream);
   uint16_t* weights = reinterpret_cast<uint16_t*>(scratch(layout.weights));
@@ -288,14 +296,15 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   const bool wide = (T + 127) / 128 * H >= multiprocessors();
   const int64_t queries = wide ? 128 : 64;
   widen_weights(stream, widths, k_b, v_b, weights);
-  for (int64_t first = 0; first < bound; first += layout.chunk) {
-    const LatentChunk chunk{positions.ids, T, first, layout.chunk};
+  for (int64_t first = 0; first < bound; first += n) {
+    const LatentChunk chunk{positions.ids, T, first, n};
     const uint16_t* latents = reinterpret_cast<const uint16_t*>(cache.data) + first * cache.width();
-    if (!in_place) {
+    int64_t latent_stride = cache.width();
+    if (!latents_in_place(cache)) {
       widen_latents(stream, widths, cache, chunk, widened);
       latents = widened;
+      latent_stride = widths.latent_width();
     }
-    const int64_t latent_stride = in_place ? cache.width() : widths.latent_width();
     expand_latents(stream, widths, weights, latents, latent_stride, H, chunk, expanded);
     const Problem problem{q_nope,
                           q_rope,
@@ -307,7 +316,7 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
                           scale * kLog2e,
                           reinterpret_cast<float*>(scratch(layout.largest)),
                           reinterpret_cast<float*>(scratch(layout.total)),
-                          first + layout.chunk < bound,
+                          first + n < bound,
                           o};
     launch("mha_attend", wide ? attend_chunk<8> : attend_chunk<4>,
            dim3(unsigned((T + queries - 1) / queries), unsigned(H)), dim3(unsigned(2 * queries)), kSharedBytes, stream,

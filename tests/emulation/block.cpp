@@ -44,6 +44,7 @@ void Block::prepare(const Grid& grid) {
   n_threads_ = int(size.x * size.y * size.z);
   n_warps_ = (n_threads_ + 31) / 32;
   for (int i = 0; i < n_threads_; i++) {
+    threads_[i].where = {};
     threads_[i].index = {unsigned(i) % size.x, unsigned(i) / size.x % size.y, unsigned(i) / (size.x * size.y)};
   }
   order_.resize(settings_.schedule == Schedule::greedy ? n_warps_ : n_threads_);
@@ -67,6 +68,7 @@ std::string Block::run(uint3 index) {
     std::shuffle(order_.begin(), order_.end(), random_);
   }
   shared.begin_block(grid_.shared_bytes);
+  if (race_check) races.begin_block(SharedMemory::kArena);
   place = {{}, index, grid_.threads, grid_.blocks};
   current_block = this;
   go_on_with(next(), main_);
@@ -120,6 +122,7 @@ bool Block::all_stuck() {
   n_ready_ = n_alive_;
   n_at_barrier_ = 0;
   cursor_ = 0;
+  races.barrier();
   return false;
 }
 
@@ -232,13 +235,22 @@ bool Block::complete_operation(int thread) {
 
 // ---- Failures
 
-std::string Block::describe(const std::string& what, Where where) const {
+std::string Block::place_of_failure() const {
   return std::string("kernel ") + grid_.name + ", block " + triple(index_) + ", thread " +
-         triple(threads_[running_].index) + ", " + line_of(where) + ": " + what;
+         triple(threads_[running_].index);
 }
 
 void Block::fail(const std::string& what, Where where) {
-  error_ = describe(what, where);
+  end_with(place_of_failure() + ", " + line_of(where) + ": " + what);
+}
+
+void Block::fail(const std::string& what) {
+  const Where last = threads_[running_].where;
+  end_with(place_of_failure() + (last.line ? ", after " + line_of(last) : "") + ": " + what);
+}
+
+void Block::end_with(std::string error) {
+  error_ = std::move(error);
   go_on_with(-1, *threads_[running_].fiber);
   std::abort();  // nobody switches back
 }
@@ -257,6 +269,26 @@ std::string Block::deadlock() const {
   }
   for (const auto& [where, n] : places) text += ", " + std::to_string(n) + " threads wait " + where;
   return text;
+}
+
+// ---- Races
+
+void race_access(const void* p, size_t bytes, RaceCheck::Access kind) {
+  Block* const block = current_block;
+  if (!block || !block->shared.contains(p, bytes)) return;
+  const std::string wrong = block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind);
+  if (!wrong.empty()) block->fail(wrong);
+}
+
+void race_copy_issued(const void* to, size_t bytes) {
+  Block& block = *current_block;
+  const std::string wrong = block.races.copy_issued(block.running_thread(), block.shared.offset(to), bytes);
+  if (!wrong.empty()) block.fail(wrong);
+}
+
+void race_copy_landed(const void* to, size_t bytes) {
+  Block& block = *current_block;
+  block.races.copy_landed(block.running_thread(), block.shared.offset(to), bytes);
 }
 
 // ---- Grids

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/emulation/fiber.h"
+#include "tests/emulation/race_check.h"
 #include "tests/emulation/settings.h"
 #include "tests/emulation/shared_memory.h"
 
@@ -41,7 +42,7 @@ class Block {
 
   // For the running thread. Ends the block; the grid's launch fails.
   [[noreturn]] void fail(const std::string& what, Where where);
-  [[noreturn]] void fail(const std::string& what) { fail(what, threads_[running_].where); }
+  [[noreturn]] void fail(const std::string& what);  // the line is not known
   void barrier(Where where);
   // Waits until all `lanes` that are alive have come with the same operation. The last one runs it for all of them:
   // posts[l] is what lane l brought, for the lanes in the second argument.
@@ -50,6 +51,8 @@ class Block {
   uint32_t active_lanes() const { return warps_[running_ / 32].alive; }
 
   SharedMemory shared;
+  RaceCheck races;
+  int running_thread() const { return running_; }
   AsyncCopies& copies() { return threads_[running_].copies; }
 
  private:
@@ -76,7 +79,8 @@ class Block {
   void give_way();
   void finish_thread();
   bool complete_operation(int thread);
-  std::string describe(const std::string& what, Where where) const;
+  std::string place_of_failure() const;
+  [[noreturn]] void end_with(std::string error);
   std::string deadlock() const;
 
   Grid grid_;

@@ -46,7 +46,21 @@ bool within(const std::map<uintptr_t, size_t>& ranges, const void* p, size_t byt
   return offset <= size && bytes <= size - offset;
 }
 
+void on_signal(int signal, siginfo_t* info, void*) {
+  DeviceMemory::on_fault(signal, info->si_addr);
+}
+
 struct sigaction previous_action;
+
+// Again and again, since test frameworks and sanitizers install handlers of their own, which then come after this one.
+void listen_to_faults() {
+  struct sigaction action {
+  }, before{};
+  action.sa_sigaction = on_signal;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigaction(SIGSEGV, &action, &before);
+  if (before.sa_sigaction != on_signal) previous_action = before;
+}
 
 }  // namespace
 
@@ -67,10 +81,6 @@ DeviceMemory::DeviceMemory() {
   static char stack[64 * 1024];
   const stack_t alternative{stack, 0, sizeof stack};
   sigaltstack(&alternative, nullptr);
-  struct sigaction action {};
-  action.sa_sigaction = [](int signal, siginfo_t* info, void*) { on_fault(signal, info->si_addr); };
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  sigaction(SIGSEGV, &action, &previous_action);
 }
 
 // Says what it can about a fault, then lets it happen again as if nobody had listened.
@@ -87,7 +97,11 @@ void DeviceMemory::on_fault(int signal, void* address) {
         within(memory.allocations_, address, 1) ? "while no kernel and no copy runs" : "which is not allocated");
   }
   if (n > 0 && write(2, text, size_t(n)) < 0) std::abort();
-  sigaction(signal, &previous_action, nullptr);
+  static bool again = false;
+  struct sigaction fatal {};
+  fatal.sa_handler = SIG_DFL;
+  sigaction(signal, again ? &fatal : &previous_action, nullptr);
+  again = true;
 }
 
 void* DeviceMemory::allocate(size_t bytes) {
@@ -155,7 +169,9 @@ void DeviceMemory::open() {
 }
 
 void DeviceMemory::close() {
-  if (--open_ == 0) protect(PROT_NONE);
+  if (--open_ > 0) return;
+  protect(PROT_NONE);
+  listen_to_faults();
 }
 
 DeviceMemory::Shut::Shut() : open_(std::exchange(get().open_, 0)) {

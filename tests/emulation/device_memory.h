@@ -22,6 +22,8 @@ class DeviceMemory {
   bool owns(const void* p) const;
   bool holds(const void* p, size_t bytes) const;
 
+  static void on_fault(int signal, void* address);
+
   // Open between construction and destruction. Nests.
   class Open {
    public:
@@ -47,7 +49,6 @@ class DeviceMemory {
   void open();
   void close();
   void protect(int access);
-  static void on_fault(int signal, void* address);
 
   char* base_ = nullptr;
   size_t used_ = 0;  // high water

@@ -44,7 +44,9 @@ void vote(Block&, void* const* posts, uint32_t lanes) {
     static_cast<Vote*>(posts[std::countr_zero(rest)])->result = result;
 }
 
-void synchronize(Block&, void* const*, uint32_t) {}
+void synchronize(Block& block, void* const*, uint32_t lanes) {
+  if (race_check) block.races.warp_barrier(block.running_thread() / 32, lanes);
+}
 
 struct Rows {
   const void* row;
@@ -147,7 +149,17 @@ void cp_async(void* shared, const void* global, size_t bytes, bool valid, Where 
   if (!is_aligned(shared, bytes) || (valid && !is_aligned(global, bytes))) block.fail("cp.async: not aligned", where);
   if (!block.shared.contains(shared, bytes)) block.fail("cp.async: to a place outside shared memory", where);
   if (valid && block.shared.contains(global, bytes)) block.fail("cp.async: from shared memory", where);
+  if (race_check) race_copy_issued(shared, bytes);
   block.copies().issue(shared, global, bytes, valid, settings().eager_copies);
+}
+
+void cp_async_first(void* shared, const void* global, size_t n, Where where) {
+  Block& block = Block::current();
+  if (!is_aligned(shared, 16) || !is_aligned(global, 16)) block.fail("cp.async: not aligned", where);
+  if (n == 0 || n > 16) block.fail("cp.async: not 1 to 16 bytes", where);
+  if (!block.shared.contains(shared, 16)) block.fail("cp.async: to a place outside shared memory", where);
+  if (block.shared.contains(global, n)) block.fail("cp.async: from shared memory", where);
+  block.copies().issue(shared, global, n, true, settings().eager_copies);
 }
 
 void cp_async_commit() {
@@ -162,6 +174,7 @@ void ldmatrix(uint32_t (&r)[4], const void* row, bool transposed, Where where) {
   Block& block = Block::current();
   if (!is_aligned(row, 16)) block.fail("ldmatrix: a row that is not aligned to 16 bytes", where);
   if (!block.shared.contains(row, 16)) block.fail("ldmatrix: a row outside shared memory", where);
+  if (race_check) race_access(row, 16, RaceCheck::Access::read);
   Rows post{row, r};
   block.warp_operation(kAllLanes, &post, transposed ? load_matrices<true> : load_matrices<false>, where);
 }
@@ -172,15 +185,18 @@ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, W
 }
 
 uint32_t atomic(Atomic kind, void* p, uint32_t operand, bool is_signed) {
+  if (race_check) race_access(p, 4, RaceCheck::Access::atomic);
   if (is_signed) return uint32_t(atomic_step(kind, static_cast<int32_t*>(p), int32_t(operand)));
   return atomic_step(kind, static_cast<uint32_t*>(p), operand);
 }
 
 uint64_t atomic(Atomic kind, void* p, uint64_t operand) {
+  if (race_check) race_access(p, 8, RaceCheck::Access::atomic);
   return atomic_step(kind, static_cast<uint64_t*>(p), operand);
 }
 
 uint32_t atomic_compare_exchange(void* p, uint32_t expected, uint32_t desired) {
+  if (race_check) race_access(p, 4, RaceCheck::Access::atomic);
   __atomic_compare_exchange_n(static_cast<uint32_t*>(p), &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   return expected;
 }

@@ -50,6 +50,8 @@ inline __attribute__((always_inline)) T (&shared_array())[n] {
 }
 
 void cp_async(void* shared, const void* global, size_t bytes, bool valid, Where where = Where::current());
+// The first n of 16 bytes; what the others become is not said.
+void cp_async_first(void* shared, const void* global, size_t n, Where where = Where::current());
 void cp_async_commit();
 void cp_async_wait(int newest_groups);
 void ldmatrix(uint32_t (&r)[4], const void* row, bool transposed, Where where = Where::current());

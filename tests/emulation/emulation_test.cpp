@@ -1,82 +1,111 @@
-// Kernels compute what they should under every schedule.
+// Kernels compute what they should under every schedule, and planted faults show without any sanitizer.
 #include <doctest/doctest.h>
 
-#include <cmath>
-#include <random>
-#include <vector>
-
-#include "kernels/cuda/failure.h"
-#include "quant/fp.h"
-#include "tests/emulation/samples.h"
-#include "tests/support/device_memory.h"
+#include "tests/emulation/died.h"
+#include "tests/emulation/sample_runs.h"
 #include "tests/support/schedules.h"
 
 using namespace hearth;
-using samples::Fault;
-using test::DeviceArray;
-
-namespace hearth::gpu {
-void note_failure(cudaError_t error, const char* what) {
-  test::check_cuda(error, what);
-}
-}  // namespace hearth::gpu
+using namespace hearth::test;
 
 namespace {
 
-std::vector<float> random_floats(size_t n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<float> values(n);
-  for (float& v : values) v = std::uniform_real_distribution<float>(-1, 1)(random);
-  return values;
+// Under how many of the schedules `run` does not give the right result.
+int caught(const std::function<bool()>& run) {
+  int n = 0;
+  under_every_schedule([&] { n += outcome(run) != Result::right; });
+  return n;
+}
+
+// What the device says of a run that fails.
+std::string failure_of(const std::function<bool()>& run) {
+  std::string text;
+  CHECK(outcome(run, &text) == Result::failed);
+  return text;
 }
 
 }  // namespace
 
-TEST_CASE("threads without barriers") {
-  const std::vector<float> x = random_floats(10000, 1);
-  const DeviceArray<float> dx(x), dy(x.size());
-  test::under_every_schedule([&] {
-    samples::scale(dx, 3.0f, dy, int(x.size()), 1024, nullptr);
-    const std::vector<float> y = dy.download();
-    for (size_t i = 0; i < x.size(); i++) REQUIRE(y[i] == 3.0f * x[i]);
+TEST_CASE("right kernels are right under every schedule") {
+  under_every_schedule([] {
+    CHECK(scale_is_right(Fault::none));
+    for (const int threads : {32, 64, 256, 1024}) CHECK(row_sums_are_right(Fault::none, threads));
+    CHECK(mirror_is_right(Fault::none));
+    CHECK(product_is_right(Fault::none));
   });
 }
 
-TEST_CASE("sums of rows: shuffles, a barrier, shared memory, warps that end early") {
-  const int rows = 7, n = 1000;
-  const std::vector<float> x = random_floats(rows * n, 2);
-  const DeviceArray<float> dx(x);
-  test::under_every_schedule([&] {
-    for (const int threads : {32, 64, 256, 1024}) {
-      const DeviceArray<float> dy(rows);
-      samples::row_sums(Fault::none, dx, dy, rows, n, threads, nullptr);
-      const std::vector<float> y = dy.download();
-      for (int i = 0; i < rows; i++) {
-        double sum = 0;
-        for (int j = 0; j < n; j++) sum += x[i * n + j];
-        CHECK(std::abs(y[i] - sum) < 1e-4);
-      }
-    }
-  });
+TEST_CASE("some schedule shows a missing barrier after a write") {
+  CHECK(caught([] { return row_sums_are_right(Fault::no_barrier_after_write); }) > 0);
 }
 
-TEST_CASE("matrix product: asynchronous copies, ldmatrix, mma") {
-  const int m = 64, n = 96, k = 160;
-  std::vector<uint16_t> a(m * k), b(n * k);
-  std::vector<float> values = random_floats(a.size() + b.size(), 3);
-  for (size_t i = 0; i < a.size(); i++) a[i] = float_to_bf16(values[i]);
-  for (size_t i = 0; i < b.size(); i++) b[i] = float_to_bf16(values[a.size() + i]);
-  const DeviceArray<uint16_t> da(a), db(b);
-  test::under_every_schedule([&] {
-    const DeviceArray<float> dc(m * n);
-    samples::product(Fault::none, da, db, dc, m, n, k, nullptr);
-    const std::vector<float> c = dc.download();
-    for (int i = 0; i < m; i++) {
-      for (int j = 0; j < n; j++) {
-        double sum = 0;
-        for (int l = 0; l < k; l++) sum += double(bf16_to_float(a[i * k + l])) * bf16_to_float(b[j * k + l]);
-        REQUIRE(std::abs(c[i * n + j] - sum) < 1e-4);
-      }
-    }
-  });
+TEST_CASE("some schedule shows a missing barrier before memory is used again") {
+  CHECK(caught([] { return product_is_right(Fault::no_barrier_before_reuse); }) > 0);
 }
+
+TEST_CASE("lazy copies show a wait for too few of them") {
+  CHECK(caught([] { return product_is_right(Fault::weak_wait); }) >= 3);
+}
+
+TEST_CASE("every schedule shows a missing barrier of a warp") {
+  CHECK(caught([] { return mirror_is_right(Fault::no_warp_barrier); }) == 6);
+}
+
+TEST_CASE("threads at different barriers, and threads that wait for each other, fail under every schedule") {
+  under_every_schedule([] {
+    const std::string divergent = failure_of([] { return row_sums_are_right(Fault::divergent_barrier); });
+    CHECK_MESSAGE(divergent.find("__syncthreads") != std::string::npos, divergent);
+    const std::string stuck = failure_of([] { return row_sums_are_right(Fault::deadlock); });
+    CHECK_MESSAGE(stuck.find("deadlock") != std::string::npos, stuck);
+    CHECK_MESSAGE(stuck.find("samples.cu:") != std::string::npos, stuck);
+  });
+  CHECK(row_sums_are_right(Fault::none));  // and the device can go on
+}
+
+TEST_CASE("a failed kernel breaks the device until it is reset") {
+  CHECK_THROWS(row_sums_are_right(Fault::deadlock));
+  void* p = nullptr;
+  CHECK(cudaStreamSynchronize(nullptr) == cudaErrorLaunchFailure);
+  CHECK(cudaMalloc(&p, 16) == cudaErrorLaunchFailure);
+  CHECK(cudaGetLastError() == cudaErrorLaunchFailure);
+  CHECK(cudaGetLastError() == cudaErrorLaunchFailure);
+  emulation::reset();
+  CHECK(cudaGetLastError() == cudaSuccess);
+}
+
+TEST_CASE("launches that no GPU of ours could run are refused") {
+  const auto nothing = [] {};
+  using emulation::enqueue_launch;
+  CHECK(enqueue_launch(1, 1025, 0, nullptr, nothing, "k") == cudaErrorInvalidConfiguration);
+  CHECK(enqueue_launch(0, 32, 0, nullptr, nothing, "k") == cudaErrorInvalidConfiguration);
+  CHECK(enqueue_launch(dim3(1, 65536), 32, 0, nullptr, nothing, "k") == cudaErrorInvalidConfiguration);
+  CHECK(enqueue_launch(1, 32, 99 * 1024 + 1, nullptr, nothing, "k") == cudaErrorInvalidValue);
+  CHECK(enqueue_launch(1, 32, 99 * 1024, nullptr, nothing, "k") == cudaSuccess);
+  emulation::reset();
+}
+
+TEST_CASE("host code that follows a device pointer dies, and is told why") {
+  const DeviceArray<float> x(std::vector<float>{1, 2, 3});
+  const Died died = dies([&] { return *static_cast<volatile float*>(x.data()) == 1; });
+  CHECK(died.badly);
+  CHECK_MESSAGE(died.said.find("host code touched device memory") != std::string::npos, died.said);
+}
+
+#if HEARTH_EMULATION_ASAN
+TEST_CASE("sanitizers see what lies outside an array") {
+  const struct {
+    const char* message;
+    std::function<bool()> run;
+  } faults[] = {
+      {"use-after-poison", [] { return row_sums_are_right(Fault::shared_overrun); }},
+      {"use-after-poison", [] { return product_is_right(Fault::small_dynamic_shared); }},
+      {"use-after-poison", [] { return scale_is_right(Fault::global_overrun); }},
+      {"misaligned address", [] { return scale_is_right(Fault::misaligned_vectors, 1000); }},
+  };
+  for (const auto& fault : faults) {
+    const Died died = dies(fault.run);
+    CHECK(died.badly);
+    CHECK_MESSAGE(died.said.find(fault.message) != std::string::npos, died.said);
+  }
+}
+#endif

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "tests/emulation/fiber.h"
+#include "tests/emulation/race_check.h"
 
 #if HEARTH_EMULATION_ASAN
 #include <sanitizer/asan_interface.h>
@@ -16,7 +17,6 @@ namespace hearth::emulation {
 
 namespace {
 
-constexpr size_t kArena = 256 * 1024;                     // what a block may have, and the gaps
 constexpr size_t kGap = HEARTH_EMULATION_ASAN ? 128 : 0;  // after each array
 
 }  // namespace
@@ -72,7 +72,11 @@ void AsyncCopies::land(Copy& copy) {
 }
 
 void AsyncCopies::land_before(int64_t group) {
-  while (first_ < copies_.size() && copies_[first_].group < group) land(copies_[first_++]);
+  while (first_ < copies_.size() && copies_[first_].group < group) {
+    land(copies_[first_]);
+    if (race_check) race_copy_landed(copies_[first_].to, copies_[first_].bytes);
+    first_++;
+  }
   if (first_ == copies_.size()) {
     copies_.clear();
     first_ = 0;

@@ -15,6 +15,8 @@ inline constexpr size_t kMaxShared = 99 * 1024, kMaxStaticShared = 48 * 1024;
 // nothing between and around the arrays may be touched.
 class SharedMemory {
  public:
+  static constexpr size_t kArena = 256 * 1024;  // what a block may have, and the gaps
+
   SharedMemory();
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
@@ -28,7 +30,7 @@ class SharedMemory {
     const auto offset = size_t(static_cast<const char*>(p) - base_);
     return offset < used_ && bytes <= used_ - offset;
   }
-  const char* base() const { return base_; }
+  size_t offset(const void* p) const { return size_t(static_cast<const char*>(p) - base_); }
 
  private:
   char* carve(size_t bytes, size_t alignment);
