@@ -1,16 +1,12 @@
-// Whole models on the GPU, which is the emulated one unless this is built for a real one: the same logits as on the CPU,
-// the same greedy tokens, and steps that are repeated rather than queued anew.
+// Whole models on the emulated GPU: the same logits as on the CPU, the same greedy tokens.
 #include <doctest/doctest.h>
 
 #include <algorithm>
 
 #include "kernels/cuda/backend.h"
+#include "tests/emulation/settings.h"
 #include "tests/golden/golden.h"
 #include "tests/runtime/tiny_model.h"
-
-#ifdef HEARTH_EMULATED_CUDA
-#include "tests/emulation/settings.h"
-#endif
 
 using namespace hearth;
 using namespace hearth::test;
