@@ -146,7 +146,7 @@ GPU_FN float part_of_dot(const float* a, const float* b, int64_t n, bool quadrup
 }
 
 // Grid (E, T). `gate` and x are readable 16 bytes at a time where `quadruples`.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     route_kernel(Choice choice, const float* gate, Mat<const float> x, bool quadruples, float* logits) {
   GPU_SHARED(ChoosingRoom, room, 1);
   GPU_SHARED(bool, last, 1);

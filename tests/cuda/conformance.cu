@@ -124,6 +124,24 @@ struct SubtractBytes {
     return result;
   }
 };
+struct RoundToInt {
+  static constexpr const char* kName = "round_to_int";
+  static __device__ uint32_t device(uint32_t a, uint32_t, uint32_t) {
+    return uint32_t(round_to_int(float_from_bits(a)));
+  }
+  static uint32_t plain(uint32_t a, uint32_t, uint32_t) {
+    return uint32_t(instructions::round_to_int(float_from_bits(a)));
+  }
+};
+struct RoundHalves {  // small numbers, half of them exactly between two integers
+  static constexpr const char* kName = "round_to_int, halves";
+  static __device__ uint32_t device(uint32_t a, uint32_t, uint32_t) {
+    return uint32_t(round_to_int(float(int(a % 4001) - 2000) * 0.5f));
+  }
+  static uint32_t plain(uint32_t a, uint32_t, uint32_t) {
+    return uint32_t(instructions::round_to_int(float(int(a % 4001) - 2000) * 0.5f));
+  }
+};
 struct HalfToFloat {
   static constexpr const char* kName = "half_to_float";
   static __device__ uint32_t device(uint32_t a, uint32_t, uint32_t) { return float_bits(half_to_float(uint16_t(a))); }
@@ -404,6 +422,34 @@ void check_copies() {
   compare("cp_async, load_once", run("copy", copy_kernel, in, 12 * kCases), expected, same_bits);
 }
 
+// Thread i copies the first 1 to 16 bytes of its quad; the rest of the 16 is not looked at.
+HEARTH_HD inline int n_first(int i) {
+  return i % 16 + 1;
+}
+
+__global__ void copy_first_kernel(const uint4* in, uint32_t* out) {
+  GPU_SHARED(uint4, quads, kThreads);
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x), thread = int(threadIdx.x);
+  cp_async_first(&quads[thread], in + i, n_first(i));
+  cp_async_commit();
+  cp_async_wait<0>();
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&quads[thread]);
+  for (int j = 0; j < 4; ++j) {
+    uint32_t word = 0;
+    for (int k = 0; k < 4; ++k) {
+      if (4 * j + k < n_first(i)) word |= uint32_t(bytes[4 * j + k]) << 8 * k;
+    }
+    out[4 * i + j] = word;
+  }
+}
+
+void check_first_copies() {
+  const auto in = random_quads(kCases, 25);
+  std::vector<uint32_t> expected(4 * kCases, 0);
+  for (int i = 0; i < kCases; ++i) std::memcpy(&expected[4 * size_t(i)], &in[size_t(i)], size_t(n_first(i)));
+  compare("cp_async_first", run("copy", copy_first_kernel, in, 4 * kCases), expected, same_bits);
+}
+
 int check_all() {
   int n_devices = 0;
   if (cudaGetDeviceCount(&n_devices) != cudaSuccess || n_devices == 0) {
@@ -413,6 +459,8 @@ int check_all() {
   check_single<Dp4a>(same_bits);
   check_single<BytePermute>(same_bits);
   check_single<SubtractBytes>(same_bits);
+  check_single<RoundToInt>(same_bits);
+  check_single<RoundHalves>(same_bits);
   check_single<Bf16ToFloat>(same_bits);
   check_single<PackBf16>(same_bits);
   check_single<Exp2Bits>(close_float);
@@ -424,6 +472,7 @@ int check_all() {
   check_ldmatrix<true>("ldmatrix_x4_transposed");
   check_mma();
   check_copies();
+  check_first_copies();
   cudaDeviceProp properties{};
   note_failure(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   std::printf("%d of %d groups of instructions agree with their plain functions on %s\n", n_checked - n_failed,
