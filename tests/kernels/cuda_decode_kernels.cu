@@ -38,18 +38,6 @@ __global__ void decode_unit(const std::byte* row, int bytes, int64_t k, float* w
   }
 }
 
-template <class Block, int n>
-__global__ void decode_run_of_thread(const std::byte* row, int64_t k, uint16_t* bits) {
-  const int64_t first = int64_t(threadIdx.x + blockIdx.x * blockDim.x) * 2 * n;
-  if (first >= k) return;
-  uint32_t pairs[n];
-  decode_run<Block>(row, first, k, pairs);
-  for (int i = 0; i < n; ++i) {
-    bits[first + 2 * i] = uint16_t(pairs[i]);
-    bits[first + 2 * i + 1] = uint16_t(pairs[i] >> 16);
-  }
-}
-
 dim3 blocks_for(int64_t threads) {
   return dim3(unsigned((threads + 31) / 32));
 }
@@ -61,15 +49,6 @@ void decode_units(FormatId format, const std::byte* row, int64_t k, float* weigh
   with_block(format, [&]<class Block>() {
     launch("decode_unit", decode_unit<Block>, blocks_for((k + 7) / 8), dim3(32), size_t(bytes) + 3 * kPad, nullptr, row,
            bytes, k, weights);
-  });
-}
-
-void decode_runs(FormatId format, const std::byte* row, int64_t k, int run, uint16_t* bits) {
-  with_block(format, [&]<class Block>() {
-    const auto kernel = run == 8    ? decode_run_of_thread<Block, 4>
-                        : run == 16 ? decode_run_of_thread<Block, 8>
-                                    : decode_run_of_thread<Block, 16>;
-    launch("decode_run", kernel, blocks_for((k + run - 1) / run), dim3(32), 0, nullptr, row, k, bits);
   });
 }
 

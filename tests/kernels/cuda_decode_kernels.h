@@ -11,7 +11,4 @@ namespace hearth::test {
 // The unit decoder: row [k] -> weights [k].
 void decode_units(FormatId format, const std::byte* row, int64_t k, float* weights);
 
-// The run decoder, `run` (8, 16 or 32) at a time: row [k] -> bits [k, rounded up to `run`] of bf16.
-void decode_runs(FormatId format, const std::byte* row, int64_t k, int run, uint16_t* bits);
-
 }  // namespace hearth::test
