@@ -343,6 +343,7 @@ TEST_CASE("cuda mla_attend: lengths, tokens, heads, both formats of the cache") 
       for (const int64_t n : {1, 2, 17, 63, 64, 65, 300}) {
         for (const int64_t T : {1, 2, 7, 33}) {
           if (T > n || (T == 33 && n == 300 && H == 16)) continue;
+          if (id == FormatId::f32 && (H == 2 || T == 2 || T == 33)) continue;  // widths apart, one code for all of them
           check_mla({H, 32, 16}, id, n - T, T, n - T, n, 0.3f, false);
         }
       }
@@ -407,7 +408,7 @@ TEST_CASE("cuda mha_attend: chunks, and replays") {
 TEST_CASE("cuda mha_attend: weights in every format") {
   for (const Format& format : all_formats()) {  // a row of k_b is no longer than the keys may be wide
     const FormatId k_b = format.block_elems <= 128 ? format.id : FormatId::bf16;
-    check_mha({2, 256, 16, 128, 32}, k_b, format.id, FormatId::bf16, 5, 20, 25, 0, false);
+    check_mha({1, 256, 16, 128, 16}, k_b, format.id, FormatId::bf16, 5, 9, 14, 0, false);
   }
 }
 
