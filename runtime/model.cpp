@@ -72,16 +72,20 @@ void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions&
   size_t total = 0, free = 0;
   options.ops->memory(&total, &free);
   if (total == 0) return;
-  const auto gb = [](size_t bytes) { return double(bytes) / 1e9; };
+  const auto size = [](size_t bytes) {
+    return bytes < 1000000000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
+                              : fmt::format("{:.2f} GB", double(bytes) / 1e9);
+  };
   const size_t weights = weight_bytes(file, c), cache = KvCache::bytes_for(c, options.cache_format, options.n_ctx),
                working = ActivationMemory::bytes_for(c, options.ubatch) +
                          options.ops->scratch_bytes(scratch_limits(c, options)) +
                          size_t(options.n_ctx * c.qk_rope_head_dim) * sizeof(float);
-  require(weights + cache + working <= free, ErrorKind::resource,
-          "{}: does not fit into the memory of {}: weights {:.2f} GB, the cache of {} tokens {:.2f} GB, working memory "
-          "{:.2f} GB: {:.2f} GB in all; {:.2f} of {:.2f} GB are free",
-          file.path(), options.ops->name, gb(weights), options.n_ctx, gb(cache), gb(working),
-          gb(weights + cache + working), gb(free), gb(total));
+  require(
+      weights + cache + working <= free, ErrorKind::resource,
+      "{}: does not fit into the GPU's memory: weights {}, the cache of {} tokens {}, working memory {}: {} in all, "
+      "but {} of {} are free",
+      file.path(), size(weights), options.n_ctx, size(cache), size(working), size(weights + cache + working),
+      size(free), size(total));
 }
 
 // A step of one token is queued once for every position up to the next power of two: a backend that repeats what it
@@ -113,7 +117,9 @@ struct Model::Impl {
         activations(config, ops, options.ubatch),
         scratch(ops, ops.scratch_bytes(scratch_limits(config, options)), "the operations' scratch memory"),
         exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
-        rope(config, ops, exec, options.n_ctx) {}
+        rope(config, ops, exec, options.n_ctx) {
+    finish();
+  }
 
   void check(std::span<const Token> tokens, const KvCache& cache) const;
   void forward(const Step& step, const KvCache& cache) const;

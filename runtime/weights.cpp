@@ -82,7 +82,11 @@ class Loader {
   Weight adopt(Tensor t, const Shape& shape) {
     t.shape = shape;
     const Weight w = ops_.adopt(t);
-    require(bool(w), ErrorKind::resource, "out of memory: {} needs {} bytes", t.name, t.bytes());
+    if (!w) {
+      const std::string failure = ops_.finish({.stream = ops_.stream});
+      require(failure.empty(), ErrorKind::resource, "{}: {}", t.name, failure);
+      fail(ErrorKind::resource, "out of memory: {} needs {} bytes", t.name, t.bytes());
+    }
     out_.adopted.add(w);
     done_ += t.bytes();
     if (progress_) progress_(done_, weight_bytes(file_, c_));

@@ -1,8 +1,12 @@
-// The decoders of all formats, for the kernels that multiply: what a run of weights is, as the kernels want it.
+// The decoders of all formats, for the kernels that multiply.
 //
 // The bits are drawn in quant/blocks.h, and quant/decode.h is the definition that tests/kernels/cuda_decode_test.cpp
 // compares with. A format is named by its block type; the three plain float formats have one here, of one weight, so
 // that all formats read alike. Blocks lie in memory as ggml wrote them: many are aligned to 2 bytes only.
+//
+// Two faces. For few tokens, units: 32 weights of an integer format as signed bytes and scales, for dp4a, in the two
+// halves in which the format packs them; or 8 floats. For many tokens, runs: 8, 16 or 32 consecutive weights as bf16.
+// Bytes are spread by masks and byte permutations, four weights at a time.
 #pragma once
 
 #include <type_traits>

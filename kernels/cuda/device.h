@@ -76,8 +76,8 @@ GPU_FN void cp_async_16(void* shared, const void* global, bool valid = true) {
 #endif
 }
 
-// The first n of 16 bytes, 0 < n <= 16; both aligned to 16. Bytes behind them are not read; what becomes of them in
-// shared memory is not said.
+// The first n of 16 bytes, 0 < n <= 16; both aligned to 16. Those behind them are not read, and become
+// zeros in shared memory.
 GPU_FN void cp_async_first(void* shared, const void* global, int n) {
 #if GPU_EMULATED
   emulation::cp_async_first(shared, global, size_t(n));
@@ -254,6 +254,13 @@ GPU_FN uint4 load_once(const uint4* p) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(p));
   return v;
+#endif
+}
+
+// Asks for the 64 bytes or so around an address to be brought into L2. Computes nothing.
+GPU_FN void prefetch_to_l2([[maybe_unused]] const void* p) {
+#if !GPU_EMULATED
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 #endif
 }
 

@@ -298,12 +298,13 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   widen_weights(stream, widths, k_b, v_b, weights);
   for (int64_t first = 0; first < bound; first += n) {
     const LatentChunk chunk{positions.ids, T, first, n};
-    const uint16_t* latents = reinterpret_cast<const uint16_t*>(cache.data) + first * cache.width();
-    int64_t latent_stride = cache.width();
-    if (!latents_in_place(cache)) {
+    const uint16_t* latents = widened;
+    int64_t latent_stride = widths.latent_width();
+    if (latents_in_place(cache)) {
+      latents = reinterpret_cast<const uint16_t*>(cache.data) + first * cache.width();
+      latent_stride = cache.width();
+    } else {
       widen_latents(stream, widths, cache, chunk, widened);
-      latents = widened;
-      latent_stride = widths.latent_width();
     }
     expand_latents(stream, widths, weights, latents, latent_stride, H, chunk, expanded);
     const Problem problem{q_nope,

@@ -35,7 +35,7 @@ struct Order {
   int32_t* n_work;    // [1]
 };
 
-// One block. counts and tiles are [E] in shared memory; each thread adds up what lies before its experts.
+// One block. counts [E] are in shared memory; each thread adds up what lies before its experts.
 __global__ void __launch_bounds__(kSortThreads)
     count_kernel(const int32_t* ids, int n_slots, int n_experts, int tile, Order order) {
   GPU_DYNAMIC_SHARED(int32_t, counts);

@@ -33,18 +33,30 @@ struct Tile {
   static constexpr int kStage = (tokens + rows) * kPieces;
   static constexpr size_t kSharedBytes = 2 * kStage * sizeof(uint4);
   static_assert(kSharedBytes <= kMaxSharedBytes && tokens * rows * kWarpsAlongStep * sizeof(float) <= kSharedBytes);
-  static_assert(kThreads / 32 * 32 == kThreads && kWarpsAlongStep >= 1);
+  static_assert(kThreads % 32 == 0 && kThreads % rows == 0 && kWarpsAlongStep >= 1);
 };
 using SmallTile = Tile<32, 32, 128, 32, 32, 6>;
 using MediumTile = Tile<64, 128, 64, 64, 32, 3>;
 using LargeTile = Tile<128, 128, 64, 64, 64, 2>;
 
-// Where piece p of a row lies. Beyond eight pieces the eight after are turned by two, since two rows' pieces are then
-// stored together.
+// Where piece p of a row lies. Pieces from the ninth on are turned by four more, for the stores of decoders: eight
+// threads have four rows' first and second runs.
 template <int pieces>
-GPU_FN int swizzled(int row, int p) {
-  return row * pieces + (p ^ (row & 7) ^ (p >> 3) * 2);
+HEARTH_HD constexpr int swizzled(int row, int p) {
+  return row * pieces + (p ^ (row & 7) ^ (p >> 3) * 4);
 }
+
+// Whether eight pieces, of row_of(l) and piece_of(l), lie in the eight different groups of four banks.
+template <int pieces, class Row, class Piece>
+constexpr bool free_of_conflicts(Row row_of, Piece piece_of) {
+  int groups = 0;
+  for (int l = 0; l < 8; ++l) groups |= 1 << swizzled<pieces>(row_of(l), piece_of(l)) % 8;
+  return groups == 0xff;
+}
+static_assert(free_of_conflicts<8>([](int l) { return l; }, [](int) { return 3; }), "ldmatrix, stores");
+static_assert(free_of_conflicts<8>([](int) { return 5; }, [](int l) { return l; }), "copies");
+static_assert(free_of_conflicts<16>([](int l) { return l; }, [](int) { return 11; }), "ldmatrix");
+static_assert(free_of_conflicts<16>([](int l) { return l / 2; }, [](int l) { return l % 2 * 8 + 3; }), "stores");
 
 // This thread's share of a step of the tokens: pieces of rows that are kThreads / kPieces apart.
 template <class Tile>
@@ -86,6 +98,7 @@ struct TokenCopies {
 template <class Tile, class Block>
 struct WeightShare {
   static constexpr int kRunsOfRow = Tile::kStep / kRun;
+  static constexpr int kStepsAhead = 4;  // from asking to loading
   const std::byte *row, *end;
   int tile_row, run_of_step, k;
   WeightRun<Block> bytes;
@@ -101,9 +114,17 @@ struct WeightShare {
     const WeightRows& w = second ? p.up : p.w;
     row = w.data + size_t(matrix) * w.matrix_stride + size_t(min(i, p.n - 1)) * w.row_bytes;
     end = w.end;
+    for (int step = 1; step < kStepsAhead; ++step) ask(step);
+  }
+  // Into L2. With the loads alone a block has one step under way and waits for memory in each, which few blocks (few
+  // tokens) do not hide from each other.
+  GPU_FN void ask(int step) const {
+    const int run = step * kRunsOfRow + run_of_step;
+    if (run * kRun < k) prefetch_to_l2(row + int64_t(run) * kRun * int(sizeof(Block)) / Block::kElems);
   }
   GPU_FN void load(int step) {
     const int run = step * kRunsOfRow + run_of_step;
+    ask(step + kStepsAhead);
     if (run * kRun < k) bytes.load(row, end, run, min(kRun, k - run * kRun));
   }
   GPU_FN void decode(int step, uint4* to) {
@@ -197,11 +218,10 @@ GPU_FN void store_tile(const TileProduct& p, const TileWork& work, const float* 
     for (int share = 0; share < Tile::kWarpsAlongStep; ++share) sum += sums[Sums<Tile>::place(share, token, row)];
     return sum;
   };
-  const int columns = p.up.data ? Tile::kRows / 2 : Tile::kRows;
-  for (int at = int(threadIdx.x); at < work.n * columns; at += Tile::kThreads) {
-    const int token = at / columns, i = at % columns;
-    const float value =
-        p.up.data ? silu(sum_of(token, i / 8 * 16 + i % 8)) * sum_of(token, i / 8 * 16 + 8 + i % 8) : sum_of(token, i);
+  const int columns = p.up.data ? Tile::kRows / 2 : Tile::kRows;  // a thread has one of them
+  const int i = int(threadIdx.x) % columns, row = p.up.data ? i / 8 * 16 + i % 8 : i;
+  for (int token = int(threadIdx.x) / columns; token < work.n; token += Tile::kThreads / columns) {
+    const float sum = sum_of(token, row), value = p.up.data ? silu(sum) * sum_of(token, row + 8) : sum;
     store_output(p, work.matrix, work.first + token, int(blockIdx.y) * columns + i, value);
   }
 }

@@ -1,10 +1,15 @@
 #include "tests/emulation/block.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <numeric>
+#include <thread>
+#include <utility>
 
 namespace hearth::emulation {
 
@@ -37,8 +42,13 @@ Block& Block::current() {
   return *current_block;
 }
 
+std::string Block::running_place() {
+  return current_block ? current_block->place_of_failure() : "";
+}
+
 void Block::prepare(const Grid& grid) {
   grid_ = grid;
+  main_.reset();
   settings_ = settings();
   const dim3 size = grid.threads;
   n_threads_ = int(size.x * size.y * size.z);
@@ -63,8 +73,10 @@ std::string Block::run(uint3 index) {
     warps_[w].alive = warps_[w].ready = lanes == 32 ? ~0u : (1u << lanes) - 1;
     warps_[w].waiting = 0;
   }
-  random_.seed(settings_.seed + 0x9e3779b97f4a7c15 * (index.x + 1) + 131 * index.y + 7919 * index.z);
-  if (settings_.schedule == Schedule::random || (settings_.schedule == Schedule::greedy && settings_.seed)) {
+  const bool drawn =
+      settings_.schedule == Schedule::random || (settings_.schedule == Schedule::greedy && settings_.seed);
+  if (drawn) {
+    random_.seed(settings_.seed + 0x9e3779b97f4a7c15 * (index.x + 1) + 131 * index.y + 7919 * index.z);
     std::shuffle(order_.begin(), order_.end(), random_);
   }
   shared.begin_block(grid_.shared_bytes);
@@ -293,23 +305,82 @@ void race_copy_landed(const void* to, size_t bytes) {
 
 // ---- Grids
 
+namespace {
+
+// Blocks keep the stacks of their threads, which are dear to make: they are used again by whoever runs next.
+class Blocks {
+ public:
+  std::unique_ptr<Block> take() {
+    const std::lock_guard<std::mutex> locked(lock_);
+    if (idle_.empty()) return std::make_unique<Block>();
+    std::unique_ptr<Block> block = std::move(idle_.back());
+    idle_.pop_back();
+    return block;
+  }
+  void give_back(std::unique_ptr<Block> block) {
+    const std::lock_guard<std::mutex> locked(lock_);
+    idle_.push_back(std::move(block));
+  }
+
+ private:
+  std::mutex lock_;
+  std::vector<std::unique_ptr<Block>> idle_;
+};
+
+Blocks& blocks() {
+  static Blocks& all = *new Blocks;  // outlives static objects that still use the device
+  return all;
+}
+
+}  // namespace
+
 std::string run_grid(const Grid& grid) {
-  static thread_local Block block;
-  block.prepare(grid);
   const size_t n = size_t(grid.blocks.x) * grid.blocks.y * grid.blocks.z;
+  const Settings& s = settings();
   std::vector<size_t> drawn;
-  if (settings().schedule == Schedule::random) {
+  if (s.schedule == Schedule::random) {
     drawn.resize(n);
     std::iota(drawn.begin(), drawn.end(), size_t(0));
-    std::shuffle(drawn.begin(), drawn.end(), std::mt19937_64(settings().seed));
+    std::shuffle(drawn.begin(), drawn.end(), std::mt19937_64(s.seed));
   }
-  for (size_t step = 0; step < n; step++) {
-    const size_t i = !drawn.empty() ? drawn[step] : settings().schedule == Schedule::reverse ? n - 1 - step : step;
-    const uint3 index{unsigned(i % grid.blocks.x), unsigned(i / grid.blocks.x % grid.blocks.y),
-                      unsigned(i / grid.blocks.x / grid.blocks.y)};
-    if (std::string error = block.run(index); !error.empty()) return error;
+  std::atomic<size_t> next = 0;
+  std::mutex lock;
+  std::string error;
+  const auto run_up_to = [&](Block& block, size_t end) {
+    for (size_t step; next < end && (step = next++) < n;) {
+      const size_t i = !drawn.empty() ? drawn[step] : s.schedule == Schedule::reverse ? n - 1 - step : step;
+      const uint3 index{unsigned(i % grid.blocks.x), unsigned(i / grid.blocks.x % grid.blocks.y),
+                        unsigned(i / grid.blocks.x / grid.blocks.y)};
+      std::string wrong = block.run(index);
+      if (wrong.empty()) continue;
+      const std::lock_guard<std::mutex> locked(lock);
+      if (error.empty()) error = std::move(wrong);
+      next = n;
+    }
+  };
+
+  // The first block tells whether the rest is worth other OS threads, which take some 50 us to start.
+  constexpr int64_t kWorthAThread = 400;  // us
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  std::unique_ptr<Block> own = blocks().take();
+  own->prepare(grid);
+  run_up_to(*own, 1);
+  const int64_t rest =
+      int64_t(n - 1) * std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
+  std::vector<std::thread> others;
+  for (int i = 1; i < s.os_threads && i < int64_t(n) - 1 && int64_t(i) * kWorthAThread < rest && next < n; i++) {
+    others.emplace_back([&] {
+      std::unique_ptr<Block> block = blocks().take();
+      block->prepare(grid);
+      run_up_to(*block, n);
+      blocks().give_back(std::move(block));
+    });
   }
-  return {};
+  run_up_to(*own, n);
+  blocks().give_back(std::move(own));
+  for (std::thread& other : others) other.join();
+  return error;
 }
 
 }  // namespace hearth::emulation

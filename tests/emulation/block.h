@@ -37,6 +37,9 @@ class Block {
   // The block that this OS thread is running, where it is inside a kernel.
   static Block& current();
 
+  // Kernel, block and thread that run on this OS thread; empty outside of kernels.
+  static std::string running_place();
+
   void prepare(const Grid& grid);
   std::string run(uint3 index);
 

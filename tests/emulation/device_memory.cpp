@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "tests/emulation/block.h"
@@ -86,17 +87,17 @@ DeviceMemory::DeviceMemory() {
 // Says what it can about a fault, then lets it happen again as if nobody had listened.
 void DeviceMemory::on_fault(int signal, void* address) {
   const DeviceMemory& memory = get();
-  char text[600];
-  int n = 0;
+  const std::string kernel = Block::running_place();
+  std::string text;
   if (memory.owns(address)) {
-    n = std::snprintf(
-        text, sizeof text,
-        "CUDA emulation: %s touched device memory at %p, %s. Host code must copy, not follow device "
-        "pointers.\n",
-        memory.open_ ? "a kernel or copy" : "host code", address,
-        within(memory.allocations_, address, 1) ? "while no kernel and no copy runs" : "which is not allocated");
+    text = kernel.empty() ? memory.open_ ? "a copy" : "host code" : kernel;
+    text += " touched device memory ";
+    text += within(memory.allocations_, address, 1) ? "while no kernel and no copy ran; host code must copy it"
+                                                    : "that is not allocated";
+  } else if (!kernel.empty()) {
+    text = kernel + " touched memory that is not the device's, or ran out of stack";
   }
-  if (n > 0 && write(2, text, size_t(n)) < 0) std::abort();
+  if (!text.empty()) std::fprintf(stderr, "CUDA emulation: %s (address %p)\n", text.c_str(), address);
   static bool again = false;
   struct sigaction fatal {};
   fatal.sa_handler = SIG_DFL;

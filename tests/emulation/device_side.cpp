@@ -150,7 +150,7 @@ void cp_async(void* shared, const void* global, size_t bytes, bool valid, Where 
   if (!block.shared.contains(shared, bytes)) block.fail("cp.async: to a place outside shared memory", where);
   if (valid && block.shared.contains(global, bytes)) block.fail("cp.async: from shared memory", where);
   if (race_check) race_copy_issued(shared, bytes);
-  block.copies().issue(shared, global, bytes, valid, settings().eager_copies);
+  block.copies().issue(shared, global, bytes, valid ? bytes : 0, settings().eager_copies);
 }
 
 void cp_async_first(void* shared, const void* global, size_t n, Where where) {
@@ -159,7 +159,8 @@ void cp_async_first(void* shared, const void* global, size_t n, Where where) {
   if (n == 0 || n > 16) block.fail("cp.async: not 1 to 16 bytes", where);
   if (!block.shared.contains(shared, 16)) block.fail("cp.async: to a place outside shared memory", where);
   if (block.shared.contains(global, n)) block.fail("cp.async: from shared memory", where);
-  block.copies().issue(shared, global, n, true, settings().eager_copies);
+  if (race_check) race_copy_issued(shared, 16);
+  block.copies().issue(shared, global, 16, n, settings().eager_copies);
 }
 
 void cp_async_commit() {

@@ -50,7 +50,7 @@ inline __attribute__((always_inline)) T (&shared_array())[n] {
 }
 
 void cp_async(void* shared, const void* global, size_t bytes, bool valid, Where where = Where::current());
-// The first n of 16 bytes; what the others become is not said.
+// The first n of 16 bytes; the others become zeros.
 void cp_async_first(void* shared, const void* global, size_t n, Where where = Where::current());
 void cp_async_commit();
 void cp_async_wait(int newest_groups);

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -23,6 +24,7 @@ inline Died dies(const std::function<bool()>& run) {
   if (child == 0) {
     dup2(error[1], 2);
     close(error[0]);
+    if (!std::freopen("/dev/null", "w", stdout)) _exit(1);
     try {
       run();
     } catch (...) {

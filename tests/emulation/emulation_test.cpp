@@ -62,6 +62,17 @@ TEST_CASE("threads at different barriers, and threads that wait for each other, 
   CHECK(row_sums_are_right(Fault::none));  // and the device can go on
 }
 
+TEST_CASE("OS threads share the blocks of a large grid, and its failure") {
+  const emulation::Settings before = emulation::settings();
+  emulation::settings().os_threads = 3;
+  for (int i = 0; i < 3; i++) {
+    CHECK(scale_is_right(Fault::none, 400000, 32));
+    CHECK(mirror_is_right(Fault::none, 8000));
+    CHECK(outcome([] { return mirror_is_right(Fault::too_many_lanes, 8000); }) == Result::failed);
+  }
+  emulation::settings() = before;
+}
+
 TEST_CASE("a failed kernel breaks the device until it is reset") {
   CHECK_THROWS(row_sums_are_right(Fault::deadlock));
   void* p = nullptr;

@@ -71,6 +71,10 @@ Fiber::~Fiber() {
 
 void Fiber::reset() {
   fake_stack_ = nullptr;
+  if (!mapping_) {  // whose stack it is may have changed
+    stack_ = nullptr;
+    return;
+  }
 #if HEARTH_EMULATION_ASAN
   __asan_unpoison_memory_region(stack_, bytes_);
 #endif

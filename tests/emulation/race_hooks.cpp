@@ -86,6 +86,12 @@ void* __tsan_memset(void* p, int value, size_t bytes) {
   uint##bits##_t __tsan_atomic##bits##_fetch_sub(volatile uint##bits##_t* p, uint##bits##_t v, int) {     \
     return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                                    \
   }                                                                                                       \
+  uint##bits##_t __tsan_atomic##bits##_fetch_or(volatile uint##bits##_t* p, uint##bits##_t v, int) {      \
+    return __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST);                                                     \
+  }                                                                                                       \
+  uint##bits##_t __tsan_atomic##bits##_fetch_and(volatile uint##bits##_t* p, uint##bits##_t v, int) {     \
+    return __atomic_fetch_and(p, v, __ATOMIC_SEQ_CST);                                                    \
+  }                                                                                                       \
   int __tsan_atomic##bits##_compare_exchange_strong(volatile uint##bits##_t* p, uint##bits##_t* expected, \
                                                     uint##bits##_t v, int, int) {                         \
     return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);        \
@@ -95,7 +101,14 @@ void* __tsan_memset(void* p, int value, size_t bytes) {
     return __atomic_compare_exchange_n(p, expected, v, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);         \
   }
 ATOMIC_HOOKS(8)
+ATOMIC_HOOKS(16)
 ATOMIC_HOOKS(32)
 ATOMIC_HOOKS(64)
+
+void __tsan_atomic_thread_fence(int) {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
+void __tsan_atomic_signal_fence(int) {}
+
+}  // extern "C"
 // NOLINTEND

@@ -64,9 +64,8 @@ inline bool row_sums_are_right(Fault fault, int threads = 256) {
   return true;
 }
 
-inline bool mirror_is_right(Fault fault) {
-  const int n = 7;
-  std::vector<float> x = random_floats(32 * n, 3);
+inline bool mirror_is_right(Fault fault, int n = 7) {
+  std::vector<float> x = random_floats(32 * size_t(n), 3);
   x[5] = x[100] = 0.0f;
   const DeviceArray<float> dx(x), dy(x.size());
   const DeviceArray<int> count(std::vector<int>{0});

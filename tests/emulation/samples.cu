@@ -41,6 +41,7 @@ __global__ void mirror_kernel(Fault fault, const float* __restrict__ x, float* _
   if (group < n) {
     float* const own = values + 32 * warp_of_thread();
     float v = x[32 * group + lane];
+    if (fault == Fault::too_many_lanes && group == n - 1) __syncwarp(1);
     if (v != 0.0f) atomicAdd(not_zero, 1);
     for (int pass = 0; pass < 2; pass++) {
       own[lane] = v;

@@ -21,6 +21,7 @@ enum class Fault {
   small_dynamic_shared,  // 64 bytes less than the kernel uses
   // mirror
   no_warp_barrier,
+  too_many_lanes,  // a warp operation of lanes that the caller is not among, in the last block
   // scale
   global_overrun,
   misaligned_vectors,

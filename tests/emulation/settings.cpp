@@ -1,8 +1,10 @@
 #include "tests/emulation/settings.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <thread>
 
 namespace hearth::emulation {
 
@@ -28,6 +30,7 @@ uint64_t number(const std::string& text, const std::string& word) {
 
 Settings from_environment() {
   Settings s;
+  s.os_threads = std::min(s.os_threads, int(std::thread::hardware_concurrency()));
   const char* text = std::getenv("HEARTH_EMULATED_GPU");
   std::istringstream words(text ? text : "");
   for (std::string word; std::getline(words, word, ',');) {
@@ -50,6 +53,8 @@ Settings from_environment() {
       s.no_driver = true;
     } else if (name == "seed") {
       s.seed = number(value, word);
+    } else if (name == "threads") {
+      s.os_threads = int(number(value, word));
     } else if (name == "memory") {
       s.memory = size_t(number(value, word));
     } else if (name == "fail_allocation") {

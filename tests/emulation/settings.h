@@ -1,7 +1,7 @@
 // How the emulated GPU behaves. Tests change it between launches; programs are steered by the environment:
 //   HEARTH_EMULATED_GPU=memory=512M,schedule=random,seed=7,queue=random,copies=eager,fail_allocation=3
 // Words: memory, schedule (forward, reverse, random, greedy), seed, queue (in_order, random), copies (lazy, eager),
-// fail_allocation, fail_copy, fail_launch, driver=none.
+// threads, fail_allocation, fail_copy, fail_launch, driver=none.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,7 @@ struct Settings {
   uint64_t seed = 0;
   bool eager_copies = false;        // cp.async lands when it is issued, instead of when it is waited for
   bool random_queue = false;        // what streams and graphs leave open is drawn, instead of in order of submission
+  int os_threads = 4;               // that share the blocks of a large grid; no more than the machine has
   size_t memory = size_t(8) << 30;  // of the device, bytes
   // The n-th from now fails; 0: none does. An allocation for want of memory, the others as by a broken device.
   int64_t fail_allocation = 0, fail_copy = 0, fail_launch = 0;

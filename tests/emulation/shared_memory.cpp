@@ -56,18 +56,15 @@ char* SharedMemory::carve(size_t bytes, size_t alignment) {
   return base_ + offset;
 }
 
-void AsyncCopies::issue(void* to, const void* from, size_t bytes, bool valid, bool eager) {
-  copies_.push_back({to, valid ? from : nullptr, uint32_t(bytes), open_, false});
+void AsyncCopies::issue(void* to, const void* from, size_t bytes, size_t read, bool eager) {
+  copies_.push_back({to, from, uint32_t(bytes), uint32_t(read), open_, false});
   if (eager) land(copies_.back());
 }
 
 void AsyncCopies::land(Copy& copy) {
   if (copy.landed) return;
-  if (copy.from) {
-    std::memcpy(copy.to, copy.from, copy.bytes);
-  } else {
-    std::memset(copy.to, 0, copy.bytes);
-  }
+  if (copy.read) std::memcpy(copy.to, copy.from, copy.read);
+  std::memset(static_cast<char*>(copy.to) + copy.read, 0, copy.bytes - copy.read);
   copy.landed = true;
 }
 

@@ -48,7 +48,7 @@ class SharedMemory {
 // The cp.async of one thread. Each lands when it is issued (eager) or when the thread waits for its group.
 class AsyncCopies {
  public:
-  void issue(void* to, const void* from, size_t bytes, bool valid, bool eager);
+  void issue(void* to, const void* from, size_t bytes, size_t read, bool eager);
   void commit() { open_++; }
   void wait(int newest_groups) {
     if (!copies_.empty()) land_before(int64_t(open_) - newest_groups);
@@ -65,8 +65,9 @@ class AsyncCopies {
  private:
   struct Copy {
     void* to;
-    const void* from;  // null: zeros
-    uint32_t bytes, group;
+    const void* from;
+    uint32_t bytes, read;  // as many are written; the last bytes - read are zeros
+    uint32_t group;
     bool landed;
   };
   static void land(Copy& copy);
