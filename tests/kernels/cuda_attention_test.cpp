@@ -5,6 +5,7 @@
 #include "kernels/cpu/scalar.h"
 
 #include <tuple>
+
 #include "kernels/cuda/failure.h"
 #include "kernels/cuda/mla_decode.h"
 #include "kernels/cuda/mla_prefill.h"
