@@ -3,6 +3,9 @@
 // The references round queries to bf16 where the kernels do, so that what is left is the rounding of the softmax's
 // weights, and of expanded keys and values: a fraction of a percent of the largest output.
 #include "kernels/cpu/scalar.h"
+
+#include <tuple>
+
 #include "kernels/cuda/failure.h"
 #include "kernels/cuda/mla_decode.h"
 #include "kernels/cuda/mla_prefill.h"

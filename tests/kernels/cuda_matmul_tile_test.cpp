@@ -2,6 +2,8 @@
 // the same bf16 values, and of the values before they were rounded.
 #include "kernels/cuda/matmul_tile.h"
 
+#include <functional>
+
 #include "kernels/cuda/tile_input.h"
 #include "tests/kernels/cuda_tile_fixture.h"
 

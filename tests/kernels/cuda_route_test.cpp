@@ -3,6 +3,7 @@
 #include "kernels/cuda/route.h"
 
 #include <set>
+#include <tuple>
 
 #include "tests/kernels/cuda_rows.h"
 #include "tests/support/schedules.h"
