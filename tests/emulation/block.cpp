@@ -252,17 +252,20 @@ std::string Block::place_of_failure() const {
          triple(threads_[running_].index);
 }
 
-void Block::fail(const std::string& what, Where where) {
-  end_with(place_of_failure() + ", " + line_of(where) + ": " + what);
+void Block::fail(std::string&& what, Where where) {
+  error_ = place_of_failure() + ", " + line_of(where) + ": " + what;
+  std::string().swap(what);
+  leave();
 }
 
-void Block::fail(const std::string& what) {
+void Block::fail(std::string&& what) {
   const Where last = threads_[running_].where;
-  end_with(place_of_failure() + (last.line ? ", after " + line_of(last) : "") + ": " + what);
+  error_ = place_of_failure() + (last.line ? ", after " + line_of(last) : "") + ": " + what;
+  std::string().swap(what);
+  leave();
 }
 
-void Block::end_with(std::string error) {
-  error_ = std::move(error);
+void Block::leave() {
   go_on_with(-1, *threads_[running_].fiber);
   std::abort();  // nobody switches back
 }
@@ -288,14 +291,14 @@ std::string Block::deadlock() const {
 void race_access(const void* p, size_t bytes, RaceCheck::Access kind) {
   Block* const block = current_block;
   if (!block || !block->shared.contains(p, bytes)) return;
-  const std::string wrong = block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind);
-  if (!wrong.empty()) block->fail(wrong);
+  std::string wrong = block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind);
+  if (!wrong.empty()) block->fail(std::move(wrong));
 }
 
 void race_copy_issued(const void* to, size_t bytes) {
   Block& block = *current_block;
-  const std::string wrong = block.races.copy_issued(block.running_thread(), block.shared.offset(to), bytes);
-  if (!wrong.empty()) block.fail(wrong);
+  std::string wrong = block.races.copy_issued(block.running_thread(), block.shared.offset(to), bytes);
+  if (!wrong.empty()) block.fail(std::move(wrong));
 }
 
 void race_copy_landed(const void* to, size_t bytes) {

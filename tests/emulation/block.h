@@ -44,8 +44,9 @@ class Block {
   std::string run(uint3 index);
 
   // For the running thread. Ends the block; the grid's launch fails.
-  [[noreturn]] void fail(const std::string& what, Where where);
-  [[noreturn]] void fail(const std::string& what);  // the line is not known
+  // `what` is emptied: the stack that it came from is left as it is, with whatever it owns.
+  [[noreturn]] void fail(std::string&& what, Where where);
+  [[noreturn]] void fail(std::string&& what);  // the line is not known
   void barrier(Where where);
   // Waits until all `lanes` that are alive have come with the same operation. The last one runs it for all of them:
   // posts[l] is what lane l brought, for the lanes in the second argument.
@@ -83,7 +84,7 @@ class Block {
   void finish_thread();
   bool complete_operation(int thread);
   std::string place_of_failure() const;
-  [[noreturn]] void end_with(std::string error);
+  [[noreturn]] void leave();
   std::string deadlock() const;
 
   Grid grid_;

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/emulation/died.h"
+#include "tests/emulation/fiber.h"
 #include "tests/emulation/sample_runs.h"
 #include "tests/support/schedules.h"
 
@@ -51,7 +52,7 @@ TEST_CASE("every schedule shows a missing barrier of a warp") {
   CHECK(caught([] { return mirror_is_right(Fault::no_warp_barrier); }) == 6);
 }
 
-TEST_CASE("threads at different barriers, and threads that wait for each other, fail under every schedule") {
+TEST_CASE("what is never right fails: threads at different barriers, deadlocks, copies to beyond shared memory") {
   under_every_schedule([] {
     const std::string divergent = failure_of([] { return row_sums_are_right(Fault::divergent_barrier); });
     CHECK_MESSAGE(divergent.find("__syncthreads") != std::string::npos, divergent);
@@ -59,6 +60,8 @@ TEST_CASE("threads at different barriers, and threads that wait for each other, 
     CHECK_MESSAGE(stuck.find("deadlock") != std::string::npos, stuck);
     CHECK_MESSAGE(stuck.find("samples.cu:") != std::string::npos, stuck);
   });
+  const std::string small = failure_of([] { return product_is_right(Fault::small_dynamic_shared); });
+  CHECK_MESSAGE(small.find("outside shared memory") != std::string::npos, small);
   CHECK(row_sums_are_right(Fault::none));  // and the device can go on
 }
 
@@ -108,8 +111,7 @@ TEST_CASE("sanitizers see what lies outside an array") {
     const char* message;
     std::function<bool()> run;
   } faults[] = {
-      {"use-after-poison", [] { return row_sums_are_right(Fault::shared_overrun); }},
-      {"use-after-poison", [] { return product_is_right(Fault::small_dynamic_shared); }},
+      {"out of bounds", [] { return row_sums_are_right(Fault::shared_overrun); }},
       {"use-after-poison", [] { return scale_is_right(Fault::global_overrun); }},
       {"misaligned address", [] { return scale_is_right(Fault::misaligned_vectors, 1000); }},
   };
