@@ -61,7 +61,7 @@ if [ -z "$build" ]; then
   build=$PWD/build-device
   root=$(dirname "$here")
   log=$(mktemp)
-  if cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES=native > "$log" 2>&1; then
+  if cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DHEARTH_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native > "$log" 2>&1; then
     targets="device_programs hearth"
   else
     echo "the libraries of a whole build are missing here: only what needs none (see $log)" >&2

@@ -12,7 +12,7 @@ const char* gpu_name();
 
 struct Gpu {
   const Ops* ops = nullptr;  // null: none can be used
-  std::string why_not;       // "this build has no CUDA back end", "the NVIDIA driver found no GPU (...)"
+  std::string why_not;       // "this build has no CUDA back end (...)", "the NVIDIA driver found no GPU (...)"
   std::string description;   // "NVIDIA H200, sm_90, 139.7 GiB"
 };
 

@@ -1,4 +1,4 @@
-// In place of the CUDA backend where no toolkit was found when the program was built.
+// In place of the CUDA backend in programs built without it.
 #include "kernels/cuda/backend.h"
 
 namespace hearth {
@@ -8,7 +8,8 @@ const char* gpu_name() {
 }
 
 const Gpu& open_gpu() {
-  static const Gpu none{nullptr, "this build has no CUDA back end (no CUDA toolkit when it was built)", ""};
+  static const Gpu none{nullptr,
+                        "this build has no CUDA back end (there was no GPU or no CUDA toolkit when it was built)", ""};
   return none;
 }
 
