@@ -4,7 +4,8 @@
 // do better; CUDA fills its own. The forward (runtime/model.cpp) is written once against this table.
 //
 // Every operation is a pure function of views: inputs first, outputs last, scratch passed in by `Exec`. None of them
-// allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded.
+// allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded. All
+// views point into the backend's memory, which on a GPU only its kernels can read.
 // Outputs do not overlap inputs unless said. On the CPU an output's bits never depend on the number of threads. With
 // the scalar table, and with F32 weights on any, they do not depend on the other tokens of the call either; nor with
 // F16 and BF16 ones but on AMX, which rounds weights and activations of many tokens to bfloat16. For F8_E4M3 and
@@ -16,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "quant/tensor.h"
 
@@ -96,7 +98,24 @@ struct ScratchLimits {
 struct Exec {
   int n_threads = 1;
   std::span<std::byte> scratch;  // at least Ops::scratch_bytes(limits), aligned to 64; free for every call
-  void* stream = nullptr;        // a CUDA backend's own
+  void* stream = nullptr;        // Ops::stream
+};
+
+// Where the T tokens of a call stand in their sequence: one after the other.
+struct Positions {
+  const int32_t* ids = nullptr;  // [T], in the backend's memory
+  int64_t first = 0;             // ids[0], as it is known while the call is queued; the CPU looks at nothing else
+  int64_t bound = 0;             // no position of this call, nor of the same call in a repeated step, reaches this
+
+  Positions from(int64_t token) const { return {ids + token, first + token, bound}; }
+};
+
+// What tells one step from another whose operations have other arguments.
+struct StepKey {
+  const void* cache = nullptr;
+  int64_t n_tokens = 0, bound = 0;
+
+  friend bool operator==(const StepKey&, const StepKey&) = default;
 };
 
 struct Ops {
@@ -104,15 +123,32 @@ struct Ops {
   // How many multiply-adds mla_attend and matmul_heads do in the time of one of mha_attend: 1 where both use the same
   // units. Which form of attention is faster depends on it.
   double absorbed_speed = 1;
+  void* stream = nullptr;  // what Exec::stream must be
 
   size_t (*scratch_bytes)(const ScratchLimits& limits);
 
+  // Why a model of these sizes cannot run here; empty: it can.
+  std::string (*refuses)(const ScratchLimits& limits);
+
   // Loading and crossing. `adopt` makes a tensor usable as weights (the CPU reads it in place, a GPU uploads it);
-  // shape [count, n, k] or [n, k]. `buffer` gives zeroed memory aligned to 64, null when there is none left.
+  // shape [count, n, k] or [n, k]; its `data` is null when there is no memory left. `discard` gives back what was
+  // adopted. `buffer` gives zeroed memory aligned to 64, null when there is none left. `move` copies between the host's
+  // memory and the backend's, or inside either: what it reads of the host's may change as soon as it returns, what it
+  // writes there is to be looked at after `finish`.
   Weight (*adopt)(const Tensor& tensor);
+  void (*discard)(const Weight& weight);
   std::byte* (*buffer)(size_t bytes);
   void (*release)(std::byte* buffer, size_t bytes);
   void (*move)(const Exec& exec, const void* from, void* to, size_t bytes);
+  // Bytes that a backend with a memory of its own has in all, and free now; 0 and 0: it uses the host's.
+  void (*memory)(size_t* total, size_t* free);
+
+  // Operations may be queued rather than done when they return. `finish` waits for all of them; empty: all is well,
+  // else what failed, and then no result since the last `finish` is to be used.
+  std::string (*finish)(const Exec& exec);
+  // Runs queue(context), which queues operations; or, where that was done under the same key before, repeats those:
+  // the same arguments, but what the backend's memory holds now (tokens, positions, the cache).
+  void (*step)(const Exec& exec, const StepKey& key, void (*queue)(const void* context), const void* context);
 
   // Rows of the embedding: tokens [T] -> x [T,d].
   void (*embed)(const Exec& exec, const Weight& table, const int32_t* tokens, Mat<float> x);
@@ -133,15 +169,15 @@ struct Ops {
   void (*store_latent)(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
                        const int32_t* positions, const LatentCache& cache);
 
-  // Absorbed MLA (DeepSeek-V2 2.1.2, App. C): token t of the call is at position pos0 + t and sees rows 0 .. pos0 + t.
+  // Absorbed MLA (DeepSeek-V2 2.1.2, App. C): token t of the call sees the cache's rows 0 .. at.first + t.
   // q_c [T,H,r], q_rope [T,H,dr] -> o_c [T,H,r]; `scale` includes YaRN's mscale^2.
   void (*mla_attend)(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                     int64_t pos0, float scale, Heads<float> o_c);
+                     const Positions& at, float scale, Heads<float> o_c);
 
   // Naive (expanded) MLA over the same cache: keys and values are decompressed with attn_k_b [H,r,nope] (stored
   // transposed) and attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v].
   void (*mha_attend)(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
-                     const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale, Heads<float> o);
+                     const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o);
 
   // y = down(silu(gate x) * up x): x [T,d] -> y [T,d].
   void (*ffn)(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y);

@@ -10,10 +10,15 @@
 
 namespace hearth {
 
-// IQ4's 16 levels. A function, since device code cannot read a host array.
+// IQ4's 16 levels. A function, since device code cannot read a host array; nor should it copy one to each thread's
+// memory, so there they are the bytes of two words.
 HEARTH_HD constexpr float iq4_value(int q) {
+#ifdef __CUDA_ARCH__
+  return float(int8_t((q < 8 ? 0xf6eaddcfbfad9881u : 0x7159453526190d01u) >> 8 * (q & 7)));
+#else
   constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
   return float(kIq4Values[q]);
+#endif
 }
 
 // ---- 32 weights

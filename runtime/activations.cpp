@@ -48,12 +48,6 @@ Activations lay_out(Layout& m, const ModelConfig& c, int64_t T) {
   };
 }
 
-size_t measure(const ModelConfig& c, int64_t T) {
-  Layout layout(nullptr);
-  lay_out(layout, c, T);
-  return layout.used();
-}
-
 }  // namespace
 
 Activations Activations::first(int64_t n) const {
@@ -65,8 +59,14 @@ Activations Activations::first(int64_t n) const {
   return a;
 }
 
+size_t ActivationMemory::bytes_for(const ModelConfig& config, int64_t max_tokens) {
+  Layout layout(nullptr);
+  lay_out(layout, config, max_tokens);
+  return layout.used();
+}
+
 ActivationMemory::ActivationMemory(const ModelConfig& config, const Ops& ops, int64_t max_tokens)
-    : buffer_(ops, measure(config, max_tokens), "the activations") {
+    : buffer_(ops, bytes_for(config, max_tokens), "the activations") {
   Layout layout(buffer_.data());
   all_ = lay_out(layout, config, max_tokens);
 }

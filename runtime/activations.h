@@ -36,6 +36,7 @@ struct Activations {
 class ActivationMemory {
  public:
   ActivationMemory(const ModelConfig& config, const Ops& ops, int64_t max_tokens);
+  static size_t bytes_for(const ModelConfig& config, int64_t max_tokens);
   Activations step(int64_t n_tokens) const { return all_.first(n_tokens); }
   size_t bytes() const { return buffer_.bytes(); }
 

@@ -22,7 +22,7 @@ bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tok
 
 bool use_naive(const Step& s) {
   if (s.attention != ModelOptions::Attention::automatic) return s.attention == ModelOptions::Attention::naive;
-  return naive_is_cheaper(s.config, s.ops.absorbed_speed, s.n_tokens(), s.pos0 + s.n_tokens());
+  return naive_is_cheaper(s.config, s.ops.absorbed_speed, s.n_tokens(), s.at.first + s.n_tokens());
 }
 
 // The part of every head's query that begins at column `first`: q [T, H (dn + dr)] -> [T, H, width].
@@ -57,7 +57,7 @@ void latents(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat
 // k^C = W^UK c^KV, v^C = W^UV c^KV (10)-(11), o (18).
 void naive_attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Heads<const float> q_nope,
                      Heads<const float> q_rope, Heads<float> o) {
-  s.ops.mha_attend(s.exec, q_nope, q_rope, w.attn_k_b, w.attn_v_b, cache, s.pos0, s.config.softmax_scale(), o);
+  s.ops.mha_attend(s.exec, q_nope, q_rope, w.attn_k_b, w.attn_v_b, cache, s.at, s.config.softmax_scale(), o);
 }
 
 // q^C^T (W^UK c) = (W^UK^T q^C)^T c, and sum_p p (W^UV c) = W^UV (sum_p p c).
@@ -67,7 +67,7 @@ void absorbed_attention(const Step& s, const LayerWeights& w, const LatentCache&
     const int64_t n = std::min(kAbsorbedTokens, s.n_tokens() - first);
     const Heads<float> q_c = s.act.q_c.slice(0, n), o_c = s.act.o_c.slice(0, n);
     s.ops.matmul_heads(s.exec, w.attn_k_b, q_nope.slice(first, n), q_c);
-    s.ops.mla_attend(s.exec, q_c, q_rope.slice(first, n), cache, s.pos0 + first, s.config.softmax_scale(), o_c);
+    s.ops.mla_attend(s.exec, q_c, q_rope.slice(first, n), cache, s.at.from(first), s.config.softmax_scale(), o_c);
     s.ops.matmul_heads(s.exec, w.attn_v_b, o_c, o.slice(first, n));
   }
 }

@@ -161,10 +161,10 @@ BenchResult bench(Model& model, const BenchOptions& options) {
     result.read_bandwidth.values.push_back((before + bandwidth.measure()) / 2);
   }
 
-  const KvCache cache = model.new_cache();  // for the size of its rows
   result.active_bytes = model.active_bytes();
-  result.cache_bytes =
-      uint64_t(options.depth + options.decode / 2) * cache.layer(0).row_bytes() * uint64_t(model.config().n_layers);
+  result.cache_bytes = uint64_t(options.depth + options.decode / 2) *
+                       format_of(model.options().cache_format).bytes(model.config().cache_width()) *
+                       uint64_t(model.config().n_layers);
   const double bytes = double(result.active_bytes + result.cache_bytes);
   result.decode_floor = result.read_bandwidth.median() / bytes;
   result.decode_share = result.decode.median() / result.decode_floor;

@@ -21,6 +21,10 @@ KvCache::KvCache(const ModelConfig& config, const Ops& ops, FormatId format, int
       layer_bytes_(aligned_layer_bytes(config, format, n_ctx)),
       buffer_(ops, layer_bytes_ * size_t(config.n_layers), "the latent cache") {}
 
+size_t KvCache::bytes_for(const ModelConfig& config, FormatId format, int64_t n_ctx) {
+  return aligned_layer_bytes(config, format, n_ctx) * size_t(config.n_layers);
+}
+
 void KvCache::truncate(int64_t length) {
   assert(length >= 0 && length <= length_);
   length_ = length;

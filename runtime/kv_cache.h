@@ -13,6 +13,8 @@ class KvCache {
  public:
   // Throws Error(resource): no memory; Error(usage): a format other than bf16 and f32.
   KvCache(const ModelConfig& config, const Ops& ops, FormatId format, int64_t n_ctx);
+  // What such a cache takes. Throws Error(usage) as above.
+  static size_t bytes_for(const ModelConfig& config, FormatId format, int64_t n_ctx);
 
   int64_t length() const { return length_; }  // positions that hold something
   int64_t capacity() const { return n_ctx_; }

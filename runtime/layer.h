@@ -16,7 +16,7 @@ struct Step {
   const Exec& exec;
   const RopeTable& rope;
   Activations act;  // rows of this step
-  int64_t pos0;     // position of its first token
+  Positions at;     // where these tokens stand
   ModelOptions::Attention attention;
 
   int64_t n_tokens() const { return act.n_tokens(); }

@@ -1,6 +1,7 @@
 #include "runtime/model.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <numeric>
 
@@ -63,6 +64,37 @@ class RopeMemory {
   RopeTable table_;
 };
 
+// Before anything is loaded: are these sizes that the backend knows, and if it has a memory of its own, will all of it
+// fit?
+void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions& options) {
+  const std::string refusal = options.ops->refuses(scratch_limits(c, options));
+  require(refusal.empty(), ErrorKind::resource, "{}: {}: {}", file.path(), options.ops->name, refusal);
+  size_t total = 0, free = 0;
+  options.ops->memory(&total, &free);
+  if (total == 0) return;
+  const auto size = [](size_t bytes) {
+    return bytes < 1000000000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
+                              : fmt::format("{:.2f} GB", double(bytes) / 1e9);
+  };
+  const size_t weights = weight_bytes(file, c), cache = KvCache::bytes_for(c, options.cache_format, options.n_ctx),
+               working = ActivationMemory::bytes_for(c, options.ubatch) +
+                         options.ops->scratch_bytes(scratch_limits(c, options)) +
+                         size_t(options.n_ctx * c.qk_rope_head_dim) * sizeof(float);
+  require(
+      weights + cache + working <= free, ErrorKind::resource,
+      "{}: does not fit into the GPU's memory: weights {}, the cache of {} tokens {}, working memory {}: {} in all, "
+      "but {} of {} are free",
+      file.path(), size(weights), options.n_ctx, size(cache), size(working), size(weights + cache + working),
+      size(free), size(total));
+}
+
+// A step of one token is queued once for every position up to the next power of two: a backend that repeats what it
+// recorded launches as much work as the last of them needs.
+int64_t repeated_bound(int64_t n_kv, int64_t capacity) {
+  constexpr int64_t kShortest = 256;
+  return std::min(capacity, std::max(kShortest, int64_t(std::bit_ceil(uint64_t(n_kv)))));
+}
+
 }  // namespace
 
 struct Model::Impl {
@@ -80,15 +112,19 @@ struct Model::Impl {
       : file(std::move(f)),
         config(read_config(file)),
         options(with_defaults(o, config, file.path())),
-        ops(*options.ops),
-        weights(load_weights(file, config, ops)),
+        ops((ask_backend(file, config, options), *options.ops)),
+        weights(load_weights(file, config, ops, options.loading)),
         activations(config, ops, options.ubatch),
         scratch(ops, ops.scratch_bytes(scratch_limits(config, options)), "the operations' scratch memory"),
-        exec{options.n_threads, {scratch.data(), scratch.bytes()}, nullptr},
-        rope(config, ops, exec, options.n_ctx) {}
+        exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
+        rope(config, ops, exec, options.n_ctx) {
+    finish();
+  }
 
   void check(std::span<const Token> tokens, const KvCache& cache) const;
   void forward(const Step& step, const KvCache& cache) const;
+  void queue(std::span<const Token> tokens, KvCache& cache) const;
+  void finish() const;
   void head(const Activations& a, int64_t first_row, int64_t n_rows, float* logits) const;
 };
 
@@ -103,7 +139,7 @@ void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) con
           cache.capacity());
 }
 
-// Tokens step.pos0 .. of one sequence, through all layers. Leaves the residual stream in act.x.
+// Tokens of one sequence from step.at.first on, through all layers. Leaves the residual stream in act.x.
 void Model::Impl::forward(const Step& step, const KvCache& cache) const {
   const Activations& a = step.act;
   ops.embed(exec, weights.token_embd, a.tokens, a.x);
@@ -118,6 +154,39 @@ void Model::Impl::forward(const Step& step, const KvCache& cache) const {
     feed_forward(step, w, a.h, a.y);
     ops.add(exec, a.y, a.x);
   }
+}
+
+// The next tokens of a sequence, at most a ubatch.
+void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
+  const int64_t n = int64_t(tokens.size()), first = cache.length();
+  const Activations act = activations.step(n);
+  std::vector<int32_t> positions(tokens.size());
+  std::iota(positions.begin(), positions.end(), int32_t(first));
+  ops.move(exec, tokens.data(), act.tokens, tokens.size_bytes());
+  ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
+
+  const int64_t bound = n == 1 ? repeated_bound(first + 1, cache.capacity()) : first + n;
+  const Step step{config, ops, exec, rope.table(), act, {act.positions, first, bound}, options.attention};
+  if (n == 1) {
+    struct Context {
+      const Impl& model;
+      const Step& step;
+      const KvCache& cache;
+    } context{*this, step, cache};
+    const auto run = [](const void* p) {
+      const auto& c = *static_cast<const Context*>(p);
+      c.model.forward(c.step, c.cache);
+    };
+    ops.step(exec, {cache.layer(0).data, n, bound}, run, &context);
+  } else {
+    forward(step, cache);
+  }
+  cache.advance(n);
+}
+
+void Model::Impl::finish() const {
+  const std::string failure = ops.finish(exec);
+  require(failure.empty(), ErrorKind::resource, "{}: {}", ops.name, failure);
 }
 
 // Logits of some rows only: the head is the model's largest matrix, and prefill wants the last row alone.
@@ -147,6 +216,14 @@ uint64_t Model::active_bytes() const {
   return impl_->weights.active_bytes;
 }
 
+size_t Model::cache_bytes() const {
+  return KvCache::bytes_for(impl_->config, impl_->options.cache_format, impl_->options.n_ctx);
+}
+
+uint64_t Model::weight_bytes() const {
+  return hearth::weight_bytes(impl_->file, impl_->config);
+}
+
 KvCache Model::new_cache() const {
   return KvCache(impl_->config, impl_->ops, impl_->options.cache_format, impl_->options.n_ctx);
 }
@@ -166,19 +243,13 @@ bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> 
 
   for (int64_t done = 0; done < T;) {
     const int64_t n = std::min(m.options.ubatch, T - done);
-    const Step step{m.config,           m.ops, m.exec, m.rope.table(), m.activations.step(n), cache.length(),
-                    m.options.attention};
-    std::vector<int32_t> positions(static_cast<size_t>(n));
-    std::iota(positions.begin(), positions.end(), int32_t(step.pos0));
-    m.ops.move(m.exec, tokens.data() + done, step.act.tokens, size_t(n) * sizeof(Token));
-    m.ops.move(m.exec, positions.data(), step.act.positions, size_t(n) * sizeof(int32_t));
-
-    m.forward(step, cache);
-    cache.advance(n);
+    m.queue(tokens.subspan(size_t(done), size_t(n)), cache);
     done += n;
 
-    if (!logits.empty() && all_logits) m.head(step.act, 0, n, logits.data() + (done - n) * V);
-    if (!logits.empty() && !all_logits && done == T) m.head(step.act, n - 1, 1, logits.data());
+    const Activations act = m.activations.step(n);
+    if (!logits.empty() && all_logits) m.head(act, 0, n, logits.data() + (done - n) * V);
+    if (!logits.empty() && !all_logits && done == T) m.head(act, n - 1, 1, logits.data());
+    if (progress || done == T) m.finish();
     if (progress && !progress(done)) return false;
   }
   return true;

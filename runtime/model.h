@@ -23,13 +23,15 @@ struct ModelOptions {
   FormatId cache_format = FormatId::bf16;  // or f32
   int64_t ubatch = 512;                    // tokens run at once in prefill
   enum class Attention { automatic, absorbed, naive } attention = Attention::automatic;  // forced in tests
+  // Told the bytes of weights that the backend has taken, of how many.
+  std::function<void(uint64_t done, uint64_t total)> loading = {};
 };
 
 class Model {
  public:
   // Checks every tensor's presence, shape and format before anything runs; of a mapped file only the header is read.
-  // Throws Error(model); Error(resource): no memory, or a context beyond the model's limit; Error(usage): options out
-  // of range.
+  // Throws Error(model); Error(resource): no memory (a backend with a memory of its own is asked before anything is
+  // loaded), or a context beyond the model's limit; Error(usage): options out of range.
   Model(GgufFile file, const ModelOptions& options);
   ~Model();
   Model(const Model&) = delete;
@@ -39,17 +41,20 @@ class Model {
   const ModelConfig& config() const;
   const ModelOptions& options() const;  // with defaults filled in
   KvCache new_cache() const;
+  size_t cache_bytes() const;  // what new_cache takes
 
   // Runs `tokens` at the next positions of `cache`, in slices of ubatch. logits: [V] of the last token, or [T,V] of all
   // when `all_logits`; empty span: none wanted. `progress` is told the tokens done after each slice; returning false
   // stops there (the cache then holds what was done) and run returns false. Throws Error(resource): context is full,
-  // Error(usage): a token id outside the vocabulary, no tokens. Both before anything runs. One call at a time: the
-  // activations belong to the model.
+  // Error(usage): a token id outside the vocabulary, no tokens. Both before anything runs. Error(resource) also where
+  // the backend failed, with its words: nothing the cache holds is to be used then. One call at a time: the activations
+  // belong to the model.
   bool run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits = false,
            const std::function<bool(int64_t done)>& progress = {});
 
   // Bytes of weights that one decoded token reads (active parameters), for the decode floor.
   uint64_t active_bytes() const;
+  uint64_t weight_bytes() const;  // of all that are run
   // Memory besides the mapped weights and the caches: activations, scratch, angles, rearranged weights.
   size_t working_bytes() const;
 

@@ -15,26 +15,33 @@ std::string scaled(double value, const char* unit) {
 
 }  // namespace
 
+bool runs_on_gpu(const Model& model) {
+  size_t total = 0, free = 0;
+  model.options().ops->memory(&total, &free);
+  return total > 0;
+}
+
 std::vector<Fact> startup_facts(const Model& model) {
   const ModelConfig& c = model.config();
   const ModelOptions& options = model.options();
   const InspectReport file = inspect(model.file());
-  const KvCache cache = model.new_cache();  // address space only
+  const bool on_gpu = runs_on_gpu(model);
   return {
       {"model", fmt::format("{}: {} parameters, {} active, {:.2f} bits per weight, {}",
                             c.name.empty() ? model.file().path() : c.name, scaled(double(file.n_parameters), ""),
                             scaled(double(file.n_active_parameters), ""), file.bits_per_weight,
                             scaled(double(file.file_bytes), "B"))},
       {"machine", cpu_description()},
-      {"running", fmt::format("{} operations, {} thread{}", options.ops->name, options.n_threads,
-                              options.n_threads == 1 ? "" : "s")},
+      {"running", on_gpu ? fmt::format("{} operations", options.ops->name)
+                         : fmt::format("{} operations, {} thread{}", options.ops->name, options.n_threads,
+                                       options.n_threads == 1 ? "" : "s")},
       {"context",
        fmt::format("{} of {} tokens; latent cache in {}: {} when full, {} per token", options.n_ctx, c.context_length,
-                   format_of(options.cache_format).name, scaled(double(cache.bytes()), "B"),
-                   scaled(double(cache.layer(0).row_bytes()) * double(c.n_layers), "B"))},
-      {"memory",
-       fmt::format("weights {} mapped, {} read per token; working memory {}", scaled(double(file.tensor_bytes), "B"),
-                   scaled(double(model.active_bytes()), "B"), scaled(double(model.working_bytes()), "B"))},
+                   format_of(options.cache_format).name, scaled(double(model.cache_bytes()), "B"),
+                   scaled(double(format_of(options.cache_format).bytes(c.cache_width()) * size_t(c.n_layers)), "B"))},
+      {"memory", fmt::format("weights {} {}, {} read per token; working memory {}",
+                             scaled(double(file.tensor_bytes), "B"), on_gpu ? "on the GPU" : "mapped",
+                             scaled(double(model.active_bytes()), "B"), scaled(double(model.working_bytes()), "B"))},
   };
 }
 

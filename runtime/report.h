@@ -9,6 +9,9 @@
 
 namespace hearth {
 
+// Does a backend with a memory of its own run it?
+bool runs_on_gpu(const Model& model);
+
 // model, machine, running (the table of operations in use, threads), context with its cache, memory.
 std::vector<Fact> startup_facts(const Model& model);
 

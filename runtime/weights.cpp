@@ -25,9 +25,19 @@ uint64_t bytes_of(const FfnWeights& w) {
   return bytes_of(w.gate) + bytes_of(w.up) + bytes_of(w.down);
 }
 
+// -1: of no layer.
+int64_t layer_of(const Tensor& t) {
+  int64_t layer = -1;
+  if (t.name.starts_with("blk.")) std::from_chars(t.name.data() + 4, t.name.data() + t.name.size(), layer);
+  return layer;
+}
+
 class Loader {
  public:
-  Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops) : file_(file), c_(config), ops_(ops) {}
+  using Progress = std::function<void(uint64_t done, uint64_t total)>;
+
+  Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops, const Progress& progress)
+      : file_(file), c_(config), ops_(ops), progress_(progress), out_{.adopted = AdoptedWeights(ops)} {}
 
   Weights load() {
     out_.token_embd = matrix(name::kTokenEmbd, c_.vocab_size, c_.dim);
@@ -72,7 +82,14 @@ class Loader {
   Weight adopt(Tensor t, const Shape& shape) {
     t.shape = shape;
     const Weight w = ops_.adopt(t);
-    require(bool(w), ErrorKind::resource, "out of memory: {} needs {} bytes", t.name, t.bytes());
+    if (!w) {
+      const std::string failure = ops_.finish({.stream = ops_.stream});
+      require(failure.empty(), ErrorKind::resource, "{}: {}", t.name, failure);
+      fail(ErrorKind::resource, "out of memory: {} needs {} bytes", t.name, t.bytes());
+    }
+    out_.adopted.add(w);
+    done_ += t.bytes();
+    if (progress_) progress_(done_, weight_bytes(file_, c_));
     return w;
   }
 
@@ -188,9 +205,7 @@ class Loader {
   void refuse_unknown_tensors() const {
     for (const Tensor& t : file_.tensors()) {
       if (used_.contains(t.name)) continue;
-      int64_t layer = -1;
-      if (t.name.starts_with("blk.")) std::from_chars(t.name.data() + 4, t.name.data() + t.name.size(), layer);
-      require(layer >= c_.n_layers, ErrorKind::model,
+      require(layer_of(t) >= c_.n_layers, ErrorKind::model,
               "{}: {}: a tensor {} that this program does not know, and that may matter", file_.path(), t.name,
               t.shape.text());
     }
@@ -199,6 +214,8 @@ class Loader {
   const GgufFile& file_;
   const ModelConfig& c_;
   const Ops& ops_;
+  const Progress& progress_;
+  uint64_t done_ = 0;
   int layer_ = 0;
   Weights out_;
   std::set<std::string, std::less<>> used_;
@@ -206,8 +223,16 @@ class Loader {
 
 }  // namespace
 
-Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops) {
-  return Loader(file, config, ops).load();
+Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops,
+                     const std::function<void(uint64_t done, uint64_t total)>& progress) {
+  return Loader(file, config, ops, progress).load();
+}
+
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config) {
+  uint64_t bytes = 0;
+  for (const Tensor& t : file.tensors())
+    if (layer_of(t) < config.n_layers) bytes += t.bytes();
+  return bytes;
 }
 
 }  // namespace hearth

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -31,6 +32,22 @@ struct LayerWeights {
   FfnWeights shared;                   // [S M, d], [S M, d], [d, S M]
 };
 
+// Gives back to the backend what it adopted.
+class AdoptedWeights {
+ public:
+  explicit AdoptedWeights(const Ops& ops) : ops_(&ops) {}
+  ~AdoptedWeights() {
+    for (const Weight& w : weights_) ops_->discard(w);
+  }
+  AdoptedWeights(AdoptedWeights&&) = default;
+  AdoptedWeights& operator=(AdoptedWeights&&) = delete;
+  void add(const Weight& w) { weights_.push_back(w); }
+
+ private:
+  const Ops* ops_;
+  std::vector<Weight> weights_;
+};
+
 struct Weights {
   Weight token_embd;                   // [V, d]
   const float* output_norm = nullptr;  // [d]
@@ -39,12 +56,18 @@ struct Weights {
 
   uint64_t active_bytes = 0;                  // read for one decoded token: K of E experts, one row of the embedding
   std::vector<std::vector<std::byte>> owned;  // weights that had to be rearranged: those of old files
+  AdoptedWeights adopted;                     // what the backend gave for all of these
 };
 
 // Looks every tensor up and hands it to the backend; of a mapped file nothing is read. Accepted besides the current
 // layout: an unsplit attn_kv_b (old files: W^UK is decoded and transposed here, once), attn_k_b and attn_v_b with heads
 // and rows in one axis, gate and up experts fused in one tensor.
+// `progress` is told the bytes handed over, of weight_bytes.
 // Throws Error(model): a tensor that is missing, of another shape, or of a layer but unknown to us; Error(resource).
-Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops);
+Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops,
+                     const std::function<void(uint64_t done, uint64_t total)>& progress = {});
+
+// Bytes of the file's tensors, those of layers that are not run aside.
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config);
 
 }  // namespace hearth

@@ -88,14 +88,15 @@ namespace {
 template <const AttentionEngine& engine>
 void install(Ops& ops) {
   ops.mla_attend = [](const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                      int64_t pos0, float scale, Heads<float> o_c) {
+                      const Positions& at, float scale, Heads<float> o_c) {
     const latent::Kernel kernel = [](const latent::Unit& unit) { latent::attend_floats(engine, unit); };
     latent::mla_attend(kernel, latent::floats_work(engine, cache.kv_lora_rank, cache.rope_dim), exec, q_c, q_rope,
-                       cache, pos0, scale, o_c);
+                       cache, at.first, scale, o_c);
   };
   ops.mha_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
-                      const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale,
-                      Heads<float> o) { mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, pos0, scale, o); };
+                      const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
+    mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, at.first, scale, o);
+  };
 }
 }  // namespace
 

@@ -18,9 +18,9 @@ void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, He
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
                   const int32_t* positions, const LatentCache& cache);
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                int64_t pos0, float scale, Heads<float> o_c);
+                const Positions& at, float scale, Heads<float> o_c);
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
-                const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale, Heads<float> o);
+                const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o);
 void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y);
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights);

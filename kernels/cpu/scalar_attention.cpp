@@ -67,7 +67,8 @@ size_t attention_scratch(const ScratchLimits& l) {
 
 // score_p = (q_c . c_p + q_rope . k_rope_p) scale;  o_c = sum_p softmax(score)_p c_p
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                int64_t pos0, float scale, Heads<float> o_c) {
+                const Positions& at, float scale, Heads<float> o_c) {
+  const int64_t pos0 = at.first;
   const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim, width = cache.width(), H = q_c.n_heads;
   assert(q_c.width == r && q_rope.width == dr && o_c.width == r && pos0 + q_c.n_tokens <= cache.n_ctx);
   Scratch scratch(exec);
@@ -98,7 +99,8 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
 
 // k_p = W^UK c_p, v_p = W^UV c_p;  score_p = (q_nope . k_p + q_rope . k_rope_p) scale;  o = sum_p softmax(score)_p v_p
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
-                const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale, Heads<float> o) {
+                const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
+  const int64_t pos0 = at.first;
   const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim, nope = q_nope.width, v = o.width, T = q_nope.n_tokens;
   assert(k_b.n == r && k_b.k == nope && v_b.n == v && v_b.k == r && q_rope.width == dr && pos0 + T <= cache.n_ctx);
   Scratch scratch(exec);

@@ -43,16 +43,29 @@ void move(const Exec&, const void* from, void* to, size_t bytes) {
   std::memcpy(to, from, bytes);
 }
 
+// Operations are done when they return.
+std::string finish(const Exec&) {
+  return {};
+}
+void step(const Exec&, const StepKey&, void (*queue)(const void*), const void* context) {
+  queue(context);
+}
+
 }  // namespace
 
 const Ops& scalar_ops() {
   static constexpr Ops ops = {
       .name = "scalar",
       .scratch_bytes = scratch_bytes,
+      .refuses = [](const ScratchLimits&) { return std::string(); },
       .adopt = adopt,
+      .discard = [](const Weight&) {},
       .buffer = buffer,
       .release = release,
       .move = move,
+      .memory = [](size_t* total, size_t* free) { *total = *free = 0; },
+      .finish = finish,
+      .step = step,
       .embed = scalar::embed,
       .rms_norm = scalar::rms_norm,
       .matmul = scalar::matmul,

@@ -76,6 +76,18 @@ GPU_FN void cp_async_16(void* shared, const void* global, bool valid = true) {
 #endif
 }
 
+// The first n of 16 bytes, 0 < n <= 16; both aligned to 16. Those behind them are not read, and become
+// zeros in shared memory.
+GPU_FN void cp_async_first(void* shared, const void* global, int n) {
+#if GPU_EMULATED
+  emulation::cp_async_first(shared, global, size_t(n));
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(n)
+               : "memory");
+#endif
+}
+
 // 4 bytes, aligned to 4.
 GPU_FN void cp_async_4(void* shared, const void* global, bool valid = true) {
 #if GPU_EMULATED
@@ -173,6 +185,17 @@ GPU_FN uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
 #endif
 }
 
+// To the nearest, ties to even; NaN gives 0, and what is too large the largest.
+GPU_FN int round_to_int(float x) {
+#if GPU_EMULATED
+  return emulation::round_to_int(x);
+#else
+  int d;
+  asm("cvt.rni.s32.f32 %0, %1;" : "=r"(d) : "f"(x));
+  return d;
+#endif
+}
+
 // Per byte a - b, modulo 256.
 GPU_FN uint32_t subtract_bytes(uint32_t a,
                                uint32_t b) {  // the top bits apart, so that nothing borrows from a neighbour
@@ -231,6 +254,13 @@ GPU_FN uint4 load_once(const uint4* p) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(p));
   return v;
+#endif
+}
+
+// Asks for the 64 bytes or so around an address to be brought into L2. Computes nothing.
+GPU_FN void prefetch_to_l2([[maybe_unused]] const void* p) {
+#if !GPU_EMULATED
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 #endif
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "kernels/cpu/backend.h"
+#include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 #include "runtime/cli/terminal.h"
@@ -14,16 +15,20 @@
 namespace hearth::cli {
 namespace {
 
-// Which device runs the model. There is one for now; naming another falls back loudly, or fails under --strict.
-void choose_device(const SessionOptions& options) {
-  if (options.device == "cpu" || options.device == "auto") return;
-  const std::string why = "this build has no CUDA back end";
-  require(!options.strict, ErrorKind::resource, "--device {}: {}", options.device, why);
-  note("hearth: --device {}: {}; running on the CPU\n", options.device, why);
+// The GPU's operations, or null for the CPU: because it was asked for (by its name, or by that of one of its tables),
+// or because there is no GPU. One that was named and is not there is missed loudly, or fails under --strict.
+const Ops* choose_gpu(const SessionOptions& options, Session& session) {
+  if (options.device == "cpu" || (options.device == "auto" && options.isa != "auto")) return nullptr;
+  const Gpu& gpu = open_gpu();
+  session.gpu = gpu.ops ? gpu.description : "none: " + gpu.why_not;
+  if (gpu.ops || options.device == "auto") return gpu.ops;
+  require(!options.strict, ErrorKind::resource, "--device {}: {}", options.device, gpu.why_not);
+  note("hearth: --device {}: {}; running on the CPU\n", options.device, gpu.why_not);
+  return nullptr;
 }
 
 // Tables that are slow because they were asked for are nobody's surprise.
-const Ops& choose_ops(const SessionOptions& options) {
+const Ops& choose_cpu(const SessionOptions& options) {
   const Ops& ops = cpu_ops(options.isa);
   if (const std::string why = why_scalar(cpu_isas()); !why.empty() && options.isa == "auto") {
     require(!options.strict, ErrorKind::resource, "--strict: {}: the scalar kernels would be slow", why);
@@ -41,8 +46,7 @@ int choose_threads(const SessionOptions& options) {
 }
 
 void say_what_does_not_fit(const Model& model) {
-  const KvCache cache = model.new_cache();  // address space only
-  const MemoryNeed need{model.file().file_bytes(), model.active_bytes(), model.working_bytes() + cache.bytes()};
+  const MemoryNeed need{model.file().file_bytes(), model.active_bytes(), model.working_bytes() + model.cache_bytes()};
   const std::string advice = memory_advice(need, usable_memory());
   if (!advice.empty()) note("hearth: {}: {}\n", model.file().path(), advice);
 }
@@ -56,6 +60,24 @@ void touch_if_cached(const GgufFile& file) {
   }
 }
 
+// Null: it does not fit there, which was said, and nobody insisted on it.
+std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, const Ops& gpu,
+                                     const SessionOptions& options) {
+  ProgressBar bar("loading");
+  model_options.ops = &gpu;
+  model_options.loading = [&](uint64_t done, uint64_t total) { bar.show(done, total, open_gpu().description); };
+  try {
+    auto model = std::make_unique<Model>(std::move(file), model_options);
+    bar.finish();
+    return model;
+  } catch (const Error& error) {
+    bar.finish();
+    if (error.kind != ErrorKind::resource || options.device != "auto" || options.strict) throw;
+    note("hearth: {}; running on the CPU\n", error.what());
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 void add_session_options(CLI::App& command, SessionOptions& options) {
@@ -64,7 +86,7 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
   command.add_option("--threads,-t", options.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
   command.add_option("--device", options.device, "where the model runs")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
       ->capture_default_str();
   command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA")
       ->capture_default_str();
@@ -105,29 +127,48 @@ Sampler Session::sampler(const SamplerOptions& options) const {
 
 Session open_session(const SessionOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  choose_device(options);
   ModelOptions model_options;
-  model_options.ops = &choose_ops(options);
   model_options.n_threads = choose_threads(options);
   model_options.n_ctx = options.ctx;
   model_options.ubatch = options.ubatch;
   model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
 
   Session session;
-  GgufFile file = GgufFile::open(options.model_path);
-  session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
-  session.chat_template = file.metadata().string(key::kChatTemplate).value_or("");
+  const auto open_file = [&] {
+    GgufFile file = GgufFile::open(options.model_path);
+    session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
+    session.chat_template = file.metadata().string(key::kChatTemplate).value_or("");
+    return file;
+  };
+  GgufFile file = open_file();
   if (options.check) require_finite_weights(file);
-  touch_if_cached(file);
-  session.model = std::make_unique<Model>(std::move(file), model_options);
-  say_what_does_not_fit(*session.model);
+  if (const Ops* gpu = choose_gpu(options, session)) {
+    session.model = load_onto_gpu(std::move(file), model_options, *gpu, options);
+    if (!session.model) {
+      session.gpu += ", too small";
+      file = open_file();
+    }
+  }
+  if (!session.model) {
+    model_options.ops = &choose_cpu(options);
+    touch_if_cached(file);
+    session.model = std::make_unique<Model>(std::move(file), model_options);
+    say_what_does_not_fit(*session.model);
+  }
   session.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return session;
 }
 
 void print_banner(const Session& session) {
-  for (const auto& fact : startup_facts(*session.model)) note("{:9} {}\n", fact.name, fact.value);
-  note("{:9} mapped and checked in {:.2f} s\n", "ready", session.load_seconds);
+  const Model& model = *session.model;
+  for (const auto& fact : startup_facts(model)) note("{:9} {}\n", fact.name, fact.value);
+  if (!session.gpu.empty()) note("{:9} {}\n", "gpu", session.gpu);
+  if (runs_on_gpu(model)) {
+    note("{:9} loaded in {:.2f} s, {}/s\n", "ready", session.load_seconds,
+         bytes_text(uint64_t(double(model.weight_bytes()) / session.load_seconds)));
+  } else {
+    note("{:9} mapped and checked in {:.2f} s\n", "ready", session.load_seconds);
+  }
 }
 
 }  // namespace hearth::cli

@@ -33,6 +33,7 @@ struct Session {
   std::unique_ptr<Tokenizer> tokenizer;
   std::string chat_template;  // Jinja text, empty when the file has none
   double load_seconds = 0;
+  std::string gpu;  // what it is, or why there is none; empty: nobody asked
 
   Sampler sampler(const SamplerOptions& options) const;  // never chooses unused rows of the vocabulary
 };

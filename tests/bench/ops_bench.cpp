@@ -210,9 +210,9 @@ struct Bench {
     const Heads<float> out = {o.data(), T, H, value, H * value, value};
     const double s = seconds([&] {
       if (absorbed) {
-        ops.mla_attend(exec, q0, q1, cache, pos0, 0.1f, out);
+        ops.mla_attend(exec, q0, q1, cache, {nullptr, pos0}, 0.1f, out);
       } else {
-        ops.mha_attend(exec, q0, q1, k_b.view, v_b.view, cache, pos0, 0.1f, out);
+        ops.mha_attend(exec, q0, q1, k_b.view, v_b.view, cache, {nullptr, pos0}, 0.1f, out);
       }
     });
     const double pairs = double(H) * (double(T * pos0) + 0.5 * double(T * (T + 1)));

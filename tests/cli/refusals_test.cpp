@@ -56,8 +56,9 @@ TEST_CASE("values out of range, and two sources of one option") {
 }
 
 TEST_CASE("--strict makes a fallback an error; without it the fallback is said") {
-  check_refused(run_hearth({"run", demo_model(), "-p", "x", "--device", "cuda", "--strict"}), 1, {"cuda"});
-  const auto loud = run_hearth({"run", demo_model(), "-p", "x", "-n", "1", "--device", "cuda"});
+  const ProcessOptions no_gpu = {.environment = {{"CUDA_VISIBLE_DEVICES", ""}}};
+  check_refused(run_hearth({"run", demo_model(), "-p", "x", "--device", "cuda", "--strict"}, no_gpu), 1, {"cuda"});
+  const auto loud = run_hearth({"run", demo_model(), "-p", "x", "-n", "1", "--device", "cuda"}, no_gpu);
   CHECK(loud.exit_code == 0);
   CHECK(contains(loud.err, "running on the CPU"));
 }

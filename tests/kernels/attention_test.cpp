@@ -84,8 +84,8 @@ Rows run_mla(const Ops& ops, const Shapes& s, Rows& q, const Cache& cache, int64
   const int64_t T = q.view().rows;
   Rows o(T, s.H * s.r);
   Bed bed(ops, limits_for(s, T, cache.view.n_ctx), n_threads);
-  ops.mla_attend(bed.exec(), q.heads(s.H, s.r, 0, s.r + s.dr), q.heads(s.H, s.dr, s.r, s.r + s.dr), cache.view, pos0,
-                 scale, o.heads(s.H, s.r));
+  ops.mla_attend(bed.exec(), q.heads(s.H, s.r, 0, s.r + s.dr), q.heads(s.H, s.dr, s.r, s.r + s.dr), cache.view,
+                 {nullptr, pos0}, scale, o.heads(s.H, s.r));
   CHECK(o.clean());
   CHECK(bed.scratch_kept());
   return o;
@@ -97,7 +97,7 @@ Rows run_mha(const Ops& ops, const Shapes& s, Rows& q, const TestWeight& k_b, co
   Rows o(T, s.H * s.v);
   Bed bed(ops, limits_for(s, T, cache.view.n_ctx), n_threads);
   ops.mha_attend(bed.exec(), q.heads(s.H, s.nope, 0, s.nope + s.dr), q.heads(s.H, s.dr, s.nope, s.nope + s.dr),
-                 k_b.view, v_b.view, cache.view, pos0, scale, o.heads(s.H, s.v));
+                 k_b.view, v_b.view, cache.view, {nullptr, pos0}, scale, o.heads(s.H, s.v));
   CHECK(o.clean());
   CHECK(bed.scratch_kept());
   return o;
@@ -282,11 +282,11 @@ TEST_CASE("attention: the same bits for any number of threads and any split of t
       for (const auto& [first, n] : {std::pair{0, 1}, {1, 4}, {5, 16}}) {
         const int64_t wide = s.r + s.dr, narrow = s.nope + s.dr;
         ops->mla_attend(bed.exec(), q_c.heads(s.H, s.r, 0, wide).slice(first, n),
-                        q_c.heads(s.H, s.dr, s.r, wide).slice(first, n), cache.view, pos0 + first, 0.3f,
+                        q_c.heads(s.H, s.dr, s.r, wide).slice(first, n), cache.view, {nullptr, pos0 + first}, 0.3f,
                         o_c.heads(s.H, s.r).slice(first, n));
         ops->mha_attend(bed.exec(), q.heads(s.H, s.nope, 0, narrow).slice(first, n),
                         q.heads(s.H, s.dr, s.nope, narrow).slice(first, n), k_b.view, v_b.view, cache.view,
-                        pos0 + first, 0.3f, o.heads(s.H, s.v).slice(first, n));
+                        {nullptr, pos0 + first}, 0.3f, o.heads(s.H, s.v).slice(first, n));
       }
       CHECK(o_c.same_bits(mla));
       CHECK(o.same_bits(mha));

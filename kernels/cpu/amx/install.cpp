@@ -60,11 +60,11 @@ size_t scratch_bytes(const ScratchLimits& limits) {
 }
 
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                int64_t pos0, float scale, Heads<float> o_c) {
+                const Positions& at, float scale, Heads<float> o_c) {
   ScratchLimits limits;
   limits.kv_lora_rank = cache.kv_lora_rank;
   limits.qk_rope_head_dim = cache.rope_dim;
-  latent::mla_attend(attend_latents, latent_work(limits), exec, q_c, q_rope, cache, pos0, scale, o_c);
+  latent::mla_attend(attend_latents, latent_work(limits), exec, q_c, q_rope, cache, at.first, scale, o_c);
 }
 
 }  // namespace

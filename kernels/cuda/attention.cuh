@@ -1,0 +1,69 @@
+// What the attention kernels share: where a head's values lie, and the fragments of mma_bf16 out of shared memory.
+#pragma once
+
+#include "kernels/cuda/device.h"
+#include "kernels/ops.h"
+
+namespace hearth::gpu {
+
+constexpr float kLog2e = 1.4426950408889634f;
+
+// Element (token, head) of a view.
+template <class T>
+GPU_FN T* head_at(const Heads<T>& x, int token, int head) {
+  return x.data + token * x.token_stride + head * x.head_stride;
+}
+
+GPU_FN int at_most(int a, int b) {
+  return a < b ? a : b;
+}
+
+// a [16,16] of a tile in shared memory whose rows are `stride` values apart.
+GPU_FN void load_a(uint32_t (&a)[4], const uint16_t* tile, int stride) {
+  const int lane = lane_of_thread();
+  ldmatrix_x4(a, tile + (lane % 16) * stride + lane / 16 * 8);
+}
+
+// Two b [16,8] side by side, b[0] b[1] and b[2] b[3], of a tile [16 columns of b][16] that holds them transposed: rows
+// of keys for q k^T.
+GPU_FN void load_b_transposed(uint32_t (&b)[4], const uint16_t* tile, int stride) {
+  const int lane = lane_of_thread();
+  ldmatrix_x4(b, tile + (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8);
+}
+
+// The same of a tile [16][16 columns of b] as it is: rows of values for p v.
+GPU_FN void load_b(uint32_t (&b)[4], const uint16_t* tile, int stride) {
+  const int lane = lane_of_thread();
+  ldmatrix_x4_transposed(b, tile + (lane % 16) * stride + lane / 16 * 8);
+}
+
+// a [16,16] of float rows in global memory, rounded: columns `column` and on of the two rows that this lane holds
+// (null: zeros). Rows are aligned to 8 bytes, `width` is even, and columns from there on are zero.
+GPU_FN void gather_a(uint32_t (&a)[4], const float* upper, const float* lower, int column, int width) {
+  const int c = column + 2 * (lane_of_thread() % 4);
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const float* row = i % 2 ? lower : upper;
+    const int at = c + i / 2 * 8;
+    const float2 x = row && at < width ? *reinterpret_cast<const float2*>(row + at) : float2{0, 0};
+    a[i] = pack_bf16(x.x, x.y);
+  }
+}
+
+// A row's state in a softmax that runs: the base of its exponents (0 as long as it has seen nothing), given the largest
+// score so far.
+GPU_FN float softmax_base(float largest) {
+  return largest == -INFINITY ? 0.0f : largest;
+}
+
+// Host: the number of multiprocessors, which grids are sized by. Changes no result's validity, only the split.
+inline int multiprocessors() {
+  static const int count = [] {
+    int device = 0, n = 0;
+    if (cudaGetDevice(&device) != cudaSuccess) return 132;
+    return cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device) == cudaSuccess && n > 0 ? n : 132;
+  }();
+  return count;
+}
+
+}  // namespace hearth::gpu

@@ -1,0 +1,28 @@
+// The CUDA backend as the rest of the program sees it: plain C++, with or without a toolkit at build time.
+#pragma once
+
+#include <string>
+
+#include "kernels/ops.h"
+
+namespace hearth {
+
+// What --device calls it: "cuda", or "emulated" in the test program whose kernels run on the CPU (tests/emulation).
+const char* gpu_name();
+
+struct Gpu {
+  const Ops* ops = nullptr;  // null: none can be used
+  std::string why_not;       // "this build has no CUDA back end (...)", "the NVIDIA driver found no GPU (...)"
+  std::string description;   // "NVIDIA H200, sm_90, 139.7 GiB"
+};
+
+// The first GPU, opened once: every call returns the same. Never throws; without a driver it says so.
+const Gpu& open_gpu();
+
+// For tests and benchmarks: how often a step was queued anew, and how often a recorded one was repeated.
+struct StepCounts {
+  int queued = 0, recorded = 0, repeated = 0;
+};
+StepCounts gpu_step_counts();
+
+}  // namespace hearth

@@ -1,0 +1,45 @@
+// Naive MLA's first half: keys W^UK c_p and values W^UV c_p of every head, out of the latent cache into scratch.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "kernels/ops.h"
+#include "quant/fp.h"
+
+namespace hearth::gpu {
+
+// Widths as the model has them, and (padded_) rounded up to 16, as all bf16 scratch has them; what pads is zero.
+struct ExpandedWidths {
+  int r, nope, rope, v;
+  int padded_r, padded_nope, padded_rope, padded_v;
+
+  ExpandedWidths(int64_t r, int64_t nope, int64_t rope, int64_t v);
+  // Of an expanded row: the key but its rope part, then the value.
+  HEARTH_HD int columns() const { return padded_nope + padded_v; }
+  HEARTH_HD int latent_width() const { return padded_r + padded_rope; }
+};
+
+// Can rows of the cache serve as latents where they lie?
+bool latents_in_place(const LatentCache& cache);
+
+// Some positions of the cache in one call. n is at most, and the kernels heed ids[0] + n_tokens, the length that the
+// device knows.
+struct LatentChunk {
+  const int32_t* ids;
+  int64_t n_tokens;
+  int64_t first, n;
+};
+
+// k_b [H, r, nope] (stored transposed) and v_b [H, v, r], any format -> bf16 [H, padded_nope + padded_v, padded_r].
+void widen_weights(cudaStream_t stream, const ExpandedWidths& widths, const Weight& k_b, const Weight& v_b,
+                   uint16_t* weights);
+
+// Rows of the cache -> bf16 [n, latent_width].
+void widen_latents(cudaStream_t stream, const ExpandedWidths& widths, const LatentCache& cache,
+                   const LatentChunk& chunk, uint16_t* latents);
+
+// latents [n, latent_stride] times the weights of every head -> bf16 [H, n, columns].
+void expand_latents(cudaStream_t stream, const ExpandedWidths& widths, const uint16_t* weights, const uint16_t* latents,
+                    int64_t latent_stride, int64_t n_heads, const LatentChunk& chunk, uint16_t* expanded);
+
+}  // namespace hearth::gpu

@@ -1,0 +1,19 @@
+// Mixture of experts for many tokens (prefill): kernels/ops.h, moe_ffn. All pointers are device pointers.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace hearth::gpu {
+
+// y = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x); shared.gate empty: none. x [T,d], ids and weights [T,K] ->
+// y [T,d]. Every id is a number of an expert; a token's are different. The same bits every time.
+//
+// Each expert's part of y waits in scratch as float32: T * K * d of them, or as many columns of y as fit in slice_bytes
+// (at least 128), one slice after the other.
+inline constexpr int64_t kMoeSliceBytes = int64_t(64) << 20;
+size_t moe_tile_scratch(const ScratchLimits& limits, int64_t slice_bytes = kMoeSliceBytes);
+void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
+              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y,
+              int64_t slice_bytes = kMoeSliceBytes);
+
+}  // namespace hearth::gpu

@@ -1,0 +1,20 @@
+// In place of the CUDA backend in programs built without it.
+#include "kernels/cuda/backend.h"
+
+namespace hearth {
+
+const char* gpu_name() {
+  return "cuda";
+}
+
+const Gpu& open_gpu() {
+  static const Gpu none{nullptr,
+                        "this build has no CUDA back end (there was no GPU or no CUDA toolkit when it was built)", ""};
+  return none;
+}
+
+StepCounts gpu_step_counts() {
+  return {};
+}
+
+}  // namespace hearth

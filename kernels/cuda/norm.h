@@ -1,0 +1,18 @@
+// What works on each token's residual row: RMSNorm, alone or with the residual sum before it, and the sum alone.
+// Device pointers throughout; x, y and h are float32 rows of any stride.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace hearth::gpu {
+
+// y = w * x / sqrt(mean(x^2) + eps): x [T,d], w [d] -> y [T,d]; y may be x.
+void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y);
+
+// x += y, then h = rms_norm(x) in the same kernel: y [T,d], x [T,d], w [d] -> h [T,d], which is neither x nor y.
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
+
+// x += y, both [T,d].
+void add(const Exec& exec, Mat<const float> y, Mat<float> x);
+
+}  // namespace hearth::gpu

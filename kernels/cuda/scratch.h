@@ -1,0 +1,36 @@
+// The scratch memory of one operation on the device: taken from the front, never given back, free for the next one.
+//
+// Each operation lays its scratch out in one function, which serves twice: over real memory when its kernels are
+// queued, and over none when it says how much it needs. So the two cannot disagree.
+#pragma once
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/ops.h"
+
+namespace hearth::gpu {
+
+class Scratch {
+ public:
+  Scratch() = default;  // measures: hands out null
+  explicit Scratch(const Exec& exec) : memory_(exec.scratch.data()), size_(exec.scratch.size()) {}
+
+  // n values of T on the device, aligned to 256, holding whatever the last operation left.
+  template <class T>
+  T* take(int64_t n) {
+    const size_t at = used_;
+    used_ += (size_t(n) * sizeof(T) + 255) / 256 * 256;
+    if (!memory_) return nullptr;
+    assert(used_ <= size_ && "Exec::scratch is smaller than Ops::scratch_bytes(limits)");
+    return reinterpret_cast<T*>(memory_ + at);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  std::byte* memory_ = nullptr;
+  size_t size_ = 0, used_ = 0;
+};
+
+}  // namespace hearth::gpu

@@ -1,0 +1,73 @@
+// The product that the prefill operations are made of: tiles of tokens by tiles of weight rows, on tensor cores
+// (tile_product.cuh) or, for F32 weights, in float32 (tile_float.cu). Device pointers throughout.
+#pragma once
+
+#include "kernels/cuda/device.h"
+#include "kernels/ops.h"
+
+namespace hearth::gpu {
+
+// `count` matrices n x k as kernels see them.
+struct WeightRows {
+  const std::byte* data = nullptr;
+  const std::byte* end = nullptr;  // of the last row of the last matrix: nothing is read from here on
+  size_t row_bytes = 0, matrix_stride = 0;
+
+  WeightRows() = default;
+  explicit WeightRows(const Weight& w)
+      : data(w.data),
+        end(w.data + size_t(w.count - 1) * w.matrix_stride + size_t(w.n) * w.row_bytes),
+        row_bytes(w.row_bytes),
+        matrix_stride(w.matrix_stride) {}
+};
+
+// Tokens [first, first + n) of the inputs and outputs go through one matrix.
+struct TileWork {
+  int32_t matrix, first, n;
+};
+
+// y[t, i] = sum_j x[t, j] w[i, j], or with `up` set y = silu(w x) * (up x), or with `gate` set y = silu(gate) * (w x).
+struct TileProduct {
+  WeightRows w, up;                 // up.data null: none
+  int n = 0, k = 0;                 // rows of w (and of up), and their weights
+  const void* x = nullptr;          // rows of k: bf16 padded with zeros to a multiple of 8 (for F32 weights: float32)
+  const int32_t* x_rows = nullptr;  // [n_tokens] which row of x is a token's; null: its own
+  void* y = nullptr;  // rows of n float32; or, where y_bf16, of n bf16 padded with zeros to a multiple of 8
+  bool y_bf16 = false;
+  const float* gate = nullptr;                       // [n_tokens, n], no gaps
+  int64_t x_stride = 0, y_stride = 0;                // values from token to token
+  int64_t x_matrix_stride = 0, y_matrix_stride = 0;  // and from matrix to matrix, where each has all tokens (heads)
+  int n_tokens = 0;
+  int n_matrices = 1;
+  // Set where each token has its own matrix (experts): the list, how long it is (both made on the device), and how long
+  // it can be.
+  const TileWork* work = nullptr;
+  const int32_t* n_work = nullptr;
+  int max_work = 0;
+};
+
+enum class TileShape { small, medium, large };
+// Tokens of a tile. The list of work is made for it.
+constexpr int tile_tokens(TileShape shape) {
+  return shape == TileShape::small ? 32 : shape == TileShape::medium ? 64 : 128;
+}
+
+// The shape for n_tokens times n rows of each of n_matrices.
+TileShape choose_tile(int64_t n_tokens, int64_t n, int64_t n_matrices);
+// The shape where n_slots tokens are spread over n_experts.
+TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts);
+
+// Queues the product for weights in a format. y must not overlap what is read.
+void tile_product(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
+
+// The same for one format; F32 has no use for a shape but the tokens of a tile of the list of work.
+template <class Block>
+void tile_product_of(TileShape shape, const TileProduct& product, cudaStream_t stream);
+void tile_product_float32(const TileProduct& product, cudaStream_t stream);
+
+// Row lengths of bf16 inputs in scratch.
+constexpr int64_t padded_to_8(int64_t k) {
+  return (k + 7) / 8 * 8;
+}
+
+}  // namespace hearth::gpu

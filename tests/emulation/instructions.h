@@ -1,0 +1,104 @@
+// One pure function per GPU instruction that kernels/cuda/device.h wraps: what it computes, in plain C++, without any
+// state. The emulation calls these; the conformance tests compare the GPU's own instructions with them.
+// Instructions of a whole warp take arrays over its 32 lanes. Sources: the PTX manual, by the names given.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "quant/fp.h"
+
+namespace hearth::instructions {
+
+// dp4a.s32.s32: c + the sum of four products of signed bytes.
+inline int32_t dp4a(uint32_t a, uint32_t b, int32_t c) {
+  uint32_t sum = uint32_t(c);  // wraps as the hardware does
+  for (int i = 0; i < 32; i += 8) sum += uint32_t(int32_t(int8_t(a >> i)) * int32_t(int8_t(b >> i)));
+  return int32_t(sum);
+}
+
+// prmt.b32, default mode: byte i of the result is byte (selector >> 4 i) & 7 of b:a; bit 3 of a nibble asks for eight
+// copies of that byte's top bit instead.
+inline uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
+  const uint64_t bytes = uint64_t(b) << 32 | a;
+  uint32_t result = 0;
+  for (int i = 0; i < 4; i++) {
+    const uint32_t nibble = selector >> (4 * i) & 15;
+    uint32_t byte = uint32_t(bytes >> (8 * (nibble & 7))) & 0xff;
+    if (nibble & 8) byte = byte & 0x80 ? 0xff : 0;
+    result |= byte << (8 * i);
+  }
+  return result;
+}
+
+// cvt.rni.s32.f32: to the nearest, ties to even; NaN gives 0, what is too large the largest.
+inline int32_t round_to_int(float x) {
+  if (x != x) return 0;
+  if (x >= 0x1p31f) return INT32_MAX;
+  if (x < -0x1p31f) return INT32_MIN;
+  return int32_t(std::nearbyint(x));
+}
+
+// cvt.rn.bf16x2.f32: every NaN becomes 0x7fff.
+inline uint32_t pack_bf16(float low, float high) {
+  const uint32_t l = low != low ? 0x7fffu : float_to_bf16(low), h = high != high ? 0x7fffu : float_to_bf16(high);
+  return l | h << 16;
+}
+
+// ex2.approx.ftz.f32, to the last place of float where the hardware is within two. Subnormals are 0, in and out.
+inline float exp2_fast(float x) {
+  if (std::fabs(x) < 0x1p-126f) return 1.0f;
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
+}
+
+// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16: rows[8 i + j] is row j of matrix i, eight 16-bit values.
+inline void ldmatrix_x4(const void* const (&rows)[32], bool transposed, uint32_t (&r)[32][4]) {
+  for (int matrix = 0; matrix < 4; matrix++) {
+    uint16_t m[8][8];
+    for (int j = 0; j < 8; j++) std::memcpy(m[j], rows[8 * matrix + j], 16);
+    for (int lane = 0; lane < 32; lane++) {
+      const int i = lane / 4, j = 2 * (lane % 4);
+      r[lane][matrix] = transposed ? m[j][i] | uint32_t(m[j + 1][i]) << 16 : m[i][j] | uint32_t(m[i][j + 1]) << 16;
+    }
+  }
+}
+
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d [16,8] += a [16,16] * b [16,8], one rounding per product and
+// sum in order of k. The hardware adds in an order of its own, exactly aligned and then cut off, so it may differ in
+// the last places.
+inline void mma_m16n8k16_bf16(const uint32_t (&a)[32][4], const uint32_t (&b)[32][2], float (&d)[32][4]) {
+  float left[16][16], right[16][8], sum[16][8];
+  for (int lane = 0; lane < 32; lane++) {
+    const int i = lane / 4, j = 2 * (lane % 4);
+    for (int part = 0; part < 4; part++) {
+      const int row = i + part % 2 * 8, column = j + part / 2 * 8;
+      left[row][column] = bf16_to_float(uint16_t(a[lane][part]));
+      left[row][column + 1] = bf16_to_float(uint16_t(a[lane][part] >> 16));
+    }
+    for (int part = 0; part < 2; part++) {
+      right[j + part * 8][i] = bf16_to_float(uint16_t(b[lane][part]));
+      right[j + part * 8 + 1][i] = bf16_to_float(uint16_t(b[lane][part] >> 16));
+      for (int next = 0; next < 2; next++) sum[i + part * 8][j + next] = d[lane][2 * part + next];
+    }
+  }
+  for (int i = 0; i < 16; i++) {
+    for (int k = 0; k < 16; k++) {
+      for (int j = 0; j < 8; j++) sum[i][j] += left[i][k] * right[k][j];
+    }
+  }
+  for (int lane = 0; lane < 32; lane++) {
+    for (int part = 0; part < 4; part++) d[lane][part] = sum[lane / 4 + part / 2 * 8][2 * (lane % 4) + part % 2];
+  }
+}
+
+}  // namespace hearth::instructions
+
+namespace hearth::emulation {
+using instructions::byte_permute;
+using instructions::dp4a;
+using instructions::exp2_fast;
+using instructions::pack_bf16;
+using instructions::round_to_int;
+}  // namespace hearth::emulation

@@ -1,0 +1,75 @@
+// The pure functions against the manual's words, worked out here in another way.
+#include "tests/emulation/instructions.h"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <random>
+
+using namespace hearth;
+using namespace hearth::instructions;
+
+TEST_CASE("dp4a multiplies signed bytes and wraps") {
+  CHECK(dp4a(0x01020304, 0x01010101, 5) == 15);
+  CHECK(dp4a(0x80ff7f01, 0x807f7f02, 0) == 128 * 128 - 127 + 127 * 127 + 2);
+  CHECK(dp4a(0x7f7f7f7f, 0x7f7f7f7f, std::numeric_limits<int32_t>::max()) ==
+        std::numeric_limits<int32_t>::min() + 4 * 127 * 127 - 1);
+}
+
+TEST_CASE("byte_permute picks bytes, and signs where bit 3 asks for them") {
+  CHECK(byte_permute(0x33221100, 0x77665544, 0x3210) == 0x33221100);
+  CHECK(byte_permute(0x33221100, 0x77665544, 0x0647) == 0x00664477);
+  CHECK(byte_permute(0x00000080, 0x7f000000, 0x8f08) == 0xff0080ff);
+}
+
+TEST_CASE("pack_bf16 rounds to nearest even, the first value below") {
+  CHECK(pack_bf16(1.0f, -2.0f) == 0xc0003f80);
+  CHECK(pack_bf16(float_from_bits(0x3f808000), float_from_bits(0x3f818000)) == 0x3f823f80);
+  CHECK(pack_bf16(std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()) == 0x7fff7f80);
+}
+
+TEST_CASE("exp2_fast at its edges") {
+  CHECK(exp2_fast(-std::numeric_limits<float>::infinity()) == 0.0f);
+  CHECK(exp2_fast(10.0f) == 1024.0f);
+  CHECK(exp2_fast(-127.0f) == 0.0f);
+  CHECK(exp2_fast(128.0f) == std::numeric_limits<float>::infinity());
+}
+
+TEST_CASE("matrices in registers: ldmatrix and mma together are a matrix product") {
+  // a [16,16] and b [16,8], whole numbers that bf16 holds exactly, so that the sums have one right value.
+  std::mt19937 random(1);
+  uint16_t a[16][16], b_rows[16][8];
+  int left[16][16], right[16][8];
+  for (auto& row : left) {
+    for (int& v : row) v = int(random() % 33) - 16;
+  }
+  for (auto& row : right) {
+    for (int& v : row) v = int(random() % 33) - 16;
+  }
+  for (int i = 0; i < 16; i++) {
+    for (int j = 0; j < 16; j++) a[i][j] = float_to_bf16(float(left[i][j]));
+    for (int j = 0; j < 8; j++) b_rows[i][j] = float_to_bf16(float(right[i][j]));
+  }
+  const void* a_rows[32];
+  const void* b_row_of[32];
+  for (int lane = 0; lane < 32; lane++) {
+    a_rows[lane] = &a[lane % 16][lane / 16 * 8];  // upper left, lower left, upper right, lower right
+    b_row_of[lane] = b_rows[lane % 16];           // row-major b is loaded transposed; twice, to fill four matrices
+  }
+  uint32_t fragment_a[32][4], loaded_b[32][4], fragment_b[32][2];
+  ldmatrix_x4(a_rows, false, fragment_a);
+  ldmatrix_x4(b_row_of, true, loaded_b);
+  float d[32][4];
+  for (int lane = 0; lane < 32; lane++) {
+    for (int i = 0; i < 2; i++) fragment_b[lane][i] = loaded_b[lane][i];
+    for (float& v : d[lane]) v = 0.5f;
+  }
+  mma_m16n8k16_bf16(fragment_a, fragment_b, d);
+  for (int i = 0; i < 16; i++) {
+    for (int j = 0; j < 8; j++) {
+      int sum = 0;
+      for (int k = 0; k < 16; k++) sum += left[i][k] * right[k][j];
+      CHECK(d[i % 8 * 4 + j / 2][i / 8 * 2 + j % 2] == float(sum) + 0.5f);
+    }
+  }
+}

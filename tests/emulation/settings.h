@@ -1,0 +1,41 @@
+// How the emulated GPU behaves. Tests change it between launches; programs are steered by the environment:
+//   HEARTH_EMULATED_GPU=memory=512M,schedule=random,seed=7,queue=random,copies=eager,fail_allocation=3
+// Words: memory, schedule (forward, reverse, random, greedy), seed, queue (in_order, random), copies (lazy, eager),
+// threads, fail_allocation, fail_copy, fail_launch, driver=none.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace hearth::emulation {
+
+// In which order the threads of a block take turns. A thread's turn lasts until it waits for others.
+enum class Schedule {
+  forward,  // one turn each, first to last, again and again
+  reverse,  // last to first
+  random,   // in an order that is drawn for every round
+  greedy,   // a warp has turns until none of its threads can go on, then another; drawn where the seed is not 0
+};
+
+struct Settings {
+  Schedule schedule = Schedule::greedy;
+  uint64_t seed = 0;
+  bool eager_copies = false;        // cp.async lands when it is issued, instead of when it is waited for
+  bool random_queue = false;        // what streams and graphs leave open is drawn, instead of in order of submission
+  int os_threads = 4;               // that share the blocks of a large grid; no more than the machine has
+  size_t memory = size_t(8) << 30;  // of the device, bytes
+  // The n-th from now fails; 0: none does. An allocation for want of memory, the others as by a broken device.
+  int64_t fail_allocation = 0, fail_copy = 0, fail_launch = 0;
+  bool no_driver = false;
+};
+
+Settings& settings();
+
+// What went wrong in a kernel: name, block, thread, line. Empty: nothing yet.
+std::string last_failure();
+
+// The next test starts with a healthy device: forgets failures and what is still queued. Memory stays allocated.
+void reset();
+
+}  // namespace hearth::emulation

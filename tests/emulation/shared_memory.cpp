@@ -1,0 +1,83 @@
+#include "tests/emulation/shared_memory.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "tests/emulation/fiber.h"
+#include "tests/emulation/race_check.h"
+
+#if HEARTH_EMULATION_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, bytes) ((void)(p), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(p, bytes) ((void)(p), (void)(bytes))
+#endif
+
+namespace hearth::emulation {
+
+namespace {
+
+constexpr size_t kGap = HEARTH_EMULATION_ASAN ? 128 : 0;  // after each array
+
+}  // namespace
+
+SharedMemory::SharedMemory() : base_(static_cast<char*>(std::aligned_alloc(4096, kArena))) {
+  ASAN_POISON_MEMORY_REGION(base_, kArena);
+}
+
+SharedMemory::~SharedMemory() {
+  ASAN_UNPOISON_MEMORY_REGION(base_, kArena);
+  std::free(base_);
+}
+
+void SharedMemory::begin_block(size_t dynamic_bytes) {
+  ASAN_POISON_MEMORY_REGION(base_, used_);
+  used_ = static_bytes_ = 0;
+  arrays_.clear();
+  dynamic_bytes_ = dynamic_bytes;
+  dynamic_ = carve(dynamic_bytes, 128);
+}
+
+void* SharedMemory::array(const void* key, size_t bytes, size_t alignment) {
+  for (const Array& a : arrays_) {
+    if (a.key == key) return a.data;
+  }
+  static_bytes_ = (static_bytes_ + alignment - 1) / alignment * alignment + bytes;
+  if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_bytes_ > kMaxShared) return nullptr;
+  arrays_.push_back({key, carve(bytes, alignment)});
+  return arrays_.back().data;
+}
+
+char* SharedMemory::carve(size_t bytes, size_t alignment) {
+  const size_t offset = (used_ + kGap + alignment - 1) / alignment * alignment;
+  used_ = offset + bytes;
+  ASAN_UNPOISON_MEMORY_REGION(base_ + offset, bytes);
+  std::memset(base_ + offset, 0xff, bytes);
+  return base_ + offset;
+}
+
+void AsyncCopies::issue(void* to, const void* from, size_t bytes, size_t read, bool eager) {
+  copies_.push_back({to, from, uint32_t(bytes), uint32_t(read), open_, false});
+  if (eager) land(copies_.back());
+}
+
+void AsyncCopies::land(Copy& copy) {
+  if (copy.landed) return;
+  if (copy.read) std::memcpy(copy.to, copy.from, copy.read);
+  std::memset(static_cast<char*>(copy.to) + copy.read, 0, copy.bytes - copy.read);
+  copy.landed = true;
+}
+
+void AsyncCopies::land_before(int64_t group) {
+  while (first_ < copies_.size() && copies_[first_].group < group) {
+    land(copies_[first_]);
+    if (race_check) race_copy_landed(copies_[first_].to, copies_[first_].bytes);
+    first_++;
+  }
+  if (first_ == copies_.size()) {
+    copies_.clear();
+    first_ = 0;
+  }
+}
+
+}  // namespace hearth::emulation

@@ -1,0 +1,177 @@
+// Whole models on the emulated GPU: the same logits as on the CPU, the same greedy tokens.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "kernels/cuda/backend.h"
+#include "tests/emulation/settings.h"
+#include "tests/golden/golden.h"
+#include "tests/runtime/tiny_model.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+using Attention = ModelOptions::Attention;
+
+const Ops& gpu() {
+  REQUIRE_MESSAGE(open_gpu().ops, open_gpu().why_not);
+  return *open_gpu().ops;
+}
+
+Token most_likely(std::span<const float> row) {
+  return Token(std::ranges::max_element(row) - row.begin());
+}
+
+std::vector<Token> continue_greedily(Model& model, std::span<const Token> tokens, size_t n) {
+  KvCache cache = model.new_cache();
+  std::vector<float> logits(size_t(model.config().vocab_size));
+  model.run(tokens, cache, logits);
+  std::vector<Token> out;
+  while (out.size() < n) {
+    out.push_back(most_likely(logits));
+    model.run({&out.back(), 1}, cache, logits);
+  }
+  return out;
+}
+
+std::vector<float> step_by_step(Model& model, std::span<const Token> tokens) {
+  KvCache cache = model.new_cache();
+  const size_t V = size_t(model.config().vocab_size);
+  std::vector<float> logits(tokens.size() * V);
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    model.run(tokens.subspan(t, 1), cache, std::span(logits).subspan(t * V, V));
+  }
+  return logits;
+}
+
+// Of how many tokens is some logit off by more than `tolerance` of the largest logit of all?
+int tokens_off(const std::vector<float>& logits, const std::vector<float>& expected, double tolerance) {
+  constexpr size_t V = 1280;
+  double largest = 0;
+  for (const float x : expected) largest = std::max(largest, double(std::abs(x)));
+  int n = 0;
+  for (size_t t = 0; t < expected.size(); t += V) {
+    double off = 0;
+    for (size_t i = t; i < t + V; ++i) off = std::max(off, double(std::abs(logits[i] - expected[i])));
+    n += off > tolerance * largest;
+  }
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("gpu: a float32 file gives the reference's logits and greedy tokens, absorbed and naive") {
+  for (const Golden& golden : goldens()) {
+    if (!golden.in_tree) continue;
+    for (const Attention attention : {Attention::absorbed, Attention::naive}) {
+      Model model(GgufFile::open(converted(golden.folder, "f32")),
+                  {.ops = &gpu(), .cache_format = FormatId::f32, .attention = attention});
+      const double together = relative_error(all_logits(model, golden.tokens), golden.logits);
+      const double one_by_one = relative_error(step_by_step(model, golden.tokens), golden.logits);
+      MESSAGE(fmt::format("{}, {}: {:.2g} together, {:.2g} one by one", golden.name,
+                          attention == Attention::naive ? "naive" : "absorbed", together, one_by_one));
+      CHECK(together < (attention == Attention::naive ? 2e-2 : 2e-5));
+      CHECK(one_by_one < (attention == Attention::naive ? 2e-2 : 2e-5));
+      CHECK(continue_greedily(model, golden.tokens, golden.greedy.size()) == golden.greedy);
+    }
+  }
+}
+
+// The demo is trained, so rounding hardly ever sends a token to another expert; with random weights it soon does.
+TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same answers") {
+  for (const char* recipe : {"bf16", "q4_k_m", "fp8", "int4"}) {
+    const std::string file = converted(source_dir() / "demo" / "checkpoint", recipe);
+    Model scalar(GgufFile::open(file), {.ops = &cpu_ops("scalar")});
+    Model model(GgufFile::open(file), {.ops = &gpu()});
+    const Tokenizer tokenizer(model.file().metadata());
+    const auto tokens = tokenizer.encode("User: What is 12 + 7?\n\nAssistant: 12 + 7 = 19", true);
+    REQUIRE(tokens.size() > 16);
+    const auto expected = all_logits(scalar, tokens);
+    const auto together = all_logits(model, tokens), one_by_one = step_by_step(model, tokens);
+    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} one by one", recipe, relative_error(together, expected),
+                        relative_error(one_by_one, expected)));
+    // Among the 28 tokens are some that could be anything (what follows "What is"?). There the router's calls are close
+    // too, and with rounded activations two or three tokens go to another expert, as on the CPU's fast tables.
+    const bool rounds = std::string_view(recipe) != "bf16" && std::string_view(recipe) != "fp8";
+    CHECK(tokens_off(together, expected, 2e-2) <= (rounds ? 3 : 0));
+    CHECK(tokens_off(one_by_one, expected, 2e-2) <= (rounds ? 3 : 0));
+    CHECK(continue_greedily(model, tokens, 6) == continue_greedily(scalar, tokens, 6));
+  }
+}
+
+TEST_CASE("gpu: a step that comes again is recorded once for each length that it reaches, and repeated") {
+  const Golden& golden = goldens().front();
+  Model model(GgufFile::open(converted(golden.folder, "f32")), {.ops = &gpu()});
+  const StepCounts before = gpu_step_counts();
+  const auto first = step_by_step(model, std::span(golden.tokens).first(10));
+  const StepCounts after = gpu_step_counts();
+  CHECK(after.queued - before.queued == 1);
+  CHECK(after.recorded - before.recorded == 1);
+  CHECK(after.repeated - before.repeated == 9);
+  CHECK(step_by_step(model, std::span(golden.tokens).first(10)) == first);  // another cache: recorded anew
+  CHECK(gpu_step_counts().recorded - after.recorded == 1);
+}
+
+// Copies, kernels and recorded steps are queued; whatever the queue may do with them must not change a bit.
+TEST_CASE("gpu: the order in which the queue may run changes nothing") {
+  const Golden& golden = goldens().front();
+  const std::string file = converted(golden.folder, "bf16");
+  const auto run = [&] {
+    Model model(GgufFile::open(file), {.ops = &gpu()});
+    auto logits = all_logits(model, golden.tokens);
+    const auto more = step_by_step(model, std::span(golden.tokens).first(4));
+    logits.insert(logits.end(), more.begin(), more.end());
+    return logits;
+  };
+  const emulation::Settings usual = emulation::settings();
+  const auto expected = run();
+  for (const uint64_t seed : {1, 2, 3}) {
+    emulation::settings().random_queue = true;
+    emulation::settings().schedule = emulation::Schedule::random;
+    emulation::settings().seed = seed;
+    emulation::settings().eager_copies = seed % 2;
+    CHECK(run() == expected);
+  }
+  emulation::settings() = usual;
+}
+
+TEST_CASE("gpu: memory is counted before anything is loaded, and failures are told in words") {
+  const Golden& golden = goldens().front();
+  const std::string file = converted(golden.folder, "f32");
+  const emulation::Settings usual = emulation::settings();
+  const auto refusal = [&] {
+    std::string text;
+    try {
+      Model model(GgufFile::open(file), {.ops = &gpu()});
+      KvCache cache = model.new_cache();
+      std::vector<float> logits(size_t(model.config().vocab_size));
+      model.run(golden.tokens, cache, logits);
+      model.run(std::span(golden.tokens).first(1), cache, logits);
+    } catch (const Error& error) {
+      CHECK(error.kind == ErrorKind::resource);
+      text = error.what();
+    }
+    emulation::settings() = usual;
+    emulation::reset();
+    gpu().finish({.stream = gpu().stream});
+    return text;
+  };
+  CHECK(refusal() == "");
+  emulation::settings().memory = size_t(1) << 20;
+  const std::string too_small = refusal();
+  CAPTURE(too_small);
+  CHECK(too_small.starts_with(file + ": does not fit into the GPU's memory: weights "));
+  CHECK(too_small.ends_with(" MB are free"));
+  for (const int64_t n : {1, 5, 20}) {
+    CAPTURE(n);
+    emulation::settings().fail_allocation = n;
+    CHECK(refusal().find("out of memory") != std::string::npos);
+    emulation::settings().fail_copy = n;
+    CHECK(refusal() != "");
+    emulation::settings().fail_launch = n;
+    CHECK(refusal() != "");
+  }
+  CHECK(refusal() == "");
+}

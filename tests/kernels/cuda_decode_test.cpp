@@ -1,0 +1,64 @@
+// The decoders of decode.cuh give what each format's definition (quant/decode.h, by the table of formats) gives, for
+// blocks of random bytes and for blocks at the ends of their range.
+#include "tests/kernels/cuda_decode_kernels.h"
+#include "tests/kernels/fixture.h"
+#include "tests/support/device_memory.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+// Rows of `blocks` blocks at every alignment that a row can have, the last ending where its memory ends.
+void check_rows(const Format& format, const TestWeight& w) {
+  const DeviceArray<std::byte> bytes(w.bytes);
+  const int64_t k = w.view.k;
+  for (int64_t i = 0; i < w.view.n; ++i) {
+    CAPTURE(i);
+    const std::byte* row = bytes.data() + size_t(i) * w.view.row_bytes;
+    const DeviceArray<float> units(k);
+    decode_units(format.id, row, k, units);
+    const std::vector<float> u = units.download();
+    for (int64_t j = 0; j < k; ++j) {
+      CAPTURE(j);
+      REQUIRE(u[j] == w.row(0, i)[j]);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("decoders: every format, random bytes") {
+  for (const Format& format : all_formats()) {
+    CAPTURE(name_of(format.id));
+    Rng rng(uint32_t(format.id) * 31 + 1);
+    const int64_t block = format.block_elems;
+    check_rows(format, TestWeight::random_bytes(rng, format, 1, 9, block == 1 ? 37 : block));
+    check_rows(format, TestWeight::random_bytes(rng, format, 1, 2, block == 1 ? 64 : 3 * block));
+  }
+}
+
+TEST_CASE("decoders: every format, the ends of the range") {
+  for (const Format& format : all_formats()) {
+    CAPTURE(name_of(format.id));
+    Rng rng(uint32_t(format.id) * 31 + 2);
+    check_rows(format, TestWeight::extreme(rng, format, 4, format.block_elems == 1 ? 32 : format.block_elems));
+  }
+}
+
+TEST_CASE("decoders: every code of F8_E4M3, NaN among them") {
+  const Format& format = format_of(FormatId::f8_e4m3);
+  std::vector<std::byte> bytes(2 * format.block_bytes);
+  for (int b = 0; b < 2; ++b) {
+    const float d = 3.5f;
+    std::memcpy(bytes.data() + b * format.block_bytes, &d, 4);
+    for (int j = 0; j < 128; ++j) bytes[b * format.block_bytes + 4 + j] = std::byte(128 * b + j);
+  }
+  const TestWeight w = TestWeight::of_bytes(format, 1, 256, bytes);
+  const DeviceArray<std::byte> row(w.bytes);
+  const DeviceArray<float> units(256);
+  decode_units(format.id, row, 256, units);
+  const std::vector<float> u = units.download();
+  // A unit with a NaN is NaN as a whole: its row is.
+  for (int j = 0; j < 256; ++j) CHECK((j % 128 >= 120 ? std::isnan(u[j]) : u[j] == w.row(0, 0)[j]));
+}
