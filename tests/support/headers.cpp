@@ -1,0 +1,1 @@
+// What tests include is precompiled with this file (tests/CMakeLists.txt).
