@@ -3,9 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,6 +90,23 @@ inline std::string converted(const fs::path& checkpoint, const std::string& reci
     convert_checkpoint({.checkpoint_dir = checkpoint.string(), .output = output, .recipe = recipe, .n_threads = 2});
   }
   return output;
+}
+
+inline Token most_likely(std::span<const float> row) {
+  return Token(std::ranges::max_element(row) - row.begin());
+}
+
+// One by one after `tokens`.
+inline std::vector<Token> continue_greedily(Model& model, std::span<const Token> tokens, size_t n) {
+  KvCache cache = model.new_cache();
+  std::vector<float> logits(size_t(model.config().vocab_size));
+  model.run(tokens, cache, logits);
+  std::vector<Token> out;
+  while (out.size() < n) {
+    out.push_back(most_likely(logits));
+    model.run({&out.back(), 1}, cache, logits);
+  }
+  return out;
 }
 
 }  // namespace hearth::test

@@ -13,28 +13,11 @@ namespace {
 
 using Attention = ModelOptions::Attention;
 
-Token most_likely(std::span<const float> row) {
-  return Token(std::ranges::max_element(row) - row.begin());
-}
-
 std::vector<Token> most_likely_of_each(const std::vector<float>& logits, size_t n_tokens) {
   const size_t V = logits.size() / n_tokens;
   std::vector<Token> best;
   for (size_t t = 0; t < n_tokens; ++t) best.push_back(most_likely(std::span(logits).subspan(t * V, V)));
   return best;
-}
-
-// One by one after `tokens`.
-std::vector<Token> continue_greedily(Model& model, std::span<const Token> tokens, size_t n) {
-  KvCache cache = model.new_cache();
-  std::vector<float> logits(size_t(model.config().vocab_size));
-  model.run(tokens, cache, logits);
-  std::vector<Token> out;
-  while (out.size() < n) {
-    out.push_back(most_likely(logits));
-    model.run({&out.back(), 1}, cache, logits);
-  }
-  return out;
 }
 
 double rms(std::span<const float> x) {
