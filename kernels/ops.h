@@ -159,6 +159,10 @@ struct Ops {
   // x [T,k], W [n,k] -> y [T,n].
   void (*matmul)(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);
 
+  // Two matrices of one input: x [T,k], A [n,k], B [m,k] -> y_a [T,n], y_b [T,m].
+  void (*matmul_pair)(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
+                      Mat<float> y_b);
+
   // One matrix per head: x [T,H,k], W [H,n,k] -> y [T,H,n]. Absorbs W^UK into q and applies W^UV.
   void (*matmul_heads)(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y);
 
@@ -173,6 +177,12 @@ struct Ops {
   // q_c [T,H,r], q_rope [T,H,dr] -> o_c [T,H,r]; `scale` includes YaRN's mscale^2.
   void (*mla_attend)(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                      const Positions& at, float scale, Heads<float> o_c);
+
+  // Absorbed MLA whole: matmul_heads with attn_k_b [H,r,nope] (stored transposed), mla_attend, matmul_heads with
+  // attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v]; q_c, o_c [T,H,r] are for what lies between.
+  void (*absorbed_attend)(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
+                          const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
+                          Heads<float> q_c, Heads<float> o_c, Heads<float> o);
 
   // Naive (expanded) MLA over the same cache: keys and values are decompressed with attn_k_b [H,r,nope] (stored
   // transposed) and attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v].
@@ -192,6 +202,9 @@ struct Ops {
 
   // x += y, both [T,d].
   void (*add)(const Exec& exec, Mat<const float> y, Mat<float> x);
+
+  // `add`, then `rms_norm` of the sum: h [T,d], which is neither x nor y.
+  void (*add_rms_norm)(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
 };
 
 }  // namespace hearth

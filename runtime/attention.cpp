@@ -34,24 +34,20 @@ Heads<float> as_heads(Mat<float> m, int64_t n_heads) {
   return {m.data, m.rows, n_heads, m.cols / n_heads, m.stride, m.cols / n_heads};
 }
 
-// q^C, q^R (12)-(14), (16): through a normalised latent, or straight from x where the model has none (Lite).
-void queries(const Step& s, const LayerWeights& w, Mat<const float> x) {
+// q^C, q^R (12)-(14), (16): through a normalised latent, or straight from x where the model has none (Lite); c^KV and
+// k^R (9), (15): all that is kept of a token, into the cache.
+void project(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat<const float> x) {
   const Activations& a = s.act;
   if (w.attn_q) {
-    s.ops.matmul(s.exec, w.attn_q, x, a.q);
+    s.ops.matmul_pair(s.exec, w.attn_q, w.attn_kv_a_mqa, x, a.q, a.kv_a);
   } else {
-    s.ops.matmul(s.exec, w.attn_q_a, x, a.q_a);
+    s.ops.matmul_pair(s.exec, w.attn_q_a, w.attn_kv_a_mqa, x, a.q_a, a.kv_a);
     s.ops.rms_norm(s.exec, a.q_a, w.attn_q_a_norm, s.config.norm_eps, a.q_a);
     s.ops.matmul(s.exec, w.attn_q_b, a.q_a, a.q);
   }
   s.ops.rope(s.exec, s.rope, a.positions,
              head_part(s.config, a.q, s.config.qk_nope_head_dim, s.config.qk_rope_head_dim));
-}
-
-// c^KV and k^R (9), (15): all that is kept of a token.
-void latents(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat<const float> x) {
-  s.ops.matmul(s.exec, w.attn_kv_a_mqa, x, s.act.kv_a);
-  s.ops.store_latent(s.exec, s.act.kv_a, w.attn_kv_a_norm, s.config.norm_eps, s.rope, s.act.positions, cache);
+  s.ops.store_latent(s.exec, a.kv_a, w.attn_kv_a_norm, s.config.norm_eps, s.rope, a.positions, cache);
 }
 
 // k^C = W^UK c^KV, v^C = W^UV c^KV (10)-(11), o (18).
@@ -65,18 +61,16 @@ void absorbed_attention(const Step& s, const LayerWeights& w, const LatentCache&
                         Heads<const float> q_rope, Heads<float> o) {
   for (int64_t first = 0; first < s.n_tokens(); first += kAbsorbedTokens) {
     const int64_t n = std::min(kAbsorbedTokens, s.n_tokens() - first);
-    const Heads<float> q_c = s.act.q_c.slice(0, n), o_c = s.act.o_c.slice(0, n);
-    s.ops.matmul_heads(s.exec, w.attn_k_b, q_nope.slice(first, n), q_c);
-    s.ops.mla_attend(s.exec, q_c, q_rope.slice(first, n), cache, s.at.from(first), s.config.softmax_scale(), o_c);
-    s.ops.matmul_heads(s.exec, w.attn_v_b, o_c, o.slice(first, n));
+    s.ops.absorbed_attend(s.exec, q_nope.slice(first, n), q_rope.slice(first, n), w.attn_k_b, w.attn_v_b, cache,
+                          s.at.from(first), s.config.softmax_scale(), s.act.q_c.slice(0, n), s.act.o_c.slice(0, n),
+                          o.slice(first, n));
   }
 }
 
 }  // namespace
 
 void attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y) {
-  queries(s, w, x);
-  latents(s, w, cache, x);
+  project(s, w, cache, x);
   const Heads<float> q_nope = head_part(s.config, s.act.q, 0, s.config.qk_nope_head_dim);
   const Heads<float> q_rope = head_part(s.config, s.act.q, s.config.qk_nope_head_dim, s.config.qk_rope_head_dim);
   const auto attend = use_naive(s) ? naive_attention : absorbed_attention;

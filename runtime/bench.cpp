@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "quant/error.h"
+#include "runtime/report.h"
 
 namespace hearth {
 namespace {
@@ -133,6 +134,23 @@ double ReadBandwidth::measure() const {
   return sum;
 }
 
+CopyBandwidth::CopyBandwidth(const Ops& ops, size_t bytes)
+    : ops_(ops), from_(ops, bytes, "measuring bandwidth"), to_(ops, bytes, "measuring bandwidth") {}
+
+double CopyBandwidth::measure() const {
+  constexpr int kCopies = 8;
+  const Exec exec{.stream = ops_.stream};
+  const auto copy = [&](int n) {
+    for (int i = 0; i < n; ++i) ops_.move(exec, from_.data(), to_.data(), from_.bytes());
+    const std::string failure = ops_.finish(exec);
+    require(failure.empty(), ErrorKind::resource, "{}: {}", ops_.name, failure);
+  };
+  copy(1);
+  const auto start = Clock::now();
+  copy(kCopies);
+  return 2.0 * kCopies * double(from_.bytes()) / seconds_since(start);
+}
+
 BenchResult bench(Model& model, const BenchOptions& options) {
   check(model, options);
   const auto tell = [&](std::string_view what, int done) {
@@ -151,14 +169,19 @@ BenchResult bench(Model& model, const BenchOptions& options) {
   }
   if (options.decode == 0) return result;
 
-  const ReadBandwidth bandwidth(model.options().n_threads);
+  std::function<double()> bandwidth;
+  if (runs_on_gpu(model)) {
+    bandwidth = [copies = std::make_shared<CopyBandwidth>(*model.options().ops)] { return copies->measure(); };
+  } else {
+    bandwidth = [reads = std::make_shared<ReadBandwidth>(model.options().n_threads)] { return reads->measure(); };
+  }
   tell("warming up", 0);
   if (options.prefill == 0) runner.decode_rate();
   for (int i = 0; i < options.repetitions; ++i) {
     tell("decode", i);
-    const double before = bandwidth.measure();
+    const double before = bandwidth();
     result.decode.values.push_back(runner.decode_rate());
-    result.read_bandwidth.values.push_back((before + bandwidth.measure()) / 2);
+    result.read_bandwidth.values.push_back((before + bandwidth()) / 2);
   }
 
   result.active_bytes = model.active_bytes();

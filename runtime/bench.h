@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/buffer.h"
 #include "runtime/model.h"
 
 namespace hearth {
@@ -33,7 +34,7 @@ struct Samples {
 
 struct BenchResult {
   Samples prefill, decode;        // tok/s
-  Samples read_bandwidth;         // bytes/s, all threads summing a buffer far larger than the caches
+  Samples read_bandwidth;         // bytes/s of the memory that holds the weights: ReadBandwidth or CopyBandwidth
   uint64_t active_bytes = 0;      // weights read per decoded token
   uint64_t cache_bytes = 0;       // latent cache read per decoded token, at the middle of the decoding run
   double decode_floor = 0;        // tok/s: bandwidth / (active_bytes + cache_bytes)
@@ -45,7 +46,8 @@ struct BenchResult {
 // tokens than the context holds; Error(interrupted).
 BenchResult bench(Model& model, const BenchOptions& options);
 
-// Bytes per second that n_threads can read; takes about 0.15 s. Throws Error(resource): no memory for the buffer.
+// Bytes per second that n_threads can read of the host's memory; takes about 0.15 s. Throws Error(resource): no memory
+// for the buffer.
 class ReadBandwidth {
  public:
   explicit ReadBandwidth(int n_threads, size_t bytes = size_t(512) << 20);
@@ -54,6 +56,18 @@ class ReadBandwidth {
  private:
   int n_threads_;
   std::vector<uint64_t> buffer_;
+};
+
+// Bytes per second, read and written, of copies inside the memory of a backend that has its own: what its kernels can
+// hope for. Throws Error(resource): no memory for the buffers.
+class CopyBandwidth {
+ public:
+  explicit CopyBandwidth(const Ops& ops, size_t bytes = size_t(256) << 20);
+  double measure() const;
+
+ private:
+  const Ops& ops_;
+  Buffer from_, to_;
 };
 
 }  // namespace hearth

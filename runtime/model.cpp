@@ -76,7 +76,10 @@ void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions&
     return bytes < 1000000000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
                               : fmt::format("{:.2f} GB", double(bytes) / 1e9);
   };
-  const size_t weights = weight_bytes(file, c), cache = KvCache::bytes_for(c, options.cache_format, options.n_ctx),
+  // Every tensor is an allocation of its own, and the driver gives out pages of this size.
+  constexpr size_t kPage = size_t(2) << 20;
+  const size_t weights = weight_bytes(file, c, kPage),
+               cache = KvCache::bytes_for(c, options.cache_format, options.n_ctx),
                working = ActivationMemory::bytes_for(c, options.ubatch) +
                          options.ops->scratch_bytes(scratch_limits(c, options)) +
                          size_t(options.n_ctx * c.qk_rope_head_dim) * sizeof(float);
@@ -143,17 +146,16 @@ void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) con
 void Model::Impl::forward(const Step& step, const KvCache& cache) const {
   const Activations& a = step.act;
   ops.embed(exec, weights.token_embd, a.tokens, a.x);
+  ops.rms_norm(exec, a.x, weights.layers[0].attn_norm, config.norm_eps, a.h);
   for (int64_t i = 0; i < config.n_layers; ++i) {
     const LayerWeights& w = weights.layers[size_t(i)];
-
-    ops.rms_norm(exec, a.x, w.attn_norm, config.norm_eps, a.h);
     attention(step, w, cache.layer(i), a.h, a.y);
-    ops.add(exec, a.y, a.x);
-
-    ops.rms_norm(exec, a.x, w.ffn_norm, config.norm_eps, a.h);
+    ops.add_rms_norm(exec, a.y, a.x, w.ffn_norm, config.norm_eps, a.h);
     feed_forward(step, w, a.h, a.y);
-    ops.add(exec, a.y, a.x);
+    if (i + 1 == config.n_layers) break;
+    ops.add_rms_norm(exec, a.y, a.x, weights.layers[size_t(i + 1)].attn_norm, config.norm_eps, a.h);
   }
+  ops.add(exec, a.y, a.x);  // the head's norm is of some rows only
 }
 
 // The next tokens of a sequence, at most a ubatch.

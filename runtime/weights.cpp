@@ -228,10 +228,10 @@ Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops&
   return Loader(file, config, ops, progress).load();
 }
 
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config) {
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, uint64_t page) {
   uint64_t bytes = 0;
   for (const Tensor& t : file.tensors())
-    if (layer_of(t) < config.n_layers) bytes += t.bytes();
+    if (layer_of(t) < config.n_layers) bytes += t.bytes() < page ? t.bytes() : (t.bytes() + page - 1) / page * page;
   return bytes;
 }
 

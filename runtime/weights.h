@@ -67,7 +67,8 @@ struct Weights {
 Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops,
                      const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
-// Bytes of the file's tensors, those of layers that are not run aside.
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config);
+// Bytes of the file's tensors, those of layers that are not run aside; each that is larger than `page` counts with
+// whole ones.
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, uint64_t page = 1);
 
 }  // namespace hearth

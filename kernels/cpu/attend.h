@@ -71,28 +71,29 @@ namespace latent {
 // are converted once for the heads of the unit.
 void attend_floats(const AttentionEngine& engine, const Unit& unit);
 size_t floats_work(const AttentionEngine& engine, int64_t r, int64_t dr);
+
+namespace {
+template <const AttentionEngine& engine>
+constexpr Kernel float_kernel = {[](const Unit& unit) { attend_floats(engine, unit); },
+                                 [](int64_t r, int64_t dr) { return floats_work(engine, r, dr); }};
+}
 }  // namespace latent
 
-// mla_attend and mha_attend of kernels/ops.h for any engine.
+// mha_attend of kernels/ops.h for any engine.
 namespace attention {
 
 void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope,
                 const Weight& k_b, const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale,
                 Heads<float> o);
 
-// What the larger of the two needs.
 size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& limits);
 
-// Puts them into a table. (Local to each file: see kernels/cpu/parallel.h.)
+// Puts both into a table, with the products that absorbed attention takes. (Local to each file: see
+// kernels/cpu/parallel.h.)
 namespace {
-template <const AttentionEngine& engine>
+template <const Engine& (*products)(), const AttentionEngine& engine>
 void install(Ops& ops) {
-  ops.mla_attend = [](const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                      const Positions& at, float scale, Heads<float> o_c) {
-    const latent::Kernel kernel = [](const latent::Unit& unit) { latent::attend_floats(engine, unit); };
-    latent::mla_attend(kernel, latent::floats_work(engine, cache.kv_lora_rank, cache.rope_dim), exec, q_c, q_rope,
-                       cache, at.first, scale, o_c);
-  };
+  latent::install<products, latent::float_kernel<engine>>(ops);
   ops.mha_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                       const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
     mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, at.first, scale, o);

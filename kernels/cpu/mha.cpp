@@ -140,8 +140,7 @@ size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& l) {
   Scratch measure;
   Layout(measure, engine.lanes, l.n_threads, l.max_tokens, l.n_heads, l.kv_lora_rank, l.qk_nope_head_dim,
          l.qk_rope_head_dim, l.v_head_dim);
-  const size_t absorbed = latent::scratch_bytes(l, latent::floats_work(engine, l.kv_lora_rank, l.qk_rope_head_dim));
-  return std::max(measure.used(), absorbed);
+  return measure.used();
 }
 
 void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope,

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scratch.h"
@@ -144,7 +145,7 @@ int64_t piece_of_rows(const Exec& exec, int64_t n_rows, int64_t k, int64_t n_tok
   return kPanelRows * fair_piece(exec.n_threads, n_panels, kPanelRows * k * n_tokens / 8, 32);
 }
 
-// The largest input of a call in its stored form.
+// An input of a call in its stored form.
 struct MatmulLayout {
   std::byte* x;
   MatmulLayout(Scratch& scratch, int64_t n_rows, int64_t k) {
@@ -154,36 +155,86 @@ struct MatmulLayout {
 
 }  // namespace
 
-void matmul(const Engine& engine, const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
-  assert(x.cols == w.k && y.cols == w.n && x.rows == y.rows);
+namespace {
+
+// One matrix of a call, and where its product goes.
+struct Output {
+  const Weight* w;
+  Mat<float> y;
+};
+
+// Any number of matrices of one input, as one loop.
+void multiply_all(const Engine& engine, const Exec& exec, std::span<const Output> outputs, Mat<const float> x) {
   Scratch scratch(exec);
-  const FormatEngine& f = engine_of(engine, w.format->id);
-  const Input input = input_of(f, few(f, x.rows));
-  const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.rows, w.k);
-  const Stored stored = store(engine, exec, input, x.data, x.stride, w.k, x.rows, layout.x);
-  const Tokens tokens = {&stored, nullptr, x.rows};
-  parallel_parts(exec.n_threads, w.n, piece_of_rows(exec, w.n, w.k, x.rows), [&](const Part& part) {
-    multiply(f, w, 0, part.begin, part.end, tokens, y.data, y.stride,
-             part.next < 0 ? nullptr : row_of(w, 0, part.next));
+  Stored stored[kInputs];
+  int64_t n_rows = 0;
+  for (const Output& out : outputs) {
+    assert(x.cols == out.w->k && out.y.cols == out.w->n && x.rows == out.y.rows);
+    n_rows += out.w->n;
+    const FormatEngine& f = engine_of(engine, out.w->format->id);
+    const Input input = input_of(f, few(f, x.rows));
+    if (stored[int(input)].data) continue;
+    const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.rows, x.cols);
+    stored[int(input)] = store(engine, exec, input, x.data, x.stride, x.cols, x.rows, layout.x);
+  }
+  const int64_t piece = piece_of_rows(exec, n_rows, x.cols, x.rows);
+  const auto pieces_of = [&](const Output& out) { return (out.w->n + piece - 1) / piece; };
+  const auto first_row = [&](int64_t p) {  // of piece p
+    const Output* out = outputs.data();
+    for (; p >= pieces_of(*out); ++out) p -= pieces_of(*out);
+    return std::pair(out, p * piece);
+  };
+  int64_t n_pieces = 0;
+  for (const Output& out : outputs) n_pieces += pieces_of(out);
+  parallel_parts(exec.n_threads, n_pieces, 1, [&](const Part& part) {
+    const auto [out, begin] = first_row(part.begin);
+    const Weight& w = *out->w;
+    const FormatEngine& f = engine_of(engine, w.format->id);
+    const Tokens tokens = {&stored[int(input_of(f, few(f, x.rows)))], nullptr, x.rows};
+    const uint8_t* next = nullptr;
+    if (part.next >= 0) {
+      const auto [next_out, row] = first_row(part.next);
+      next = row_of(*next_out->w, 0, row);
+    }
+    multiply(f, w, 0, begin, std::min(w.n, begin + piece), tokens, out->y.data, out->y.stride, next);
   });
+}
+
+}  // namespace
+
+void matmul(const Engine& engine, const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
+  const Output outputs[] = {{&w, y}};
+  multiply_all(engine, exec, outputs, x);
+}
+
+void matmul_pair(const Engine& engine, const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x,
+                 Mat<float> y_a, Mat<float> y_b) {
+  const Output outputs[] = {{&a, y_a}, {&b, y_b}};
+  multiply_all(engine, exec, outputs, x);
+}
+
+size_t stored_bytes(int64_t k) {
+  return input_bytes(Input::x8, k);
+}
+
+void multiply_head(const Engine& engine, const Weight& w, int64_t h, Heads<const float> x, std::byte* stored,
+                   Heads<float> y, const uint8_t* next) {
+  const FormatEngine& f = engine_of(engine, w.format->id);
+  const Stored rows = store(engine, {1, {}, nullptr}, input_of(f, few(f, x.n_tokens)), x.at(0, h), x.token_stride, w.k,
+                            x.n_tokens, stored);
+  multiply(f, w, h, 0, w.n, {&rows, nullptr, x.n_tokens}, y.at(0, h), y.token_stride, next);
 }
 
 void matmul_heads(const Engine& engine, const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
   assert(x.width == w.k && y.width == w.n && x.n_heads == w.count && y.n_heads == w.count && x.n_tokens == y.n_tokens);
   Scratch scratch(exec);
-  const FormatEngine& f = engine_of(engine, w.format->id);
-  const Input input = input_of(f, few(f, x.n_tokens));
-  const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.n_tokens * x.n_heads, w.k);
-  const int64_t per_head = x.n_tokens * int64_t(input_bytes(Input::x8, w.k));
+  const MatmulLayout layout(scratch, x.n_tokens * x.n_heads, w.k);
+  const int64_t per_head = x.n_tokens * int64_t(stored_bytes(w.k));
   const int64_t piece = fair_piece(exec.n_threads, w.count, w.n * w.k * x.n_tokens / 8, 1);
   parallel_parts(exec.n_threads, w.count, piece, [&](const Part& part) {
-    const Exec alone = {1, {}, nullptr};
     for (int64_t h = part.begin; h < part.end; ++h) {
-      const Stored stored = store(engine, alone, input, x.data + h * x.head_stride, x.token_stride, w.k, x.n_tokens,
-                                  layout.x + h * per_head);
       const int64_t next = h + 1 < part.end ? h + 1 : part.next;
-      multiply(f, w, h, 0, w.n, {&stored, nullptr, x.n_tokens}, y.data + h * y.head_stride, y.token_stride,
-               next < 0 ? nullptr : row_of(w, next, 0));
+      multiply_head(engine, w, h, x, layout.x + h * per_head, y, next < 0 ? nullptr : row_of(w, next, 0));
     }
   });
 }
@@ -422,6 +473,7 @@ size_t scratch_bytes(const ScratchLimits& l) {
   Scratch in_ffn, in_matmul, in_heads;
   FfnLayout(in_ffn, T, l.dim, std::max(moe, dense), l.n_experts, n_routed);
   MatmulLayout(in_matmul, T, l.max_width);
+  MatmulLayout(in_matmul, T, l.max_width);  // matrices of two formats may want two forms
   const int64_t head_width = std::max({l.kv_lora_rank, l.qk_nope_head_dim, l.v_head_dim});
   MatmulLayout(in_heads, T * l.n_heads, head_width);
   return std::max({in_ffn.used(), in_matmul.used(), in_heads.used()});

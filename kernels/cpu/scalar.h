@@ -13,12 +13,17 @@ namespace scalar {
 void embed(const Exec& exec, const Weight& table, const int32_t* tokens, Mat<float> x);
 void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y);
 void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);
+void matmul_pair(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
+                 Mat<float> y_b);
 void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y);
 void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x);
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
                   const int32_t* positions, const LatentCache& cache);
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                 const Positions& at, float scale, Heads<float> o_c);
+void absorbed_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
+                     const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> q_c,
+                     Heads<float> o_c, Heads<float> o);
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                 const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o);
 void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y);
@@ -27,6 +32,7 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
 void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y);
 void add(const Exec& exec, Mat<const float> y, Mat<float> x);
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
 
 // What each family needs; `scratch_bytes` of the table is the largest.
 size_t matmul_scratch(const ScratchLimits& limits);

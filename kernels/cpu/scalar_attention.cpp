@@ -97,6 +97,14 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
   });
 }
 
+void absorbed_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
+                     const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> q_c,
+                     Heads<float> o_c, Heads<float> o) {
+  matmul_heads(exec, k_b, q_nope, q_c);
+  mla_attend(exec, q_c, q_rope, cache, at, scale, o_c);
+  matmul_heads(exec, v_b, o_c, o);
+}
+
 // k_p = W^UK c_p, v_p = W^UV c_p;  score_p = (q_nope . k_p + q_rope . k_rope_p) scale;  o = sum_p softmax(score)_p v_p
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                 const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {

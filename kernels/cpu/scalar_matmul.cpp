@@ -80,6 +80,12 @@ void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y)
   });
 }
 
+void matmul_pair(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
+                 Mat<float> y_b) {
+  matmul(exec, a, x, y_a);
+  matmul(exec, b, x, y_b);
+}
+
 void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
   assert(x.width == w.k && y.width == w.n && x.n_heads == w.count && y.n_heads == w.count && x.n_tokens == y.n_tokens);
   Scratch scratch(exec);

@@ -88,4 +88,9 @@ void add(const Exec& exec, Mat<const float> y, Mat<float> x) {
   });
 }
 
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h) {
+  add(exec, y, x);
+  rms_norm(exec, x, w, eps, h);
+}
+
 }  // namespace hearth::scalar

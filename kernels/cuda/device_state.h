@@ -38,6 +38,8 @@ void forget_steps();  // recorded ones, because memory they use goes away
 // ---- matmul.cu: few tokens by matmul_vec, many by matmul_tile
 size_t matmul_scratch(const ScratchLimits& limits);
 void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);
+void matmul_pair(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
+                 Mat<float> y_b);
 void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y);
 void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y);
 void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,

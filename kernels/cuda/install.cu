@@ -35,6 +35,14 @@ std::string refuses(const ScratchLimits& l) {
   return {};
 }
 
+void absorbed_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
+                     const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> q_c,
+                     Heads<float> o_c, Heads<float> o) {
+  matmul_heads(exec, k_b, q_nope, q_c);
+  mla_attend(exec, q_c, q_rope, cache, at, scale, o_c);
+  matmul_heads(exec, v_b, o_c, o);
+}
+
 Ops table() {
   Ops ops = {};
   ops.name = gpu_name();
@@ -52,15 +60,18 @@ Ops table() {
   ops.embed = embed;
   ops.rms_norm = rms_norm;
   ops.matmul = matmul;
+  ops.matmul_pair = matmul_pair;
   ops.matmul_heads = matmul_heads;
   ops.rope = rope;
   ops.store_latent = store_latent;
   ops.mla_attend = mla_attend;
+  ops.absorbed_attend = absorbed_attend;
   ops.mha_attend = mha_attend;
   ops.ffn = ffn;
   ops.route = route;
   ops.moe_ffn = moe_ffn;
   ops.add = add;
+  ops.add_rms_norm = add_rms_norm;
   return ops;
 }
 

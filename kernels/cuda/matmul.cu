@@ -18,6 +18,12 @@ void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y)
   x.rows <= kMaxVecTokens ? matmul_vec(exec, w, x, y) : matmul_tile(exec, w, x, y);
 }
 
+void matmul_pair(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
+                 Mat<float> y_b) {
+  matmul(exec, a, x, y_a);
+  matmul(exec, b, x, y_b);
+}
+
 void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
   x.n_tokens <= kMaxVecTokens ? matmul_heads_vec(exec, w, x, y) : matmul_heads_tile(exec, w, x, y);
 }

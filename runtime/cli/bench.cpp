@@ -52,7 +52,7 @@ void print_text(const Arguments& arguments, const BenchResult& r) {
   if (r.decode.empty()) return;
   print_row("decode", arguments.options.decode, r.decode);
   print(
-      "         {} per token at {:.1f} GB/s; memory reads {:.1f} GB/s here ({:.1f} to {:.1f}), so the floor is "
+      "         {} per token at {:.1f} GB/s; memory gives {:.1f} GB/s here ({:.1f} to {:.1f}), so the floor is "
       "{:.1f} tok/s and this is {:.0f} % of it\n",
       bytes_text(r.active_bytes + r.cache_bytes), r.decode_bytes_per_s / 1e9, r.read_bandwidth.median() / 1e9,
       r.read_bandwidth.min() / 1e9, r.read_bandwidth.max() / 1e9, r.decode_floor, 100 * r.decode_share);

@@ -54,6 +54,18 @@ TEST_CASE("no driver: the CPU, and it says so; an error under --strict") {
   CHECK(contains(silent.err, "running   "));
 }
 
+TEST_CASE("a GPU too old for the kernels is no GPU") {
+  check_refused(run_emulated(ask({"--device", "emulated", "--strict"}), "capability=75"), 1,
+                {"emulated GPU is too old: compute capability 7.5, expected at least 8.0"});
+}
+
+TEST_CASE("bench: the floor is that of the GPU's memory") {
+  const auto result = run_emulated({"bench", demo_model(), "-p", "16", "-n", "2", "-r", "1", "--device", "emulated"});
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK(contains(result.out, "; memory gives "));
+}
+
 TEST_CASE("a GPU too small for the model: the numbers, and the CPU unless somebody insists") {
   check_refused(run_emulated(ask({"--device", "emulated"}), "memory=4M"), 1,
                 {"does not fit into the GPU's memory: weights 9.6 MB, the cache of 2048 tokens 2.6 MB, working memory ",

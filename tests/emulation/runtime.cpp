@@ -267,8 +267,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->warpSize = 32;
   properties->maxThreadsPerBlock = 1024;
   properties->maxThreadsPerMultiProcessor = 1536;
-  properties->major = 8;
-  properties->minor = 9;
+  properties->major = settings().capability / 10;
+  properties->minor = settings().capability % 10;
   properties->multiProcessorCount = 4;  // few, so that kernels that size their grid by it make short work
   properties->l2CacheSize = 4 << 20;
   properties->memoryBusWidth = 256;

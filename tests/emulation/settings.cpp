@@ -55,6 +55,8 @@ Settings from_environment() {
       s.seed = number(value, word);
     } else if (name == "threads") {
       s.os_threads = int(number(value, word));
+    } else if (name == "capability") {
+      s.capability = int(number(value, word));
     } else if (name == "memory") {
       s.memory = size_t(number(value, word));
     } else if (name == "fail_allocation") {

@@ -1,7 +1,7 @@
 // How the emulated GPU behaves. Tests change it between launches; programs are steered by the environment:
 //   HEARTH_EMULATED_GPU=memory=512M,schedule=random,seed=7,queue=random,copies=eager,fail_allocation=3
-// Words: memory, schedule (forward, reverse, random, greedy), seed, queue (in_order, random), copies (lazy, eager),
-// threads, fail_allocation, fail_copy, fail_launch, driver=none.
+// Words: memory, capability (75 is compute capability 7.5), schedule (forward, reverse, random, greedy), seed, queue
+// (in_order, random), copies (lazy, eager), threads, fail_allocation, fail_copy, fail_launch, driver=none.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +25,7 @@ struct Settings {
   bool random_queue = false;        // what streams and graphs leave open is drawn, instead of in order of submission
   int os_threads = 4;               // that share the blocks of a large grid; no more than the machine has
   size_t memory = size_t(8) << 30;  // of the device, bytes
+  int capability = 89;              // compute capability: 10 times the major number, and the minor one
   // The n-th from now fails; 0: none does. An allocation for want of memory, the others as by a broken device.
   int64_t fail_allocation = 0, fail_copy = 0, fail_launch = 0;
   bool no_driver = false;

@@ -257,6 +257,46 @@ TEST_CASE("naive equals absorbed: mha_attend = W^UV mla_attend(W^UK q)") {
   }
 }
 
+TEST_CASE("absorbed_attend: the bits of its three steps, whoever takes which heads") {
+  for (const Ops* ops : available_tables()) {
+    for (const FormatId id : {FormatId::bf16, FormatId::q8_0}) {
+      // One thread takes 16 heads at a time, or groups of its own; 1100 positions are five pieces, too many for those.
+      for (const auto& [H, pos0, T] :
+           {std::tuple{3, 0, 1}, {3, 299, 1}, {19, 40, 1}, {40, 600, 1}, {3, 1100, 1}, {40, 1100, 1}, {5, 20, 9}}) {
+        CAPTURE(name_of(ops));
+        CAPTURE(name_of(id));
+        CAPTURE(H);
+        CAPTURE(pos0);
+        CAPTURE(T);
+        const Shapes s{H, 64, 32, 32, 20};
+        Rng rng(8);
+        const TestWeight k_b = TestWeight::gaussian(rng, format_of(id), s.H, s.r, s.nope, 0.125f);
+        const TestWeight v_b = TestWeight::gaussian(rng, format_of(id), s.H, s.v, s.r, 0.125f);
+        const Cache cache(rng, FormatId::bf16, pos0 + T, pos0 + T, s.r, s.dr);
+        Rows q = Rows::random(rng, T, s.H * (s.nope + s.dr));
+        const int64_t width = s.nope + s.dr;
+        const auto q_nope = q.heads(s.H, s.nope, 0, width), q_rope = q.heads(s.H, s.dr, s.nope, width);
+        const Positions at = {nullptr, pos0};
+        Rows q_c(T, s.H * s.r), o_c(T, s.H * s.r), expected(T, s.H * s.v);
+        const auto between_q = q_c.heads(s.H, s.r), between_o = o_c.heads(s.H, s.r);
+        Bed bed(*ops, limits_for(s, T, pos0 + T));
+        ops->matmul_heads(bed.exec(), k_b.view, q_nope, between_q);
+        ops->mla_attend(bed.exec(), between_q, q_rope, cache.view, at, 0.3f, between_o);
+        ops->matmul_heads(bed.exec(), v_b.view, between_o, expected.heads(s.H, s.v));
+        for (const int threads : {1, 2, 3, 7}) {
+          Rows o(T, s.H * s.v);
+          Bed own(*ops, limits_for(s, T, pos0 + T), threads);
+          ops->absorbed_attend(own.exec(), q_nope, q_rope, k_b.view, v_b.view, cache.view, at, 0.3f, between_q,
+                               between_o, o.heads(s.H, s.v));
+          CHECK(o.same_bits(expected));
+          CHECK(o.clean());
+          CHECK(own.scratch_kept());
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("attention: the same bits for any number of threads and any split of the tokens") {
   for (const Ops* ops : available_tables()) {
     // Nine heads are expanded in other pieces by three threads than by fewer.

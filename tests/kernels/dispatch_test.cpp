@@ -49,7 +49,7 @@ TEST_CASE("every available table has every operation, and the best comes first")
     CHECK(&cpu_ops(isa.name) == isa.ops);
     CHECK((o.scratch_bytes && o.adopt && o.buffer && o.release && o.move && o.embed && o.rms_norm && o.matmul));
     CHECK((o.matmul_heads && o.rope && o.store_latent && o.mla_attend && o.mha_attend && o.ffn && o.route));
-    CHECK((o.moe_ffn && o.add));
+    CHECK((o.moe_ffn && o.add && o.add_rms_norm && o.matmul_pair && o.absorbed_attend));
   }
   CHECK(&choose_table(isas, "auto", nullptr) == best);
 }
@@ -71,7 +71,9 @@ TEST_CASE("no table is another one under a second name") {
       // Without VNNI both tables of AVX-512 are the plain one.
       if (std::string(a.name) == "avx512" && std::string(b.name) == "avx512_plain" && !has_vnni()) continue;
       CHECK((a.ops->matmul != b.ops->matmul));
+      CHECK((a.ops->matmul_pair != b.ops->matmul_pair));
       CHECK((a.ops->matmul_heads != b.ops->matmul_heads));
+      CHECK((a.ops->absorbed_attend != b.ops->absorbed_attend));
       CHECK((a.ops->ffn != b.ops->ffn));
       CHECK((a.ops->moe_ffn != b.ops->moe_ffn));
     }

@@ -247,6 +247,43 @@ TEST_CASE("matmul: the same bits for any number of threads and any split of the 
   }
 }
 
+TEST_CASE("matmul_pair: the bits of two products, of one format or two") {
+  for (const Ops* ops : available_tables()) {
+    for (const auto& [a_id, b_id] : {std::pair{FormatId::q4_k, FormatId::q4_k},
+                                     {FormatId::q8_0, FormatId::bf16},
+                                     {FormatId::f32, FormatId::q6_k}}) {
+      for (const auto& [n, m] : {std::pair{70, 33}, {1, 300}, {640, 7}}) {
+        for (const int64_t T : {1, 3, 40}) {
+          CAPTURE(name_of(ops));
+          CAPTURE(name_of(a_id));
+          CAPTURE(name_of(b_id));
+          CAPTURE(n);
+          CAPTURE(m);
+          CAPTURE(T);
+          Rng rng(5);
+          const int64_t k = 512;
+          const TestWeight a = TestWeight::random_bytes(rng, format_of(a_id), 1, n, k),
+                           b = TestWeight::random_bytes(rng, format_of(b_id), 1, m, k);
+          const Rows x = Rows::random(rng, T, k);
+          const ScratchLimits limits = limits_for(T, std::max(n, m), k);
+          Rows expected_a(T, n), expected_b(T, m);
+          Bed bed(*ops, limits);
+          ops->matmul(bed.exec(), a.view, x.view(), expected_a.view());
+          ops->matmul(bed.exec(), b.view, x.view(), expected_b.view());
+          for (const int threads : {1, 2, 5}) {
+            Rows y_a(T, n), y_b(T, m);
+            Bed own(*ops, limits, threads);
+            ops->matmul_pair(own.exec(), a.view, b.view, x.view(), y_a.view(), y_b.view());
+            CHECK(y_a.same_bits(expected_a));
+            CHECK(y_b.same_bits(expected_b));
+            CHECK((y_a.clean() && y_b.clean() && own.scratch_kept()));
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("matmul_heads: one matrix per head, heads anywhere in a row") {
   for (const Ops* ops : available_tables()) {
     for (const FormatId id : {FormatId::f32, FormatId::f16, FormatId::q5_0, FormatId::q8_0}) {

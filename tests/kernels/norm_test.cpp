@@ -53,6 +53,29 @@ TEST_CASE("rms_norm: the formula, in place too") {
   }
 }
 
+TEST_CASE("add_rms_norm: the bits of add, then rms_norm") {
+  for (const Ops* ops : available_tables()) {
+    for (const int64_t d : {1, 8, 33, 2048}) {
+      for (const int64_t T : {1, 3, 20}) {
+        CAPTURE(name_of(ops));
+        CAPTURE(d);
+        CAPTURE(T);
+        Rng rng(9);
+        Rows x = Rows::random(rng, T, d), sum = x;
+        const Rows y = Rows::random(rng, T, d), w = Rows::random(rng, 1, d);
+        Rows h(T, d), expected(T, d);
+        Bed bed(*ops, {}, 2);
+        ops->add(bed.exec(), y.view(), sum.view());
+        ops->rms_norm(bed.exec(), sum.view(), w[0], 1e-6f, expected.view());
+        ops->add_rms_norm(bed.exec(), y.view(), x.view(), w[0], 1e-6f, h.view());
+        CHECK(x.same_bits(sum));
+        CHECK(h.same_bits(expected));
+        CHECK(h.clean());
+      }
+    }
+  }
+}
+
 TEST_CASE("rms_norm: a row of zeros stays finite") {
   for (const Ops* ops : available_tables()) {
     CAPTURE(name_of(ops));

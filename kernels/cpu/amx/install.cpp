@@ -55,16 +55,8 @@ namespace {
 size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
 
 size_t scratch_bytes(const ScratchLimits& limits) {
-  const size_t own = latent::scratch_bytes(limits, latent_work(limits)), inherited = inherited_scratch(limits);
+  const size_t own = latent::scratch_bytes(kLatents, limits), inherited = inherited_scratch(limits);
   return own > inherited ? own : inherited;
-}
-
-void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                const Positions& at, float scale, Heads<float> o_c) {
-  ScratchLimits limits;
-  limits.kv_lora_rank = cache.kv_lora_rank;
-  limits.qk_rope_head_dim = cache.rope_dim;
-  latent::mla_attend(attend_latents, latent_work(limits), exec, q_c, q_rope, cache, at.first, scale, o_c);
 }
 
 }  // namespace
@@ -77,9 +69,9 @@ bool request_tiles() {
 void install(Ops& ops) {
   inherited_scratch = ops.scratch_bytes;
   ops.scratch_bytes = scratch_bytes;
-  ops.mla_attend = mla_attend;
   ops.absorbed_speed = 1.6;  // 256 tokens at a context of 512 take the same time either way, with 16 heads
   product::install<engine>(ops);
+  latent::install<engine, kLatents>(ops);
 }
 
 }  // namespace hearth::amx

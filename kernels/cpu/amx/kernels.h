@@ -5,8 +5,6 @@
 
 namespace hearth::amx {
 
-// The kernel of mla_attend, and the memory it works in.
-void attend_latents(const latent::Unit& unit);
-size_t latent_work(const ScratchLimits& limits);
+extern const latent::Kernel kLatents;
 
 }  // namespace hearth::amx

@@ -161,10 +161,8 @@ bool fits_tiles(const LatentCache& cache) {
          cache.rope_dim % 32 == 0 && cache.rope_dim <= kMaxRope;
 }
 
-}  // namespace
-
-size_t latent_work(const ScratchLimits& limits) {
-  const size_t other = latent::floats_work(HEARTH_AVX512::kAttention, limits.kv_lora_rank, limits.qk_rope_head_dim);
+size_t work_bytes(int64_t r, int64_t dr) {
+  const size_t other = latent::floats_work(HEARTH_AVX512::kAttention, r, dr);
   return sizeof(Work) > other ? sizeof(Work) : other;
 }
 
@@ -207,5 +205,9 @@ void attend_latents(const latent::Unit& unit) {
     unit.total[h] = work.total[h];
   }
 }
+
+}  // namespace
+
+const latent::Kernel kLatents = {attend_latents, work_bytes};
 
 }  // namespace hearth::amx

@@ -22,7 +22,8 @@ namespace {
 size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = 0;
   for (const size_t bytes :
-       {product::scratch_bytes(limits), route_scratch(limits), attention::scratch_bytes(kAttention, limits)}) {
+       {product::scratch_bytes(limits), route_scratch(limits), attention::scratch_bytes(kAttention, limits),
+        latent::scratch_bytes(latent::float_kernel<kAttention>, limits)}) {
     if (bytes > largest) largest = bytes;
   }
   return largest;
@@ -35,8 +36,9 @@ void install_avx2(Ops& ops) {
   ops.name = "avx2";
   ops.scratch_bytes = avx2::scratch_bytes;
   ops.rms_norm = avx2::rms_norm;
+  ops.add_rms_norm = avx2::add_rms_norm;
   product::install<avx2::engine>(ops);
-  attention::install<avx2::kAttention>(ops);
+  attention::install<avx2::engine, avx2::kAttention>(ops);
   ops.route = avx2::route;
 }
 

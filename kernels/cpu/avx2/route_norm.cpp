@@ -89,4 +89,9 @@ void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, M
   });
 }
 
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h) {
+  scalar::add(exec, y, x);
+  rms_norm(exec, x, w, eps, h);
+}
+
 }  // namespace hearth::avx2

@@ -8,6 +8,7 @@
 // Sapphire Rapids the products: two cycles each, no faster than those of floats.
 #include "kernels/cpu/avx512/bf16.h"
 
+#include "kernels/cpu/attend.h"
 #include "kernels/cpu/avx512/e4m3.h"
 #include "kernels/cpu/avx512/install.h"
 #include "kernels/cpu/avx512/kernels.h"
@@ -125,6 +126,7 @@ const Engine& engine() {
 
 void install(Ops& ops) {
   product::install<engine>(ops);
+  latent::install<engine, latent::float_kernel<kAttention>>(ops);
 }
 
 }  // namespace hearth::avx512_bf16

@@ -21,7 +21,8 @@ size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operatio
 
 size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = inherited_scratch(limits);
-  for (const size_t bytes : {product::scratch_bytes(limits), attention::scratch_bytes(kAttention, limits)}) {
+  for (const size_t bytes : {product::scratch_bytes(limits), attention::scratch_bytes(kAttention, limits),
+                             latent::scratch_bytes(latent::float_kernel<kAttention>, limits)}) {
     if (bytes > largest) largest = bytes;
   }
   return largest;
@@ -33,7 +34,7 @@ void install(Ops& ops) {
   inherited_scratch = ops.scratch_bytes;
   ops.scratch_bytes = scratch_bytes;
   product::install<engine>(ops);
-  attention::install<kAttention>(ops);
+  attention::install<engine, kAttention>(ops);
 }
 
 }  // namespace hearth::HEARTH_AVX512
