@@ -57,21 +57,22 @@ class Carrier {
   bool ok_ = false;
 };
 
-// Made at the first copy, and kept: page-locking is slow.
-std::vector<std::unique_ptr<Carrier>>& carriers() {
-  static std::vector<std::unique_ptr<Carrier>> all = [] {
+// Made at the first copy, and kept: page-locking is slow. Never destroyed: when static objects are, the driver may be
+// gone.
+const std::vector<std::unique_ptr<Carrier>>& carriers() {
+  static const auto* const all = [] {
     const int n = std::clamp(int(std::thread::hardware_concurrency()) - 1, 1, kMostThreads);
-    std::vector<std::unique_ptr<Carrier>> made;
+    auto* made = new std::vector<std::unique_ptr<Carrier>>;
     for (int i = 0; i < n; ++i) {
-      made.push_back(std::make_unique<Carrier>());
-      if (!made.back()->ok()) {
-        made.pop_back();
+      made->push_back(std::make_unique<Carrier>());
+      if (!made->back()->ok()) {
+        made->pop_back();
         break;
       }
     }
     return made;
   }();
-  return all;
+  return *all;
 }
 
 }  // namespace
