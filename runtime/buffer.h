@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include "kernels/ops.h"
@@ -13,10 +14,10 @@ namespace hearth {
 class Buffer {
  public:
   Buffer() = default;
-  // Throws Error(resource) naming `what` and the bytes asked for.
+  // Throws Error(resource) naming `what`, the bytes asked for and, on a GPU, those that are free.
   Buffer(const Ops& ops, size_t bytes, const char* what) : ops_(&ops), bytes_(std::max<size_t>(bytes, 64)) {
     data_ = ops.buffer(bytes_);
-    require(data_ != nullptr, ErrorKind::resource, "out of memory: {} needs {} bytes", what, bytes_);
+    if (!data_) refuse(what);
   }
   ~Buffer() {
     if (data_) ops_->release(data_, bytes_);
@@ -31,6 +32,18 @@ class Buffer {
   size_t bytes() const { return bytes_; }
 
  private:
+  // Memory that was free when it was counted may be another program's by now.
+  [[noreturn]] void refuse(const char* what) const {
+    const std::string failure = ops_->finish({.stream = ops_->stream});
+    require(failure.empty(), ErrorKind::resource, "{}: {}", what, failure);
+    size_t total = 0, free = 0;
+    ops_->memory(&total, &free);
+    require(total == 0, ErrorKind::resource,
+            "out of memory: {} bytes are needed for {}, but of the GPU's {} only {} are free", bytes_, what, total,
+            free);
+    fail(ErrorKind::resource, "out of memory: {} bytes are needed for {}", bytes_, what);
+  }
+
   void swap(Buffer& other) noexcept {
     std::swap(ops_, other.ops_);
     std::swap(data_, other.data_);

@@ -64,6 +64,42 @@ class RopeMemory {
   RopeTable table_;
 };
 
+// What a model takes of a backend's own memory.
+struct MemoryPlan {
+  size_t weights = 0, cache = 0, working = 0;
+  // What the driver takes for itself while the model runs: kernels as they are first launched, recorded steps, and the
+  // rest of the pages (2 MiB) of each of our few allocations.
+  static constexpr size_t kDriver = size_t(64) << 20;
+  size_t total() const { return weights + cache + working + kDriver; }
+};
+
+MemoryPlan plan_memory(size_t weights, const ModelConfig& c, ModelOptions options, int64_t n_ctx) {
+  options.n_ctx = n_ctx;
+  options.ubatch = std::min(options.ubatch, n_ctx);
+  return {weights, KvCache::bytes_for(c, options.cache_format, n_ctx),
+          ActivationMemory::bytes_for(c, options.ubatch) + options.ops->scratch_bytes(scratch_limits(c, options)) +
+              size_t(n_ctx * c.qk_rope_head_dim) * sizeof(float)};
+}
+
+std::string size_text(size_t bytes) {
+  return bytes < 1000000000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
+                            : fmt::format("{:.2f} GB", double(bytes) / 1e9);
+}
+
+// For a context that does not fit: one that does, or how much is missing for any.
+std::string what_would_fit(size_t weights, const ModelConfig& c, const ModelOptions& options, size_t free) {
+  constexpr int64_t kStep = 256;
+  int64_t fits = 0, too_long = (options.n_ctx + kStep - 1) / kStep;
+  while (too_long - fits > 1) {
+    const int64_t middle = (fits + too_long) / 2;
+    (plan_memory(weights, c, options, middle * kStep).total() <= free ? fits : too_long) = middle;
+  }
+  if (fits > 0) return fmt::format("a context of {} tokens would fit", fits * kStep);
+  const int64_t shortest = std::min(kStep, options.n_ctx);
+  return fmt::format("{} more would be needed even for a context of {} tokens",
+                     size_text(plan_memory(weights, c, options, shortest).total() - free), shortest);
+}
+
 // Before anything is loaded: are these sizes that the backend knows, and if it has a memory of its own, will all of it
 // fit?
 void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions& options) {
@@ -72,23 +108,14 @@ void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions&
   size_t total = 0, free = 0;
   options.ops->memory(&total, &free);
   if (total == 0) return;
-  const auto size = [](size_t bytes) {
-    return bytes < 1000000000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
-                              : fmt::format("{:.2f} GB", double(bytes) / 1e9);
-  };
-  // Every tensor is an allocation of its own, and the driver gives out pages of this size.
-  constexpr size_t kPage = size_t(2) << 20;
-  const size_t weights = weight_bytes(file, c, kPage),
-               cache = KvCache::bytes_for(c, options.cache_format, options.n_ctx),
-               working = ActivationMemory::bytes_for(c, options.ubatch) +
-                         options.ops->scratch_bytes(scratch_limits(c, options)) +
-                         size_t(options.n_ctx * c.qk_rope_head_dim) * sizeof(float);
-  require(
-      weights + cache + working <= free, ErrorKind::resource,
-      "{}: does not fit into the GPU's memory: weights {}, the cache of {} tokens {}, working memory {}: {} in all, "
-      "but {} of {} are free",
-      file.path(), size(weights), options.n_ctx, size(cache), size(working), size(weights + cache + working),
-      size(free), size(total));
+  const MemoryPlan need = plan_memory(weight_bytes(file, c, *options.ops), c, options, options.n_ctx);
+  if (need.total() <= free) return;
+  fail(ErrorKind::resource,
+       "{}: does not fit into the GPU's memory: weights {}, the cache of {} tokens {}, working memory {}, the driver's "
+       "own {}: {} in all, but {} of {} are free; {}",
+       file.path(), size_text(need.weights), options.n_ctx, size_text(need.cache), size_text(need.working),
+       size_text(MemoryPlan::kDriver), size_text(need.total()), size_text(free), size_text(total),
+       what_would_fit(need.weights, c, options, free));
 }
 
 // A step of one token is queued once for every position up to the next power of two: a backend that repeats what it
@@ -222,8 +249,12 @@ size_t Model::cache_bytes() const {
   return KvCache::bytes_for(impl_->config, impl_->options.cache_format, impl_->options.n_ctx);
 }
 
-uint64_t Model::weight_bytes() const {
-  return hearth::weight_bytes(impl_->file, impl_->config);
+uint64_t Model::copied_bytes() const {
+  return impl_->weights.memory.bytes();
+}
+
+bool Model::works() const {
+  return impl_->ops.finish(impl_->exec).empty();
 }
 
 KvCache Model::new_cache() const {

@@ -52,9 +52,13 @@ class Model {
   bool run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits = false,
            const std::function<bool(int64_t done)>& progress = {});
 
+  // Whether the backend still answers: a GPU that failed once answers no more. To be asked between calls of run.
+  bool works() const;
+
   // Bytes of weights that one decoded token reads (active parameters), for the decode floor.
   uint64_t active_bytes() const;
-  uint64_t weight_bytes() const;  // of all that are run
+  // Bytes of weights that were copied into a backend's own memory; 0: they are read where they lie.
+  uint64_t copied_bytes() const;
   // Memory besides the mapped weights and the caches: activations, scratch, angles, rearranged weights.
   size_t working_bytes() const;
 

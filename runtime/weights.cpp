@@ -37,9 +37,24 @@ class Loader {
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
   Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops, const Progress& progress)
-      : file_(file), c_(config), ops_(ops), progress_(progress), out_{.adopted = AdoptedWeights(ops)} {}
+      : file_(file), c_(config), ops_(ops), progress_(progress) {}
 
-  Weights load() {
+  // Looks at all tensors, not at their bytes: what they take in a memory of the backend's own.
+  uint64_t measure() {
+    measures_ = true;
+    look_up();
+    return memory_used_;
+  }
+
+  // memory_bytes: as measured; 0: the weights are read where they lie.
+  Weights load(uint64_t memory_bytes) {
+    if (memory_bytes) out_.memory = Buffer(ops_, memory_bytes, "the weights");
+    look_up();
+    return std::move(out_);
+  }
+
+ private:
+  void look_up() {
     out_.token_embd = matrix(name::kTokenEmbd, c_.vocab_size, c_.dim);
     out_.output_norm = vector(name::kOutputNorm, c_.dim);
     out_.output = has(name::kOutput) ? matrix(name::kOutput, c_.vocab_size, c_.dim) : out_.token_embd;
@@ -52,10 +67,8 @@ class Loader {
       out_.layers.push_back(w);
     }
     refuse_unknown_tensors();
-    return std::move(out_);
   }
 
- private:
   std::string here(const char* role) const { return name::in_layer(layer_, role); }
   bool has(const std::string& tensor) const { return file_.find_tensor(tensor) != nullptr; }
 
@@ -80,17 +93,24 @@ class Loader {
   }
 
   Weight adopt(Tensor t, const Shape& shape) {
+    constexpr size_t kAlign = 256;  // more than any kernel asks for
     t.shape = shape;
-    const Weight w = ops_.adopt(t);
-    if (!w) {
-      const std::string failure = ops_.finish({.stream = ops_.stream});
-      require(failure.empty(), ErrorKind::resource, "{}: {}", t.name, failure);
-      fail(ErrorKind::resource, "out of memory: {} needs {} bytes", t.name, t.bytes());
+    std::byte* const place = out_.memory.data() ? out_.memory.data() + memory_used_ : nullptr;
+    memory_used_ += (t.bytes() + kAlign - 1) / kAlign * kAlign;
+    if (place) {
+      copy(t, place);
+      t.data = place;
     }
-    out_.adopted.add(w);
-    done_ += t.bytes();
-    if (progress_) progress_(done_, weight_bytes(file_, c_));
-    return w;
+    return ops_.adopt(t);
+  }
+
+  void copy(const Tensor& t, std::byte* to) {
+    const Exec exec{.stream = ops_.stream};
+    ops_.move(exec, t.data, to, t.bytes());
+    const std::string failure = ops_.finish(exec);
+    require(failure.empty(), ErrorKind::resource, "{}: {}", t.name, failure);
+    out_.owned.clear();  // there now
+    if (progress_) progress_(memory_used_, out_.memory.bytes());
   }
 
   Weight matrix(const std::string& tensor, int64_t n, int64_t k) {
@@ -108,7 +128,7 @@ class Loader {
     out_.active_bytes += t.bytes();
     if (t.format->id != FormatId::f32) {
       std::byte* values = own(size_t(n) * sizeof(float));
-      t.format->decode(t.data, reinterpret_cast<float*>(values), n);
+      if (!measures_) t.format->decode(t.data, reinterpret_cast<float*>(values), n);
       t.format = &format_of(FormatId::f32);
       t.data = values;
     }
@@ -154,18 +174,26 @@ class Loader {
 
     const bool plain = kv_b.format->id == FormatId::f32 || kv_b.format->id == FormatId::bf16;
     const Format& format = plain ? *kv_b.format : format_of(FormatId::f16);
-    Tensor k_b{here(name::kAttnKB), &format, Shape(H, r, dn), own(format.bytes(dn) * size_t(H * r))};
-    std::byte* out = out_.owned.back().data();
+    Tensor k_b{here(name::kAttnKB), &format, Shape(H, r, dn), nullptr};
+    if (!measures_) k_b.data = transposed_k(kv_b, format);
+    w.attn_k_b = adopt(k_b, k_b.shape);
+  }
+
+  const std::byte* transposed_k(const Tensor& kv_b, const Format& format) {
+    const int64_t H = c_.n_heads, dn = c_.qk_nope_head_dim, r = c_.kv_lora_rank;
+    const size_t row_bytes = format.bytes(dn);
+    std::byte* const transposed = own(row_bytes * size_t(H * r));
+    std::byte* out = transposed;
     std::vector<float> head(size_t(dn * r)), row(static_cast<size_t>(dn));
     for (int64_t h = 0; h < H; ++h) {
       const std::byte* blocks = kv_b.data + size_t(h * (dn + c_.v_head_dim)) * kv_b.row_bytes();
       kv_b.format->decode(blocks, head.data(), dn * r);
-      for (int64_t j = 0; j < r; ++j, out += k_b.row_bytes()) {
+      for (int64_t j = 0; j < r; ++j, out += row_bytes) {
         for (int64_t i = 0; i < dn; ++i) row[size_t(i)] = head[size_t(i * r + j)];
         format.encode(row.data(), nullptr, out, dn);
       }
     }
-    w.attn_k_b = adopt(k_b, k_b.shape);
+    return transposed;
   }
 
   void load_dense(LayerWeights& w) {
@@ -215,7 +243,8 @@ class Loader {
   const ModelConfig& c_;
   const Ops& ops_;
   const Progress& progress_;
-  uint64_t done_ = 0;
+  bool measures_ = false;
+  uint64_t memory_used_ = 0;  // of out_.memory
   int layer_ = 0;
   Weights out_;
   std::set<std::string, std::less<>> used_;
@@ -225,14 +254,13 @@ class Loader {
 
 Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops,
                      const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  return Loader(file, config, ops, progress).load();
+  size_t total = 0, free = 0;
+  ops.memory(&total, &free);
+  return Loader(file, config, ops, progress).load(total ? weight_bytes(file, config, ops) : 0);
 }
 
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, uint64_t page) {
-  uint64_t bytes = 0;
-  for (const Tensor& t : file.tensors())
-    if (layer_of(t) < config.n_layers) bytes += t.bytes() < page ? t.bytes() : (t.bytes() + page - 1) / page * page;
-  return bytes;
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops& ops) {
+  return Loader(file, config, ops, {}).measure();
 }
 
 }  // namespace hearth

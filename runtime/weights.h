@@ -7,6 +7,7 @@
 
 #include "kernels/ops.h"
 #include "quant/gguf.h"
+#include "runtime/buffer.h"
 #include "runtime/config.h"
 
 namespace hearth {
@@ -32,22 +33,6 @@ struct LayerWeights {
   FfnWeights shared;                   // [S M, d], [S M, d], [d, S M]
 };
 
-// Gives back to the backend what it adopted.
-class AdoptedWeights {
- public:
-  explicit AdoptedWeights(const Ops& ops) : ops_(&ops) {}
-  ~AdoptedWeights() {
-    for (const Weight& w : weights_) ops_->discard(w);
-  }
-  AdoptedWeights(AdoptedWeights&&) = default;
-  AdoptedWeights& operator=(AdoptedWeights&&) = delete;
-  void add(const Weight& w) { weights_.push_back(w); }
-
- private:
-  const Ops* ops_;
-  std::vector<Weight> weights_;
-};
-
 struct Weights {
   Weight token_embd;                   // [V, d]
   const float* output_norm = nullptr;  // [d]
@@ -56,19 +41,19 @@ struct Weights {
 
   uint64_t active_bytes = 0;                  // read for one decoded token: K of E experts, one row of the embedding
   std::vector<std::vector<std::byte>> owned;  // weights that had to be rearranged: those of old files
-  AdoptedWeights adopted;                     // what the backend gave for all of these
+  Buffer memory;                              // all of these, where the backend has a memory of its own
 };
 
-// Looks every tensor up and hands it to the backend; of a mapped file nothing is read. Accepted besides the current
-// layout: an unsplit attn_kv_b (old files: W^UK is decoded and transposed here, once), attn_k_b and attn_v_b with heads
-// and rows in one axis, gate and up experts fused in one tensor.
-// `progress` is told the bytes handed over, of weight_bytes.
+// Looks every tensor up and hands it to the backend, which reads it where it lies: in the mapped file, of which nothing
+// is read here; or in a memory of its own, into which it is copied, one tensor behind the other in one allocation.
+// Accepted besides the current layout: an unsplit attn_kv_b (old files: W^UK is decoded and transposed here, once),
+// attn_k_b and attn_v_b with heads and rows in one axis, gate and up experts fused in one tensor.
+// `progress` is told the bytes copied, of weight_bytes.
 // Throws Error(model): a tensor that is missing, of another shape, or of a layer but unknown to us; Error(resource).
 Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops,
                      const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
-// Bytes of the file's tensors, those of layers that are not run aside; each that is larger than `page` counts with
-// whole ones.
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, uint64_t page = 1);
+// Bytes that they take in a memory of the backend's own. Throws as load_weights does, of the file's faults.
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops& ops);
 
 }  // namespace hearth

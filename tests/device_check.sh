@@ -152,7 +152,7 @@ bench() {
 }
 if [ -z "$quick" ] && [ -n "$model" ] && [ -x "$build/hearth" ]; then
   bench "prefill 512" -p 512 -n 0
-  load=$(grep -o '[0-9.]* GB/s' "$scratch/log" | head -1)
+  load=$(sed -n 's/^ready .*, \([0-9.]* GB\/s\)$/\1/p' "$scratch/log")  # as runtime/cli/session.cpp prints it
   [ -n "$load" ] && row "loading" "$load" "$(basename "$model")"
   bench "prefill 2048" -p 2048 -n 0
   bench "decode 128" -p 0 -n 128

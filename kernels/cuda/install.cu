@@ -75,13 +75,27 @@ Ops table() {
   return ops;
 }
 
-// cudaGetDeviceCount leaves its argument alone without a driver.
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Why there are no devices. A driver that is missing and one that is too old are the same error.
+std::string why_none(cudaError_t error) {
+  if (error == cudaSuccess) return "the driver found none";
+  int driver = 0;
+  if (error != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess) {
+    return cudaGetErrorString(error);
+  }
+  if (driver == 0) return "no NVIDIA driver is installed";
+  return "the NVIDIA driver is too old: it knows CUDA up to " + version_text(driver) +
+         ", and this program is built for " + version_text(CUDART_VERSION) + "; a newer driver is to be installed";
+}
+
 std::string open_device() {
-  int n_devices = 0;
+  int n_devices = 0;  // which cudaGetDeviceCount leaves alone when it fails
   if (const cudaError_t error = cudaGetDeviceCount(&n_devices); error != cudaSuccess || n_devices == 0) {
     cudaGetLastError();
-    return std::string("no GPU can be used: ") +
-           (error == cudaSuccess ? "the driver found none" : cudaGetErrorString(error));
+    return "no GPU can be used: " + why_none(error);
   }
   cudaDeviceProp properties{};
   cudaError_t error = cudaSetDevice(0);

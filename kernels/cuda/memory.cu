@@ -26,8 +26,9 @@ bool on_device(const void* p) {
 
 std::byte* allocate(size_t bytes) {
   void* memory = nullptr;
-  if (cudaMalloc(&memory, bytes) != cudaSuccess) {
-    cudaGetLastError();  // the caller says it: not to be reported again
+  if (const cudaError_t error = cudaMalloc(&memory, bytes); error != cudaSuccess) {
+    cudaGetLastError();  // the caller says that there is too little: not to be reported again
+    if (error != cudaErrorMemoryAllocation) note_failure(error, "asking for memory of the GPU");
     return nullptr;
   }
   auto* p = static_cast<std::byte*>(memory);
@@ -41,82 +42,55 @@ void deallocate(const std::byte* p) {
   note_failure(cudaFree(const_cast<std::byte*>(p)), "freeing memory of the GPU");
 }
 
-// A ring of page-locked slots. A slot is written again when the copy out of it is over.
-class SmallUploads {
+// Page-locked memory that small copies cross through, taken piece after piece. All of it is free again when somebody
+// has waited for the GPU, which every step does at its end; only hundreds of slices of a prompt in one call wait here.
+class Staging {
  public:
-  static constexpr size_t kBytes = size_t(64) << 10;
-
-  bool copy(cudaStream_t stream, const void* from, void* to, size_t bytes) {
-    if (!memory_ && !open()) return false;
-    Slot& slot = slots_[next_];
-    std::byte* staged = memory_ + next_ * kBytes;
-    next_ = (next_ + 1) % kSlots;
-    note_failure(cudaEventSynchronize(slot.copied), "waiting for a copy to the GPU");
-    std::memcpy(staged, from, bytes);
-    note_failure(cudaMemcpyAsync(to, staged, bytes, cudaMemcpyHostToDevice, stream), "a copy to the GPU");
-    note_failure(cudaEventRecord(slot.copied, stream), "a copy to the GPU");
-    return true;
-  }
-
- private:
-  static constexpr size_t kSlots = 16;
-  struct Slot {
-    cudaEvent_t copied = nullptr;
-  };
-
-  bool open() {
-    void* memory = nullptr;
-    if (cudaMallocHost(&memory, kSlots * kBytes) != cudaSuccess) return false;
-    for (Slot& slot : slots_) {
-      if (cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming) != cudaSuccess) return false;
+  // Null: too many bytes, or no memory can be page-locked.
+  std::byte* take(cudaStream_t stream, size_t bytes) {
+    if (bytes > kBytes || (!memory_ && !open())) return nullptr;
+    if (used_ + bytes > kBytes) {
+      note_failure(cudaStreamSynchronize(stream), "waiting for the GPU");
+      settle();
     }
-    memory_ = static_cast<std::byte*>(memory);
-    return true;
-  }
-
-  std::byte* memory_ = nullptr;
-  Slot slots_[kSlots];
-  size_t next_ = 0;
-};
-
-// Copies to the host that `finish` hands over.
-class Downloads {
- public:
-  bool copy(cudaStream_t stream, const void* from, void* to, size_t bytes) {
-    if (used_ + bytes > kBytes || (!memory_ && !open())) return false;
-    note_failure(cudaMemcpyAsync(memory_ + used_, from, bytes, cudaMemcpyDeviceToHost, stream), "a copy from the GPU");
-    waiting_.push_back({memory_ + used_, to, bytes});
+    std::byte* const piece = memory_ + used_;
     used_ += (bytes + 63) / 64 * 64;
-    return true;
+    return piece;
   }
-  void hand_over() {
-    for (const Waiting& w : waiting_) std::memcpy(w.to, w.from, w.bytes);
+  // Is to be copied to the host's memory when the GPU has written it.
+  void hand_over_later(const std::byte* piece, void* to, size_t bytes) { waiting_.push_back({piece, to, bytes}); }
+  // The GPU has done everything.
+  void settle() {
+    for (const Waiting& w : waiting_) std::memcpy(w.to, w.piece, w.bytes);
     waiting_.clear();
     used_ = 0;
   }
 
  private:
-  static constexpr size_t kBytes = size_t(2) << 20;  // a row of logits of any of our models
+  static constexpr size_t kBytes = size_t(4) << 20;  // some rows of logits of any of our models
   struct Waiting {
-    const std::byte* from;
+    const std::byte* piece;
     void* to;
     size_t bytes;
   };
 
   bool open() {
     void* memory = nullptr;
-    if (cudaMallocHost(&memory, kBytes) != cudaSuccess) return false;
+    if (!refused_ && cudaMallocHost(&memory, kBytes) != cudaSuccess) {
+      cudaGetLastError();
+      refused_ = true;
+    }
     memory_ = static_cast<std::byte*>(memory);
-    return true;
+    return memory_ != nullptr;
   }
 
   std::byte* memory_ = nullptr;
+  bool refused_ = false;
   size_t used_ = 0;
   std::vector<Waiting> waiting_;
 };
 
-SmallUploads small_uploads;
-Downloads downloads;
+Staging staging;
 
 }  // namespace
 
@@ -125,24 +99,16 @@ Weight adopt(const Tensor& tensor) {
   assert(stacked || tensor.shape.rank == 2);
   Weight w;
   w.format = tensor.format;
+  w.data = tensor.data;
   w.count = stacked ? tensor.shape.dim[0] : 1;
   w.n = tensor.shape.dim[stacked ? 1 : 0];
   w.k = tensor.shape.cols();
   w.row_bytes = tensor.row_bytes();
   w.matrix_stride = size_t(w.n) * w.row_bytes;
-  std::byte* memory = allocate(tensor.bytes());
-  if (!memory) return w;
-  if (!upload(tensor.data, memory, tensor.bytes())) {
-    deallocate(memory);
-    return w;
-  }
-  w.data = memory;
   return w;
 }
 
-void discard(const Weight& weight) {
-  if (weight.data) deallocate(weight.data);
-}
+void discard(const Weight&) {}
 
 std::byte* buffer(size_t bytes) {
   std::byte* memory = allocate(bytes);
@@ -157,23 +123,27 @@ void release(std::byte* buffer, size_t) {
 void move(const Exec& exec, const void* from, void* to, size_t bytes) {
   const cudaStream_t stream = stream_of(exec);
   const bool reads_device = on_device(from), writes_device = on_device(to);
-  if (reads_device && writes_device) {
+  if (!reads_device && !writes_device) {
+    std::memcpy(to, from, bytes);
+  } else if (reads_device && writes_device) {
     note_failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "a copy inside the GPU");
+  } else if (std::byte* const piece = staging.take(stream, bytes); piece && writes_device) {
+    std::memcpy(piece, from, bytes);
+    note_failure(cudaMemcpyAsync(to, piece, bytes, cudaMemcpyHostToDevice, stream), "a copy to the GPU");
+  } else if (piece) {
+    note_failure(cudaMemcpyAsync(piece, from, bytes, cudaMemcpyDeviceToHost, stream), "a copy from the GPU");
+    staging.hand_over_later(piece, to, bytes);
   } else if (writes_device) {
-    if (bytes <= SmallUploads::kBytes && small_uploads.copy(stream, from, to, bytes)) return;
     note_failure(cudaStreamSynchronize(stream), "waiting for the GPU");  // it may still read what is overwritten
     upload(static_cast<const std::byte*>(from), static_cast<std::byte*>(to), bytes);
-  } else if (reads_device) {
-    if (downloads.copy(stream, from, to, bytes)) return;
-    note_failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "a copy from the GPU");
   } else {
-    std::memcpy(to, from, bytes);
+    note_failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "a copy from the GPU");
   }
 }
 
 std::string finish(const Exec& exec) {
   note_failure(cudaStreamSynchronize(stream_of(exec)), "waiting for the GPU");
-  downloads.hand_over();
+  staging.settle();
   const Failure failure = take_failure();
   if (failure.error == cudaSuccess) return {};
   cudaGetLastError();  // an allocation that failed must not fail the next launch too

@@ -20,7 +20,9 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kTile = 32, kStep = 32, kTileThreads = 128;
 
-// Each token's finished logits in the launch that runs; zero between launches.
+// Each token's finished logits in the launch that runs; zero between launches. One array is enough, because the backend
+// has one queue (device_state.h), so that no two launches run at once. In scratch, which holds anything when a call
+// begins, it would have to be cleared first: one more launch per layer.
 __device__ unsigned finished[kFusedTokens];
 
 // A rule with what it is applied to.

@@ -70,7 +70,7 @@ class Chat {
           answer(line);
         }
       } catch (const Error& error) {
-        if (!interactive) throw;
+        if (!interactive || !session_.model->works()) throw;  // nobody is left to talk with
         note("{}\n", error.what());
       }
     }
@@ -162,7 +162,14 @@ class Chat {
         note("\r\033[Kreading {} of {} tokens", done, total);
         if (done == total) note("\r\033[K");
       };
-    const GenerateResult result = conversation_.generate(prompt, sampler_, options, callbacks);
+    GenerateResult result;
+    try {
+      result = conversation_.generate(prompt, sampler_, options, callbacks);
+    } catch (const Error&) {
+      if (!at_start) write_out("\n");  // half an answer is a line too
+      flush_out();
+      throw;
+    }
     show(utf8.finish());
     write_out("\n");
     if (stdin_is_terminal()) write_out("\n");

@@ -97,7 +97,14 @@ void run(const Arguments& arguments) {
   GenerateCallbacks callbacks;
   callbacks.stop_now = interrupted;
   callbacks.on_token = [&](Token token) { show(utf8.push(session.tokenizer->bytes_of(token, true))); };
-  const GenerateResult result = conversation.generate(tokens, sampler, options, callbacks);
+  GenerateResult result;
+  try {
+    result = conversation.generate(tokens, sampler, options, callbacks);
+  } catch (const Error&) {
+    if (!text.empty() && !arguments.json) write_out("\n");  // half an answer is a line too
+    flush_out();
+    throw;
+  }
   show(utf8.finish());
   if (arguments.json)
     print_json(result, text);

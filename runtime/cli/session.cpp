@@ -164,8 +164,8 @@ void print_banner(const Session& session) {
   for (const auto& fact : startup_facts(model)) note("{:9} {}\n", fact.name, fact.value);
   if (!session.gpu.empty()) note("{:9} {}\n", "gpu", session.gpu);
   if (runs_on_gpu(model)) {
-    note("{:9} loaded in {:.2f} s, {}/s\n", "ready", session.load_seconds,
-         bytes_text(uint64_t(double(model.weight_bytes()) / session.load_seconds)));
+    note("{:9} loaded in {:.2f} s, {:.3f} GB/s\n", "ready", session.load_seconds,
+         double(model.copied_bytes()) / session.load_seconds / 1e9);
   } else {
     note("{:9} mapped and checked in {:.2f} s\n", "ready", session.load_seconds);
   }

@@ -1,13 +1,11 @@
 // The chat: through a pipe, and on a terminal with a person's keys.
 #include <doctest/doctest.h>
-#include <pty.h>
-#include <termios.h>
 
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
-#include "tests/cli/hearth.h"
+#include "tests/cli/terminal.h"
 
 using namespace hearth::test;
 
@@ -18,61 +16,9 @@ ProcessResult chat(const std::string& input, std::vector<std::string> more = {})
   return run_hearth(more, {.input = input});
 }
 
-// A pseudo-terminal with `hearth chat` on it.
-class Terminal {
- public:
-  explicit Terminal(const std::string& home, const char* temperature = "0") {
-    winsize size{24, 100, 0, 0};
-    child_ = forkpty(&fd_, nullptr, nullptr, &size);
-    REQUIRE(child_ >= 0);
-    if (child_ == 0) {
-      setenv("TERM", "dumb", 1);
-      setenv("HOME", home.c_str(), 1);
-      unsetenv("XDG_STATE_HOME");
-      const std::string program = hearth_program();
-      execl(program.c_str(), "hearth", "chat", demo_model().c_str(), "--temp", temperature, "--top-p", "1", "--seed",
-            "8", nullptr);
-      _exit(127);
-    }
-  }
-  ~Terminal() {
-    kill(child_, SIGKILL);
-    waitpid(child_, nullptr, 0);
-    close(fd_);
-  }
-  void type(const std::string& keys) { REQUIRE(write(fd_, keys.data(), keys.size()) == ssize_t(keys.size())); }
-  // Reads until what came since the last call holds `part`; false after 20 s.
-  bool wait_for(const std::string& part) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (std::chrono::steady_clock::now() < end) {
-      const size_t at = screen_.find(part, seen_);
-      if (at != std::string::npos) {
-        seen_ = at + part.size();
-        return true;
-      }
-      pollfd p{fd_, POLLIN, 0};
-      if (poll(&p, 1, 200) <= 0) continue;
-      char buffer[4096];
-      const ssize_t n = read(fd_, buffer, sizeof buffer);
-      if (n <= 0) return false;
-      screen_.append(buffer, size_t(n));
-    }
-    return false;
-  }
-  int exit_code() {
-    wait_for("\x01never");  // drains until the program closes its side
-    int status = 0;
-    waitpid(child_, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-  const std::string& screen() const { return screen_; }
-
- private:
-  pid_t child_ = -1;
-  int fd_ = -1;
-  std::string screen_;
-  size_t seen_ = 0;
-};
+std::vector<std::string> at_temperature(const char* temperature) {
+  return {"--temp", temperature, "--top-p", "1", "--seed", "8"};
+}
 
 }  // namespace
 
@@ -131,7 +77,7 @@ TEST_CASE("bad messages are refused") {
 TEST_CASE("on a terminal: answers, Ctrl-C, history, Ctrl-D") {
   TempDir home;
   {
-    Terminal terminal(home.path().string());
+    Terminal terminal(home.path().string(), at_temperature("0"));
     REQUIRE_MESSAGE(terminal.wait_for("> "), terminal.screen());
     terminal.type("What is the capital of France?\r");
     CHECK_MESSAGE(terminal.wait_for("Paris"), terminal.screen());
@@ -147,7 +93,7 @@ TEST_CASE("on a terminal: answers, Ctrl-C, history, Ctrl-D") {
   }
   CHECK(fs::exists(home.path() / ".local/state/hearth/history"));
   {
-    Terminal terminal(home.path().string());
+    Terminal terminal(home.path().string(), at_temperature("0"));
     REQUIRE(terminal.wait_for("> "));
     terminal.type("\x10");  // Ctrl-P: the last line of the last session
     CHECK_MESSAGE(terminal.wait_for("/exit"), terminal.screen());
@@ -158,7 +104,7 @@ TEST_CASE("on a terminal: answers, Ctrl-C, history, Ctrl-D") {
 
 TEST_CASE("Ctrl-C stops the answer and not the program") {
   TempDir home;
-  Terminal terminal(home.path().string(), "50");  // so hot that it babbles until the context is full
+  Terminal terminal(home.path().string(), at_temperature("50"));  // so hot that it babbles until the context is full
   REQUIRE(terminal.wait_for("> "));
   terminal.type("Hello!\r");
   REQUIRE(terminal.wait_for("Hello!"));

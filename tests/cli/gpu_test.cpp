@@ -1,16 +1,25 @@
 // The command with a GPU, which is the emulated one of build/hearth-emulated; what it says without one is the same as
 // what build/hearth says.
-#include "tests/cli/hearth.h"
+#include <filesystem>
+#include <fstream>
+#include <future>
+
+#include "tests/cli/terminal.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
 
+std::string emulated_program() {
+  return (build_dir() / "hearth-emulated").string();
+}
+
 // The GPU as HEARTH_EMULATED_GPU describes it (tests/emulation/settings.h).
-ProcessResult run_emulated(std::vector<std::string> arguments, const std::string& gpu = "") {
-  arguments.insert(arguments.begin(), (build_dir() / "hearth-emulated").string());
-  ProcessOptions options;
+ProcessResult run_emulated(std::vector<std::string> arguments, const std::string& gpu = "",
+                           const std::string& input = "") {
+  arguments.insert(arguments.begin(), emulated_program());
+  ProcessOptions options{.input = input};
   if (!gpu.empty()) options.environment.push_back({"HEARTH_EMULATED_GPU", gpu});
   return run_process(arguments, options);
 }
@@ -44,14 +53,23 @@ TEST_CASE("no driver: the CPU, and it says so; an error under --strict") {
   const auto loud = run_emulated(ask({"--device", "emulated"}), "driver=none");
   CHECK(loud.exit_code == 0);
   CHECK(loud.err ==
-        "hearth: --device emulated: no GPU can be used: CUDA driver version is insufficient for CUDA "
-        "runtime version; running on the CPU\n");
+        "hearth: --device emulated: no GPU can be used: no NVIDIA driver is installed; running on the CPU\n");
   CHECK(loud.out == run_hearth(ask({"--device", "cpu"})).out);
   check_refused(run_emulated(ask({"--device", "emulated", "--strict"}), "driver=none"), 1,
                 {"--device emulated", "no GPU can be used"});
   const auto silent = run_emulated(ask({"-v"}), "driver=none");
   CHECK(contains(silent.err, "gpu       none: no GPU can be used: "));
   CHECK(contains(silent.err, "running   "));
+}
+
+TEST_CASE("a driver older than the toolkit: both versions, and what to do") {
+  check_refused(run_emulated(ask({"--device", "emulated", "--strict"}), "driver=old"), 1,
+                {"--device emulated: no GPU can be used: the NVIDIA driver is too old: it knows CUDA up to 12.2, and "
+                 "this program is built for 13.0; a newer driver is to be installed\n"});
+  const auto loud = run_emulated(ask({"--device", "emulated"}), "driver=old");
+  CHECK(loud.exit_code == 0);
+  CHECK(contains(loud.err, "the NVIDIA driver is too old"));
+  CHECK(loud.out == run_hearth(ask({"--device", "cpu"})).out);
 }
 
 TEST_CASE("a GPU too old for the kernels is no GPU") {
@@ -78,14 +96,84 @@ TEST_CASE("a GPU too small for the model: the numbers, and the CPU unless somebo
   CHECK(loud.out == run_hearth(ask({"--device", "cpu"})).out);
 }
 
-TEST_CASE("a GPU that fails ends in one clear error") {
-  for (const char* fault : {"fail_launch=3", "fail_launch=400", "fail_copy=1", "fail_copy=60", "fail_allocation=7"}) {
+TEST_CASE("a GPU shared with other programs: what is free counts, and both run where both fit") {
+  check_refused(run_emulated(ask({"--device", "emulated"}), "memory=160M,others=120M"), 1,
+                {"does not fit into the GPU's memory: ", " MB in all, but 41.9 MB of 167.8 MB are free; "});
+  check_refused(
+      run_emulated(ask({"--device", "emulated"}), "memory=160M,others_later=155M"), 1,
+      {"out of memory: ", " bytes are needed for the weights, but of the GPU's 167772160 only 5242880 are free"});
+  const auto fallback = run_emulated(ask({}), "memory=160M,others_later=155M");
+  CHECK(fallback.exit_code == 0);
+  CHECK(contains(fallback.err, "; running on the CPU\n"));
+  const auto run = [] { return run_emulated(ask({"--device", "emulated", "--strict"}), "memory=320M,others=150M"); };
+  auto other = std::async(std::launch::async, run);
+  const auto one = run(), two = other.get();
+  CHECK(one.exit_code == 0);
+  CHECK(two.exit_code == 0);
+  CHECK(one.out == two.out);
+}
+
+namespace {
+
+// The error is the last line, and one line. Before it stand only the emulation's own words and what the command says
+// when it starts.
+void check_failed(const ProcessResult& result, const std::string& what = "") {
+  INFO("stderr: ", result.err);
+  INFO("stdout: ", result.out);
+  CHECK(result.exit_code == 1);
+  const size_t last = result.err.rfind("hearth: ");
+  REQUIRE(last != std::string::npos);
+  CHECK(result.err.find('\n', last) == result.err.size() - 1);
+  CHECK(result.err.find("hearth: ") == last);
+  CHECK(contains(result.err.substr(last), what));
+}
+
+}  // namespace
+
+TEST_CASE("a GPU that fails while a model loads, or in the middle of an answer: one clear error") {
+  for (const char* fault : {"fail_launch=3", "fail_launch=400", "fail_copy=1", "fail_copy=60", "fail_allocation=1"}) {
     CAPTURE(fault);
     const auto result = run_emulated(ask({"--device", "emulated"}), fault);
-    INFO(result.err);
-    CHECK(result.exit_code == 1);
-    const size_t last = result.err.rfind("hearth: ");
-    REQUIRE(last != std::string::npos);
-    CHECK(result.err.find('\n', last) == result.err.size() - 1);
+    check_failed(result);
+    CHECK((result.out.empty() || result.out.back() == '\n'));
+    CHECK(run_emulated(ask({"--device", "emulated", "--json"}), fault).out == "");
   }
+}
+
+TEST_CASE("a GPU that is lost in a conversation ends it: answers given stand, and nobody waits for another") {
+  const std::string gpu = "fail_launch=1000";
+  const std::vector<std::string> arguments = {"chat", demo_model(), "--temp", "0", "--device", "emulated"};
+  const auto piped = run_emulated(arguments, gpu, "What is 2 + 3?\nWhat is the capital of France?\nHello!\n");
+  check_failed(piped, "emulated: ");
+  CHECK(contains(piped.out, "2 + 3 = 5\n"));
+  CHECK(!contains(piped.out, "Hello"));
+  const TempDir home;
+  Terminal terminal(home.path().string(), {"--temp", "0", "--device", "emulated"}, emulated_program(), gpu);
+  REQUIRE(terminal.wait_for("/help lists"));
+  for (const char* question : {"What is 2 + 3?\r", "What is the capital of France?\r"}) {
+    REQUIRE_MESSAGE(terminal.wait_for("> "), terminal.screen());
+    terminal.type(question);
+  }
+  REQUIRE_MESSAGE(terminal.wait_for("hearth: emulated: "), terminal.screen());
+  CHECK(terminal.exit_code() == 1);
+}
+
+TEST_CASE("a GPU that is lost while it measures: no result, and no file half written") {
+  const std::string gpu = "fail_launch=1500";
+  const auto bench =
+      run_emulated({"bench", demo_model(), "-p", "16", "-n", "16", "-r", "2", "--json", "--device", "emulated"}, gpu);
+  check_failed(bench, "emulated: ");
+  CHECK(bench.out == "");
+  const TempDir folder;
+  const std::string text = folder / "text", output = folder / "output";
+  std::ofstream(text) << std::string(2000, 'x') << "\n";
+  const auto perplexity = run_emulated(
+      {"perplexity", demo_model(), "--file", text, "--ctx", "64", "--save-baseline", output, "--device", "emulated"},
+      "fail_launch=400");
+  check_failed(perplexity, "emulated: ");
+  CHECK(perplexity.out == "");
+  check_failed(run_emulated({"logits", demo_model(), "--tokens", "1,2,3", "-o", output, "--device", "emulated"},
+                            "fail_launch=9"),
+               "emulated: ");
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);  // the text
 }

@@ -37,7 +37,7 @@ program built/device/cuda_conformance 'echo "16 instructions"'
 program built/device/cuda_norm_test 'echo "all | well"'
 program built/device/cuda_bench 'echo "noise"' 'echo "| copy | 1.0 GB/s | |"'
 echo abcdef > built/commit
-program built/hearth 'echo "loaded 9.1 GB at 2.5 GB/s" >&2' \
+program built/hearth 'echo "ready     loaded in 3.64 s, 2.500 GB/s" >&2' \
   'echo "{ \"prefill\": { \"tok_s\": { \"median\": 1234.5 } } }"'
 "$check" --build-dir built --model x.gguf --out table.md > output 2>&1
 expect "all passed: exit code 0" [ $? = 0 ]
@@ -48,7 +48,7 @@ expect "sanitizer" grep -qF '| racecheck of norm | passed |' table.md
 expect "measured rows, and these alone" grep -qF '| copy | 1.0 GB/s | |' table.md
 expect "no noise" [ "$(grep -c noise table.md)" = 0 ]
 expect "model" grep -qF '| prefill 2048 | 1234.5 tok/s | x.gguf |' table.md
-expect "loading" grep -qF '| loading | 2.5 GB/s | x.gguf |' table.md
+expect "loading" grep -qF '| loading | 2.500 GB/s | x.gguf |' table.md
 
 program built/device/cuda_route_test 'echo "expected 1, found 2"' 'exit 1'
 "$check" --build-dir built --quick --out table.md > output 2>&1

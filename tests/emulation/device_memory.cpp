@@ -106,7 +106,7 @@ void DeviceMemory::on_fault(int signal, void* address) {
 }
 
 void* DeviceMemory::allocate(size_t bytes) {
-  if (bytes > settings().memory || allocated_ + extent(bytes) > settings().memory) return nullptr;
+  if (bytes > settings().memory || extent(bytes) > free()) return nullptr;
   char* p = nullptr;
   for (auto& [start, size] : gaps_) {
     if (size < extent(bytes)) continue;
@@ -155,6 +155,10 @@ bool DeviceMemory::release(void* p) {
     gaps_[start] = size;
   }
   return true;
+}
+
+size_t DeviceMemory::free() const {
+  return settings().memory - std::min(settings().memory, settings().others + allocated_);
 }
 
 bool DeviceMemory::owns(const void* p) const {

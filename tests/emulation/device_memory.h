@@ -16,7 +16,7 @@ class DeviceMemory {
   // Aligned to 256, filled with 0xFF bytes (up to 256 MiB; more would only cost time). Null: not so much is free.
   void* allocate(size_t bytes);
   bool release(void* p);
-  size_t allocated() const { return allocated_; }
+  size_t free() const;  // bytes, with the untouchable ones behind an allocation
 
   // Whether p is in the range at all, and whether `bytes` from it on belong to one allocation.
   bool owns(const void* p) const;

@@ -7,6 +7,8 @@
 
 using namespace hearth;
 using namespace hearth::test;
+using emulation::runtime_calls;
+using emulation::RuntimeCalls;
 using emulation::settings;
 
 namespace {
@@ -287,8 +289,49 @@ TEST_CASE("failures can be asked for") {
   CHECK(cudaMemcpy(host.data(), x, kBytes, cudaMemcpyDeviceToHost) != cudaSuccess);
   CHECK(cudaDeviceSynchronize() != cudaSuccess);
   emulation::reset();
-  settings().no_driver = true;
-  int count = -7;
-  CHECK(cudaGetDeviceCount(&count) == cudaErrorInsufficientDriver);
-  CHECK(count == -7);
+  for (const int driver : {0, 12020}) {
+    settings().driver = driver;
+    int count = -7, version = -7;
+    CHECK(cudaGetDeviceCount(&count) == cudaErrorInsufficientDriver);
+    CHECK(count == -7);
+    CHECK(cudaDriverGetVersion(&version) == cudaSuccess);
+    CHECK(version == driver);
+  }
+}
+
+TEST_CASE("other programs hold memory, and may take more when this one has looked") {
+  const Scope scope;
+  size_t before = 0, without = 0, after = 0, total = 0;
+  CHECK(cudaMemGetInfo(&before, &total) == cudaSuccess);
+  settings().others = 4096;
+  settings().others_later = 8192;
+  CHECK(cudaMemGetInfo(&without, &total) == cudaSuccess);
+  CHECK(cudaMemGetInfo(&after, &total) == cudaSuccess);
+  CHECK(total == settings().memory);
+  CHECK(without == before - 4096);
+  CHECK(after == before - 4096 - 8192);
+  char* p = nullptr;
+  CHECK(cudaMalloc(&p, without) == cudaErrorMemoryAllocation);
+}
+
+TEST_CASE("calls are counted") {
+  const Scope scope;
+  const RuntimeCalls before = runtime_calls();
+  char *p = nullptr, *pinned = nullptr;
+  std::vector<char> pageable(16);
+  cudaStream_t stream = nullptr;
+  CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+  CHECK(cudaMalloc(&p, 16) == cudaSuccess);
+  CHECK(cudaMallocHost(&pinned, 16) == cudaSuccess);
+  CHECK(cudaMemcpyAsync(p, pinned, 16, cudaMemcpyHostToDevice, stream) == cudaSuccess);
+  CHECK(runtime_calls().waits == before.waits);
+  CHECK(cudaMemcpyAsync(p, pageable.data(), 16, cudaMemcpyHostToDevice, stream) == cudaSuccess);  // may wait
+  CHECK(cudaMemcpyAsync(pageable.data(), p, 16, cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(stream) == cudaSuccess);
+  CHECK(runtime_calls().waits == before.waits + 3);
+  CHECK(cudaFree(p) == cudaSuccess);
+  CHECK(cudaFreeHost(pinned) == cudaSuccess);
+  CHECK(cudaStreamDestroy(stream) == cudaSuccess);
+  CHECK(runtime_calls().allocations == before.allocations + 2);
+  CHECK(runtime_calls().frees == before.frees + 2);
 }

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "tests/emulation/block.h"
 #include "tests/emulation/device_memory.h"
@@ -71,6 +72,7 @@ cudaError_t copy(Rectangle r, cudaMemcpyKind kind, cudaStream_t stream, bool wai
   const bool capturing = stream && stream->capture;
   if (from_host && !PinnedMemory::get().holds(r.from, from_bytes)) {
     if (capturing) return cudaErrorStreamCaptureUnsupported;
+    ++runtime_calls().waits;  // for the bytes, and with them perhaps for more
     const char* const first = static_cast<const char*>(r.from);
     staged = std::make_shared<std::vector<char>>(first, first + from_bytes);
     r.from = staged->data();
@@ -79,6 +81,7 @@ cudaError_t copy(Rectangle r, cudaMemcpyKind kind, cudaStream_t stream, bool wai
     if (capturing) return cudaErrorStreamCaptureUnsupported;
     wait = true;
   }
+  if (wait && (to_host || from_host) && !staged) ++runtime_calls().waits;
   OpPtr op;
   const cudaError_t error = queue.submit(
       stream,
@@ -238,24 +241,24 @@ const char* cudaGetErrorString(cudaError_t error) {
 // ---- The device
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);  // leaves *count as it was, as the real one does
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);  // leaves *count as it was, as the real one does
   *count = 1;
   return cudaSuccess;
 }
 
 cudaError_t cudaGetDevice(int* device) {
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   *device = 0;
   return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device) {
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   return note(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   if (device != 0) return note(cudaErrorInvalidDevice);
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "emulated GPU");
@@ -306,17 +309,18 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = settings().no_driver ? 0 : 13000;
+  *version = settings().driver;
   return cudaSuccess;
 }
 
 cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
+  *version = CUDART_VERSION;
   return cudaSuccess;
 }
 
 cudaError_t cudaDeviceSynchronize() {
   const Locked locked;
+  ++runtime_calls().waits;
   if (const cudaError_t error = Queue::get().refuse_while_capturing()) return note(error);
   return note(Queue::get().run_all());
 }
@@ -325,16 +329,18 @@ cudaError_t cudaDeviceSynchronize() {
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   const Locked locked;
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   *total = settings().memory;
-  *free = settings().memory - std::min(settings().memory, DeviceMemory::get().allocated());
+  *free = DeviceMemory::get().free();
+  settings().others += std::exchange(settings().others_later, 0);
   return note(Queue::get().broken);
 }
 
 cudaError_t cudaMalloc(void** p, size_t bytes) {
   const Locked locked;
+  ++runtime_calls().allocations;
   *p = nullptr;
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   if (const cudaError_t error = Queue::get().refuse_while_capturing()) return note(error);
   if (bytes == 0) return cudaSuccess;
   if (!due(settings().fail_allocation)) *p = DeviceMemory::get().allocate(bytes);
@@ -343,6 +349,7 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
 
 cudaError_t cudaFree(void* p) {
   const Locked locked;
+  ++runtime_calls().frees;
   if (!p) return cudaSuccess;
   if (const cudaError_t error = Queue::get().refuse_while_capturing()) {
     if (error == cudaErrorStreamCaptureUnsupported) return note(error);
@@ -354,8 +361,9 @@ cudaError_t cudaFree(void* p) {
 
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
   const Locked locked;
+  ++runtime_calls().allocations;
   *p = nullptr;
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   if (const cudaError_t error = Queue::get().refuse_while_capturing()) return note(error);
   if (!due(settings().fail_allocation)) *p = PinnedMemory::get().allocate(bytes);
   return note(*p ? cudaSuccess : cudaErrorMemoryAllocation);
@@ -367,6 +375,7 @@ cudaError_t cudaMallocHost(void** p, size_t bytes) {
 
 cudaError_t cudaFreeHost(void* p) {
   const Locked locked;
+  ++runtime_calls().frees;
   if (!p) return cudaSuccess;
   Queue::get().run_all();
   if (!PinnedMemory::get().release(p)) return note(bad_argument("cudaFreeHost of what cudaHostAlloc did not give"));

@@ -11,6 +11,11 @@ namespace hearth::emulation {
 // Remembers an error for cudaGetLastError, and gives it back.
 cudaError_t note(cudaError_t error);
 
+// Or none at all: the runtime says the same of both, and only cudaDriverGetVersion tells them apart.
+inline bool driver_too_old() {
+  return settings().driver < CUDART_VERSION;
+}
+
 class Locked {
  public:
   Locked() : lock_(Queue::get().lock) {}

@@ -50,7 +50,9 @@ Settings from_environment() {
     } else if (word == "copies=eager" || word == "copies=lazy") {
       s.eager_copies = value == "eager";
     } else if (word == "driver=none") {
-      s.no_driver = true;
+      s.driver = 0;
+    } else if (word == "driver=old") {
+      s.driver = 12020;
     } else if (name == "seed") {
       s.seed = number(value, word);
     } else if (name == "threads") {
@@ -59,6 +61,10 @@ Settings from_environment() {
       s.capability = int(number(value, word));
     } else if (name == "memory") {
       s.memory = size_t(number(value, word));
+    } else if (name == "others") {
+      s.others = size_t(number(value, word));
+    } else if (name == "others_later") {
+      s.others_later = size_t(number(value, word));
     } else if (name == "fail_allocation") {
       s.fail_allocation = int64_t(number(value, word));
     } else if (name == "fail_copy") {
@@ -73,6 +79,11 @@ Settings from_environment() {
 }
 
 }  // namespace
+
+RuntimeCalls& runtime_calls() {
+  static RuntimeCalls calls;
+  return calls;
+}
 
 Settings& settings() {
   static Settings s = from_environment();

@@ -1,7 +1,8 @@
 // How the emulated GPU behaves. Tests change it between launches; programs are steered by the environment:
 //   HEARTH_EMULATED_GPU=memory=512M,schedule=random,seed=7,queue=random,copies=eager,fail_allocation=3
 // Words: memory, capability (75 is compute capability 7.5), schedule (forward, reverse, random, greedy), seed, queue
-// (in_order, random), copies (lazy, eager), threads, fail_allocation, fail_copy, fail_launch, driver=none.
+// (in_order, random), copies (lazy, eager), threads, fail_allocation, fail_copy, fail_launch, driver (none, old),
+// others, others_later.
 #pragma once
 
 #include <cstddef>
@@ -28,13 +29,22 @@ struct Settings {
   int capability = 89;              // compute capability: 10 times the major number, and the minor one
   // The n-th from now fails; 0: none does. An allocation for want of memory, the others as by a broken device.
   int64_t fail_allocation = 0, fail_copy = 0, fail_launch = 0;
-  bool no_driver = false;
+  int driver = 13000;                   // the CUDA version that it is for: 12020 is 12.2; 0: there is no driver
+  size_t others = 0, others_later = 0;  // bytes that other programs hold, and take once this one has looked
 };
 
 Settings& settings();
 
 // What went wrong in a kernel: name, block, thread, line. Empty: nothing yet.
 std::string last_failure();
+
+// What the program has asked of the runtime so far.
+struct RuntimeCalls {
+  int64_t allocations = 0, frees = 0;  // of device memory and of page-locked memory
+  int64_t waits = 0;                   // for a stream, an event, the device, or a copy that is over when it returns
+  int64_t graphs = 0;                  // instantiated
+};
+RuntimeCalls& runtime_calls();
 
 // The next test starts with a healthy device: forgets failures and what is still queued. Memory stays allocated.
 void reset();

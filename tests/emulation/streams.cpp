@@ -41,7 +41,7 @@ void leave_capture(Stream& stream) {
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   const Locked locked;
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   *stream = new Stream;
   (*stream)->blocking = flags != cudaStreamNonBlocking;
   Queue::get().add(*stream);
@@ -66,6 +66,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {  // what it was given is st
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const Locked locked;
+  ++runtime_calls().waits;
   Queue& queue = Queue::get();
   if (!queue.knows(stream)) return note(cudaErrorInvalidResourceHandle);
   Stream& s = stream_of(stream);
@@ -124,7 +125,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void*
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   const Locked locked;
-  if (settings().no_driver) return note(cudaErrorInsufficientDriver);
+  if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   *event = new Event;
   (*event)->timed = !(flags & cudaEventDisableTiming);
   return note(Queue::get().broken);
@@ -163,6 +164,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Locked locked;
+  ++runtime_calls().waits;
   if (!event) return note(cudaErrorInvalidResourceHandle);
   if (event->capture) return note(cudaErrorStreamCaptureUnsupported);
   if (!event->op) return note(Queue::get().broken);
@@ -234,6 +236,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   const Locked locked;
+  ++runtime_calls().graphs;
   if (!graph) return note(cudaErrorInvalidValue);
   *exec = new GraphExec{graph->nodes};
   return note(Queue::get().broken);

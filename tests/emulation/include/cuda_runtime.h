@@ -4,6 +4,7 @@
 #pragma once
 
 #define HEARTH_EMULATED_CUDA 1
+#define CUDART_VERSION 13000
 
 #include <cmath>
 #include <cstddef>
