@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/cuda/decode.cuh"
+#include "kernels/cuda/formats.cuh"
 #include "kernels/cuda/matmul_vec_prepare.cuh"
 
 namespace hearth::gpu {
