@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "kernels/cpu/attend.h"
-#include "kernels/cpu/scratch.h"
+#include "kernels/scratch.h"
 
 namespace hearth {
 namespace {

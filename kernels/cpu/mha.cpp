@@ -11,7 +11,7 @@
 
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/scratch.h"
+#include "kernels/scratch.h"
 
 namespace hearth::attention {
 namespace {

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/scratch.h"
+#include "kernels/scratch.h"
 
 namespace hearth::product {
 namespace {

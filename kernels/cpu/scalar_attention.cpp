@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
-#include "kernels/cpu/scratch.h"
+#include "kernels/scratch.h"
 #include "quant/fp.h"
 
 namespace hearth::scalar {

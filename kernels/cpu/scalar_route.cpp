@@ -7,7 +7,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
-#include "kernels/cpu/scratch.h"
+#include "kernels/scratch.h"
 
 namespace hearth {
 namespace {

@@ -1,88 +1,26 @@
-// The decoders of all formats, for the kernels that multiply.
+// How bits become weights: all that kernels/cuda knows of the formats' layouts, each once.
 //
 // The bits are drawn in quant/blocks.h, and quant/decode.h is the definition that tests/kernels/cuda_decode_test.cpp
-// compares with. A format is named by its block type; the three plain float formats have one here, of one weight, so
-// that all formats read alike. Blocks lie in memory as ggml wrote them: many are aligned to 2 bytes only.
+// compares with. Blocks lie in memory as ggml wrote them: many are aligned to 2 bytes only.
 //
-// Decoded is a unit: 32 weights of an integer format as signed bytes and scales, for dp4a, in the two halves in which
-// the format packs them; or 8 floats. Bytes are spread by masks and byte permutations, four weights at a time. (The
-// tile kernels decode longer runs, to bf16: weight_run.cuh.)
+// Integer formats are decoded in groups of 16 neighbouring weights, which have one scale. Bits<Block> says where the
+// bits of group k lie and what they mean, four weights at a time, spread over the bytes of a word by masks and byte
+// permutations. How bytes come into registers, how many weights are taken at a time and what becomes of them is up to
+// its users:
+//   weight_unit.cuh  few tokens: 32 weights as bytes for dp4a, from shared memory
+//   weight_run.cuh   many tokens: 64 weights as bf16 for tensor cores, from global memory
+// Who takes single weights (embed, widen_weights) has them from the definition itself: weight_at() of formats.cuh.
 #pragma once
 
-#include "kernels/cuda/device.h"
-#include "quant/decode.h"
-#include "quant/format.h"
+#include <cstddef>
+
+#include "kernels/cuda/formats.cuh"
 
 namespace hearth::gpu {
 
-struct BlockF32 {
-  static constexpr int kElems = 1;
-  float value;
-};
-struct BlockF16 {
-  static constexpr int kElems = 1;
-  uint16_t value;
-};
-struct BlockBF16 {
-  static constexpr int kElems = 1;
-  uint16_t value;
-};
+// ---- Reading. Users with a block's bytes in registers have a class of their own with these functions.
 
-GPU_FN float weight_of(const BlockF32& b) {
-  return b.value;
-}
-GPU_FN float weight_of(const BlockF16& b) {
-  return half_to_float(b.value);
-}
-GPU_FN float weight_of(const BlockBF16& b) {
-  return bf16_bits_to_float(b.value);
-}
-
-// Calls f.template operator()<Block>() for the block type of a format.
-template <class F>
-void with_block(FormatId id, F&& f) {
-  switch (id) {
-    case FormatId::f32:
-      return f.template operator()<BlockF32>();
-    case FormatId::f16:
-      return f.template operator()<BlockF16>();
-    case FormatId::bf16:
-      return f.template operator()<BlockBF16>();
-    case FormatId::q8_0:
-      return f.template operator()<BlockQ8_0>();
-    case FormatId::q4_0:
-      return f.template operator()<BlockQ4_0>();
-    case FormatId::q4_1:
-      return f.template operator()<BlockQ4_1>();
-    case FormatId::q5_0:
-      return f.template operator()<BlockQ5_0>();
-    case FormatId::q5_1:
-      return f.template operator()<BlockQ5_1>();
-    case FormatId::q2_k:
-      return f.template operator()<BlockQ2_K>();
-    case FormatId::q3_k:
-      return f.template operator()<BlockQ3_K>();
-    case FormatId::q4_k:
-      return f.template operator()<BlockQ4_K>();
-    case FormatId::q5_k:
-      return f.template operator()<BlockQ5_K>();
-    case FormatId::q6_k:
-      return f.template operator()<BlockQ6_K>();
-    case FormatId::iq4_nl:
-      return f.template operator()<BlockIQ4_NL>();
-    case FormatId::iq4_xs:
-      return f.template operator()<BlockIQ4_XS>();
-    case FormatId::f8_e4m3:
-      return f.template operator()<BlockF8_E4M3>();
-    case FormatId::i4_g128:
-      return f.template operator()<BlockI4_G128>();
-  }
-}
-
-// ---- For the vector kernels: units, what a lane takes at a time
-
-// n words that start at p, of which is known that its address is a multiple of kAlign (2, 4, 8 or 16). Where that is 2,
-// up to 3 bytes before p and 4 bytes behind the words are read as well: memory that a kernel staged, not a file's.
+// n words at an address that is a multiple of kAlign.
 template <int kAlign, int n>
 GPU_FN void load_words(const std::byte* p, uint32_t (&words)[n]) {
   if constexpr (kAlign >= 16 && n % 4 == 0) {
@@ -101,400 +39,352 @@ GPU_FN void load_words(const std::byte* p, uint32_t (&words)[n]) {
     GPU_UNROLL
     for (int i = 0; i < n; ++i) words[i] = reinterpret_cast<const uint32_t*>(p)[i];
   } else {
-    const size_t odd = reinterpret_cast<size_t>(p) & 2;
-    const auto* aligned = reinterpret_cast<const uint32_t*>(p - odd);
-    const uint32_t selector = odd ? 0x5432 : 0x3210;
-    uint32_t low = aligned[0];
+    const auto* halves = reinterpret_cast<const uint16_t*>(p);
     GPU_UNROLL
-    for (int i = 0; i < n; ++i) {
-      const uint32_t high = aligned[i + 1];
-      words[i] = byte_permute(low, high, selector);
-      low = high;
-    }
+    for (int i = 0; i < n; ++i) words[i] = halves[2 * i] | uint32_t(halves[2 * i + 1]) << 16;
   }
 }
 
-GPU_FN float load_half(const std::byte* p) {
-  return half_to_float(*reinterpret_cast<const uint16_t*>(p));
-}
-GPU_FN int load_byte(const std::byte* p) {
-  return int(*reinterpret_cast<const uint8_t*>(p));
-}
+// A block in memory.
+struct InMemory {
+  const std::byte* block;
 
-// 32 weights of an integer format, in two halves of 16 in which they are consecutive: weight 16 h + i of the unit is
-//   scale[h] * q - min[h]   or, where the format has an offset instead,   scale[h] * (q - offset),
-// q being byte i % 4 of q[4 h + i / 4], signed.
-struct ByteUnit {
-  uint32_t q[8];
-  float scale[2], min[2];
-};
-
-// 8 consecutive weights of a float format: scale * w.
-struct FloatUnit {
-  float w[8];
-  float scale;
-};
-
-// q of a nibble format: the low nibbles are the first half's.
-GPU_FN void split_nibbles(const uint32_t (&words)[4], uint32_t (&q)[8]) {
-  GPU_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    q[i] = words[i] & 0x0f0f0f0fu;
-    q[4 + i] = words[i] >> 4 & 0x0f0f0f0fu;
+  GPU_FN uint16_t half(unsigned at) const { return *reinterpret_cast<const uint16_t*>(block + at); }
+  template <int kAlign, int n>
+  GPU_FN void words(unsigned at, uint32_t (&to)[n]) const {
+    load_words<kAlign>(block + at, to);
   }
+  // n bytes, 1 or 4.
+  template <int kAlign, int n>
+  GPU_FN uint32_t bytes(unsigned at) const {
+    if constexpr (n == 1) return *reinterpret_cast<const uint8_t*>(block + at);
+    uint32_t word[1];
+    words<kAlign>(at, word);
+    return word[0];
+  }
+};
+
+// ---- Bits<Block> of the integer formats
+//
+//   read<n>(block, k)         takes what is needed for the scales of groups k .. k + n - 1 (n is 1, or 4 with k a
+//                             multiple of 4); nothing is computed, so that nobody waits for memory here
+//   scale(k, i), min(k, i)    of group k + i
+//   low_at(k), high_at(k)     where the 16 bytes lie in the block that have the group's bits. high_at: where kHigh
+//   levels(low, high, k, i)   from word i of those: levels 4 i .. 4 i + 3 of group k, a byte each
+//
+// Weight = scale * level - min, or where the format has an offset instead, scale * (level - kOffset). Levels are
+// unsigned but where there is neither.
+
+template <class Block>
+struct Bits;
+
+enum class Zero { none, offset, min };  // what is subtracted
+
+// Groups k and k + kApart are packed in the same bytes (of Q8_0: are neighbours). kAlign: of blocks and low_at,
+// high_at.
+template <int apart, int alignment, Zero zero = Zero::none, int offset = 0>
+struct Packing {
+  static constexpr int kApart = apart, kAlign = alignment, kOffset = offset;
+  static constexpr Zero kZero = zero;
+  static constexpr bool kFloats = false, kHigh = false;
+};
+
+// Two fp16 in a word.
+GPU_FN float lower_half(uint32_t word) {
+  return half_to_float(uint16_t(word));
+}
+GPU_FN float upper_half(uint32_t word) {
+  return half_to_float(uint16_t(word >> 16));
 }
 
-// Bits 0 to 31 of `bits` become bit 4 of the 32 bytes.
-GPU_FN void add_fifth_bits(uint32_t bits, uint32_t (&q)[8]) {
-  GPU_UNROLL
-  for (int i = 0; i < 8; ++i) q[i] |= (bits >> 4 * i & 15) * 0x02040810u & 0x10101010u;  // four products, side by side
+// The low nibbles of four bytes, or the high ones.
+GPU_FN uint32_t nibbles_of(uint32_t word, unsigned high) {
+  return word >> 4 * high & 0x0f0f0f0fu;
 }
 
-// IQ4's level of each nibble, as signed bytes. A byte permutation looks up four nibbles among eight levels: once
-// among the lower eight, once among the upper, and a third one chooses by the nibbles' top bits.
+// Bits 0 to 3 of `bits` become bit 4 of four bytes: four products, side by side.
+GPU_FN uint32_t spread_fifth_bits(uint32_t bits) {
+  return (bits & 15) * 0x02040810u & 0x10101010u;
+}
+
+// IQ4's level of each of four nibbles, as signed bytes. A byte permutation looks up four nibbles among eight levels:
+// once among the lower eight, once among the upper, and a third one chooses by the nibbles' top bits.
 GPU_FN uint32_t iq4_of_four_nibbles(uint32_t nibbles) {
-  // kIq4Values of quant/decode.h: -127 -104 -83 -65 | -49 -35 -22 -10 | 1 13 25 38 | 53 69 89 113
-  const uint32_t low = byte_permute(0xbfad9881u, 0xf6eaddcfu, nibbles & 0x7777);
-  const uint32_t high = byte_permute(0x26190d01u, 0x71594535u, nibbles & 0x7777);
+  constexpr auto four = [](int first) {
+    uint32_t word = 0;
+    for (int i = 0; i < 4; ++i) word |= uint32_t(uint8_t(int(iq4_value(first + i)))) << 8 * i;
+    return word;
+  };
+  constexpr uint32_t table[4] = {four(0), four(4), four(8), four(12)};
+  const uint32_t low = byte_permute(table[0], table[1], nibbles & 0x7777);
+  const uint32_t high = byte_permute(table[2], table[3], nibbles & 0x7777);
   return byte_permute(low, high, 0x3210 | (nibbles & 0x8888) >> 1);
 }
-GPU_FN void look_up_iq4(const uint32_t (&words)[4], uint32_t (&q)[8]) {
-  GPU_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    const uint32_t a = iq4_of_four_nibbles(words[i]), b = iq4_of_four_nibbles(words[i] >> 16);
-    q[i] = byte_permute(a, b, 0x6420);
-    q[4 + i] = byte_permute(a, b, 0x7531);
-  }
+// Of the low nibbles of four bytes, or the high ones. Who wants both looks up once.
+GPU_FN uint32_t iq4_levels(uint32_t word, unsigned high) {
+  return byte_permute(iq4_of_four_nibbles(word), iq4_of_four_nibbles(word >> 16), high ? 0x7531 : 0x6420);
 }
 
-// Scales and minima of groups 2 p and 2 p + 1 of Q4_K and Q5_K, the block's first 16 bytes being header.
-GPU_FN void unpack_scales_mins(const uint32_t (&header)[4], unsigned p, ByteUnit& unit) {
-  const unsigned shift = 16 * (p & 1);
-  const uint32_t a = header[1] >> shift, b = header[2] >> shift, c = header[3] >> shift;
-  const uint32_t scales = p < 2 ? a & 0x3f3f : (c & 0x0f0f) | (a >> 2 & 0x3030);
-  const uint32_t mins = p < 2 ? b & 0x3f3f : (c >> 4 & 0x0f0f) | (b >> 2 & 0x3030);
-  const float d = half_to_float(uint16_t(header[0])), dmin = half_to_float(uint16_t(header[0] >> 16));
-  unit.scale[0] = d * float(scales & 63);
-  unit.scale[1] = d * float(scales >> 8 & 63);
-  unit.min[0] = dmin * float(mins & 63);
-  unit.min[1] = dmin * float(mins >> 8 & 63);
+// Byte i of four. A permutation, so that the compiler does not look through it and mask what two users share.
+GPU_FN uint32_t byte_of(uint32_t word, unsigned i) {
+  return byte_permute(word, 0, 0x4440 + i);
 }
 
-// Unit<Block>: how a block divides into units. first(u) and first(u) + kDistance: where the halves of unit u start;
-// load(block, u, unit): the unit, from a block as aligned as its format lets it be.
+// ---- 32 weights: groups 0 and 1
+
+template <class Block, int alignment, Zero zero = Zero::none, int offset = 0>
+struct SmallBlock : Packing<1, alignment, zero, offset> {
+  HEARTH_HD static constexpr unsigned low_at(unsigned) { return offsetof(Block, qs); }
+};
+
+// Formats whose only scale is a half in front.
 template <class Block>
-struct Unit;
-
-enum class Zero { none, offset, min };  // what is subtracted from q
-
-struct ByteUnits {
-  static constexpr int kWeights = 32, kOffset = 0, kDistance = 16;
-  static constexpr Zero kZero = Zero::none;
-  GPU_FN static unsigned first(unsigned u) { return 32 * u; }
-  GPU_FN static void set_scale(ByteUnit& unit, float scale) { unit.scale[0] = unit.scale[1] = scale; }
-  GPU_FN static void set_min(ByteUnit& unit, float min) { unit.min[0] = unit.min[1] = min; }
+struct OneHalf {
+  static_assert(offsetof(Block, d) == 0);
+  uint16_t d;
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned) {
+    d = block.half(0);
+  }
+  GPU_FN float scale(unsigned, int) const { return half_to_float(d); }
 };
 
 template <>
-struct Unit<BlockQ8_0> : ByteUnits {
-  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
-    load_words<2>(block + 2, unit.q);
-    set_scale(unit, load_half(block));
+struct Bits<BlockQ8_0> : Packing<1, 2>, OneHalf<BlockQ8_0> {
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockQ8_0, qs) + 16 * k; }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned, int) const { return low; }
+};
+
+template <>
+struct Bits<BlockQ4_0> : SmallBlock<BlockQ4_0, 2, Zero::offset, 8>, OneHalf<BlockQ4_0> {
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return nibbles_of(low, k); }
+};
+
+template <>
+struct Bits<BlockIQ4_NL> : SmallBlock<BlockIQ4_NL, 2>, OneHalf<BlockIQ4_NL> {
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return iq4_levels(low, k); }
+};
+
+template <>
+struct Bits<BlockQ4_1> : SmallBlock<BlockQ4_1, 4, Zero::min> {
+  uint32_t d_m[1];  // what is added is minus a minimum
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned) {
+    block.template words<4>(0, d_m);
+  }
+  GPU_FN float scale(unsigned, int) const { return lower_half(d_m[0]); }
+  GPU_FN float min(unsigned, int) const { return -upper_half(d_m[0]); }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return nibbles_of(low, k); }
+};
+
+template <>
+struct Bits<BlockQ5_0> : SmallBlock<BlockQ5_0, 2, Zero::offset, 16>, OneHalf<BlockQ5_0> {
+  uint32_t fifth[1];
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned k) {
+    OneHalf::template read<n>(block, k);
+    block.template words<2>(offsetof(BlockQ5_0, qh), fifth);
+  }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int i) const {
+    return nibbles_of(low, k) | spread_fifth_bits(fifth[0] >> (16 * k + 4 * i));
   }
 };
 
 template <>
-struct Unit<BlockQ4_0> : ByteUnits {
-  static constexpr Zero kZero = Zero::offset;
-  static constexpr int kOffset = 8;
-  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
-    uint32_t words[4];
-    load_words<2>(block + 2, words);
-    split_nibbles(words, unit.q);
-    set_scale(unit, load_half(block));
+struct Bits<BlockQ5_1> : SmallBlock<BlockQ5_1, 8, Zero::min> {
+  uint32_t header[2];  // d and m, fifth bits
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned) {
+    block.template words<8>(0, header);
+  }
+  GPU_FN float scale(unsigned, int) const { return lower_half(header[0]); }
+  GPU_FN float min(unsigned, int) const { return -upper_half(header[0]); }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int i) const {
+    return nibbles_of(low, k) | spread_fifth_bits(header[1] >> (16 * k + 4 * i));
+  }
+};
+
+// ---- 128 weights: k = 4 h + (0 .. 3), h the half of the block
+
+template <>
+struct Bits<BlockI4_G128> : Packing<4, 2, Zero::offset, 8>, OneHalf<BlockI4_G128> {
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockI4_G128, qs) + 16 * (k % 4); }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const {
+    return nibbles_of(low, k / 4) ^ 0x08080808u;  // two's complement, plus 8
+  }
+};
+
+// ---- 256 weights: k = 8 n + 2 j + s: of half n of the block, quarter j, its first or last 16 weights (s)
+
+template <>
+struct Bits<BlockQ2_K> : Packing<2, 4, Zero::min> {
+  uint32_t groups;  // a byte each: scale and min
+  uint32_t d_dmin[1];
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockQ2_K, qs) + k / 8 * 32 + k % 2 * 16; }
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned k) {
+    groups = block.template bytes<4, n>(offsetof(BlockQ2_K, scales) + k);
+    block.template words<4>(offsetof(BlockQ2_K, d), d_dmin);
+  }
+  GPU_FN float scale(unsigned, int i) const { return lower_half(d_dmin[0]) * float(groups >> 8 * i & 15); }
+  GPU_FN float min(unsigned, int i) const { return upper_half(d_dmin[0]) * float(groups >> (8 * i + 4) & 15); }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return two_bits(low, k); }
+  // Quarters 2 p and 2 p + 1 in two steps: a user who takes both has the first one in common.
+  GPU_FN static uint32_t two_bits(uint32_t low, unsigned k) {
+    return low >> 4 * (k / 4 % 2) >> 2 * (k / 2 % 2) & 0x03030303u;
   }
 };
 
 template <>
-struct Unit<BlockQ4_1> : ByteUnits {
-  static constexpr Zero kZero = Zero::min;
-  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
-    uint32_t words[4];
-    load_words<4>(block + 4, words);
-    split_nibbles(words, unit.q);
-    set_scale(unit, load_half(block));
-    set_min(unit, -load_half(block + 2));
+struct Bits<BlockQ3_K> : Packing<2, 2, Zero::offset, 4> {
+  static constexpr bool kHigh = true;
+  uint32_t low4, high2;  // a byte each: scales of k and k + 8, of k, k + 4, k + 8 and k + 12
+  uint16_t d;
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockQ3_K, qs) + k / 8 * 32 + k % 2 * 16; }
+  HEARTH_HD static constexpr unsigned high_at(unsigned k) { return offsetof(BlockQ3_K, hmask) + k % 2 * 16; }
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned k) {
+    low4 = block.template bytes<2, n>(offsetof(BlockQ3_K, scales) + k % 8);
+    high2 = block.template bytes<2, n>(offsetof(BlockQ3_K, scales) + 8 + k % 4);
+    d = block.half(offsetof(BlockQ3_K, d));
+  }
+  GPU_FN float scale(unsigned k, int i) const {
+    const uint32_t low = low4 >> (8 * i + k / 8 * 4) & 15, high = high2 >> (8 * i + k / 4 * 2) & 3;
+    return half_to_float(d) * float(int(low | high << 4) - 32);
+  }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t high, unsigned k, int) const {
+    return Bits<BlockQ2_K>::two_bits(low, k) | (high >> k / 4 * 2 << (2 - k / 2 % 2) & 0x04040404u);
+  }
+};
+
+// The scales of Q4_K and Q5_K: those of four groups k, of which neighbours share one, are two pairs of bytes.
+template <class Block>
+struct SixBitScales {
+  static_assert(offsetof(Block, scales) == 4);
+  uint32_t header[4] = {};
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned) {
+    block.template words<16>(0, header);
+  }
+  GPU_FN float scale(unsigned k, int i) const {
+    const unsigned shift = 16 * (k / 4 % 2);
+    const uint32_t first = header[1] >> shift, last = header[3] >> shift;
+    const uint32_t pair = k / 8 == 0 ? first & 0x3f3f : (last & 0x0f0f) | (first >> 2 & 0x3030);
+    return lower_half(header[0]) * float(byte_of(pair, (k + i) / 2 % 2));
+  }
+  GPU_FN float min(unsigned k, int i) const {
+    const unsigned shift = 16 * (k / 4 % 2);
+    const uint32_t first = header[2] >> shift, last = header[3] >> shift;
+    const uint32_t pair = k / 8 == 0 ? first & 0x3f3f : (last >> 4 & 0x0f0f) | (first >> 2 & 0x3030);
+    return upper_half(header[0]) * float(byte_of(pair, (k + i) / 2 % 2));
   }
 };
 
 template <>
-struct Unit<BlockQ5_0> : ByteUnits {
-  static constexpr Zero kZero = Zero::offset;
-  static constexpr int kOffset = 16;
-  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
-    uint32_t all[5], words[4];
-    load_words<2>(block + 2, all);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) words[i] = all[1 + i];
-    split_nibbles(words, unit.q);
-    add_fifth_bits(all[0], unit.q);
-    set_scale(unit, load_half(block));
+struct Bits<BlockQ4_K> : Packing<2, 16, Zero::min>, SixBitScales<BlockQ4_K> {
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockQ4_K, qs) + k / 4 * 32 + k % 2 * 16; }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return nibbles_of(low, k / 2 % 2); }
+};
+
+template <>
+struct Bits<BlockQ5_K> : Packing<2, 16, Zero::min>, SixBitScales<BlockQ5_K> {
+  static constexpr bool kHigh = true;
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockQ5_K, qs) + k / 4 * 32 + k % 2 * 16; }
+  HEARTH_HD static constexpr unsigned high_at(unsigned k) { return offsetof(BlockQ5_K, qh) + k % 2 * 16; }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t high, unsigned k, int) const {
+    return nibbles_of(low, k / 2 % 2) | (high >> k / 4 * 2 << (4 - k / 2 % 2) & 0x10101010u);
   }
 };
 
 template <>
-struct Unit<BlockQ5_1> : ByteUnits {
-  static constexpr Zero kZero = Zero::min;
-  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
-    uint32_t header[2], words[4];
-    load_words<8>(block, header);
-    load_words<8>(block + 8, words);
-    split_nibbles(words, unit.q);
-    add_fifth_bits(header[1], unit.q);
-    set_scale(unit, half_to_float(uint16_t(header[0])));
-    set_min(unit, -half_to_float(uint16_t(header[0] >> 16)));
+struct Bits<BlockQ6_K> : Packing<4, 2, Zero::offset, 32> {
+  static constexpr bool kHigh = true;
+  uint32_t groups;  // a signed byte each
+  uint16_t d;
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockQ6_K, ql) + k / 8 * 64 + k % 4 * 16; }
+  HEARTH_HD static constexpr unsigned high_at(unsigned k) { return offsetof(BlockQ6_K, qh) + k / 8 * 32 + k % 2 * 16; }
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned k) {
+    groups = block.template bytes<2, n>(offsetof(BlockQ6_K, scales) + k);
+    d = block.half(offsetof(BlockQ6_K, d));
+  }
+  GPU_FN float scale(unsigned, int i) const { return half_to_float(d) * float(int8_t(groups >> 8 * i)); }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t high, unsigned k, int) const {
+    const unsigned upper = k / 4 % 2;
+    return nibbles_of(low, upper) | (high >> k / 2 % 2 * 2 << 4 * (1 - upper) & 0x30303030u);
   }
 };
 
 template <>
-struct Unit<BlockIQ4_NL> : ByteUnits {
-  GPU_FN static void load(const std::byte* block, unsigned, ByteUnit& unit) {
-    uint32_t words[4];
-    load_words<2>(block + 2, words);
-    look_up_iq4(words, unit.q);
-    set_scale(unit, load_half(block));
+struct Bits<BlockIQ4_XS> : Packing<1, 8> {
+  static_assert(offsetof(BlockIQ4_XS, scales_h) == 2 && offsetof(BlockIQ4_XS, scales_l) == 4);
+  uint32_t header[2] = {};
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockIQ4_XS, qs) + k / 2 * 16; }
+  template <int n, class Bytes>
+  GPU_FN void read(const Bytes& block, unsigned) {
+    block.template words<8>(0, header);
   }
-};
-
-template <>
-struct Unit<BlockI4_G128> : ByteUnits {
-  static constexpr Zero kZero = Zero::offset;
-  static constexpr int kOffset = 8, kDistance = 64;
-  GPU_FN static unsigned first(unsigned u) { return 16 * u; }
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
-    uint32_t words[4];
-    load_words<2>(block + 2 + 16 * u, words);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) words[i] ^= 0x88888888u;  // two's complement, plus 8
-    split_nibbles(words, unit.q);
-    set_scale(unit, load_half(block));
+  GPU_FN float scale(unsigned k, int i) const {
+    const unsigned g = (k + i) / 2;
+    const uint32_t low = header[1] >> 4 * g & 15, high = header[0] >> (16 + 2 * g) & 3;
+    return lower_half(header[0]) * float(int(low | high << 4) - 32);
   }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return iq4_levels(low, k % 2); }
 };
 
-// The 256-blocks have 8 units. Those of the two-bit planes: u = 4 n + 2 p + s is, of half n of the block, quarters 2 p
-// and 2 p + 1, there the first or last 16 weights (s).
-struct TwoBitUnits : ByteUnits {
-  static constexpr int kDistance = 32;
-  GPU_FN static unsigned first(unsigned u) { return 128 * (u / 4) + 64 * (u / 2 % 2) + 16 * (u % 2); }
-};
-
-template <>
-struct Unit<BlockQ2_K> : TwoBitUnits {
-  static constexpr Zero kZero = Zero::min;
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
-    const unsigned n = u / 4, p = u / 2 % 2, s = u % 2;
-    uint32_t words[4];
-    load_words<4>(block + 16 + 32 * n + 16 * s, words);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      unit.q[i] = words[i] >> 4 * p & 0x03030303u;
-      unit.q[4 + i] = words[i] >> (4 * p + 2) & 0x03030303u;
-    }
-    const float d = load_half(block + 80), dmin = load_half(block + 82);
-    GPU_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const int scale_min = load_byte(block + 8 * n + 4 * p + 2 * h + s);
-      unit.scale[h] = d * float(scale_min & 15);
-      unit.min[h] = dmin * float(scale_min >> 4);
-    }
-  }
-};
-
-template <>
-struct Unit<BlockQ3_K> : TwoBitUnits {
-  static constexpr Zero kZero = Zero::offset;
-  static constexpr int kOffset = 4;
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
-    const unsigned n = u / 4, p = u / 2 % 2, s = u % 2;
-    uint32_t words[4], masks[4];
-    load_words<2>(block + 32 + 32 * n + 16 * s, words);
-    load_words<2>(block + 16 * s, masks);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const uint32_t planes = masks[i] >> (4 * n + 2 * p);
-      unit.q[i] = (words[i] >> 4 * p & 0x03030303u) | (planes & 0x01010101u) << 2;
-      unit.q[4 + i] = (words[i] >> (4 * p + 2) & 0x03030303u) | (planes & 0x02020202u) << 1;
-    }
-    const std::byte* scales = block + 96;
-    const float d = load_half(block + 108);
-    GPU_UNROLL
-    for (int h = 0; h < 2; ++h) {  // group k = 8 n + 4 p + 2 h + s
-      const int low = load_byte(scales + 4 * p + 2 * h + s) >> 4 * n & 15;
-      const int high = load_byte(scales + 8 + 2 * h + s) >> (4 * n + 2 * p) & 3;
-      unit.scale[h] = d * float((low | high << 4) - 32);
-    }
-  }
-};
-
-// u = 2 p + s: groups 2 p and 2 p + 1, which share bytes, there the first or last 16 weights.
-struct PairUnits : ByteUnits {
-  static constexpr Zero kZero = Zero::min;
-  static constexpr int kDistance = 32;
-  GPU_FN static unsigned first(unsigned u) { return 64 * (u / 2) + 16 * (u % 2); }
-};
-
-template <>
-struct Unit<BlockQ4_K> : PairUnits {
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
-    uint32_t header[4], words[4];
-    load_words<16>(block, header);
-    load_words<16>(block + 16 + 16 * u, words);
-    split_nibbles(words, unit.q);
-    unpack_scales_mins(header, u / 2, unit);
-  }
-};
-
-template <>
-struct Unit<BlockQ5_K> : PairUnits {
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
-    uint32_t header[4], high[4], words[4];
-    load_words<16>(block, header);
-    load_words<16>(block + 16 + 16 * (u % 2), high);
-    load_words<16>(block + 48 + 16 * u, words);
-    split_nibbles(words, unit.q);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const uint32_t planes = high[i] >> 2 * (u / 2);
-      unit.q[i] |= (planes & 0x01010101u) << 4;
-      unit.q[4 + i] |= (planes & 0x02020202u) << 3;
-    }
-    unpack_scales_mins(header, u / 2, unit);
-  }
-};
-
-// u = 4 n + 2 j + s: of half n, quarters j and j + 2, there the first or last 16 weights.
-template <>
-struct Unit<BlockQ6_K> : ByteUnits {
-  static constexpr Zero kZero = Zero::offset;
-  static constexpr int kOffset = 32, kDistance = 64;
-  GPU_FN static unsigned first(unsigned u) { return 128 * (u / 4) + 16 * (u % 4); }
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
-    const unsigned n = u / 4, j = u / 2 % 2, s = u % 2;
-    uint32_t words[4], high[4];
-    load_words<2>(block + 16 * u, words);
-    load_words<2>(block + 128 + 32 * n + 16 * s, high);
-    split_nibbles(words, unit.q);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const uint32_t planes = high[i] >> 2 * j;
-      unit.q[i] |= (planes & 0x03030303u) << 4;
-      unit.q[4 + i] |= planes & 0x30303030u;
-    }
-    const float d = load_half(block + 208);
-    unit.scale[0] = d * float(int8_t(load_byte(block + 192 + 8 * n + 2 * j + s)));
-    unit.scale[1] = d * float(int8_t(load_byte(block + 196 + 8 * n + 2 * j + s)));
-  }
-};
-
-template <>
-struct Unit<BlockIQ4_XS> : ByteUnits {
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
-    uint32_t header[2], words[4];
-    load_words<8>(block, header);
-    load_words<8>(block + 8 + 16 * u, words);
-    look_up_iq4(words, unit.q);
-    const int low = int(header[1] >> 4 * u & 15), high = int(header[0] >> (16 + 2 * u) & 3);
-    set_scale(unit, half_to_float(uint16_t(header[0])) * float((low | high << 4) - 32));
-  }
-};
+// ---- Bits<Block> of the float formats
+//
+//   kPerWord, kAt             weights in a word of the block, the first of which lies at byte kAt
+//   read(block)               takes the block's scale
+//   floats(word, w)           the weights of a word before scaling
+//   nans_of(word)             not 0 if there is one that must become NaN by scaling
+//   scale(nans)               of weights with so many of those
 
 // e4m3 is fp16 without its lowest bits and with a bias that is 8 less: shifted into fp16's places it is the number
 // times 2^-8, subnormals included. Only NaN, which is all ones in e4m3, has to be looked for.
 template <>
-struct Unit<BlockF8_E4M3> {
-  static constexpr int kWeights = 8;
-  GPU_FN static unsigned first(unsigned u) { return 8 * u; }
-  GPU_FN static void load(const std::byte* block, unsigned u, FloatUnit& unit, int) {
-    uint32_t words[2];
-    load_words<4>(block + 4 + 8 * u, words);
-    uint32_t nan = 0;
-    GPU_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const uint32_t even = (words[i] << 8 & 0x80008000u) | (words[i] << 7 & 0x3f803f80u);
-      const uint32_t odd = (words[i] & 0x80008000u) | (words[i] >> 1 & 0x3f803f80u);
-      unit.w[4 * i] = half_to_float(uint16_t(even));
-      unit.w[4 * i + 1] = half_to_float(uint16_t(odd));
-      unit.w[4 * i + 2] = half_to_float(uint16_t(even >> 16));
-      unit.w[4 * i + 3] = half_to_float(uint16_t(odd >> 16));
-      nan |= (words[i] & 0x7f7f7f7fu) + 0x01010101u;
-    }
-    unit.scale = *reinterpret_cast<const float*>(block) * 256;
-    if (nan & 0x80808080u) unit.scale = float_from_bits(0x7fc00000u);
+struct Bits<BlockF8_E4M3> {
+  static constexpr bool kFloats = true;
+  static constexpr int kPerWord = 4, kAlign = 4;
+  static constexpr unsigned kAt = offsetof(BlockF8_E4M3, qs);
+  uint32_t d[1];
+  template <class Bytes>
+  GPU_FN void read(const Bytes& block) {
+    block.template words<4>(offsetof(BlockF8_E4M3, d), d);
   }
+  GPU_FN static void floats(uint32_t word, float* w) {
+    const uint32_t even = (word << 8 & 0x80008000u) | (word << 7 & 0x3f803f80u);
+    const uint32_t odd = (word & 0x80008000u) | (word >> 1 & 0x3f803f80u);
+    w[0] = lower_half(even), w[1] = lower_half(odd), w[2] = upper_half(even), w[3] = upper_half(odd);
+  }
+  GPU_FN static uint32_t nans_of(uint32_t word) { return ((word & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u; }
+  GPU_FN float scale(uint32_t nans) const { return nans ? float_from_bits(0x7fc00000u) : float_from_bits(d[0]) * 256; }
 };
 
-// The plain formats: a "block" is one weight, so a unit begins `8 u` of them on; weights from `valid` on are zeros.
-struct PlainUnits {
-  static constexpr int kWeights = 8;
-  GPU_FN static unsigned first(unsigned u) { return 8 * u; }
-  GPU_FN static void load_16_bits(const std::byte* at, uint32_t (&words)[4]) {
-    if (reinterpret_cast<size_t>(at) % 16 == 0) {
-      load_words<16>(at, words);
-    } else {
-      load_words<2>(at, words);
-    }
-  }
-  GPU_FN static void cut(FloatUnit& unit, int valid) {
-    if (valid < 8) {
-      GPU_UNROLL
-      for (int i = 0; i < 8; ++i) unit.w[i] = i < valid ? unit.w[i] : 0.0f;
-    }
-  }
+// Rows of any length and, of 16 bits, at any even address.
+template <int per_word>
+struct PlainFloats {
+  static constexpr bool kFloats = true;
+  static constexpr int kPerWord = per_word, kAlign = 4 / per_word;
+  static constexpr unsigned kAt = 0;
+  template <class Bytes>
+  GPU_FN void read(const Bytes&) {}
+  GPU_FN static uint32_t nans_of(uint32_t) { return 0; }
+  GPU_FN float scale(uint32_t) const { return 1; }
 };
 
 template <>
-struct Unit<BlockF32> : PlainUnits {
-  GPU_FN static void load(const std::byte* row, unsigned u, FloatUnit& unit, int valid) {
-    uint32_t words[8];
-    if (reinterpret_cast<size_t>(row) % 16 == 0) {
-      load_words<16>(row + 32 * u, words);
-    } else {
-      load_words<4>(row + 32 * u, words);
-    }
-    GPU_UNROLL
-    for (int i = 0; i < 8; ++i) unit.w[i] = float_from_bits(words[i]);
-    unit.scale = 1;
-    cut(unit, valid);
-  }
+struct Bits<BlockF32> : PlainFloats<1> {
+  GPU_FN static void floats(uint32_t word, float* w) { w[0] = float_from_bits(word); }
 };
-
 template <>
-struct Unit<BlockF16> : PlainUnits {
-  GPU_FN static void load(const std::byte* row, unsigned u, FloatUnit& unit, int valid) {
-    uint32_t words[4];
-    load_16_bits(row + 16 * u, words);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      unit.w[2 * i] = half_to_float(uint16_t(words[i]));
-      unit.w[2 * i + 1] = half_to_float(uint16_t(words[i] >> 16));
-    }
-    unit.scale = 1;
-    cut(unit, valid);
-  }
+struct Bits<BlockF16> : PlainFloats<2> {
+  GPU_FN static void floats(uint32_t word, float* w) { w[0] = lower_half(word), w[1] = upper_half(word); }
 };
-
 template <>
-struct Unit<BlockBF16> : PlainUnits {
-  GPU_FN static void load(const std::byte* row, unsigned u, FloatUnit& unit, int valid) {
-    uint32_t words[4];
-    load_16_bits(row + 16 * u, words);
-    GPU_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      unit.w[2 * i] = float_from_bits(words[i] << 16);
-      unit.w[2 * i + 1] = float_from_bits(words[i] & 0xffff0000u);
-    }
-    unit.scale = 1;
-    cut(unit, valid);
+struct Bits<BlockBF16> : PlainFloats<2> {
+  GPU_FN static void floats(uint32_t word, float* w) {
+    w[0] = float_from_bits(word << 16), w[1] = float_from_bits(word & 0xffff0000u);
   }
 };
 

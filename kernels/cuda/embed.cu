@@ -9,22 +9,13 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/decode.cuh"
+#include "kernels/cuda/formats.cuh"
 
 namespace hearth::gpu {
 namespace {
 
 constexpr int64_t kThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
-
-template <class Block>
-GPU_FN float weight_at(const Block* row, int64_t i) {
-  if constexpr (Block::kElems == 1) {
-    return weight_of(row[i]);
-  } else {
-    return decode(row[i / Block::kElems], int(i % Block::kElems));
-  }
-}
 
 // tokens null: row t of the table is row t of x.
 template <class Block>

@@ -6,8 +6,9 @@
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/cuda/decode.cuh"
+#include "kernels/cuda/formats.cuh"
 #include "kernels/cuda/matmul_vec_prepare.cuh"
+#include "kernels/scratch.h"
 
 namespace hearth::gpu {
 namespace vec {
@@ -17,7 +18,6 @@ namespace {
 constexpr int64_t kOwnRowBytes = 16 * 1024;
 // Warps that fill a GPU: about 16 for each of an H200's 132 multiprocessors. With less work rows are split along k.
 constexpr int64_t kEnoughWarps = 2048;
-constexpr size_t kAlign = 256;
 
 template <bool floats>
 __global__ void __launch_bounds__(kThreads)
@@ -26,22 +26,6 @@ __global__ void __launch_bounds__(kThreads)
   prepare<floats>(x + blockIdx.x * x_token + blockIdx.y * x_matrix, k, rows + to * prepared_bytes(floats, k),
                   int(threadIdx.x), kThreads);
 }
-
-// Takes aligned pieces of the call's scratch; without any, measures what would be taken.
-class Arena {
- public:
-  explicit Arena(std::byte* start = nullptr) : start_(start) {}
-  std::byte* take(int64_t bytes) {
-    std::byte* p = start_ ? start_ + used_ : nullptr;
-    used_ += (size_t(bytes) + kAlign - 1) / kAlign * kAlign;
-    return p;
-  }
-  size_t used() const { return used_; }
-
- private:
-  std::byte* start_;
-  size_t used_ = 0;
-};
 
 bool float_products(const Format& format) {
   return format.block_elems == 1 || format.id == FormatId::f8_e4m3;
@@ -96,7 +80,7 @@ unsigned blocks_for(int64_t rows, int64_t rows_of_block) {
 // y [T,H,n] = x [T,H,k] times one matrix per head.
 void product(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
   assert(x.n_tokens >= 1 && x.n_tokens <= kMaxVecTokens && x.width == w.k && y.width == w.n);
-  Arena arena(exec.scratch.data());
+  Scratch scratch(exec);
   Job job;
   job.dense = stack_of(w);
   job.n_tokens = int(x.n_tokens);
@@ -110,7 +94,7 @@ void product(const Exec& exec, const Weight& w, Heads<const float> x, Heads<floa
   while (job.split < kWarps && job.split * 2 <= pieces && warps * job.split < kEnoughWarps) job.split *= 2;
   job.dense.slices = job.split;
   const dim3 grid(blocks_for(w.n, kWarps / job.split * kWarpRows), unsigned(x.n_heads));
-  start(exec, job, *w.format, grid, arena.take(x.n_tokens * x.n_heads * prepared_bytes(true, w.k)));
+  start(exec, job, *w.format, grid, scratch.take<std::byte>(x.n_tokens * x.n_heads * prepared_bytes(true, w.k)));
 }
 
 // The hidden rows of one gated FFN (all tokens) or of the chosen experts (all pairs), or of both, in scratch.
@@ -120,9 +104,9 @@ struct Hidden {
   float* gate_only;
 };
 
-Hidden take_hidden(Arena& arena, const FfnWeights& w, int64_t n_rows) {
-  Hidden h{&w, arena.take(n_rows * prepared_bytes(true, w.gate.n)), nullptr};
-  if (w.gate.format != w.up.format) h.gate_only = reinterpret_cast<float*>(arena.take(n_rows * w.gate.n * 4));
+Hidden take_hidden(Scratch& scratch, const FfnWeights& w, int64_t n_rows) {
+  Hidden h{&w, scratch.take<std::byte>(n_rows * prepared_bytes(true, w.gate.n)), nullptr};
+  if (w.gate.format != w.up.format) h.gate_only = scratch.take<float>(n_rows * w.gate.n);
   return h;
 }
 
@@ -208,9 +192,9 @@ void matmul_heads_vec(const Exec& exec, const Weight& w, Heads<const float> x, H
 
 void ffn_vec(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
   assert(x.rows >= 1 && x.rows <= kMaxVecTokens);
-  vec::Arena arena(exec.scratch.data());
-  std::byte* prepared = arena.take(x.rows * vec::prepared_bytes(true, x.cols));
-  const vec::Hidden hidden = vec::take_hidden(arena, w, x.rows);
+  Scratch scratch(exec);
+  std::byte* prepared = scratch.take<std::byte>(x.rows * vec::prepared_bytes(true, x.cols));
+  const vec::Hidden hidden = vec::take_hidden(scratch, w, x.rows);
   const vec::Tokens tokens{int(x.rows), 0, nullptr, nullptr};
   vec::gated(exec, tokens, &hidden, nullptr, x, prepared);
   vec::down(exec, tokens, &hidden, nullptr, false, y);
@@ -219,16 +203,16 @@ void ffn_vec(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<floa
 void moe_vec(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
   assert(x.rows >= 1 && x.rows <= kMaxVecTokens);
-  vec::Arena arena(exec.scratch.data());
-  std::byte* prepared = arena.take(x.rows * vec::prepared_bytes(true, x.cols));
-  const vec::Hidden chosen = vec::take_hidden(arena, experts, x.rows * n_activated);
+  Scratch scratch(exec);
+  std::byte* prepared = scratch.take<std::byte>(x.rows * vec::prepared_bytes(true, x.cols));
+  const vec::Hidden chosen = vec::take_hidden(scratch, experts, x.rows * n_activated);
   const vec::Tokens tokens{int(x.rows), int(n_activated), ids, weights};
   if (!shared.gate) {
     vec::gated(exec, tokens, nullptr, &chosen, x, prepared);
     vec::down(exec, tokens, nullptr, &chosen, false, y);
     return;
   }
-  const vec::Hidden dense = vec::take_hidden(arena, shared, x.rows);
+  const vec::Hidden dense = vec::take_hidden(scratch, shared, x.rows);
   const Format* format = experts.gate.format;
   if (experts.up.format == format && shared.gate.format == format && shared.up.format == format) {
     vec::gated(exec, tokens, &dense, &chosen, x, prepared);
@@ -250,15 +234,15 @@ size_t matmul_vec_scratch(const ScratchLimits& l) {
   const int64_t T = std::min<int64_t>(l.max_tokens, kMaxVecTokens);
   const int64_t head = std::max({l.qk_nope_head_dim, l.kv_lora_rank, l.v_head_dim});
   const auto rows = [](int64_t n, int64_t width) { return n * vec::prepared_bytes(true, width); };
-  vec::Arena heads, ffn, moe;
-  heads.take(std::max(rows(T, l.max_width), rows(T * l.n_heads, head)));
-  const auto take_hidden = [&](vec::Arena& arena, int64_t n_rows, int64_t width) {
-    arena.take(rows(n_rows, width));
-    arena.take(n_rows * width * 4);
+  Scratch heads, ffn, moe;
+  heads.take<std::byte>(std::max(rows(T, l.max_width), rows(T * l.n_heads, head)));
+  const auto take_hidden = [&](Scratch& scratch, int64_t n_rows, int64_t width) {
+    scratch.take<std::byte>(rows(n_rows, width));
+    scratch.take<float>(n_rows * width);
   };
-  ffn.take(rows(T, l.max_width));
+  ffn.take<std::byte>(rows(T, l.max_width));
   take_hidden(ffn, T, std::max(l.inter_dim, l.shared_inter_dim));
-  moe.take(rows(T, l.max_width));
+  moe.take<std::byte>(rows(T, l.max_width));
   take_hidden(moe, T * l.n_activated, l.moe_inter_dim);
   take_hidden(moe, T, l.shared_inter_dim);
   return std::max({heads.used(), ffn.used(), moe.used()});

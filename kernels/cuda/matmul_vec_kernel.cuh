@@ -3,9 +3,9 @@
 // A block has 8 warps, a warp 4 rows (or 2 of gate and the same 2 of up), 8 lanes a row. The bytes of a row are staged
 // in shared memory by asynchronous copies of 16 bytes, the next piece while this one is multiplied: the copies are
 // coalesced and aligned whatever the format's blocks are (18 or 210 bytes), and bytes in flight cost no registers. Of
-// a piece, a lane takes every 8th unit (decode.cuh), unpacks it once and multiplies it with every column: weights of an
-// integer format by dp4a with activations in 8 bits, float weights in float. The four rows of a warp want the same
-// activations at the same time, so those are broadcast.
+// a piece, a lane takes every 8th unit (weight_unit.cuh), unpacks it once and multiplies it with every column: weights
+// of an integer format by dp4a with activations in 8 bits, float weights in float. The four rows of a warp want the
+// same activations at the same time, so those are broadcast.
 //
 // What a row is multiplied with is divided into jobs: slices of k, or the experts that were chosen. The warps of a
 // block that have the same rows take turns at the jobs; their sums meet in shared memory, in an order that does not
@@ -19,13 +19,13 @@
 // GPU yet.
 #pragma once
 
-#include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/matmul_vec_prepare.cuh"
+#include "kernels/cuda/weight_unit.cuh"
 
 namespace hearth::gpu::vec {
 
 template <class Block>
-inline constexpr bool kFloatProducts = Unit<Block>::kWeights == 8;
+inline constexpr bool kFloatProducts = Bits<Block>::kFloats;
 
 template <class Block>
 struct Piece {
@@ -33,7 +33,7 @@ struct Piece {
   static constexpr int kPieceWeights = piece_weights(kElems, kSize);
   static constexpr int kUnits = kPieceWeights / kWeights;
   static constexpr int kBytes = kPieceWeights / kElems * kSize;
-  // Of a row in shared memory: the piece, wherever in 16 bytes it starts, and a word that load_words may look at. An
+  // Of a row in shared memory: the piece, wherever in 16 bytes it starts, and a word that load_staged may look at. An
   // odd number of 16 bytes, so that rows start in different banks.
   static constexpr int kSlot = ((kBytes + 15 + 4 + 15) / 16 | 1) * 16;
   static constexpr int kStageBytes = 2 * kWarpRows * kSlot;  // of a warp

@@ -1,8 +1,8 @@
 // How the prefill operations prepare a TileProduct: tokens rounded to bf16, and the first half of a gated FFN.
 #pragma once
 
-#include "kernels/cuda/scratch.h"
 #include "kernels/cuda/tile_product.h"
+#include "kernels/scratch.h"
 
 namespace hearth::gpu {
 

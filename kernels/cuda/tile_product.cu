@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "kernels/cuda/decode.cuh"
+#include "kernels/cuda/formats.cuh"
 
 namespace hearth::gpu {
 namespace {

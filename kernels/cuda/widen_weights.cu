@@ -3,41 +3,14 @@
 //
 // A block takes 32 rows x 64 columns, a thread 8 weights; k_b is turned in shared memory. Once per call of hundreds of
 // tokens, so that what bounds it (writing, 0.26 MB per head) matters little.
-#include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/expand_latents.h"
+#include "kernels/cuda/formats.cuh"
 
 namespace hearth::gpu {
 namespace {
 
 constexpr int kRows = 32, kColumns = 64, kRun = 8, kThreads = kRows * kColumns / kRun;
-
-GPU_FN float weight(const BlockF32& b, int) {
-  return b.value;
-}
-GPU_FN float weight(const BlockF16& b, int) {
-  return half_to_float(b.value);
-}
-GPU_FN float weight(const BlockBF16& b, int) {
-  return bf16_bits_to_float(b.value);
-}
-template <class Block>
-GPU_FN float weight(const Block& b, int i) {
-  return decode(b, i);
-}
-
-// The 16 levels are an array in decode.h, which would lie in local memory here: as bytes of four words.
-GPU_FN float iq4_level(int q) {
-  const bool upper = q >= 8;
-  const uint32_t low = upper ? 0x26190d01u : 0xbfad9881u, high = upper ? 0x71594535u : 0xf6eaddcfu;
-  return float(int8_t(byte_permute(low, high, uint32_t(q & 7))));
-}
-GPU_FN float weight(const BlockIQ4_NL& b, int i) {
-  return half_to_float(b.d) * iq4_level(nibble(b.qs, i, 16));
-}
-GPU_FN float weight(const BlockIQ4_XS& b, int i) {
-  return half_to_float(b.d) * float(group_scale(b, i / 32)) * iq4_level(level(b, i));
-}
 
 struct Widening {
   Weight from;
@@ -60,9 +33,7 @@ __global__ void __launch_bounds__(kThreads) widen(Widening w) {
   if (row < w.from.n) {
     const auto* blocks =
         reinterpret_cast<const Block*>(w.from.data + h * w.from.matrix_stride + row * w.from.row_bytes);
-    const auto value = [&](int c) {
-      return c < w.from.k ? weight(blocks[c / Block::kElems], c % Block::kElems) : 0.0f;
-    };
+    const auto value = [&](int c) { return c < w.from.k ? weight_at(blocks, c) : 0.0f; };
     GPU_UNROLL
     for (int e = 0; e < kRun; e += 2) pairs[e / 2] = pack_bf16(value(column + e), value(column + e + 1));
   }

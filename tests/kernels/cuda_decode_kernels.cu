@@ -1,13 +1,16 @@
 #include "tests/kernels/cuda_decode_kernels.h"
 
-#include "kernels/cuda/decode.cuh"
+#include <type_traits>
+
+#include "kernels/cuda/weight_run.cuh"
+#include "kernels/cuda/weight_unit.cuh"
 
 namespace hearth::test {
 namespace {
 
 using namespace hearth::gpu;
 
-constexpr int kPad = 16;  // what load_words may look at
+constexpr int kPad = 16;  // what load_staged may look at
 
 // One block of threads for each unit; the row's bytes lie in shared memory as they do in the file.
 template <class Block>
@@ -20,7 +23,7 @@ __global__ void decode_unit(const std::byte* row, int bytes, int64_t k, float* w
   const std::byte* bytes_of_row = staged + kPad + shift;
   const int u = int(threadIdx.x + blockIdx.x * blockDim.x);
   if (u * U::kWeights >= k) return;
-  if constexpr (U::kWeights == 8) {
+  if constexpr (Bits<Block>::kFloats) {
     constexpr int kPerBlock = Block::kElems > 1 ? Block::kElems / 8 : 1 << 30;
     FloatUnit unit;
     U::load(bytes_of_row + u / kPerBlock * int(sizeof(Block)), u % kPerBlock, unit, int(k) - 8 * u);
@@ -38,6 +41,19 @@ __global__ void decode_unit(const std::byte* row, int bytes, int64_t k, float* w
   }
 }
 
+// A thread for each run of 64 weights.
+template <class Block>
+__global__ void decode_run(const std::byte* row, const std::byte* end, int k, uint16_t* weights) {
+  const int run = int(threadIdx.x + blockIdx.x * blockDim.x), n = min(kRun, k - run * kRun);
+  if (n <= 0) return;
+  WeightRun<Block> bytes;
+  bytes.load(row, end, run, n);
+  bytes.decode(run, n, [&](int i, const uint4& piece) {
+    const uint32_t words[4] = {piece.x, piece.y, piece.z, piece.w};
+    for (int j = 0; j < 8; ++j) weights[run * kRun + 8 * i + j] = uint16_t(words[j / 2] >> 16 * (j % 2));
+  });
+}
+
 dim3 blocks_for(int64_t threads) {
   return dim3(unsigned((threads + 31) / 32));
 }
@@ -49,6 +65,15 @@ void decode_units(FormatId format, const std::byte* row, int64_t k, float* weigh
   with_block(format, [&]<class Block>() {
     launch("decode_unit", decode_unit<Block>, blocks_for((k + 7) / 8), dim3(32), size_t(bytes) + 3 * kPad, nullptr, row,
            bytes, k, weights);
+  });
+}
+
+void decode_runs(FormatId format, const std::byte* row, const std::byte* end, int64_t k, uint16_t* weights) {
+  with_block(format, [&]<class Block>() {
+    if constexpr (!std::is_same_v<Block, BlockF32>) {
+      launch("decode_run", decode_run<Block>, blocks_for((k + kRun - 1) / kRun), dim3(32), 0, nullptr, row, end, int(k),
+             weights);
+    }
   });
 }
 

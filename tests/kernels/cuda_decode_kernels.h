@@ -1,4 +1,4 @@
-// Kernels of cuda_decode_test.cpp: what decode.cuh makes of a row, weight by weight. Device pointers.
+// Kernels of cuda_decode_test.cpp: what the decoders make of a row, weight by weight. Device pointers.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,11 @@
 
 namespace hearth::test {
 
-// The unit decoder: row [k] -> weights [k].
+// By units, as for few tokens: row [k] -> weights [k].
 void decode_units(FormatId format, const std::byte* row, int64_t k, float* weights);
+
+// By runs, as for many tokens: row [k], of a tensor that ends at `end`, -> weights [k rounded up to 64], bf16. Any
+// format but F32, which no tensor core multiplies.
+void decode_runs(FormatId format, const std::byte* row, const std::byte* end, int64_t k, uint16_t* weights);
 
 }  // namespace hearth::test

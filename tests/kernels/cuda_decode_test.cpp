@@ -1,5 +1,5 @@
-// The decoders of decode.cuh give what each format's definition (quant/decode.h, by the table of formats) gives, for
-// blocks of random bytes and for blocks at the ends of their range.
+// What the decoders (decode.cuh) make of a row, for few tokens and for many, is what each format's definition
+// (quant/decode.h, by the table of formats) says, bit for bit: blocks of random bytes, and at the ends of their range.
 #include "tests/kernels/cuda_decode_kernels.h"
 #include "tests/kernels/fixture.h"
 #include "tests/support/device_memory.h"
@@ -9,10 +9,10 @@ using namespace hearth::test;
 
 namespace {
 
-// Rows of `blocks` blocks at every alignment that a row can have, the last ending where its memory ends.
+// Rows at every alignment that a row can have, the last ending where its memory ends.
 void check_rows(const Format& format, const TestWeight& w) {
   const DeviceArray<std::byte> bytes(w.bytes);
-  const int64_t k = w.view.k;
+  const int64_t k = w.view.k, rounded = (k + 63) / 64 * 64;
   for (int64_t i = 0; i < w.view.n; ++i) {
     CAPTURE(i);
     const std::byte* row = bytes.data() + size_t(i) * w.view.row_bytes;
@@ -21,7 +21,15 @@ void check_rows(const Format& format, const TestWeight& w) {
     const std::vector<float> u = units.download();
     for (int64_t j = 0; j < k; ++j) {
       CAPTURE(j);
-      REQUIRE(u[j] == w.row(0, i)[j]);
+      REQUIRE(float_bits(u[j]) == float_bits(w.row(0, i)[j]));
+    }
+    if (format.id == FormatId::f32) continue;  // no tensor core multiplies it
+    const DeviceArray<uint16_t> runs(rounded);
+    decode_runs(format.id, row, bytes.data() + w.bytes.size(), k, runs);
+    const std::vector<uint16_t> r = runs.download();
+    for (int64_t j = 0; j < rounded; ++j) {
+      CAPTURE(j);
+      REQUIRE(r[j] == (j < k ? float_to_bf16(w.row(0, i)[j]) : 0));
     }
   }
 }
@@ -58,7 +66,14 @@ TEST_CASE("decoders: every code of F8_E4M3, NaN among them") {
   const DeviceArray<std::byte> row(w.bytes);
   const DeviceArray<float> units(256);
   decode_units(format.id, row, 256, units);
+  const DeviceArray<uint16_t> runs(256);
+  decode_runs(format.id, row, row.data() + w.bytes.size(), 256, runs);
   const std::vector<float> u = units.download();
-  // A unit with a NaN is NaN as a whole: its row is.
-  for (int j = 0; j < 256; ++j) CHECK((j % 128 >= 120 ? std::isnan(u[j]) : u[j] == w.row(0, 0)[j]));
+  const std::vector<uint16_t> r = runs.download();
+  // Where there is a NaN, all of its unit or run are: its row is.
+  for (int j = 0; j < 256; ++j) {
+    CAPTURE(j);
+    CHECK((j % 128 >= 120 ? std::isnan(u[j]) : float_bits(u[j]) == float_bits(w.row(0, 0)[j])));
+    CHECK((j % 128 >= 64 ? std::isnan(bf16_to_float(r[j])) : r[j] == float_to_bf16(w.row(0, 0)[j])));
+  }
 }

@@ -4,7 +4,7 @@
 #include "kernels/cpu/avx2/simd.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
-#include "kernels/cpu/scratch.h"
+#include "kernels/scratch.h"
 
 namespace hearth::avx2 {
 
