@@ -4,8 +4,8 @@
 // in shared memory by asynchronous copies of 16 bytes, the next piece while this one is multiplied: the copies are
 // coalesced and aligned whatever the format's blocks are (18 or 210 bytes), and bytes in flight cost no registers. Of
 // a piece, a lane takes every 8th unit (decode.cuh), unpacks it once and multiplies it with every column: weights of an
-// integer format by dp4a with activations in 8 bits, float weights in float. The four rows of a warp want the same
-// activations at the same time, so those are broadcast.
+// integer format by dp4a with activations in 16 bits, as two bytes each; float weights in float. The four rows of a
+// warp want the same activations at the same time, so those are broadcast.
 //
 // What a row is multiplied with is divided into jobs: slices of k, or the experts that were chosen. The warps of a
 // block that have the same rows take turns at the jobs; their sums meet in shared memory, in an order that does not
@@ -89,20 +89,25 @@ GPU_FN void multiply(const ByteUnit& unit, unsigned at, unsigned k, const std::b
                      int n, float (&sums)[NT]) {
   using U = Unit<Block>;
   const std::byte* q = rows + at;
-  const std::byte* scales = rows + (k + at / 2);  // 8 bytes for 16 weights
+  const std::byte* scales = rows + (2 * k + at / 2);  // 8 bytes for 16 weights
   GPU_UNROLL
   for (int c = 0; c < NT; ++c) {
     if (NT > 1 && c >= n) break;
     GPU_UNROLL
     for (int h = 0; h < 2; ++h) {
-      const uint4 x = *reinterpret_cast<const uint4*>(q + column[c] + h * U::kDistance);
+      const std::byte* from = q + column[c] + h * U::kDistance;
+      const uint4 high = *reinterpret_cast<const uint4*>(from), low = *reinterpret_cast<const uint4*>(from + k);
       const auto group = *reinterpret_cast<const float2*>(scales + column[c] + h * U::kDistance / 2);
       const float scale = group.x, sum_of_x = group.y;
-      int dot = dp4a(unit.q[4 * h], x.x, 0);
-      dot = dp4a(unit.q[4 * h + 1], x.y, dot);
-      dot = dp4a(unit.q[4 * h + 2], x.z, dot);
-      dot = dp4a(unit.q[4 * h + 3], x.w, dot);
-      float sum = float(dot);  // exact, and so is the next line
+      int dot = dp4a(unit.q[4 * h], high.x, 0);
+      dot = dp4a(unit.q[4 * h + 1], high.y, dot);
+      dot = dp4a(unit.q[4 * h + 2], high.z, dot);
+      dot = dp4a(unit.q[4 * h + 3], high.w, dot);
+      dot = dp4a(unit.q[4 * h], low.x, dot << 8);
+      dot = dp4a(unit.q[4 * h + 1], low.y, dot);
+      dot = dp4a(unit.q[4 * h + 2], low.z, dot);
+      dot = dp4a(unit.q[4 * h + 3], low.w, dot);
+      float sum = float(dot);  // below 2^27; the sum of x below 2^19, exact
       if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
       sum *= unit.scale[h];
       if constexpr (U::kZero == Zero::min) sum -= unit.min[h] * sum_of_x;
@@ -254,8 +259,9 @@ GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts,
   int q[1];
   const GroupScale group = quantize<16>(hidden, q);
   if (!there) return;
-  reinterpret_cast<int8_t*>(out)[row] = int8_t(q[0]);
-  if (row % 16 == 0) reinterpret_cast<GroupScale*>(out + stack.n)[row / 16] = group;
+  reinterpret_cast<uint8_t*>(out)[row] = uint8_t(high_byte(q[0]));
+  reinterpret_cast<uint8_t*>(out)[stack.n + row] = uint8_t(low_byte(q[0]));
+  if (row % 16 == 0) reinterpret_cast<GroupScale*>(out + 2 * stack.n)[row / 16] = group;
 }
 
 template <class Block, int NT>
