@@ -96,17 +96,17 @@ GPU_FN void multiply(const ByteUnit& unit, unsigned at, unsigned k, const std::b
     GPU_UNROLL
     for (int h = 0; h < 2; ++h) {
       const std::byte* from = q + column[c] + h * U::kDistance;
-      const uint4 high = *reinterpret_cast<const uint4*>(from), low = *reinterpret_cast<const uint4*>(from + k);
+      int dot = 0;
+      GPU_UNROLL
+      for (int part = 0; part < 2; ++part) {  // high bytes, then low ones
+        const uint4 x = *reinterpret_cast<const uint4*>(from + part * k);
+        dot = dp4a(unit.q[4 * h], x.x, dot << 8);
+        dot = dp4a(unit.q[4 * h + 1], x.y, dot);
+        dot = dp4a(unit.q[4 * h + 2], x.z, dot);
+        dot = dp4a(unit.q[4 * h + 3], x.w, dot);
+      }
       const auto group = *reinterpret_cast<const float2*>(scales + column[c] + h * U::kDistance / 2);
       const float scale = group.x, sum_of_x = group.y;
-      int dot = dp4a(unit.q[4 * h], high.x, 0);
-      dot = dp4a(unit.q[4 * h + 1], high.y, dot);
-      dot = dp4a(unit.q[4 * h + 2], high.z, dot);
-      dot = dp4a(unit.q[4 * h + 3], high.w, dot);
-      dot = dp4a(unit.q[4 * h], low.x, dot << 8);
-      dot = dp4a(unit.q[4 * h + 1], low.y, dot);
-      dot = dp4a(unit.q[4 * h + 2], low.z, dot);
-      dot = dp4a(unit.q[4 * h + 3], low.w, dot);
       float sum = float(dot);  // below 2^27; the sum of x below 2^19, exact
       if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
       sum *= unit.scale[h];
