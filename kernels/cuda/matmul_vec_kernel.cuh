@@ -19,6 +19,8 @@
 // GPU yet.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/matmul_vec_prepare.cuh"
 
@@ -264,8 +266,13 @@ GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts,
   if (row % 16 == 0) reinterpret_cast<GroupScale*>(out + 2 * stack.n)[row / 16] = group;
 }
 
+// Three blocks leave 80 registers, one too few for Q3_K's decoder.
 template <class Block, int NT>
-__global__ void __launch_bounds__(kThreads, NT == 1 ? 3 : 2) vec_kernel(const __grid_constant__ Job job) {
+inline constexpr int kBlocksPerProcessor = NT == 1 && !std::is_same_v<Block, BlockQ3_K> ? 3 : 2;
+
+template <class Block, int NT>
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
+    vec_kernel(const __grid_constant__ Job job) {
   using P = Piece<Block>;
   GPU_DYNAMIC_SHARED(std::byte, shared);
   const int warp = warp_of_thread(), lane = lane_of_thread(), slot = lane / 8;

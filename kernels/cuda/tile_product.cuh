@@ -69,13 +69,13 @@ struct TokenCopies {
   static constexpr int kCopies = Tile::kTokens / kRowsApart;
   static_assert(kCopies * kRowsApart == Tile::kTokens);
   const uint4* x;
-  int64_t low;        // to what rounding left, in pieces
+  int low;            // to what rounding left, in pieces
   int from[kCopies];  // where each row starts, in pieces; -1: there is no such token
   int piece, n_pieces;
 
   GPU_FN TokenCopies(const TileProduct& p, const TileWork& work) {
     x = static_cast<const uint4*>(p.x) + (p.work ? 0 : work.matrix * (p.x_matrix_stride / 8));
-    low = p.x_low / 8;
+    low = int(p.x_low / 8);
     piece = int(threadIdx.x) % Tile::kPieces;
     n_pieces = (p.k + 7) / 8;
     GPU_UNROLL

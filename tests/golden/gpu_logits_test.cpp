@@ -130,7 +130,10 @@ TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table
       Model naive(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::naive});
       const double together = largest_error(all_logits(absorbed, golden.tokens), expected, clear);
       const double expanded = largest_error(all_logits(naive, golden.tokens), expected, clear);
-      const double few = largest_error(few_by_few(absorbed, golden.tokens), expected, clear);
+      const size_t V = expected.size() / clear.size(), n_few = clear.size() / 2;
+      const double few = largest_error(few_by_few(absorbed, std::span(golden.tokens).first(n_few)),
+                                       {expected.begin(), expected.begin() + ptrdiff_t(n_few * V)},
+                                       {clear.begin(), clear.begin() + ptrdiff_t(n_few)});
       MESSAGE(fmt::format(
           "{:7}{:11} together {:.4f}, naive {:.4f}, few by few {:.4f}; of {} tokens {} without a close call",
           recipe.name, golden.name, together, expanded, few, clear.size(), std::ranges::count(clear, true)));
@@ -158,14 +161,14 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
     REQUIRE(tokens.size() > 16);
     const size_t V = size_t(model.config().vocab_size);
     const auto expected = all_logits(scalar, tokens);
-    const auto together = all_logits(model, tokens), one_by_one = step_by_step(model, tokens);
-    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} one by one", recipe, relative_error(together, expected),
-                        relative_error(one_by_one, expected)));
-    const int off = tokens_off(together, expected, V, kTolerance),
-              off_alone = tokens_off(one_by_one, expected, V, kTolerance);
-    MESSAGE(off, " and ", off_alone, " of ", tokens.size());
+    const auto together = all_logits(model, tokens), few = few_by_few(model, tokens);
+    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} few by few", recipe, relative_error(together, expected),
+                        relative_error(few, expected)));
+    const int off = tokens_off(together, expected, V, kTolerance), off_few = tokens_off(few, expected, V, kTolerance);
+    // Some tokens could be anything (what follows "What is"?). There the router's calls are close too, and one token
+    // goes to another expert.
     CHECK(off <= (std::string_view(recipe) == "q4_k_m"));
-    CHECK(off_alone <= (std::string_view(recipe) == "q4_k_m"));
+    CHECK(off_few <= (std::string_view(recipe) == "q4_k_m"));
     CHECK(continue_greedily(model, tokens, 6) == continue_greedily(scalar, tokens, 6));
   }
 }
