@@ -1,4 +1,4 @@
-// Launchers of the prefill matmuls: tokens are rounded to bf16 in scratch, then tile_product multiplies. What bounds
+// Launchers of the prefill matmuls: tokens become bf16 in scratch, then tile_product multiplies. What bounds
 // them is said there.
 #include "kernels/cuda/matmul_tile.h"
 
@@ -15,7 +15,7 @@ cudaStream_t stream_of(const Exec& exec) {
 }
 
 int64_t heads_slice(int64_t T, int64_t H, int64_t k, int64_t slice_bytes) {
-  return std::min(T, std::max(int64_t(128), slice_bytes / 2 / (H * padded_to_8(k)) / 128 * 128));
+  return std::min(T, std::max(int64_t(128), slice_bytes / 4 / (H * padded_to_8(k)) / 128 * 128));
 }
 
 struct FfnLayout {

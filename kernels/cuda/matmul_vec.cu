@@ -15,7 +15,7 @@ namespace vec {
 namespace {
 
 // Activations that a block prepares for itself in shared memory.
-constexpr int64_t kOwnRowBytes = 16 * 1024;
+constexpr int64_t kOwnRowBytes = 18 * 1024;
 // Warps that fill a GPU: about 16 for each of an H200's 132 multiprocessors. With less work rows are split along k.
 constexpr int64_t kEnoughWarps = 2048;
 

@@ -1,6 +1,6 @@
 // Matrix products for 1 to 8 tokens, all of ops.h's shapes: a byte of the weights is read once for all tokens.
 //
-// All pointers are the device's. Weights of integer formats are multiplied with activations rounded to 8 bits, a scale
+// All pointers are the device's. Weights of integer formats are multiplied with activations rounded to 16 bits, a scale
 // for every 16 of them along k; those of float formats and of F8_E4M3 with the activations as they are. Sums are
 // float32, in an order that does not depend on time. NaN in an activation makes its token's outputs NaN. (F8_E4M3: its
 // scales must be below 2^120.)
@@ -13,7 +13,7 @@ namespace hearth::gpu {
 inline constexpr int64_t kMaxVecTokens = 8;
 
 // x [T,k], W [n,k] -> y [T,n]. One launch; two where the activations are too many for each block to prepare (T k above
-// 10 000 values, or 4096 with a float format).
+// 7300 values, or 4600 with a float format).
 void matmul_vec(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);
 
 // One matrix per head: x [T,H,k], W [H,n,k] -> y [T,H,n]. Launches as matmul_vec.

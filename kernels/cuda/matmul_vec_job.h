@@ -8,13 +8,14 @@ namespace hearth::gpu::vec {
 inline constexpr int kThreads = 256, kWarps = 8, kWarpRows = 4, kMaxColumns = 8;
 
 // "Prepared" activations: a row as the inner loop reads it, aligned to 16.
-//   for integer formats  [k] int8, then [k / 16] of {scale, sum of the 16 integers}: x is about scale * q
+//   for integer formats  [k] int8 high, [k] int8 low, then [k / 16] of {scale, sum of the 16 integers}: x is about
+//                        scale * q, q = 256 high + low
 //   for float formats    [k, rounded up to 8] float, the last ones zero
 struct alignas(8) GroupScale {
   float scale, sum;
 };
 inline HEARTH_HD int64_t prepared_bytes(bool floats, int64_t k) {
-  return floats ? (k + 7) / 8 * 32 : k + k / 16 * int64_t(sizeof(GroupScale));
+  return floats ? (k + 7) / 8 * 32 : 2 * k + k / 16 * int64_t(sizeof(GroupScale));
 }
 
 // Rows are staged in pieces of whole blocks, about half a KiB.

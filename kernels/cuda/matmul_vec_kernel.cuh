@@ -4,8 +4,8 @@
 // in shared memory by asynchronous copies of 16 bytes, the next piece while this one is multiplied: the copies are
 // coalesced and aligned whatever the format's blocks are (18 or 210 bytes), and bytes in flight cost no registers. Of
 // a piece, a lane takes every 8th unit (weight_unit.cuh), unpacks it once and multiplies it with every column: weights
-// of an integer format by dp4a with activations in 8 bits, float weights in float. The four rows of a warp want the
-// same activations at the same time, so those are broadcast.
+// of an integer format by dp4a with activations in 16 bits, as two bytes each; float weights in float. The four rows of
+// a warp want the same activations at the same time, so those are broadcast.
 //
 // What a row is multiplied with is divided into jobs: slices of k, or the experts that were chosen. The warps of a
 // block that have the same rows take turns at the jobs; their sums meet in shared memory, in an order that does not
@@ -18,6 +18,8 @@
 // one column (2.6 in the unit, the rest in staging), 4.4 of a Q6_K one, and about 9 with eight columns. Not run on a
 // GPU yet.
 #pragma once
+
+#include <type_traits>
 
 #include "kernels/cuda/matmul_vec_prepare.cuh"
 #include "kernels/cuda/weight_unit.cuh"
@@ -89,20 +91,25 @@ GPU_FN void multiply(const ByteUnit& unit, unsigned at, unsigned k, const std::b
                      int n, float (&sums)[NT]) {
   using U = Unit<Block>;
   const std::byte* q = rows + at;
-  const std::byte* scales = rows + (k + at / 2);  // 8 bytes for 16 weights
+  const std::byte* scales = rows + (2 * k + at / 2);  // 8 bytes for 16 weights
   GPU_UNROLL
   for (int c = 0; c < NT; ++c) {
     if (NT > 1 && c >= n) break;
     GPU_UNROLL
     for (int h = 0; h < 2; ++h) {
-      const uint4 x = *reinterpret_cast<const uint4*>(q + column[c] + h * U::kDistance);
+      const std::byte* from = q + column[c] + h * U::kDistance;
+      int dot = 0;
+      GPU_UNROLL
+      for (int part = 0; part < 2; ++part) {  // high bytes, then low ones
+        const uint4 x = *reinterpret_cast<const uint4*>(from + part * k);
+        dot = dp4a(unit.q[4 * h], x.x, dot << 8);
+        dot = dp4a(unit.q[4 * h + 1], x.y, dot);
+        dot = dp4a(unit.q[4 * h + 2], x.z, dot);
+        dot = dp4a(unit.q[4 * h + 3], x.w, dot);
+      }
       const auto group = *reinterpret_cast<const float2*>(scales + column[c] + h * U::kDistance / 2);
       const float scale = group.x, sum_of_x = group.y;
-      int dot = dp4a(unit.q[4 * h], x.x, 0);
-      dot = dp4a(unit.q[4 * h + 1], x.y, dot);
-      dot = dp4a(unit.q[4 * h + 2], x.z, dot);
-      dot = dp4a(unit.q[4 * h + 3], x.w, dot);
-      float sum = float(dot);  // exact, and so is the next line
+      float sum = float(dot);  // below 2^27; the sum of x below 2^19, exact
       if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
       sum *= unit.scale[h];
       if constexpr (U::kZero == Zero::min) sum -= unit.min[h] * sum_of_x;
@@ -254,12 +261,18 @@ GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts,
   int q[1];
   const GroupScale group = quantize<16>(hidden, q);
   if (!there) return;
-  reinterpret_cast<int8_t*>(out)[row] = int8_t(q[0]);
-  if (row % 16 == 0) reinterpret_cast<GroupScale*>(out + stack.n)[row / 16] = group;
+  reinterpret_cast<uint8_t*>(out)[row] = uint8_t(high_byte(q[0]));
+  reinterpret_cast<uint8_t*>(out)[stack.n + row] = uint8_t(low_byte(q[0]));
+  if (row % 16 == 0) reinterpret_cast<GroupScale*>(out + 2 * stack.n)[row / 16] = group;
 }
 
+// Three blocks leave 80 registers, one too few for Q3_K's decoder.
 template <class Block, int NT>
-__global__ void __launch_bounds__(kThreads, NT == 1 ? 3 : 2) vec_kernel(const __grid_constant__ Job job) {
+inline constexpr int kBlocksPerProcessor = NT == 1 && !std::is_same_v<Block, BlockQ3_K> ? 3 : 2;
+
+template <class Block, int NT>
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
+    vec_kernel(const __grid_constant__ Job job) {
   using P = Piece<Block>;
   GPU_DYNAMIC_SHARED(std::byte, shared);
   const int warp = warp_of_thread(), lane = lane_of_thread(), slot = lane / 8;

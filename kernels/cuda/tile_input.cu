@@ -1,5 +1,5 @@
-// Tokens float32 -> bf16 in scratch, once for each operation, and products of gate and up. The rounding reads four
-// bytes and writes two for each value: bound by bytes.
+// Tokens float32 -> two planes of bf16 in scratch, once for each operation, and products of gate and up. The rounding
+// reads four bytes and writes four for each value: bound by bytes.
 #include "kernels/cuda/tile_input.h"
 
 #include <algorithm>
@@ -10,12 +10,16 @@ namespace {
 constexpr int64_t kRoundThreads = 256;
 
 // A block takes one token of one head.
-__global__ void __launch_bounds__(kRoundThreads) round_kernel(Heads<const float> x, uint32_t* to) {
+__global__ void __launch_bounds__(kRoundThreads) round_kernel(Heads<const float> x, uint32_t* to, int64_t low) {
   const int64_t pairs = (x.width + 7) / 8 * 4;
   const float* row = x.data + blockIdx.x * x.token_stride + blockIdx.y * x.head_stride;
   to += (blockIdx.y * x.n_tokens + blockIdx.x) * pairs;
   for (int64_t i = threadIdx.x; i < pairs; i += blockDim.x) {
-    to[i] = pack_bf16(2 * i < x.width ? row[2 * i] : 0.0f, 2 * i + 1 < x.width ? row[2 * i + 1] : 0.0f);
+    const float left = 2 * i < x.width ? row[2 * i] : 0.0f, right = 2 * i + 1 < x.width ? row[2 * i + 1] : 0.0f;
+    const uint32_t high = pack_bf16(left, right);
+    to[i] = high;
+    to[i + low] =
+        pack_bf16(left - bf16_bits_to_float(uint16_t(high)), right - bf16_bits_to_float(uint16_t(high >> 16)));
   }
 }
 
@@ -24,7 +28,7 @@ bool float32(const Weight& w) {
 }
 
 int64_t hidden_row_bytes(const FfnWeights& w) {
-  return float32(w.down) ? w.down.k * 4 : padded_to_8(w.down.k) * 2;
+  return float32(w.down) ? w.down.k * 4 : padded_to_8(w.down.k) * 4;
 }
 
 }  // namespace
@@ -37,21 +41,22 @@ void TileInput::give(const Weight& w, TileProduct& product) const {
     product.x_matrix_stride = float_matrix_stride;
   } else {
     product.x = halves;
+    product.x_low = half_low;
     product.x_stride = half_stride;
     product.x_matrix_stride = half_matrix_stride;
   }
 }
 
 int64_t rounded_values(int64_t T, int64_t H, int64_t k) {
-  return T * H * padded_to_8(k);
+  return 2 * T * H * padded_to_8(k);
 }
 
 TileInput round_tokens(Heads<const float> x, uint16_t* to, cudaStream_t stream) {
-  const int64_t stride = padded_to_8(x.width);
+  const int64_t stride = padded_to_8(x.width), plane = x.n_tokens * x.n_heads * stride;
   const int64_t threads = std::min(kRoundThreads, (stride / 2 + 31) / 32 * 32);
   launch("round_tokens", round_kernel, dim3(unsigned(x.n_tokens), unsigned(x.n_heads)), dim3(unsigned(threads)), 0,
-         stream, x, reinterpret_cast<uint32_t*>(to));
-  return {x.data, x.token_stride, x.head_stride, to, stride, x.n_tokens * stride};
+         stream, x, reinterpret_cast<uint32_t*>(to), plane / 2);
+  return {x.data, x.token_stride, x.head_stride, to, stride, x.n_tokens * stride, plane};
 }
 
 int64_t Hidden::bytes(int64_t T, int64_t n) {
@@ -63,7 +68,9 @@ bool Hidden::in_halves(const FfnWeights& w) {
 }
 
 Hidden::Hidden(const FfnWeights& w, int64_t T, std::byte* memory)
-    : rows(memory), gates(in_halves(w) ? reinterpret_cast<float*>(memory + T * hidden_row_bytes(w)) : nullptr) {}
+    : rows(memory),
+      low(T * padded_to_8(w.down.k)),
+      gates(in_halves(w) ? reinterpret_cast<float*>(memory + T * hidden_row_bytes(w)) : nullptr) {}
 
 TileInput Hidden::input(const FfnWeights& w) const {
   TileInput input;
@@ -71,6 +78,7 @@ TileInput Hidden::input(const FfnWeights& w) const {
   input.float_stride = w.down.k;
   input.halves = static_cast<const uint16_t*>(rows);
   input.half_stride = padded_to_8(w.down.k);
+  input.half_low = low;
   return input;
 }
 
@@ -93,6 +101,7 @@ void gated_product(const FfnWeights& w, TileShape shape, TileProduct product, co
   x.give(w.up, product);
   product.y = hidden.rows;
   product.y_bf16 = !float32(w.down);
+  product.y_low = hidden.low;
   product.y_stride = product.y_bf16 ? padded_to_8(w.down.k) : w.down.k;
   tile_product(w.up.format->id, shape, product, stream);
 }

@@ -1,4 +1,6 @@
-// y [T,n] = x [T,k] * W [n,k]^T on tensor cores: bf16 inputs, float32 sums. Any of the formats but F32.
+// y [T,n] = x [T,k] * W [n,k]^T on tensor cores: bf16 inputs, float32 sums. Any of the formats but F32. Weights are
+// rounded to bf16, and so are tokens, but in small tiles those come in two parts, the rounded value and what rounding
+// left: two products for each fragment of weights, and 16 bits of the tokens.
 //
 // A block makes a tile of tokens x weight rows and walks along k. Each step, a thread has 64 weights of one row: their
 // bytes are read into registers before the multiplications of the step before and decoded to bf16 in shared memory
@@ -11,7 +13,8 @@
 // made on the device; their tokens are gathered by the copies.
 //
 // Bound by tensor cores and shared memory from about 128 tokens (64 x 64 sums a warp: 8 ldmatrix for 32 mma), below
-// that by decoding, of which each weight has one for each tile of tokens, and at last by the bytes of the weights.
+// that by decoding, of which each weight has one for each tile of tokens, and at last by the bytes of the weights: with
+// 32 tokens, decoding a weight takes about as many cycles as multiplying it with both parts.
 #pragma once
 
 #include "kernels/cuda/tile_store.cuh"
@@ -22,22 +25,23 @@ namespace {
 
 // A tile, and what part of it each warp multiplies. There are as many threads as runs of weights in a step; warps that
 // the tile does not need share a step between them.
-template <int tokens, int rows, int step, int warp_tokens, int warp_rows, int blocks_per_processor>
+template <int tokens, int parts, int rows, int step, int warp_tokens, int warp_rows, int blocks_per_processor>
 struct Tile {
-  static constexpr int kTokens = tokens, kRows = rows, kStep = step;
+  static constexpr int kTokens = tokens, kParts = parts, kRows = rows, kStep = step;
   static constexpr int kWarpTokens = warp_tokens, kWarpRows = warp_rows, kBlocks = blocks_per_processor;
   static constexpr int kThreads = rows * step / kRun;
   static constexpr int kWarpsAlongTokens = tokens / warp_tokens, kWarpsAlongRows = rows / warp_rows;
   static constexpr int kWarpsAlongStep = kThreads / 32 / (kWarpsAlongTokens * kWarpsAlongRows);
   static constexpr int kPieces = step / 8;  // of 16 bytes in a row of a step
-  static constexpr int kStage = (tokens + rows) * kPieces;
+  static constexpr int kPart = tokens * kPieces;
+  static constexpr int kStage = parts * kPart + rows * kPieces;
   static constexpr size_t kSharedBytes = 2 * kStage * sizeof(uint4);
   static_assert(kSharedBytes <= kMaxSharedBytes && tokens * rows * kWarpsAlongStep * sizeof(float) <= kSharedBytes);
   static_assert(kThreads % 32 == 0 && kThreads % rows == 0 && kWarpsAlongStep >= 1);
 };
-using SmallTile = Tile<32, 32, 128, 32, 32, 6>;
-using MediumTile = Tile<64, 128, 64, 64, 32, 3>;
-using LargeTile = Tile<128, 128, 64, 64, 64, 2>;
+using SmallTile = Tile<32, 2, 32, 128, 32, 32, 4>;
+using MediumTile = Tile<64, 1, 128, 64, 64, 32, 3>;
+using LargeTile = Tile<128, 1, 128, 64, 64, 64, 2>;
 
 // Where piece p of a row lies. Pieces from the ninth on are turned by four more, for the stores of decoders: eight
 // threads have four rows' first and second runs.
@@ -65,11 +69,13 @@ struct TokenCopies {
   static constexpr int kCopies = Tile::kTokens / kRowsApart;
   static_assert(kCopies * kRowsApart == Tile::kTokens);
   const uint4* x;
+  int low;            // to what rounding left, in pieces
   int from[kCopies];  // where each row starts, in pieces; -1: there is no such token
   int piece, n_pieces;
 
   GPU_FN TokenCopies(const TileProduct& p, const TileWork& work) {
     x = static_cast<const uint4*>(p.x) + (p.work ? 0 : work.matrix * (p.x_matrix_stride / 8));
+    low = int(p.x_low / 8);
     piece = int(threadIdx.x) % Tile::kPieces;
     n_pieces = (p.k + 7) / 8;
     GPU_UNROLL
@@ -88,7 +94,11 @@ struct TokenCopies {
     for (int i = 0; i < kCopies; ++i) {
       const int row = int(threadIdx.x) / Tile::kPieces + i * kRowsApart;
       const bool valid = from[i] >= 0 && at < n_pieces;
-      cp_async_16(&to[swizzled<Tile::kPieces>(row, piece)], x + (valid ? from[i] + at : 0), valid);
+      GPU_UNROLL
+      for (int part = 0; part < Tile::kParts; ++part) {
+        cp_async_16(&to[part * Tile::kPart + swizzled<Tile::kPieces>(row, piece)],
+                    x + (valid ? part * low + from[i] + at : 0), valid);
+      }
     }
     cp_async_commit();
   }
@@ -167,10 +177,14 @@ struct Sums {
     GPU_UNROLL
     for (int s = 0; s < kSlices; ++s) {
       const int piece = 2 * (share * kSlices + s);
-      uint32_t a[kAlongTokens][4];
+      uint32_t a[Tile::kParts][kAlongTokens][4];
       GPU_UNROLL
-      for (int i = 0; i < kAlongTokens; ++i) {
-        ldmatrix_x4(a[i], &tokens[swizzled<Tile::kPieces>(first_token + 16 * i + lane % 16, piece + lane / 16)]);
+      for (int part = 0; part < Tile::kParts; ++part) {
+        GPU_UNROLL
+        for (int i = 0; i < kAlongTokens; ++i) {
+          const int token = first_token + 16 * i + lane % 16;
+          ldmatrix_x4(a[part][i], &tokens[part * Tile::kPart + swizzled<Tile::kPieces>(token, piece + lane / 16)]);
+        }
       }
       GPU_UNROLL
       for (int j = 0; j < kAlongRows; j += 2) {
@@ -178,9 +192,12 @@ struct Sums {
         ldmatrix_x4(
             b, &weights[swizzled<Tile::kPieces>(first_row + 8 * j + lane / 16 * 8 + lane % 8, piece + lane / 8 % 2)]);
         GPU_UNROLL
-        for (int i = 0; i < kAlongTokens; ++i) {
-          mma_bf16(d[i][j], a[i], b[0], b[1]);
-          mma_bf16(d[i][j + 1], a[i], b[2], b[3]);
+        for (int part = 0; part < Tile::kParts; ++part) {
+          GPU_UNROLL
+          for (int i = 0; i < kAlongTokens; ++i) {
+            mma_bf16(d[i][j], a[part][i], b[0], b[1]);
+            mma_bf16(d[i][j + 1], a[part][i], b[2], b[3]);
+          }
         }
       }
     }
@@ -229,7 +246,7 @@ GPU_FN void store_tile(const TileProduct& p, const TileWork& work, const float* 
 template <class Tile, class Block>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) tile_kernel(TileProduct p) {
   GPU_DYNAMIC_SHARED(uint4, shared);  // two stages: tokens, then weights
-  constexpr int kWeightsAt = Tile::kTokens * Tile::kPieces;
+  constexpr int kWeightsAt = Tile::kParts * Tile::kPart;
   TileWork work;
   if (!find_work(p, Tile::kTokens, work)) return;
 

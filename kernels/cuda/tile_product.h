@@ -31,9 +31,11 @@ struct TileProduct {
   WeightRows w, up;                 // up.data null: none
   int n = 0, k = 0;                 // rows of w (and of up), and their weights
   const void* x = nullptr;          // rows of k: bf16 padded with zeros to a multiple of 8 (for F32 weights: float32)
+  int64_t x_low = 0;                // bf16: so many values behind a value is what its rounding left of it
   const int32_t* x_rows = nullptr;  // [n_tokens] which row of x is a token's; null: its own
   void* y = nullptr;  // rows of n float32; or, where y_bf16, of n bf16 padded with zeros to a multiple of 8
   bool y_bf16 = false;
+  int64_t y_low = 0;                                 // as x_low
   const float* gate = nullptr;                       // [n_tokens, n], no gaps
   int64_t x_stride = 0, y_stride = 0;                // values from token to token
   int64_t x_matrix_stride = 0, y_matrix_stride = 0;  // and from matrix to matrix, where each has all tokens (heads)
@@ -46,6 +48,7 @@ struct TileProduct {
   int max_work = 0;
 };
 
+// Small tiles multiply tokens with 16 bits of precision (both parts of them), the others with bf16's 8.
 enum class TileShape { small, medium, large };
 // Tokens of a tile. The list of work is made for it.
 constexpr int tile_tokens(TileShape shape) {
@@ -66,7 +69,7 @@ void tile_product_of(TileShape shape, const TileProduct& product, cudaStream_t s
 void tile_product_float32(const TileProduct& product, cudaStream_t stream);
 
 // Row lengths of bf16 inputs in scratch.
-constexpr int64_t padded_to_8(int64_t k) {
+HEARTH_HD constexpr int64_t padded_to_8(int64_t k) {
   return (k + 7) / 8 * 8;
 }
 

@@ -30,12 +30,14 @@ GPU_FN void store_output(const TileProduct& p, int matrix, int64_t token, int i,
   if (i < p.n) {
     if (p.gate) value *= silu(p.gate[token * p.n + i]);
     if (p.y_bf16) {
-      static_cast<uint16_t*>(p.y)[at] = uint16_t(pack_bf16(value, 0));
+      const uint16_t high = uint16_t(pack_bf16(value, 0));
+      static_cast<uint16_t*>(p.y)[at] = high;
+      static_cast<uint16_t*>(p.y)[at + p.y_low] = uint16_t(pack_bf16(value - bf16_bits_to_float(high), 0));
     } else {
       static_cast<float*>(p.y)[at] = value;
     }
   } else if (p.y_bf16 && i < (p.n + 7) / 8 * 8) {
-    static_cast<uint16_t*>(p.y)[at] = 0;
+    static_cast<uint16_t*>(p.y)[at] = static_cast<uint16_t*>(p.y)[at + p.y_low] = 0;
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/backend.h"
 #include "tests/emulation/settings.h"
+#include "tests/golden/close_calls.h"
 #include "tests/golden/golden.h"
 #include "tests/runtime/tiny_model.h"
 
@@ -14,6 +15,9 @@ using namespace hearth::test;
 namespace {
 
 using Attention = ModelOptions::Attention;
+
+// Of the largest logit. A routing call is close where router logits that are as far off, of their largest, turn it.
+constexpr double kTolerance = 2e-2;
 
 const Ops& gpu() {
   REQUIRE_MESSAGE(open_gpu().ops, open_gpu().why_not);
@@ -55,13 +59,94 @@ TEST_CASE("gpu: a float32 file gives the reference's logits and greedy tokens, a
       Model model(GgufFile::open(converted(golden.folder, "f32")),
                   {.ops = &gpu(), .cache_format = FormatId::f32, .attention = attention});
       const double together = relative_error(all_logits(model, golden.tokens), golden.logits);
+      if (attention == Attention::naive) {
+        MESSAGE(fmt::format("{}, naive: {:.2g} together", golden.name, together));
+        CHECK(together < kTolerance);
+        continue;  // it is for many tokens
+      }
       const double one_by_one = relative_error(step_by_step(model, golden.tokens), golden.logits);
-      MESSAGE(fmt::format("{}, {}: {:.2g} together, {:.2g} one by one", golden.name,
-                          attention == Attention::naive ? "naive" : "absorbed", together, one_by_one));
-      CHECK(together < (attention == Attention::naive ? 2e-2 : 2e-5));
-      CHECK(one_by_one < (attention == Attention::naive ? 2e-2 : 2e-5));
+      MESSAGE(fmt::format("{}, absorbed: {:.2g} together, {:.2g} one by one", golden.name, together, one_by_one));
+      CHECK(together < 2e-5);
+      CHECK(one_by_one < 2e-5);
       CHECK(continue_greedily(model, golden.tokens, golden.greedy.size()) == golden.greedy);
     }
+  }
+}
+
+namespace {
+
+// Of the tokens that count, as a share of the largest logit of all.
+double largest_error(const std::vector<float>& logits, const std::vector<float>& expected,
+                     const std::vector<bool>& counts) {
+  const size_t V = expected.size() / counts.size();
+  double largest = 0, off = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, double(std::abs(expected[i])));
+    if (!counts[i / V]) continue;
+    off = std::max(off, std::isfinite(logits[i]) ? std::abs(double(logits[i]) - expected[i]) : INFINITY);
+  }
+  return off / largest;
+}
+
+// Slices of 1 and 7 tokens in turn, as decoding and short prompts run.
+std::vector<float> few_by_few(Model& model, std::span<const Token> tokens) {
+  KvCache cache = model.new_cache();
+  const size_t V = size_t(model.config().vocab_size);
+  std::vector<float> logits(tokens.size() * V);
+  for (size_t t = 0, n = 1; t < tokens.size(); t += n, n = 8 - n) {
+    n = std::min(n, tokens.size() - t);
+    model.run(tokens.subspan(t, n), cache, std::span(logits).subspan(t * V, n * V), true);
+  }
+  return logits;
+}
+
+struct Recipe {
+  const char* name;
+  double together;
+};
+
+}  // namespace
+
+// With 1 to 8 tokens nothing is rounded to less than 16 bits but the queries and weights of attention. With more,
+// tensor cores get weights as bf16: exact for F32 and BF16, while those of the others are rounded a second time, by
+// half as much as an 8-bit format has lost. In matrices of 16 to 64 columns that does not average out.
+TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table's logits") {
+  constexpr double kWeightsRounded = 4.5e-2;
+  constexpr Recipe kRecipes[] = {{"f32", kTolerance},         {"bf16", kTolerance},     {"q8_0", kWeightsRounded},
+                                 {"q4_k_m", kWeightsRounded}, {"fp8", kWeightsRounded}, {"int4", kWeightsRounded}};
+  for (const Recipe& recipe : kRecipes) {
+    size_t n_clear = 0, n_tokens = 0;
+    for (const Golden& golden : goldens()) {
+      if (!golden.in_tree) continue;
+      const std::string file = converted(golden.folder, recipe.name);
+      Model scalar(GgufFile::open(file), {.ops = &CloseCalls::ops()});
+      const CloseCalls calls(kTolerance);
+      const auto expected = all_logits(scalar, golden.tokens);
+      const std::vector<bool> clear = calls.clear_tokens();
+      n_tokens += clear.size();
+      n_clear += size_t(std::ranges::count(clear, true));
+
+      Model absorbed(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::absorbed});
+      Model naive(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::naive});
+      const double together = largest_error(all_logits(absorbed, golden.tokens), expected, clear);
+      const double expanded = largest_error(all_logits(naive, golden.tokens), expected, clear);
+      const size_t V = expected.size() / clear.size(), n_few = clear.size() / 2;
+      const double few = largest_error(few_by_few(absorbed, std::span(golden.tokens).first(n_few)),
+                                       {expected.begin(), expected.begin() + ptrdiff_t(n_few * V)},
+                                       {clear.begin(), clear.begin() + ptrdiff_t(n_few)});
+      MESSAGE(fmt::format(
+          "{:7}{:11} together {:.4f}, naive {:.4f}, few by few {:.4f}; of {} tokens {} without a close call",
+          recipe.name, golden.name, together, expanded, few, clear.size(), std::ranges::count(clear, true)));
+      CHECK(together < recipe.together);
+      CHECK(expanded < recipe.together);
+      CHECK(few < kTolerance);
+      CHECK(std::ranges::count(clear, true) > 0);
+      if (std::string_view(recipe.name) == "bf16") {  // what most of these checkpoints are stored in
+        CHECK(continue_greedily(absorbed, golden.tokens, golden.greedy.size()) ==
+              continue_greedily(scalar, golden.tokens, golden.greedy.size()));
+      }
+    }
+    CHECK(2 * n_clear >= n_tokens);
   }
 }
 
@@ -76,14 +161,14 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
     REQUIRE(tokens.size() > 16);
     const size_t V = size_t(model.config().vocab_size);
     const auto expected = all_logits(scalar, tokens);
-    const auto together = all_logits(model, tokens), one_by_one = step_by_step(model, tokens);
-    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} one by one", recipe, relative_error(together, expected),
-                        relative_error(one_by_one, expected)));
-    // Among the 28 tokens are some that could be anything (what follows "What is"?). There the router's calls are close
-    // too, and with rounded activations two or three tokens go to another expert, as on the CPU's fast tables.
-    const bool rounds = std::string_view(recipe) != "bf16" && std::string_view(recipe) != "fp8";
-    CHECK(tokens_off(together, expected, V, 2e-2) <= (rounds ? 3 : 0));
-    CHECK(tokens_off(one_by_one, expected, V, 2e-2) <= (rounds ? 3 : 0));
+    const auto together = all_logits(model, tokens), few = few_by_few(model, tokens);
+    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} few by few", recipe, relative_error(together, expected),
+                        relative_error(few, expected)));
+    const int off = tokens_off(together, expected, V, kTolerance), off_few = tokens_off(few, expected, V, kTolerance);
+    // Some tokens could be anything (what follows "What is"?). There the router's calls are close too, and one token
+    // goes to another expert.
+    CHECK(off <= (std::string_view(recipe) == "q4_k_m"));
+    CHECK(off_few <= (std::string_view(recipe) == "q4_k_m"));
     CHECK(continue_greedily(model, tokens, 6) == continue_greedily(scalar, tokens, 6));
   }
 }

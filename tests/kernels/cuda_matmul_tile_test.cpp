@@ -1,5 +1,5 @@
 // Prefill matmuls on the (emulated) GPU: every format, tiles of every size, awkward shapes, against sums in double of
-// the same bf16 values, and of the values before they were rounded.
+// the same values as they are rounded, and of those before.
 #include "kernels/cuda/matmul_tile.h"
 
 #include <functional>
@@ -22,11 +22,11 @@ std::string name_of(gpu::TileShape shape) {
 
 // y against matrix `h` of w times x.
 template <class Row>
-void check_products(const TestWeight& w, int64_t h, int64_t T, Row x, Row y) {
+void check_products(const TestWeight& w, gpu::TileShape shape, int64_t h, int64_t T, Row x, Row y) {
   Worst rounded, exact;
   const Stored how = tile_storage(w.view.format->id);
   for (int64_t t = 0; t < T; ++t) {
-    const std::vector<float> row = stored(x(t), w.view.k, how);
+    const std::vector<float> row = as_multiplied(x(t), w.view.k, w.view.format->id, shape);
     for (int64_t i = 0; i < w.view.n; ++i) {
       const Sum sum = stored_dot(w.row(h, i), row, how), plain = dot(w.row(h, i), x(t), w.view.k);
       rounded.see(y(t)[i], sum.value, sum.magnitude + kTiny);
@@ -52,7 +52,7 @@ void check_tile(const TestWeight& w, gpu::TileShape shape, int64_t T, Rng& rng) 
   gpu::tile_product(w.view.format->id, shape, p, nullptr);
   const Rows y = dy.download();
   const auto row_of = [](const Rows& rows) { return [&rows](int64_t t) { return rows[t]; }; };
-  check_products<std::function<const float*(int64_t)>>(w, 0, T, row_of(x), row_of(y));
+  check_products<std::function<const float*(int64_t)>>(w, shape, 0, T, row_of(x), row_of(y));
 }
 
 void check_matmul(const TestWeight& w, int64_t T, Rng& rng) {
@@ -66,7 +66,7 @@ void check_matmul(const TestWeight& w, int64_t T, Rng& rng) {
   gpu::matmul_tile(scratch.exec(), dw.view, dx.view(), dy.view());
   const Rows y = dy.download();
   const auto row_of = [](const Rows& rows) { return [&rows](int64_t t) { return rows[t]; }; };
-  check_products<std::function<const float*(int64_t)>>(w, 0, T, row_of(x), row_of(y));
+  check_products<std::function<const float*(int64_t)>>(w, gpu::choose_tile(T, w.view.n, 1), 0, T, row_of(x), row_of(y));
 }
 
 }  // namespace
@@ -160,7 +160,8 @@ TEST_CASE("matmul_heads_tile: a matrix for each head, in slices of tokens") {
       const Rows y = dy.download();
       for (int64_t h = 0; h < H; ++h) {
         check_products<std::function<const float*(int64_t)>>(
-            w, h, T, [&](int64_t t) { return x[t] + h * k; }, [&](int64_t t) { return y[t] + h * n; });
+            w, gpu::choose_tile(T, n, H), h, T, [&](int64_t t) { return x[t] + h * k; },
+            [&](int64_t t) { return y[t] + h * n; });
       }
     }
   }

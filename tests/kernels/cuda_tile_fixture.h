@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/failure.h"
+#include "kernels/cuda/tile_product.h"
 #include "tests/kernels/fixture.h"
 #include "tests/support/device_memory.h"
 #include "tests/support/schedules.h"
@@ -64,7 +65,15 @@ struct DeviceScratch {
   Exec exec() const { return {1, {memory.data(), memory.size()}, nullptr}; }
 };
 
-// How the prefill kernels store what they multiply.
+// n activations as tiles of that shape multiply them: rounded to bf16, and in small tiles also what that left of them.
+inline std::vector<float> as_multiplied(const float* x, int64_t n, FormatId weights, gpu::TileShape shape) {
+  std::vector<float> out(x, x + n);
+  if (weights == FormatId::f32) return out;
+  for (float& v : out) v = to_bf16(v) + (shape == gpu::TileShape::small ? to_bf16(v - to_bf16(v)) : 0.0f);
+  return out;
+}
+
+// How they store weights.
 inline Stored tile_storage(FormatId id) {
   return id == FormatId::f32 ? Stored::exact : Stored::bf16;
 }
