@@ -22,8 +22,8 @@ struct Room {
 // The first row that matches a file counts, so the more special rooms come first.
 const std::vector<Room> kRooms = {
     {"quant/", {"quant/"}},
-    {"kernels/cpu/", {"quant/", "kernels/ops.h", "kernels/cpu/"}},
-    {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/cuda/"}},
+    {"kernels/cpu/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cpu/"}},
+    {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cuda/"}},
     {"kernels/", {"quant/", "kernels/ops.h"}},
     {"convert/", {"quant/", "convert/"}},
     {"runtime/main.cpp", {"quant/error.h", "runtime/cli/"}},
