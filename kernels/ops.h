@@ -37,6 +37,18 @@ struct Weight {
   }
 };
 
+// A tensor [count, n, k] or [n, k], wherever its bytes are.
+inline Weight as_weight(const Tensor& tensor) {
+  const bool stacked = tensor.shape.rank == 3;
+  return {.format = tensor.format,
+          .data = tensor.data,
+          .count = stacked ? tensor.shape.dim[0] : 1,
+          .n = tensor.shape.dim[stacked ? 1 : 0],
+          .k = tensor.shape.cols(),
+          .row_bytes = tensor.row_bytes(),
+          .matrix_stride = size_t(tensor.shape.dim[stacked ? 1 : 0]) * tensor.row_bytes()};
+}
+
 // [T, H, width] values inside a larger row: the nope or the rope part of q, or the output of attention.
 template <class T>
 struct Heads {
@@ -130,13 +142,9 @@ struct Ops {
   // Why a model of these sizes cannot run here; empty: it can.
   std::string (*refuses)(const ScratchLimits& limits);
 
-  // Loading and crossing. `adopt` makes a tensor usable as weights (the CPU reads it in place, a GPU uploads it);
-  // shape [count, n, k] or [n, k]; its `data` is null when there is no memory left. `discard` gives back what was
-  // adopted. `buffer` gives zeroed memory aligned to 64, null when there is none left. `move` copies between the host's
-  // memory and the backend's, or inside either: what it reads of the host's may change as soon as it returns, what it
-  // writes there is to be looked at after `finish`.
-  Weight (*adopt)(const Tensor& tensor);
-  void (*discard)(const Weight& weight);
+  // Memory, and crossing between two of them. `buffer` gives zeroed memory aligned to 64, null when there is none left.
+  // `move` copies between the host's memory and the backend's, or inside either: what it reads of the host's may change
+  // as soon as it returns, what it writes there is to be looked at after `finish`.
   std::byte* (*buffer)(size_t bytes);
   void (*release)(std::byte* buffer, size_t bytes);
   void (*move)(const Exec& exec, const void* from, void* to, size_t bytes);

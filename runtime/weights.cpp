@@ -101,7 +101,7 @@ class Loader {
       copy(t, place);
       t.data = place;
     }
-    return ops_.adopt(t);
+    return as_weight(t);
   }
 
   void copy(const Tensor& t, std::byte* to) {

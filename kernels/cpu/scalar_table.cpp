@@ -1,9 +1,8 @@
-// The scalar table itself, and the memory operations, which every CPU table shares: weights are read where they lie in
-// the mapped file, and buffers are pages of zeros that cost nothing until they are written.
+// The scalar table itself, and the memory operations, which every CPU table shares: buffers are pages of zeros that
+// cost nothing until they are written.
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cstring>
 
 #include "kernels/cpu/scalar.h"
@@ -13,20 +12,6 @@ namespace {
 
 size_t scratch_bytes(const ScratchLimits& limits) {
   return std::max({scalar::matmul_scratch(limits), scalar::attention_scratch(limits), scalar::route_scratch(limits)});
-}
-
-Weight adopt(const Tensor& tensor) {
-  const bool stacked = tensor.shape.rank == 3;
-  assert(stacked || tensor.shape.rank == 2);
-  Weight w;
-  w.format = tensor.format;
-  w.data = tensor.data;
-  w.count = stacked ? tensor.shape.dim[0] : 1;
-  w.n = tensor.shape.dim[stacked ? 1 : 0];
-  w.k = tensor.shape.cols();
-  w.row_bytes = tensor.row_bytes();
-  w.matrix_stride = size_t(w.n) * w.row_bytes;
-  return w;
 }
 
 std::byte* buffer(size_t bytes) {
@@ -58,8 +43,6 @@ const Ops& scalar_ops() {
       .name = "scalar",
       .scratch_bytes = scratch_bytes,
       .refuses = [](const ScratchLimits&) { return std::string(); },
-      .adopt = adopt,
-      .discard = [](const Weight&) {},
       .buffer = buffer,
       .release = release,
       .move = move,

@@ -19,8 +19,6 @@ inline cudaStream_t stream_of(const Exec& exec) {
 extern cudaStream_t compute_stream;
 
 // ---- memory.cu
-Weight adopt(const Tensor& tensor);
-void discard(const Weight& weight);
 std::byte* buffer(size_t bytes);
 void release(std::byte* buffer, size_t bytes);
 void move(const Exec& exec, const void* from, void* to, size_t bytes);

@@ -49,8 +49,6 @@ Ops table() {
   ops.stream = compute_stream;
   ops.scratch_bytes = scratch_bytes;
   ops.refuses = refuses;
-  ops.adopt = adopt;
-  ops.discard = discard;
   ops.buffer = buffer;
   ops.release = release;
   ops.move = move;

@@ -1,6 +1,5 @@
 // Memory of the GPU, and what crosses between it and the host's. Small things cross through page-locked memory, so that
 // nobody waits: tokens and positions on the way in, logits on the way out.
-#include <cassert>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -93,22 +92,6 @@ class Staging {
 Staging staging;
 
 }  // namespace
-
-Weight adopt(const Tensor& tensor) {
-  const bool stacked = tensor.shape.rank == 3;
-  assert(stacked || tensor.shape.rank == 2);
-  Weight w;
-  w.format = tensor.format;
-  w.data = tensor.data;
-  w.count = stacked ? tensor.shape.dim[0] : 1;
-  w.n = tensor.shape.dim[stacked ? 1 : 0];
-  w.k = tensor.shape.cols();
-  w.row_bytes = tensor.row_bytes();
-  w.matrix_stride = size_t(w.n) * w.row_bytes;
-  return w;
-}
-
-void discard(const Weight&) {}
 
 std::byte* buffer(size_t bytes) {
   std::byte* memory = allocate(bytes);

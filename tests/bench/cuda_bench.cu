@@ -144,7 +144,7 @@ class BenchWeight {
     for (size_t at = 0; at < all.size(); at += one.size()) std::memcpy(all.data() + at, one.data(), one.size());
     memory_.fill(all);
     const Shape shape = count == 1 ? Shape(n, k) : Shape(count, n, k);
-    view = bench.ops.adopt(Tensor{"bench", &format, shape, memory_.data()});
+    view = as_weight(Tensor{"bench", &format, shape, memory_.data()});
   }
   size_t bytes() const { return size_t(view.count * view.n) * view.row_bytes; }
 
