@@ -60,21 +60,35 @@ std::vector<double> absorbed(const Rows& q, int64_t t, int64_t h, const Cache& c
   return out;
 }
 
-std::vector<double> naive(const Rows& q, int64_t t, int64_t h, const Shapes& s, const TestWeight& k_b,
-                          const TestWeight& v_b, const Cache& cache, int64_t n_kv, double scale) {
+// A head's keys [n_kv, nope] and values [n_kv, v].
+struct Expanded {
+  std::vector<double> keys, values;
+
+  Expanded(const Shapes& s, int64_t h, const TestWeight& k_b, const TestWeight& v_b, const Cache& cache, int64_t n_kv)
+      : keys(n_kv * s.nope), values(n_kv * s.v) {
+    for (int64_t i = 0; i < n_kv; ++i) {
+      const float* c_kv = cache.row(i);
+      for (int64_t c = 0; c < s.r; ++c) {
+        const float* row = k_b.row(h, c);
+        for (int64_t j = 0; j < s.nope; ++j) keys[i * s.nope + j] += double(row[j]) * c_kv[c];
+      }
+      for (int64_t j = 0; j < s.v; ++j) values[i * s.v + j] = dot(v_b.row(h, j), c_kv, s.r).value;
+    }
+  }
+};
+
+std::vector<double> naive(const Rows& q, int64_t t, int64_t h, const Shapes& s, const Expanded& head,
+                          const Cache& cache, int64_t n_kv, double scale) {
   std::vector<double> p(n_kv), out(s.v);
   const float* query = q[t] + h * (s.nope + s.dr);
   for (int64_t i = 0; i < n_kv; ++i) {
-    const float* c_kv = cache.row(i);
-    double score = dot(query + s.nope, c_kv + s.r, s.dr).value;
-    for (int64_t j = 0; j < s.nope; ++j) {
-      for (int64_t c = 0; c < s.r; ++c) score += double(query[j]) * k_b.row(h, c)[j] * c_kv[c];
-    }
+    double score = dot(query + s.nope, cache.row(i) + s.r, s.dr).value;
+    for (int64_t j = 0; j < s.nope; ++j) score += query[j] * head.keys[i * s.nope + j];
     p[i] = score * scale;
   }
   softmax(p);
   for (int64_t i = 0; i < n_kv; ++i) {
-    for (int64_t j = 0; j < s.v; ++j) out[j] += p[i] * dot(v_b.row(h, j), cache.row(i), s.r).value;
+    for (int64_t j = 0; j < s.v; ++j) out[j] += p[i] * head.values[i * s.v + j];
   }
   return out;
 }
@@ -117,28 +131,29 @@ double mla_tolerance(const Ops& ops) {
 }  // namespace
 
 TEST_CASE("mla_attend: the formula, at the start of a context and deep in it") {
-  for (const Ops* ops : available_tables()) {
-    for (const Shapes& s : kShapes) {
-      for (const FormatId id : kCaches) {
-        for (const auto& [pos0, T] :
-             {std::pair{0, 1}, {0, 5}, {15, 2}, {47, 2}, {130, 1}, {200, 33}, {613, 1}, {700, 3}}) {
+  for (const Shapes& s : kShapes) {
+    for (const FormatId id : kCaches) {
+      for (const auto& [pos0, T] :
+           {std::pair{0, 1}, {0, 5}, {15, 2}, {47, 2}, {130, 1}, {200, 33}, {613, 1}, {700, 3}}) {
+        CAPTURE(name_of(id));
+        CAPTURE(s.H);
+        CAPTURE(s.r);
+        CAPTURE(pos0);
+        CAPTURE(T);
+        Rng rng(1);
+        const Cache cache(rng, id, pos0 + T, pos0 + T + 2, s.r, s.dr);
+        Rows q = Rows::random(rng, T, s.H * (s.r + s.dr));
+        const float scale = 2.0f / std::sqrt(float(s.r + s.dr));
+        std::vector<std::vector<double>> expected;  // of each token's heads
+        for (int64_t t = 0; t < T; ++t) {
+          for (int64_t h = 0; h < s.H; ++h) expected.push_back(absorbed(q, t, h, cache, pos0 + t + 1, scale));
+        }
+        for (const Ops* ops : available_tables()) {
           CAPTURE(name_of(ops));
-          CAPTURE(name_of(id));
-          CAPTURE(s.H);
-          CAPTURE(s.r);
-          CAPTURE(pos0);
-          CAPTURE(T);
-          Rng rng(1);
-          const Cache cache(rng, id, pos0 + T, pos0 + T + 2, s.r, s.dr);
-          Rows q = Rows::random(rng, T, s.H * (s.r + s.dr));
-          const float scale = 2.0f / std::sqrt(float(s.r + s.dr));
           const Rows o = run_mla(*ops, s, q, cache, pos0, scale, 2);
           Worst worst;
-          for (int64_t t = 0; t < T; ++t) {
-            for (int64_t h = 0; h < s.H; ++h) {
-              const std::vector<double> expected = absorbed(q, t, h, cache, pos0 + t + 1, scale);
-              for (int64_t c = 0; c < s.r; ++c) worst.see(o[t][h * s.r + c], expected[c], 1);
-            }
+          for (int64_t i = 0; i < T * s.H; ++i) {
+            for (int64_t c = 0; c < s.r; ++c) worst.see(o[i / s.H][i % s.H * s.r + c], expected[i][c], 1);
           }
           CHECK(worst.error <= mla_tolerance(*ops));
         }
@@ -185,31 +200,34 @@ TEST_CASE("mla_attend: scores far apart neither overflow nor vanish") {
 }
 
 TEST_CASE("mha_attend: the formula") {
-  for (const Ops* ops : available_tables()) {
-    for (const Shapes& s : kShapes) {
-      for (const FormatId id : kCaches) {
-        for (const auto& [pos0, T] : {std::pair{0, 1}, {0, 7}, {3, 2}, {40, 70}, {284, 9}}) {
+  for (const Shapes& s : kShapes) {
+    for (const FormatId id : kCaches) {
+      for (const auto& [pos0, T] : {std::pair{0, 1}, {0, 7}, {3, 2}, {40, 70}, {284, 9}}) {
+        CAPTURE(name_of(id));
+        CAPTURE(s.H);
+        CAPTURE(s.r);
+        CAPTURE(pos0);
+        CAPTURE(T);
+        Rng rng(4);
+        const float size = 1.0f / std::sqrt(float(s.r));
+        const TestWeight k_b = TestWeight::gaussian(rng, format_of(FormatId::bf16), s.H, s.r, s.nope, size);
+        const TestWeight v_b = TestWeight::gaussian(rng, format_of(FormatId::f16), s.H, s.v, s.r, size);
+        const Cache cache(rng, id, pos0 + T, pos0 + T + 2, s.r, s.dr);
+        Rows q = Rows::random(rng, T, s.H * (s.nope + s.dr));
+        const float scale = 2.0f / std::sqrt(float(s.nope + s.dr));
+        std::vector<std::vector<double>> expected;  // of each head's tokens
+        for (int64_t h = 0; h < s.H; ++h) {
+          const Expanded head(s, h, k_b, v_b, cache, pos0 + T);
+          for (int64_t t = 0; t < T; ++t) {
+            expected.push_back(naive(q, t, h, s, head, cache, pos0 + t + 1, scale));
+          }
+        }
+        for (const Ops* ops : available_tables()) {
           CAPTURE(name_of(ops));
-          CAPTURE(name_of(id));
-          CAPTURE(s.H);
-          CAPTURE(s.r);
-          CAPTURE(pos0);
-          CAPTURE(T);
-          if ((s.r * s.H > 600 || s.nope > 100) && T > 10) continue;  // the reference is slow
-          Rng rng(4);
-          const float size = 1.0f / std::sqrt(float(s.r));
-          const TestWeight k_b = TestWeight::gaussian(rng, format_of(FormatId::bf16), s.H, s.r, s.nope, size);
-          const TestWeight v_b = TestWeight::gaussian(rng, format_of(FormatId::f16), s.H, s.v, s.r, size);
-          const Cache cache(rng, id, pos0 + T, pos0 + T + 2, s.r, s.dr);
-          Rows q = Rows::random(rng, T, s.H * (s.nope + s.dr));
-          const float scale = 2.0f / std::sqrt(float(s.nope + s.dr));
           const Rows o = run_mha(*ops, s, q, k_b, v_b, cache, pos0, scale, 2);
           Worst worst;
-          for (int64_t t = 0; t < T; ++t) {
-            for (int64_t h = 0; h < s.H; ++h) {
-              const std::vector<double> expected = naive(q, t, h, s, k_b, v_b, cache, pos0 + t + 1, scale);
-              for (int64_t j = 0; j < s.v; ++j) worst.see(o[t][h * s.v + j], expected[j], 1);
-            }
+          for (int64_t i = 0; i < s.H * T; ++i) {
+            for (int64_t j = 0; j < s.v; ++j) worst.see(o[i % T][i / T * s.v + j], expected[i][j], 1);
           }
           CHECK(worst.error <= kTolerance);
         }
