@@ -15,7 +15,7 @@
 //
 // Bound by bytes of weights, if instructions allow: at an H200's memory bandwidth a multiprocessor has about 3.5
 // instructions for each weight of 4.5 bits, 5 for one of 6.5. For sm_90 the compiler makes 3.9 of a Q4_K weight with
-// one column (3.1 in the unit, the rest in staging), 5.0 of a Q6_K one, and 12 to 13 with eight columns: with one, about
+// one column (3.1 in the unit, the rest in staging), 5.0 of a Q6_K one, 12 to 13 with eight columns: with one, about
 // what the bytes take; with eight, a third of it. Activations of 8 bits would save 0.4 for each column, and cost what
 // docs/measurements.md shows. Not run on a GPU yet.
 #pragma once
