@@ -102,9 +102,20 @@ std::vector<float> few_by_few(Model& model, std::span<const Token> tokens) {
 
 struct Recipe {
   const char* name;
-  double together;
-  bool naive = false;  // too, which costs seconds
+  bool naive;  // too, which costs seconds
 };
+
+// Many tokens at once: kTolerance but for these, where what a weight loses when it becomes bf16 shows. Above the goal,
+// and set after seeing 0.0204, 0.0221, 0.0401, 0.0301 and 0.0277.
+double tolerance_at_once(std::string_view recipe, std::string_view golden) {
+  if (golden == "v3fp8") {
+    if (recipe == "q8_0") return 0.024;
+    if (recipe == "q4_k_m") return 0.042;
+    if (recipe == "fp8") return 0.032;
+    if (recipe == "int4") return 0.03;
+  }
+  return recipe == "q8_0" && golden == "v2" ? 0.021 : kTolerance;
+}
 
 }  // namespace
 
@@ -112,10 +123,8 @@ struct Recipe {
 // tensor cores get weights as bf16: exact for F32 and BF16, while those of the others are rounded a second time, by
 // half as much as an 8-bit format has lost. In matrices of 16 to 64 columns that does not average out.
 TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table's logits") {
-  constexpr double kWeightsRounded = 4.5e-2;
-  constexpr Recipe kRecipes[] = {{"f32", kTolerance, true}, {"bf16", kTolerance, true},
-                                 {"q8_0", kWeightsRounded}, {"q4_k_m", kWeightsRounded, true},
-                                 {"fp8", kWeightsRounded},  {"int4", kWeightsRounded}};
+  constexpr Recipe kRecipes[] = {{"f32", true},    {"bf16", true}, {"q8_0", false},
+                                 {"q4_k_m", true}, {"fp8", false}, {"int4", false}};
   for (const Recipe& recipe : kRecipes) {
     size_t n_clear = 0, n_tokens = 0;
     for (const Golden& golden : goldens()) {
@@ -139,11 +148,13 @@ TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table
       const double few = largest_error(few_by_few(absorbed, std::span(golden.tokens).first(n_few)),
                                        {expected.begin(), expected.begin() + ptrdiff_t(n_few * V)},
                                        {clear.begin(), clear.begin() + ptrdiff_t(n_few)});
-      MESSAGE(fmt::format(
-          "{:7}{:11} together {:.4f}, naive {:.4f}, few by few {:.4f}; of {} tokens {} without a close call",
-          recipe.name, golden.name, together, expanded, few, clear.size(), std::ranges::count(clear, true)));
-      CHECK(together < recipe.together);
-      CHECK(expanded < recipe.together);
+      MESSAGE(
+          fmt::format("{:7}{:11} together {:.4f}, naive {}, few by few {:.4f}; of {} tokens {} without a close call",
+                      recipe.name, golden.name, together, recipe.naive ? fmt::format("{:.4f}", expanded) : "not run",
+                      few, clear.size(), std::ranges::count(clear, true)));
+      const double tolerance = tolerance_at_once(recipe.name, golden.name);
+      CHECK(together < tolerance);
+      CHECK(expanded < tolerance);
       CHECK(few < kTolerance);
       CHECK(std::ranges::count(clear, true) > 0);
       if (std::string_view(recipe.name) == "bf16") {  // what most of these checkpoints are stored in
@@ -159,19 +170,22 @@ TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table
 TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same answers") {
   for (const char* recipe : {"bf16", "q4_k_m", "fp8", "int4"}) {
     const std::string file = converted(source_dir() / "demo" / "checkpoint", recipe);
-    Model scalar(GgufFile::open(file), {.ops = &cpu_ops("scalar")});
+    Model scalar(GgufFile::open(file), {.ops = &CloseCalls::ops()});
+    const CloseCalls calls(kTolerance);
     Model model(GgufFile::open(file), {.ops = &gpu()});
     const Tokenizer tokenizer(model.file().metadata());
     const auto tokens = tokenizer.encode("User: What is 12 + 7?\n\nAssistant: 12 + 7 = 19", true);
     REQUIRE(tokens.size() > 16);
     const size_t V = size_t(model.config().vocab_size);
     const auto expected = all_logits(scalar, tokens);
+    const std::vector<bool> clear = calls.clear_tokens();
     const auto together = all_logits(model, tokens), few = few_by_few(model, tokens);
-    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} few by few", recipe, relative_error(together, expected),
-                        relative_error(few, expected)));
+    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} few by few; of {} tokens {} without a close call", recipe,
+                        relative_error(together, expected), relative_error(few, expected), clear.size(),
+                        std::ranges::count(clear, true)));
     const int off = tokens_off(together, expected, V, kTolerance), off_few = tokens_off(few, expected, V, kTolerance);
-    // Some tokens could be anything (what follows "What is"?). There the router's calls are close too, and one token
-    // goes to another expert.
+    // Hardly a token is without a close call, so all are compared; of q4_k_m one is off, whose next could be anything
+    // (what follows "What is"?).
     CHECK(off <= (std::string_view(recipe) == "q4_k_m"));
     CHECK(off_few <= (std::string_view(recipe) == "q4_k_m"));
     CHECK(continue_greedily(model, tokens, 6) == continue_greedily(scalar, tokens, 6));
