@@ -21,7 +21,8 @@ bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tok
 }
 
 bool use_naive(const Step& s) {
-  if (s.attention != ModelOptions::Attention::automatic) return s.attention == ModelOptions::Attention::naive;
+  const ModelOptions::Attention wanted = s.options.attention;
+  if (wanted != ModelOptions::Attention::automatic) return wanted == ModelOptions::Attention::naive;
   return naive_is_cheaper(s.config, s.ops.absorbed_speed, s.n_tokens(), s.at.first + s.n_tokens());
 }
 

@@ -4,13 +4,14 @@
 
 namespace hearth {
 
-void feed_forward(const Step& s, const LayerWeights& w, Mat<const float> x, Mat<float> y) {
+void feed_forward(const Step& s, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y) {
   if (!w.ffn_gate_inp) {
     s.ops.ffn(s.exec, w.ffn, x, y);
     return;
   }
   const Routing& rule = s.config.routing;
   s.ops.route(s.exec, rule, w.ffn_gate_inp, w.exp_probs_b, x, s.act.ids, s.act.weights);
+  if (s.options.routed) s.options.routed(layer, s.at.first, {s.act.ids, size_t(s.n_tokens() * rule.n_activated)});
   s.ops.moe_ffn(s.exec, w.experts, w.shared, s.act.ids, s.act.weights, rule.n_activated, x, y);
 }
 

@@ -17,7 +17,7 @@ struct Step {
   const RopeTable& rope;
   Activations act;  // rows of this step
   Positions at;     // where these tokens stand
-  ModelOptions::Attention attention;
+  const ModelOptions& options;
 
   int64_t n_tokens() const { return act.n_tokens(); }
 };
@@ -26,6 +26,6 @@ struct Step {
 void attention(const Step& step, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y);
 
 // The dense FFN, or routed and shared experts: x [T,d] -> y [T,d].
-void feed_forward(const Step& step, const LayerWeights& w, Mat<const float> x, Mat<float> y);
+void feed_forward(const Step& step, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y);
 
 }  // namespace hearth

@@ -178,7 +178,7 @@ void Model::Impl::forward(const Step& step, const KvCache& cache) const {
     const LayerWeights& w = weights.layers[size_t(i)];
     attention(step, w, cache.layer(i), a.h, a.y);
     ops.add_rms_norm(exec, a.y, a.x, w.ffn_norm, config.norm_eps, a.h);
-    feed_forward(step, w, a.h, a.y);
+    feed_forward(step, i, w, a.h, a.y);
     if (i + 1 == config.n_layers) break;
     ops.add_rms_norm(exec, a.y, a.x, weights.layers[size_t(i + 1)].attn_norm, config.norm_eps, a.h);
   }
@@ -195,7 +195,7 @@ void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
   ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
 
   const int64_t bound = n == 1 ? repeated_bound(first + 1, cache.capacity()) : first + n;
-  const Step step{config, ops, exec, rope.table(), act, {act.positions, first, bound}, options.attention};
+  const Step step{config, ops, exec, rope.table(), act, {act.positions, first, bound}, options};
   if (n == 1) {
     struct Context {
       const Impl& model;

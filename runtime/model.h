@@ -23,6 +23,8 @@ struct ModelOptions {
   FormatId cache_format = FormatId::bf16;  // or f32
   int64_t ubatch = 512;                    // tokens run at once in prefill
   enum class Attention { automatic, absorbed, naive } attention = Attention::automatic;  // forced in tests
+  // Told which experts the router of an MoE layer chose: ids [T,K] of the T tokens from `position` on.
+  std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
   // Told the bytes of weights that the backend has taken, of how many.
   std::function<void(uint64_t done, uint64_t total)> loading = {};
 };
