@@ -92,9 +92,15 @@ struct Routing {
   float scale = 1.0f;
 };
 
-// gate [n,d], up [n,d], down [d,n]: one gated FFN, or `count` of them stacked.
+// gate [n,d], up [n,d], down [d,n]: one gated FFN, or `count` of them stacked, the experts of a layer. Where only some
+// of the experts are in this memory, `slots` says which of the stacked ones each is. A negative one is elsewhere:
+// moe_ffn leaves out what it would add, and somebody else adds it.
 struct FfnWeights {
   Weight gate, up, down;
+  const int32_t* slots = nullptr;  // [n_slots], in the backend's memory; null: expert e is matrix e
+  int64_t n_slots = 0;
+
+  int64_t n_experts() const { return slots ? n_slots : gate.count; }
 };
 
 // What the largest call will need, for sizing scratch.
@@ -151,12 +157,29 @@ struct Ops {
   // Bytes that a backend with a memory of its own has in all, and free now; 0 and 0: it uses the host's.
   void (*memory)(size_t* total, size_t* free);
 
+  // Memory of the host's that both sides use in turn, zeroed and aligned to 64; null when there is none left. `move`
+  // copies from and to it when its turn in the queue comes, and again when a step is repeated.
+  std::byte* (*shared_buffer)(size_t bytes);
+  void (*release_shared)(std::byte* buffer, size_t bytes);
+
+  // Copies from the host's memory to the backend's in the background, one after the other, beside what is queued.
+  // Returns a number, larger than those before. `fetched`: that one and all before it are there.
+  int64_t (*fetch)(const std::byte* from, std::byte* to, size_t bytes);
+  bool (*fetched)(int64_t number);
+  // What is queued from here on comes after that copy.
+  void (*await_fetch)(const Exec& exec, int64_t number);
+
   // Operations may be queued rather than done when they return. `finish` waits for all of them; empty: all is well,
   // else what failed, and then no result since the last `finish` is to be used.
   std::string (*finish)(const Exec& exec);
   // Runs queue(context), which queues operations; or, where that was done under the same key before, repeats those:
   // the same arguments, but what the backend's memory holds now (tokens, positions, the cache).
   void (*step)(const Exec& exec, const StepKey& key, void (*queue)(const void* context), const void* context);
+  // The host's turn: work(context) runs when what is queued so far is done, beside what is queued until `rejoin`, and
+  // before all that comes then; on the thread that queues, and again when a step is repeated. One at a time. It does
+  // not run where the backend has failed, and queues nothing itself.
+  void (*aside)(const Exec& exec, void (*work)(void* context), void* context);
+  void (*rejoin)(const Exec& exec);
 
   // Rows of the embedding: tokens [T] -> x [T,d].
   void (*embed)(const Exec& exec, const Weight& table, const int32_t* tokens, Mat<float> x);
@@ -204,7 +227,8 @@ struct Ops {
   void (*route)(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
                 int32_t* ids, float* weights);
 
-  // y = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x); shared.gate empty: none. x [T,d] -> y [T,d].
+  // y = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x), experts left out as experts.slots says; shared.gate
+  // empty: none. x [T,d] -> y [T,d].
   void (*moe_ffn)(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
                   const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y);
 

@@ -432,7 +432,7 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
              const int32_t* ids, const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
   check(experts, x, y);
   if (x.rows == 0) return;
-  const int64_t E = experts.gate.count, T = x.rows, K = n_activated;
+  const int64_t E = experts.n_experts(), T = x.rows, K = n_activated;
   const size_t routed_bytes = hidden_bytes(experts.gate.n),
                shared_bytes = shared.gate ? hidden_bytes(shared.gate.n) : 0;
   Scratch scratch(exec);
@@ -451,10 +451,15 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
   }
   for (int64_t e = 0; e < E; ++e) {
     const int64_t first = layout.next[e], count = layout.next[e + 1];
-    if (count > 0) {
-      layout.jobs[n_jobs++] = {
-          &experts, e, layout.tokens + first, layout.weights + first, count, layout.h + size_t(first) * routed_bytes,
-          0};
+    const int64_t matrix = experts.slots ? experts.slots[e] : e;
+    if (count > 0 && matrix >= 0) {
+      layout.jobs[n_jobs++] = {&experts,
+                               matrix,
+                               layout.tokens + first,
+                               layout.weights + first,
+                               count,
+                               layout.h + size_t(first) * routed_bytes,
+                               0};
     }
     layout.next[e + 1] = first + count;
   }
@@ -462,6 +467,10 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
     const int64_t at = layout.next[ids[i]]++;
     layout.tokens[at] = int32_t(i / K);
     layout.weights[at] = weights[i];
+  }
+  if (n_jobs == 0) {  // no expert is here, nor a shared one
+    for (int64_t t = 0; t < T; ++t) std::fill_n(y.row(t), y.cols, 0.0f);
+    return;
   }
   run_jobs(engine, exec, layout.jobs, n_jobs, layout.x, x, y);
 }

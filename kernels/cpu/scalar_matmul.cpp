@@ -129,9 +129,10 @@ void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
   const Mat<float> h(layout.hidden, 1, experts.gate.n);
   for (int64_t t = 0; t < x.rows; ++t) {
     for (int64_t j = 0; j < n_activated; ++j) {
-      const int64_t e = ids[t * n_activated + j];
+      const int64_t id = ids[t * n_activated + j], e = experts.slots ? experts.slots[id] : id;
       const float weight = weights[t * n_activated + j];
-      assert(e >= 0 && e < experts.gate.count);
+      assert(id >= 0 && id < experts.n_experts() && e < experts.gate.count);
+      if (e < 0) continue;
       gated(exec, layout, experts, e, x.slice(t, 1), h);
       parallel_for(exec.n_threads, experts.down.n, kRowsPerPiece, [&](int64_t begin, int64_t end, int thread) {
         float* row = layout.row(thread, 0);

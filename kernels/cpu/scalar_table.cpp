@@ -28,12 +28,21 @@ void move(const Exec&, const void* from, void* to, size_t bytes) {
   std::memcpy(to, from, bytes);
 }
 
+// One memory, one queue, and each copy is there when it was asked for.
+int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) {
+  std::memcpy(to, from, bytes);
+  return 0;
+}
+
 // Operations are done when they return.
 std::string finish(const Exec&) {
   return {};
 }
 void step(const Exec&, const StepKey&, void (*queue)(const void*), const void* context) {
   queue(context);
+}
+void aside(const Exec&, void (*work)(void*), void* context) {
+  work(context);
 }
 
 }  // namespace
@@ -47,8 +56,15 @@ const Ops& scalar_ops() {
       .release = release,
       .move = move,
       .memory = [](size_t* total, size_t* free) { *total = *free = 0; },
+      .shared_buffer = buffer,
+      .release_shared = release,
+      .fetch = fetch,
+      .fetched = [](int64_t) { return true; },
+      .await_fetch = [](const Exec&, int64_t) {},
       .finish = finish,
       .step = step,
+      .aside = aside,
+      .rejoin = [](const Exec&) {},
       .embed = scalar::embed,
       .rms_norm = scalar::rms_norm,
       .matmul = scalar::matmul,

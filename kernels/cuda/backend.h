@@ -19,6 +19,9 @@ struct Gpu {
 // The first GPU, opened once: every call returns the same. Never throws; without a driver it says so.
 const Gpu& open_gpu();
 
+// Why copies are slower than they could be: "the system refused to lock ...". Empty: nothing was refused so far.
+std::string gpu_refusal();
+
 // For tests and benchmarks: how often a step was queued anew, and how often a recorded one was repeated.
 struct StepCounts {
   int queued = 0, recorded = 0, repeated = 0;

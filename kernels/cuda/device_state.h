@@ -24,6 +24,19 @@ void release(std::byte* buffer, size_t bytes);
 void move(const Exec& exec, const void* from, void* to, size_t bytes);
 std::string finish(const Exec& exec);
 void memory(size_t* total, size_t* free);
+std::byte* shared_buffer(size_t bytes);
+void release_shared(std::byte* buffer, size_t bytes);
+
+// Memory of the host's that the GPU copies from and to by itself; null where the system refuses to lock it, which is
+// kept for gpu_refusal().
+std::byte* lock_memory(size_t bytes);
+// Copies cannot be recorded then.
+bool locking_refused();
+
+// ---- fetch.cu
+int64_t fetch(const std::byte* from, std::byte* to, size_t bytes);
+bool fetched(int64_t number);
+void await_fetch(const Exec& exec, int64_t number);
 
 // ---- upload.cu: large copies from pageable memory, a mapped file's for instance; done when it returns. False: failed,
 // which was noted.
@@ -32,6 +45,8 @@ bool upload(const std::byte* from, std::byte* to, size_t bytes);
 // ---- step.cu
 void step(const Exec& exec, const StepKey& key, void (*queue)(const void* context), const void* context);
 void forget_steps();  // recorded ones, because memory they use goes away
+void aside(const Exec& exec, void (*work)(void* context), void* context);
+void rejoin(const Exec& exec);
 
 // ---- matmul.cu: few tokens by matmul_vec, many by matmul_tile
 size_t matmul_scratch(const ScratchLimits& limits);

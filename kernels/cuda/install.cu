@@ -53,8 +53,15 @@ Ops table() {
   ops.release = release;
   ops.move = move;
   ops.memory = memory;
+  ops.shared_buffer = shared_buffer;
+  ops.release_shared = release_shared;
+  ops.fetch = fetch;
+  ops.fetched = fetched;
+  ops.await_fetch = await_fetch;
   ops.finish = finish;
   ops.step = step;
+  ops.aside = aside;
+  ops.rejoin = rejoin;
   ops.embed = embed;
   ops.rms_norm = rms_norm;
   ops.matmul = matmul;

@@ -111,9 +111,10 @@ Hidden take_hidden(Scratch& scratch, const FfnWeights& w, int64_t n_rows) {
 }
 
 struct Tokens {
-  int n, n_activated;
-  const int32_t* ids;
-  const float* weights;
+  int n, n_activated = 0;
+  const int32_t* ids = nullptr;
+  const float* weights = nullptr;
+  const int32_t* slots = nullptr;
 };
 
 Job job_for(const Tokens& tokens) {
@@ -121,6 +122,7 @@ Job job_for(const Tokens& tokens) {
   job.n_tokens = tokens.n;
   job.n_activated = tokens.n_activated;
   job.ids = tokens.ids;
+  job.slots = tokens.slots;
   job.weights = tokens.weights;
   return job;
 }
@@ -195,7 +197,7 @@ void ffn_vec(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<floa
   Scratch scratch(exec);
   std::byte* prepared = scratch.take<std::byte>(x.rows * vec::prepared_bytes(true, x.cols));
   const vec::Hidden hidden = vec::take_hidden(scratch, w, x.rows);
-  const vec::Tokens tokens{int(x.rows), 0, nullptr, nullptr};
+  const vec::Tokens tokens{int(x.rows)};
   vec::gated(exec, tokens, &hidden, nullptr, x, prepared);
   vec::down(exec, tokens, &hidden, nullptr, false, y);
 }
@@ -206,7 +208,7 @@ void moe_vec(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
   Scratch scratch(exec);
   std::byte* prepared = scratch.take<std::byte>(x.rows * vec::prepared_bytes(true, x.cols));
   const vec::Hidden chosen = vec::take_hidden(scratch, experts, x.rows * n_activated);
-  const vec::Tokens tokens{int(x.rows), int(n_activated), ids, weights};
+  const vec::Tokens tokens{int(x.rows), int(n_activated), ids, weights, experts.slots};
   if (!shared.gate) {
     vec::gated(exec, tokens, nullptr, &chosen, x, prepared);
     vec::down(exec, tokens, nullptr, &chosen, false, y);
@@ -217,14 +219,14 @@ void moe_vec(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
   if (experts.up.format == format && shared.gate.format == format && shared.up.format == format) {
     vec::gated(exec, tokens, &dense, &chosen, x, prepared);
   } else {
-    const vec::Tokens all{int(x.rows), 0, nullptr, nullptr};
+    const vec::Tokens all{int(x.rows)};
     vec::gated(exec, all, &dense, nullptr, x, prepared);
     vec::gated(exec, tokens, nullptr, &chosen, x, prepared);
   }
   if (shared.down.format == experts.down.format) {
     vec::down(exec, tokens, &dense, &chosen, false, y);
   } else {
-    const vec::Tokens all{int(x.rows), 0, nullptr, nullptr};
+    const vec::Tokens all{int(x.rows)};
     vec::down(exec, all, &dense, nullptr, false, y);
     vec::down(exec, tokens, nullptr, &chosen, true, y);
   }

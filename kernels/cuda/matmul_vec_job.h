@@ -43,6 +43,7 @@ struct Job {
   int n_tokens = 0;
   int n_activated = 0;                // 0: no experts
   const int32_t* ids = nullptr;       // [T, K]
+  const int32_t* slots = nullptr;     // [E] which matrix an expert is, negative: left out; null: its own
   const float* weights = nullptr;     // [T, K]
   const float* x = nullptr;           // what the block itself prepares; null: Stack::rows are prepared
   int64_t x_token = 0, x_matrix = 0;  // strides

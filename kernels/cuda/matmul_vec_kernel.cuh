@@ -309,6 +309,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
     if (pair >= 0) {
       columns = columns_of_pair(job.ids, job.n_tokens, job.n_activated, pair);
       matrix = job.ids[pair];
+      if (job.slots) matrix = job.slots[matrix];
+      if (matrix < 0) columns.n = 0;
       if (columns.n == 0) continue;
     } else {
       columns = all_columns(job.n_tokens);

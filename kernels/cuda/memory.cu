@@ -1,7 +1,11 @@
 // Memory of the GPU, and what crosses between it and the host's. Small things cross through page-locked memory, so that
-// nobody waits: tokens and positions on the way in, logits on the way out.
+// nobody waits: tokens and positions on the way in, logits on the way out. What crosses in every layer, between the
+// experts here and those on the host, lies in page-locked memory all the time.
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "kernels/cuda/device_state.h"
@@ -9,19 +13,41 @@
 namespace hearth::gpu {
 namespace {
 
-// What was allocated here, by its first byte.
-std::map<const std::byte*, size_t>& allocations() {
-  static std::map<const std::byte*, size_t> all;
-  return all;
-}
+// Stretches of memory, by their first byte.
+using Stretches = std::map<const std::byte*, size_t>;
 
-bool on_device(const void* p) {
+bool within(const Stretches& all, const void* p) {
   const auto* at = static_cast<const std::byte*>(p);
-  auto i = allocations().upper_bound(at);
-  if (i == allocations().begin()) return false;
+  auto i = all.upper_bound(at);
+  if (i == all.begin()) return false;
   --i;
   return at < i->first + i->second;
 }
+
+// What was allocated here.
+Stretches& allocations() {
+  static Stretches all;
+  return all;
+}
+bool on_device(const void* p) {
+  return within(allocations(), p);
+}
+
+// Of the host's memory, what both sides use.
+Stretches& shared_buffers() {
+  static Stretches all;
+  return all;
+}
+bool is_shared(const void* p) {
+  return within(shared_buffers(), p);
+}
+
+// Those that could not be page-locked.
+std::set<const std::byte*>& pageable_buffers() {
+  static std::set<const std::byte*> all;
+  return all;
+}
+std::atomic<size_t> refused_bytes = 0;  // of the first thing that could not be
 
 std::byte* allocate(size_t bytes) {
   void* memory = nullptr;
@@ -74,12 +100,8 @@ class Staging {
   };
 
   bool open() {
-    void* memory = nullptr;
-    if (!refused_ && cudaMallocHost(&memory, kBytes) != cudaSuccess) {
-      cudaGetLastError();
-      refused_ = true;
-    }
-    memory_ = static_cast<std::byte*>(memory);
+    if (!refused_) memory_ = lock_memory(kBytes);
+    refused_ = !memory_;
     return memory_ != nullptr;
   }
 
@@ -92,6 +114,46 @@ class Staging {
 Staging staging;
 
 }  // namespace
+
+std::byte* lock_memory(size_t bytes) {
+  void* memory = nullptr;
+  if (cudaMallocHost(&memory, bytes) == cudaSuccess) return static_cast<std::byte*>(memory);
+  cudaGetLastError();
+  size_t none = 0;
+  refused_bytes.compare_exchange_strong(none, bytes);
+  return nullptr;
+}
+
+bool locking_refused() {
+  return refused_bytes > 0;
+}
+
+// Without page-locked memory the driver copies through some of its own, and waits.
+std::byte* shared_buffer(size_t bytes) {
+  constexpr size_t kAlign = 64;
+  bytes = (bytes + kAlign - 1) / kAlign * kAlign;
+  std::byte* memory = lock_memory(bytes);
+  if (!memory) {
+    memory = static_cast<std::byte*>(std::aligned_alloc(kAlign, bytes));
+    if (!memory) return nullptr;
+    pageable_buffers().insert(memory);
+  }
+  std::memset(memory, 0, bytes);
+  shared_buffers()[memory] = bytes;
+  return memory;
+}
+
+void release_shared(std::byte* buffer, size_t) {
+  if (!buffer) return;
+  forget_steps();
+  note_failure(cudaStreamSynchronize(compute_stream), "waiting for the GPU");
+  shared_buffers().erase(buffer);
+  if (pageable_buffers().erase(buffer)) {
+    std::free(buffer);
+  } else {
+    note_failure(cudaFreeHost(buffer), "freeing memory");
+  }
+}
 
 std::byte* buffer(size_t bytes) {
   std::byte* memory = allocate(bytes);
@@ -110,6 +172,10 @@ void move(const Exec& exec, const void* from, void* to, size_t bytes) {
     std::memcpy(to, from, bytes);
   } else if (reads_device && writes_device) {
     note_failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "a copy inside the GPU");
+  } else if (is_shared(writes_device ? from : to)) {
+    const bool in = writes_device;
+    note_failure(cudaMemcpyAsync(to, from, bytes, in ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost, stream),
+                 in ? "a copy to the GPU" : "a copy from the GPU");
   } else if (std::byte* const piece = staging.take(stream, bytes); piece && writes_device) {
     std::memcpy(piece, from, bytes);
     note_failure(cudaMemcpyAsync(to, piece, bytes, cudaMemcpyHostToDevice, stream), "a copy to the GPU");
@@ -138,3 +204,9 @@ void memory(size_t* total, size_t* free) {
 }
 
 }  // namespace hearth::gpu
+
+std::string hearth::gpu_refusal() {
+  if (!gpu::locking_refused()) return {};
+  return "the system refused to lock " + std::to_string(gpu::refused_bytes) +
+         " bytes of memory in place: copies to and from the GPU are slower, and no step is recorded";
+}

@@ -3,8 +3,8 @@
 // The T K slots (a token and one of its experts) are put in order of their experts on the device, by counting; slots of
 // one expert stay in the order of their tokens, so that every run gives the same bits. A list of (expert, tile of
 // slots) follows, as long as the routing makes it: grids have the length that it cannot exceed, T K / tile + E, and
-// blocks beyond its end return. Then gate and up with gathered tokens, down, and one sum over the K slots of each
-// token.
+// blocks beyond its end return. Experts that are not in this memory get no work. Then gate and up with gathered tokens,
+// down, and one sum over the K slots of each token.
 //
 // Outputs of down wait in scratch as float32 until that sum, which has no order to lose. They can be large
 // (DeepSeek-V3, 2048 tokens: 470 MB), so down and the sum go through the columns of y in slices.
@@ -30,18 +30,20 @@ constexpr int64_t kSliceColumns = 128;  // of y: a slice is a multiple, unless i
 struct Order {
   int32_t* first;     // [E] place of an expert's first slot
   int32_t* token_of;  // [T K] by place
-  int32_t* place_of;  // [T K] by slot
+  int32_t* place_of;  // [T K] by slot; -1: its expert is not here
   TileWork* work;     // [max_work]
   int32_t* n_work;    // [1]
 };
 
 // One block. counts [E] are in shared memory; each thread adds up what lies before its experts.
 __global__ void __launch_bounds__(kSortThreads)
-    count_kernel(const int32_t* ids, int n_slots, int n_experts, int tile, Order order) {
+    count_kernel(const int32_t* ids, const int32_t* matrices, int n_slots, int n_experts, int tile, Order order) {
   GPU_DYNAMIC_SHARED(int32_t, counts);
   for (int e = int(threadIdx.x); e < n_experts; e += int(blockDim.x)) counts[e] = 0;
   __syncthreads();
-  for (int slot = int(threadIdx.x); slot < n_slots; slot += int(blockDim.x)) atomicAdd(&counts[ids[slot]], 1);
+  for (int slot = int(threadIdx.x); slot < n_slots; slot += int(blockDim.x)) {
+    if (!matrices || matrices[ids[slot]] >= 0) atomicAdd(&counts[ids[slot]], 1);
+  }
   __syncthreads();
   for (int e = int(threadIdx.x); e < n_experts; e += int(blockDim.x)) {
     int first = 0, n_before = 0;
@@ -51,7 +53,7 @@ __global__ void __launch_bounds__(kSortThreads)
     }
     order.first[e] = first;
     for (int at = 0; at < counts[e]; at += tile) {
-      order.work[n_before++] = {e, first + at, min(tile, counts[e] - at)};
+      order.work[n_before++] = {matrices ? matrices[e] : e, first + at, min(tile, counts[e] - at)};
     }
     if (e == n_experts - 1) *order.n_work = n_before;
   }
@@ -59,8 +61,9 @@ __global__ void __launch_bounds__(kSortThreads)
 
 // A block takes an expert and finds its slots, a thread looking at one slot at a time.
 __global__ void __launch_bounds__(kSortThreads)
-    place_kernel(const int32_t* ids, int n_slots, int n_activated, Order order) {
+    place_kernel(const int32_t* ids, const int32_t* matrices, int n_slots, int n_activated, Order order) {
   GPU_SHARED(int32_t, found, 32);  // by each warp
+  const bool absent = matrices && matrices[blockIdx.x] < 0;
   const int warp = warp_of_thread(), n_warps = int(blockDim.x) / 32;
   int place = order.first[blockIdx.x];
   for (int first = 0; first < n_slots; first += int(blockDim.x)) {
@@ -74,7 +77,9 @@ __global__ void __launch_bounds__(kSortThreads)
       if (w < warp) before += found[w];
       all += found[w];
     }
-    if (mine) {
+    if (mine && absent) {
+      order.place_of[slot] = -1;
+    } else if (mine) {
       const int to = place + before + __popc(lanes & ((1u << lane_of_thread()) - 1));
       order.token_of[to] = slot / n_activated;
       order.place_of[slot] = to;
@@ -93,8 +98,8 @@ __global__ void __launch_bounds__(kSumThreads)
   float* const to = y.data + t * y.stride + c;
   float sum = shared ? *to : 0.0f;
   for (int k = 0; k < n_activated; ++k) {
-    const int64_t slot = t * n_activated + k;
-    sum += weights[slot] * results[place_of[slot] * y.cols + c];
+    const int64_t slot = t * n_activated + k, place = place_of[slot];
+    if (place >= 0) sum += weights[slot] * results[place * y.cols + c];
   }
   *to = sum;
 }
@@ -130,13 +135,13 @@ struct Layout {
   }
 };
 
-void sort_slots(const int32_t* ids, int64_t n_slots, int64_t n_activated, int64_t n_experts, int tile,
-                const Order& order, cudaStream_t stream) {
+void sort_slots(const int32_t* ids, const int32_t* matrices, int64_t n_slots, int64_t n_activated, int64_t n_experts,
+                int tile, const Order& order, cudaStream_t stream) {
   assert(n_experts <= kMostExperts);
   const dim3 threads(unsigned(std::min(int64_t(kSortThreads), (n_slots + 31) / 32 * 32)));
-  launch("count_slots", count_kernel, dim3(1), threads, size_t(n_experts) * sizeof(int32_t), stream, ids, int(n_slots),
-         int(n_experts), tile, order);
-  launch("place_slots", place_kernel, dim3(unsigned(n_experts)), threads, 0, stream, ids, int(n_slots),
+  launch("count_slots", count_kernel, dim3(1), threads, size_t(n_experts) * sizeof(int32_t), stream, ids, matrices,
+         int(n_slots), int(n_experts), tile, order);
+  launch("place_slots", place_kernel, dim3(unsigned(n_experts)), threads, 0, stream, ids, matrices, int(n_slots),
          int(n_activated), order);
 }
 
@@ -174,14 +179,14 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
   assert(experts.down.k == experts.gate.n && experts.down.n == y.cols && experts.gate.k == x.cols);
   if (shared.gate) ffn_tile(exec, shared, x, y);
   const auto stream = static_cast<cudaStream_t>(exec.stream);
-  const int64_t E = experts.gate.count, K = n_activated;
+  const int64_t E = experts.n_experts(), K = n_activated;
   const int64_t slice = Hidden::in_halves(experts) ? std::max(int64_t(1), x.rows / 2) : x.rows;
   for (int64_t first = 0; first < x.rows; first += slice) {
     const int64_t T = std::min(slice, x.rows - first), n_slots = T * K;
     Scratch scratch(exec);
     const Layout layout(scratch, T, E, K, x.cols, experts.gate.n, slice_bytes);
     const TileShape shape = choose_expert_tile(n_slots, E);
-    sort_slots(ids + first * K, n_slots, K, E, tile_tokens(shape), layout.order, stream);
+    sort_slots(ids + first * K, experts.slots, n_slots, K, E, tile_tokens(shape), layout.order, stream);
 
     TileProduct p;
     p.n_tokens = int(n_slots);

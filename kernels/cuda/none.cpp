@@ -13,6 +13,10 @@ const Gpu& open_gpu() {
   return none;
 }
 
+std::string gpu_refusal() {
+  return {};
+}
+
 StepCounts gpu_step_counts() {
   return {};
 }

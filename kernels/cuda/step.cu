@@ -2,6 +2,9 @@
 // would be busier with them than the GPU with the kernels. So a step that comes a second time is recorded as a graph,
 // and from then on one launch starts all of it. (The first time it is queued as it is: a kernel's first launch loads
 // it, which a recording had better not see.)
+//
+// Where the host has turns (`aside` to `rejoin`), a step is several graphs, between which the turns begin and end: what
+// runs beside a turn is launched before the host starts with it, so both are at work.
 #include <vector>
 
 #include "kernels/cuda/device_state.h"
@@ -9,26 +12,89 @@
 namespace hearth::gpu {
 namespace {
 
+struct Turn {
+  void (*work)(void* context) = nullptr;
+  void* context = nullptr;
+};
+
+// A graph, and what follows it: the beginning of a turn, its end, or the end of the step.
+struct Piece {
+  cudaGraphExec_t graph;
+  enum Then { turn_begins, turn_ends, step_ends } then;
+  Turn turn;
+};
+
 struct Recorded {
   StepKey key;
-  cudaGraphExec_t graph = nullptr;  // null: seen once
+  std::vector<Piece> pieces;  // empty: seen once
 };
 
 constexpr size_t kMostSteps = 32;  // a conversation has one for each power of two of its length
 
 std::vector<Recorded> steps;
 StepCounts counts;
+Recorded* recording = nullptr;
+bool well = true;  // the recording
 
-cudaGraphExec_t record(cudaStream_t stream, void (*queue)(const void*), const void* context) {
+Turn open_turn;
+cudaEvent_t turn_may_begin = nullptr;  // all that was queued before it is done
+
+void begin_turn(cudaStream_t stream, const Turn& turn) {
+  if (!turn_may_begin) {
+    note_failure(cudaEventCreateWithFlags(&turn_may_begin, cudaEventDisableTiming), "preparing the host's turn");
+  }
+  note_failure(cudaEventRecord(turn_may_begin, stream), "preparing the host's turn");
+  open_turn = turn;
+}
+
+void end_turn() {
+  const cudaError_t error = cudaEventSynchronize(turn_may_begin);
+  note_failure(error, "waiting for the GPU");
+  if (error == cudaSuccess) open_turn.work(open_turn.context);
+}
+
+void begin_recording(cudaStream_t stream) {
+  const cudaError_t error = cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed);
+  note_failure(error, "recording a step");
+  well = well && error == cudaSuccess;
+}
+
+void end_recording(cudaStream_t stream, Piece::Then then, const Turn& turn = {}) {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
-  note_failure(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "recording a step");
-  queue(context);
   note_failure(cudaStreamEndCapture(stream, &graph), "recording a step");
-  if (!graph) return nullptr;
-  note_failure(cudaGraphInstantiate(&executable, graph, 0), "recording a step");
-  note_failure(cudaGraphDestroy(graph), "recording a step");
-  return executable;
+  if (graph) {
+    note_failure(cudaGraphInstantiate(&executable, graph, 0), "recording a step");
+    note_failure(cudaGraphDestroy(graph), "recording a step");
+  }
+  well = well && executable;
+  recording->pieces.push_back({executable, then, turn});
+}
+
+void forget(Recorded& step) {
+  for (const Piece& piece : step.pieces)
+    if (piece.graph) note_failure(cudaGraphExecDestroy(piece.graph), "forgetting a step");
+  step.pieces.clear();
+}
+
+// False: failed, which was noted; nothing is kept.
+bool record(cudaStream_t stream, Recorded& step, void (*queue)(const void*), const void* context) {
+  recording = &step;
+  well = true;
+  begin_recording(stream);
+  queue(context);
+  end_recording(stream, Piece::step_ends);
+  recording = nullptr;
+  if (!well) forget(step);
+  return well;
+}
+
+void repeat(cudaStream_t stream, const Recorded& step) {
+  for (const Piece& piece : step.pieces) {
+    note_failure(cudaGraphLaunch(piece.graph, stream), "a recorded step");
+    if (piece.then == Piece::turn_begins) begin_turn(stream, piece.turn);
+    if (piece.then == Piece::turn_ends) end_turn();
+  }
 }
 
 Recorded* find(const StepKey& key) {
@@ -42,27 +108,45 @@ Recorded* find(const StepKey& key) {
 void step(const Exec& exec, const StepKey& key, void (*queue)(const void* context), const void* context) {
   const cudaStream_t stream = stream_of(exec);
   Recorded* s = find(key);
-  if (!s) {
+  if (!s || locking_refused()) {
     if (steps.size() == kMostSteps) forget_steps();
-    steps.push_back({key});
+    if (!s) steps.push_back({key, {}});
     ++counts.queued;
     queue(context);
     return;
   }
-  if (!s->graph) {
-    s->graph = record(stream, queue, context);
-    if (!s->graph) return;  // noted
+  if (s->pieces.empty()) {
+    if (!record(stream, *s, queue, context)) return;
     ++counts.recorded;
   }
   ++counts.repeated;
-  note_failure(cudaGraphLaunch(s->graph, stream), "a recorded step");
+  repeat(stream, *s);
+}
+
+void aside(const Exec& exec, void (*work)(void* context), void* context) {
+  const cudaStream_t stream = stream_of(exec);
+  if (!recording) {
+    begin_turn(stream, {work, context});
+    return;
+  }
+  end_recording(stream, Piece::turn_begins, {work, context});
+  begin_recording(stream);
+}
+
+void rejoin(const Exec& exec) {
+  const cudaStream_t stream = stream_of(exec);
+  if (!recording) {
+    end_turn();
+    return;
+  }
+  end_recording(stream, Piece::turn_ends);
+  begin_recording(stream);
 }
 
 void forget_steps() {
   if (steps.empty()) return;
   note_failure(cudaStreamSynchronize(compute_stream), "waiting for the GPU");
-  for (const Recorded& s : steps)
-    if (s.graph) note_failure(cudaGraphExecDestroy(s.graph), "forgetting a step");
+  for (Recorded& s : steps) forget(s);
   steps.clear();
 }
 

@@ -27,10 +27,8 @@ class Carrier {
   Carrier() {
     ok_ = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking) == cudaSuccess;
     for (Slot& slot : slots_) {
-      void* memory = nullptr;
-      ok_ = ok_ && cudaMallocHost(&memory, kSlotBytes) == cudaSuccess &&
-            cudaEventCreateWithFlags(&slot.emptied, cudaEventDisableTiming) == cudaSuccess;
-      slot.memory = static_cast<std::byte*>(memory);
+      slot.memory = ok_ ? lock_memory(kSlotBytes) : nullptr;
+      ok_ = slot.memory && cudaEventCreateWithFlags(&slot.emptied, cudaEventDisableTiming) == cudaSuccess;
     }
   }
   bool ok() const { return ok_; }

@@ -214,6 +214,12 @@ bool PinnedMemory::release(void* p) {
   return true;
 }
 
+size_t PinnedMemory::allocated() const {
+  size_t bytes = 0;
+  for (const auto& [start, size] : allocated_) bytes += size;
+  return bytes;
+}
+
 bool PinnedMemory::add(void* p, size_t bytes) {
   return registered_.emplace(reinterpret_cast<uintptr_t>(p), bytes).second;
 }

@@ -67,6 +67,7 @@ class PinnedMemory {
   bool add(void* p, size_t bytes);  // cudaHostRegister
   bool remove(void* p);
   bool holds(const void* p, size_t bytes) const;
+  size_t allocated() const;  // bytes, by `allocate`
 
  private:
   std::map<uintptr_t, size_t> allocated_, registered_;

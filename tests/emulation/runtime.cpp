@@ -365,7 +365,8 @@ cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
   *p = nullptr;
   if (driver_too_old()) return note(cudaErrorInsufficientDriver);
   if (const cudaError_t error = Queue::get().refuse_while_capturing()) return note(error);
-  if (!due(settings().fail_allocation)) *p = PinnedMemory::get().allocate(bytes);
+  const bool may = PinnedMemory::get().allocated() + bytes <= settings().lockable;
+  if (!due(settings().fail_allocation) && may) *p = PinnedMemory::get().allocate(bytes);
   return note(*p ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 

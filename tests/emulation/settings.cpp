@@ -65,6 +65,8 @@ Settings from_environment() {
       s.others = size_t(number(value, word));
     } else if (name == "others_later") {
       s.others_later = size_t(number(value, word));
+    } else if (name == "lockable") {
+      s.lockable = size_t(number(value, word));
     } else if (name == "fail_allocation") {
       s.fail_allocation = int64_t(number(value, word));
     } else if (name == "fail_copy") {

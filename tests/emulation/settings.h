@@ -2,7 +2,7 @@
 //   HEARTH_EMULATED_GPU=memory=512M,schedule=random,seed=7,queue=random,copies=eager,fail_allocation=3
 // Words: memory, capability (75 is compute capability 7.5), schedule (forward, reverse, random, greedy), seed, queue
 // (in_order, random), copies (lazy, eager), threads, fail_allocation, fail_copy, fail_launch, driver (none, old),
-// others, others_later.
+// others, others_later, lockable.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +31,7 @@ struct Settings {
   int64_t fail_allocation = 0, fail_copy = 0, fail_launch = 0;
   int driver = 13000;                   // the CUDA version that it is for: 12020 is 12.2; 0: there is no driver
   size_t others = 0, others_later = 0;  // bytes that other programs hold, and take once this one has looked
+  size_t lockable = size_t(-1);         // bytes of the host's memory that may be page-locked
 };
 
 Settings& settings();

@@ -141,7 +141,8 @@ double ffn_tolerance(const TestFfn& w) {
 
 struct Experts {
   int64_t count, activated;
-  std::vector<int32_t> ids;  // [T, K]
+  std::vector<int32_t> ids;         // [T, K]
+  std::vector<int32_t> slots = {};  // [count] which matrix an expert is, negative: left out; empty: its own number
 };
 
 void check_moe(Rng& rng, const TestFfn& experts, const TestFfn* shared, const Experts& chosen, int64_t T) {
@@ -152,6 +153,12 @@ void check_moe(Rng& rng, const TestFfn& experts, const TestFfn* shared, const Ex
   const DeviceFfn de(experts);
   std::vector<DeviceFfn> ds;
   if (shared) ds.emplace_back(*shared);
+  FfnWeights view = de.view();
+  const DeviceArray<int32_t> slots(chosen.slots);
+  if (!chosen.slots.empty()) {
+    view.slots = slots;
+    view.n_slots = chosen.count;
+  }
   const DeviceRows dx(x);
   const DeviceArray<int32_t> ids(chosen.ids);
   const DeviceArray<float> dweights(weights);
@@ -163,14 +170,16 @@ void check_moe(Rng& rng, const TestFfn& experts, const TestFfn* shared, const Ex
   l.n_activated = K;
   const Scratch scratch(l);
   const DeviceRows dy(T, dim, dim + 2, 1);
-  gpu::moe_vec(scratch.exec(), de.view(), shared ? ds[0].view() : FfnWeights{}, ids, dweights, K, dx.view(), dy.view());
+  gpu::moe_vec(scratch.exec(), view, shared ? ds[0].view() : FfnWeights{}, ids, dweights, K, dx.view(), dy.view());
   const auto y = dy.download();
   Worst worst;
   for (int64_t t = 0; t < T; ++t) {
     std::vector<Sum> sums(dim);
     if (shared) sums = gated_ffn(shared->gate, shared->up, shared->down, 0, x[t]);
     for (int64_t j = 0; j < K; ++j) {
-      const auto part = gated_ffn(experts.gate, experts.up, experts.down, chosen.ids[t * K + j], x[t]);
+      const int32_t id = chosen.ids[t * K + j], e = chosen.slots.empty() ? id : chosen.slots[id];
+      if (e < 0) continue;
+      const auto part = gated_ffn(experts.gate, experts.up, experts.down, e, x[t]);
       for (int64_t i = 0; i < dim; ++i) {
         sums[i].value += weights[t * K + j] * part[i].value;
         sums[i].magnitude += weights[t * K + j] * part[i].magnitude;
@@ -414,6 +423,23 @@ TEST_CASE("moe_vec: tight sums, one expert for all, one twice") {
   check_moe(rng, experts, &shared, overlapping(4, 4, 7), 7);
   const TestFfn floats(rng, FormatId::f32, FormatId::f16, FormatId::f32, 3, 40, 21);
   check_moe(rng, floats, nullptr, overlapping(3, 2, 4), 4);
+}
+
+TEST_CASE("moe_vec: experts that have no slot are left out") {
+  Rng rng(12);
+  const TestFfn experts(rng, FormatId::q4_k, FormatId::q4_k, FormatId::q8_0, 4, 256, 96),
+      shared(rng, FormatId::q4_k, FormatId::q4_k, FormatId::q8_0, 1, 256, 64),
+      mixed(rng, FormatId::q4_k, FormatId::q6_k, FormatId::q8_0, 4, 256, 96);
+  for (const int64_t T : {1, 3, 8}) {
+    Experts chosen = overlapping(6, 3, T);
+    chosen.slots = {3, -1, 0, 2, -1, 1};
+    check_moe(rng, experts, &shared, chosen, T);
+    check_moe(rng, experts, nullptr, chosen, T);
+    check_moe(rng, mixed, nullptr, chosen, T);
+    chosen.slots.assign(6, -1);
+    check_moe(rng, experts, &shared, chosen, T);
+    check_moe(rng, experts, nullptr, chosen, T);
+  }
 }
 
 TEST_CASE("moe_vec: every schedule") {

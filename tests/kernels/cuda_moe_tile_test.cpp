@@ -125,7 +125,9 @@ struct Assignment {
   }
 };
 
-Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t slice_bytes = gpu::kMoeSliceBytes) {
+// slots: which matrix an expert is, negative: left out; empty: its own number.
+Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t slice_bytes = gpu::kMoeSliceBytes,
+               const std::vector<int32_t>& slots = {}) {
   CAPTURE(name_of(f.gate));
   CAPTURE(name_of(f.up));
   CAPTURE(name_of(f.down));
@@ -134,15 +136,20 @@ Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t
   CAPTURE(with_shared);
   Rng rng(2);
   const int64_t K = 3, d = in_blocks(f) ? 256 : 37, n = in_blocks(f) ? 32 : 21, shared_n = 64;
-  const TestFfn experts(rng, f, E, d, n), shared(rng, {bf16, bf16, f16}, 1, d, shared_n);
+  const int64_t n_matrices = slots.empty() ? E : 1 + *std::ranges::max_element(slots);
+  const TestFfn experts(rng, f, n_matrices, d, n), shared(rng, {bf16, bf16, f16}, 1, d, shared_n);
+  const DeviceArray<int32_t> dslots(slots);
+  FfnWeights view = experts.view();
+  view.slots = slots.empty() ? nullptr : dslots.data();
+  view.n_slots = E;
   const Assignment to(rng, T, E, K);
   const Rows x = Rows::random(rng, T, d);
   const DeviceRows dx(x), dy(T, d);
   const DeviceArray<int32_t> ids(to.ids);
   const DeviceArray<float> weights(to.weights);
   const DeviceScratch scratch(gpu::moe_tile_scratch(limits_for(T, d, n, shared_n, E, K), slice_bytes));
-  gpu::moe_tile(scratch.exec(), experts.view(), with_shared ? shared.view() : FfnWeights{}, ids, weights, K, dx.view(),
-                dy.view(), slice_bytes);
+  gpu::moe_tile(scratch.exec(), view, with_shared ? shared.view() : FfnWeights{}, ids, weights, K, dx.view(), dy.view(),
+                slice_bytes);
   const Rows y = dy.download();
   const gpu::TileShape shape = gpu::choose_expert_tile(T * K, E);
   Worst rounded, exact;
@@ -151,7 +158,10 @@ Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t
       const auto how = [&](gpu::TileShape shape) { return given ? std::nullopt : std::optional(shape); };
       std::vector<double> expected(d);
       if (with_shared) shared.add(0, 1, x[t], expected, how(gpu::TileShape::small));
-      for (int64_t k = 0; k < K; ++k) experts.add(to.ids[t * K + k], to.weights[t * K + k], x[t], expected, how(shape));
+      for (int64_t k = 0; k < K; ++k) {
+        const int32_t id = to.ids[t * K + k], e = slots.empty() ? id : slots[id];
+        if (e >= 0) experts.add(e, to.weights[t * K + k], x[t], expected, how(shape));
+      }
       for (int64_t i = 0; i < d; ++i) (given ? exact : rounded).see(y[t][i], expected[i], 1);
     }
   }
@@ -193,6 +203,12 @@ TEST_CASE("moe_tile: more tokens than a tile holds, tiles of every size") {
 
 TEST_CASE("moe_tile: one token") {
   check_moe({q4_k, q4_k, q8_0}, 1, 6, true);
+}
+
+TEST_CASE("moe_tile: experts that have no slot are left out") {
+  check_moe({q4_k, q4_k, q8_0}, 17, 9, true, gpu::kMoeSliceBytes, {2, -1, 5, -1, 0, 3, -1, 4, -1});
+  check_moe({f32, bf16, bf16}, 40, 6, false, gpu::kMoeSliceBytes, {0, 1, -1, 7, -1, 2});
+  check_moe({bf16, bf16, bf16}, 9, 5, false, gpu::kMoeSliceBytes, {0, -1, -1, -1, -1});  // 0 is nobody's
 }
 
 TEST_CASE("moe_tile: y in slices of columns") {

@@ -222,6 +222,70 @@ TEST_CASE("moe_ffn: equals the sum of single ffns, also when all tokens choose t
   }
 }
 
+// Experts of three are here, in another order and with a stranger between them; the rest is left out, to the bit.
+TEST_CASE("moe_ffn: only the experts that have a slot") {
+  for (const Ops* ops : available_tables()) {
+    for (const FormatId format : {FormatId::f32, FormatId::q8_0}) {
+      for (const int64_t T : {1, 5, 40}) {
+        CAPTURE(name_of(ops));
+        CAPTURE(name_of(format));
+        CAPTURE(T);
+        Rng rng(8);
+        const int64_t E = 6, K = 3, d = 64, n = 32;
+        const TestFfn all(rng, format, format, E, d, n), shared(rng, format, format, 1, d, n);
+        const std::vector<int32_t> slots = {-1, 2, 0, -1, -1, 3};
+        const Assignment to(rng, T, E, K);
+        const Rows x = Rows::random(rng, T, d);
+        Bed bed(*ops, limits_for(T, d, n, n, E, K));
+        const auto run = [&](const FfnWeights& experts, const std::vector<float>& weights, bool with_shared) {
+          Rows y(T, d);
+          ops->moe_ffn(bed.exec(), experts, with_shared ? shared.view() : FfnWeights{}, to.ids.data(), weights.data(),
+                       K, x.view(), y.view());
+          CHECK(y.clean());
+          return y;
+        };
+        // Slot s holds the expert whose number is s here.
+        std::vector<std::byte> bytes[3];
+        const auto moved = [&](const TestWeight& w, std::vector<std::byte>& to_bytes) {
+          const size_t size = w.view.matrix_stride;
+          to_bytes.assign(4 * size, std::byte(0xff));
+          for (int64_t e = 0; e < E; ++e)
+            if (slots[e] >= 0) std::copy_n(w.view.row(e, 0), size, to_bytes.data() + size_t(slots[e]) * size);
+          Weight view = w.view;
+          view.data = to_bytes.data();
+          view.count = 4;
+          return view;
+        };
+        const FfnWeights some = {moved(all.gate, bytes[0]), moved(all.up, bytes[1]), moved(all.down, bytes[2]),
+                                 slots.data(), E};
+        std::vector<int32_t> others(E);
+        for (int64_t e = 0; e < E; ++e) others[e] = slots[e] < 0 ? int32_t(e) : -1;
+        FfnWeights rest = all.view();
+        rest.slots = others.data();
+        rest.n_slots = E;
+        for (const bool with_shared : {false, true}) {
+          CAPTURE(with_shared);
+          const Rows whole = run(all.view(), to.weights, with_shared), here = run(some, to.weights, with_shared),
+                     there = run(rest, to.weights, false);
+          Worst worst;
+          for (int64_t t = 0; t < T; ++t) {
+            for (int64_t i = 0; i < d; ++i) worst.see(double(here[t][i]) + there[t][i], whole[t][i], 1);
+          }
+          CHECK(worst.error <= 1e-6);
+        }
+        // Nobody is here.
+        FfnWeights none = all.view();
+        const std::vector<int32_t> nowhere(E, -1);
+        none.slots = nowhere.data();
+        none.n_slots = E;
+        const Rows nothing = run(none, to.weights, false);
+        for (int64_t t = 0; t < T; ++t)
+          for (int64_t i = 0; i < d; ++i) REQUIRE(nothing[t][i] == 0);
+      }
+    }
+  }
+}
+
 TEST_CASE("moe_ffn: gate and up fused in one tensor are two matrices with a longer stride") {
   for (const Ops* ops : available_tables()) {
     CAPTURE(name_of(ops));
