@@ -37,6 +37,7 @@ class ExpertPool {
 
   const SlotClasses& classes() const { return classes_; }
   int64_t n_slots(int cls) const { return n_slots_[size_t(cls)]; }
+  int64_t n_staging() const { return n_staging_; }
   size_t bytes() const { return memory_.bytes(); }
   // Bytes that move when an expert of that layer is loaded.
   size_t expert_bytes(int64_t layer) const;

@@ -164,7 +164,7 @@ struct Model::Impl {
       if (options.resident_experts.count >= 0) share = double(options.resident_experts.count) / double(all);
       for (const SlotClass& c : classes.classes)
         n_slots.push_back(std::min(c.n_experts, int64_t(double(c.n_experts) * share + 0.5)));
-      pool = std::make_unique<ExpertPool>(ops, weights.layers, n_slots, 0);
+      pool = std::make_unique<ExpertPool>(ops, weights.layers, n_slots, std::max<int64_t>(0, options.n_staging));
       std::vector<int64_t> used(n_slots.size());
       for (int64_t e = 0; e < config.n_routed_experts; ++e) {
         for (int64_t i = 0; i < config.n_layers; ++i) {

@@ -12,6 +12,7 @@
 #include "quant/gguf.h"
 #include "runtime/config.h"
 #include "runtime/kv_cache.h"
+#include "runtime/prefill_share.h"
 #include "runtime/tokenizer.h"
 
 namespace hearth {
@@ -34,6 +35,11 @@ struct ModelOptions {
     double share = -1;
     bool automatic() const { return count < 0 && share < 0; }
   } resident_experts = {};
+  // What a prompt's step does with experts that are not there; rates as they are known beforehand. Slots for experts
+  // that are copied for one step; -1: as many as are worth it.
+  PrefillPolicy prefill = PrefillPolicy::automatic;
+  PrefillRates prefill_rates = {};
+  int64_t n_staging = -1;
   // Told which experts the router of an MoE layer chose: ids [T,K] of the T tokens from `position` on.
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
   // Told the bytes of weights that the backend has taken, of how many.
