@@ -12,8 +12,6 @@
 namespace hearth {
 namespace {
 
-constexpr int64_t kDefaultContext = 32768;
-
 ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, const std::string& path) {
   assert(options.ops != nullptr);
   require(options.n_threads >= 1, ErrorKind::usage, "threads: expected at least 1, found {}", options.n_threads);
@@ -22,29 +20,13 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
   require(options.n_ctx <= config.context_length, ErrorKind::resource,
           "{}: a context of {} tokens is too long: the model's limit is {}", path, options.n_ctx,
           config.context_length);
-  if (options.n_ctx == 0) options.n_ctx = std::min(config.context_length, kDefaultContext);
+  if (options.n_ctx == 0) options.n_ctx = config.default_context();
   options.ubatch = std::min(options.ubatch, options.n_ctx);
   return options;
 }
 
-ScratchLimits scratch_limits(const ModelConfig& c, const ModelOptions& options) {
-  const int64_t shared = c.n_shared_experts * c.moe_inter_dim;
-  return {.max_tokens = options.ubatch,
-          .max_width = std::max({c.dim, c.q_lora_rank, c.n_heads * c.qk_head_dim(), c.cache_width(), c.inter_dim,
-                                 c.n_heads * c.v_head_dim, c.moe_inter_dim, shared}),
-          .n_heads = c.n_heads,
-          .kv_lora_rank = c.kv_lora_rank,
-          .qk_nope_head_dim = c.qk_nope_head_dim,
-          .qk_rope_head_dim = c.qk_rope_head_dim,
-          .v_head_dim = c.v_head_dim,
-          .dim = c.dim,
-          .inter_dim = c.inter_dim,
-          .moe_inter_dim = c.moe_inter_dim,
-          .shared_inter_dim = shared,
-          .n_experts = c.n_routed_experts,
-          .n_activated = c.routing.n_activated,
-          .n_ctx = options.n_ctx,
-          .n_threads = options.n_threads};
+ScratchLimits limits_of(const ModelConfig& config, const ModelOptions& options) {
+  return scratch_limits(config, options.ubatch, options.n_ctx, options.n_threads);
 }
 
 // The table of angles in the backend's memory.
@@ -77,7 +59,7 @@ MemoryPlan plan_memory(size_t weights, const ModelConfig& c, ModelOptions option
   options.n_ctx = n_ctx;
   options.ubatch = std::min(options.ubatch, n_ctx);
   return {weights, KvCache::bytes_for(c, options.cache_format, n_ctx),
-          ActivationMemory::bytes_for(c, options.ubatch) + options.ops->scratch_bytes(scratch_limits(c, options)) +
+          ActivationMemory::bytes_for(c, options.ubatch) + options.ops->scratch_bytes(limits_of(c, options)) +
               size_t(n_ctx * c.qk_rope_head_dim) * sizeof(float)};
 }
 
@@ -103,7 +85,7 @@ std::string what_would_fit(size_t weights, const ModelConfig& c, const ModelOpti
 // Before anything is loaded: are these sizes that the backend knows, and if it has a memory of its own, will all of it
 // fit?
 void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions& options) {
-  const std::string refusal = options.ops->refuses(scratch_limits(c, options));
+  const std::string refusal = options.ops->refuses(limits_of(c, options));
   require(refusal.empty(), ErrorKind::resource, "{}: {}: {}", file.path(), options.ops->name, refusal);
   size_t total = 0, free = 0;
   options.ops->memory(&total, &free);
@@ -145,7 +127,7 @@ struct Model::Impl {
         ops((ask_backend(file, config, options), *options.ops)),
         weights(load_weights(file, config, ops, options.loading)),
         activations(config, ops, options.ubatch),
-        scratch(ops, ops.scratch_bytes(scratch_limits(config, options)), "the operations' scratch memory"),
+        scratch(ops, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
         exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
         rope(config, ops, exec, options.n_ctx) {
     finish();
