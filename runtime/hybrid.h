@@ -73,7 +73,6 @@ class Hybrid {
   const HybridCounts& counts() const { return counts_; }
   const PrefillRates& rates() const { return meter_.rates(); }
   size_t gpu_bytes() const { return part_.bytes(); }
-  static size_t gpu_bytes_for(const ModelConfig& config, int64_t ubatch);
   size_t host_bytes() const { return crossing_.bytes() + scratch_.bytes(); }
 
  private:
