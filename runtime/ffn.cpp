@@ -1,5 +1,6 @@
 // The feed-forward sublayer: dense in the first layers, DeepSeekMoE in the others (DeepSeek-V2 2.2, equations
 // (20)-(22)).
+#include "runtime/hybrid.h"
 #include "runtime/layer.h"
 
 namespace hearth {
@@ -11,6 +12,10 @@ void feed_forward(const Step& s, int64_t layer, const LayerWeights& w, Mat<const
   }
   const Routing& rule = s.config.routing;
   s.ops.route(s.exec, rule, w.ffn_gate_inp, w.exp_probs_b, x, s.act.ids, s.act.weights);
+  if (s.hybrid) {
+    s.hybrid->moe_ffn(s, layer, w.shared, x, y);
+    return;
+  }
   if (s.options.routed) s.options.routed(layer, s.at.first, {s.act.ids, size_t(s.n_tokens() * rule.n_activated)});
   s.ops.moe_ffn(s.exec, w.experts, w.shared, s.act.ids, s.act.weights, rule.n_activated, x, y);
 }

@@ -9,6 +9,8 @@
 
 namespace hearth {
 
+class Hybrid;
+
 // Some tokens of one sequence on their way through the model: who computes, with what, and at which positions.
 struct Step {
   const ModelConfig& config;
@@ -18,6 +20,7 @@ struct Step {
   Activations act;  // rows of this step
   Positions at;     // where these tokens stand
   const ModelOptions& options;
+  Hybrid* hybrid = nullptr;  // null: all experts are where `ops` are
 
   int64_t n_tokens() const { return act.n_tokens(); }
 };

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <numeric>
 
+#include "runtime/hybrid.h"
 #include "runtime/layer.h"
 #include "runtime/weights.h"
 #include "runtime/yarn.h"
@@ -107,6 +108,10 @@ int64_t repeated_bound(int64_t n_kv, int64_t capacity) {
   return std::min(capacity, std::max(kShortest, int64_t(std::bit_ceil(uint64_t(n_kv)))));
 }
 
+bool uses_host(const ModelOptions& options) {
+  return options.host_ops && !options.resident_experts.automatic();
+}
+
 }  // namespace
 
 struct Model::Impl {
@@ -119,17 +124,42 @@ struct Model::Impl {
   Buffer scratch;
   Exec exec;
   RopeMemory rope;
+  std::unique_ptr<ExpertPool> pool;
+  std::unique_ptr<Hybrid> hybrid;
 
   Impl(GgufFile&& f, const ModelOptions& o)
       : file(std::move(f)),
         config(read_config(file)),
         options(with_defaults(o, config, file.path())),
         ops((ask_backend(file, config, options), *options.ops)),
-        weights(load_weights(file, config, ops, options.loading)),
+        weights(load_weights(file, config, ops, !uses_host(options), options.loading)),
         activations(config, ops, options.ubatch),
         scratch(ops, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
         exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
         rope(config, ops, exec, options.n_ctx) {
+    if (uses_host(options)) {
+      const SlotClasses classes = slot_classes(weights.layers);
+      std::vector<int64_t> n_slots;
+      int64_t all = 0;
+      for (const SlotClass& c : classes.classes) all += c.n_experts;
+      double share = options.resident_experts.share;
+      if (options.resident_experts.count >= 0) share = double(options.resident_experts.count) / double(all);
+      for (const SlotClass& c : classes.classes)
+        n_slots.push_back(std::min(c.n_experts, int64_t(double(c.n_experts) * share + 0.5)));
+      pool = std::make_unique<ExpertPool>(ops, weights.layers, n_slots, std::max<int64_t>(0, options.n_staging));
+      std::vector<int64_t> used(n_slots.size());
+      for (int64_t e = 0; e < config.n_routed_experts; ++e) {
+        for (int64_t i = 0; i < config.n_layers; ++i) {
+          const int cls = classes.of_layer[size_t(i)];
+          if (cls < 0 || used[size_t(cls)] == n_slots[size_t(cls)]) continue;
+          const int64_t slot = used[size_t(cls)]++;
+          ops.await_fetch(exec, pool->load(i, e, slot));
+          pool->set(i, e, int32_t(slot));
+        }
+      }
+      hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{ops, exec, *options.host_ops, options.n_threads},
+                                        limits_of(config, options), *pool, options);
+    }
     finish();
   }
 
@@ -173,11 +203,12 @@ void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
   const Activations act = activations.step(n);
   std::vector<int32_t> positions(tokens.size());
   std::iota(positions.begin(), positions.end(), int32_t(first));
+  if (hybrid) hybrid->begin(n, first);
   ops.move(exec, tokens.data(), act.tokens, tokens.size_bytes());
   ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
 
   const int64_t bound = n == 1 ? repeated_bound(first + 1, cache.capacity()) : first + n;
-  const Step step{config, ops, exec, rope.table(), act, {act.positions, first, bound}, options};
+  const Step step{config, ops, exec, rope.table(), act, {act.positions, first, bound}, options, hybrid.get()};
   if (n == 1) {
     struct Context {
       const Impl& model;
@@ -196,7 +227,8 @@ void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
 }
 
 void Model::Impl::finish() const {
-  const std::string failure = ops.finish(exec);
+  std::string failure = ops.finish(exec);
+  if (hybrid && failure.empty()) failure = hybrid->take_failure();
   require(failure.empty(), ErrorKind::resource, "{}: {}", ops.name, failure);
 }
 
@@ -237,6 +269,10 @@ uint64_t Model::copied_bytes() const {
 
 bool Model::works() const {
   return impl_->ops.finish(impl_->exec).empty();
+}
+
+const Hybrid* Model::hybrid() const {
+  return impl_->hybrid.get();
 }
 
 KvCache Model::new_cache() const {

@@ -12,9 +12,12 @@
 #include "quant/gguf.h"
 #include "runtime/config.h"
 #include "runtime/kv_cache.h"
+#include "runtime/prefill_share.h"
 #include "runtime/tokenizer.h"
 
 namespace hearth {
+
+class Hybrid;
 
 struct ModelOptions {
   const Ops* ops = nullptr;
@@ -23,6 +26,20 @@ struct ModelOptions {
   FormatId cache_format = FormatId::bf16;  // or f32
   int64_t ubatch = 512;                    // tokens run at once in prefill
   enum class Attention { automatic, absorbed, naive } attention = Attention::automatic;  // forced in tests
+  // The operations of the CPU, for experts that do not fit into the memory of `ops`; null: the whole model is to be
+  // there.
+  const Ops* host_ops = nullptr;
+  // How many experts are there: as many as fit, or for tests and experiments a number of them or a share of all.
+  struct Resident {
+    int64_t count = -1;
+    double share = -1;
+    bool automatic() const { return count < 0 && share < 0; }
+  } resident_experts = {};
+  // What a prompt's step does with experts that are not there; rates as they are known beforehand. Slots for experts
+  // that are copied for one step; -1: as many as are worth it.
+  PrefillPolicy prefill = PrefillPolicy::automatic;
+  PrefillRates prefill_rates = {};
+  int64_t n_staging = -1;
   // Told which experts the router of an MoE layer chose: ids [T,K] of the T tokens from `position` on.
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
   // Told the bytes of weights that the backend has taken, of how many.
@@ -63,6 +80,8 @@ class Model {
   uint64_t copied_bytes() const;
   // Memory besides the mapped weights and the caches: activations, scratch, angles, rearranged weights.
   size_t working_bytes() const;
+  // Null: all of the model is in one memory.
+  const Hybrid* hybrid() const;
 
  private:
   struct Impl;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "runtime/activations.h"
+#include "runtime/hybrid.h"
 #include "runtime/kv_cache.h"
 #include "runtime/size_text.h"
 
@@ -16,6 +17,11 @@ namespace {
 constexpr MemoryClass kFixedWeights[] = {MemoryClass::attention,      MemoryClass::norms,     MemoryClass::router,
                                          MemoryClass::shared_experts, MemoryClass::dense_ffn, MemoryClass::head,
                                          MemoryClass::embedding};
+
+// Of the host's: tokens and their sum as they cross, and the router's choices.
+uint64_t crossing_bytes(const ModelConfig& config, int64_t ubatch) {
+  return aligned_bytes(uint64_t(ubatch * 2 * (config.dim + config.routing.n_activated)) * sizeof(float));
+}
 
 struct Candidate {
   double use;  // per token
@@ -96,8 +102,9 @@ class Planner {
     need[MemoryClass::working] = working_bytes(c_, ubatch, n_ctx, in_.n_threads, in_.gpu_scratch);
     need[MemoryClass::driver] = kDriverBytes;
     if (all) return need;
-    need[MemoryClass::working] += crossing_bytes(c_, ubatch);
-    need[MemoryClass::slot_tables] = aligned_bytes(ranked_.size() * sizeof(int32_t));
+    need[MemoryClass::working] += Hybrid::gpu_bytes_for(c_, ubatch);
+    need[MemoryClass::slot_tables] =
+        aligned_bytes(uint64_t((c_.n_layers + in_.staging_slots) * c_.n_routed_experts) * sizeof(int32_t));
     need[MemoryClass::staging] = uint64_t(in_.staging_slots) * largest_slot();
     return need;
   }
@@ -175,15 +182,12 @@ class Planner {
   }
 
   void count_slots() {
-    std::vector<size_t> sizes;
-    for (const ExpertLayer& layer : m_.experts) sizes.push_back(layer.slot.bytes);
-    std::ranges::sort(sizes, std::greater<>());
-    sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
-    for (const size_t bytes : sizes) plan_.slots.push_back({bytes, 0});
     for (size_t l = 0; l < plan_.layers.size(); ++l) {
-      const auto mine = std::ranges::find(sizes, m_.experts[l].slot.bytes);
-      plan_.layers[l].slot_class = int(mine - sizes.begin());
-      plan_.slots[size_t(mine - sizes.begin())].n_slots += int64_t(plan_.layers[l].resident.size());
+      const size_t bytes = m_.experts[l].slot.bytes;
+      auto mine = std::ranges::find(plan_.slots, bytes, &PlannedSlots::bytes);
+      if (mine == plan_.slots.end()) mine = plan_.slots.insert(mine, {bytes, 0});
+      plan_.layers[l].slot_class = int(mine - plan_.slots.begin());
+      mine->n_slots += int64_t(plan_.layers[l].resident.size());
     }
   }
 
@@ -254,10 +258,6 @@ Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
 uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads, ScratchBytes scratch) {
   return ActivationMemory::bytes_for(config, ubatch) + scratch(scratch_limits(config, ubatch, n_ctx, n_threads)) +
          uint64_t(n_ctx * config.qk_rope_head_dim) * sizeof(float);
-}
-
-uint64_t crossing_bytes(const ModelConfig& config, int64_t ubatch) {
-  return aligned_bytes(uint64_t(ubatch * 2 * (config.dim + config.routing.n_activated)) * sizeof(float));
 }
 
 // The largest of what the operations lay out: keys and values of a chunk of the context (kernels/cuda/mla_prefill.cu),

@@ -54,7 +54,7 @@ struct TierPlan {
 };
 
 // Slots of one size; a layer's experts fit into those of one class.
-struct SlotClass {
+struct PlannedSlots {
   size_t bytes = 0;
   int64_t n_slots = 0;
 };
@@ -72,8 +72,8 @@ struct LayerPlan {
 struct Plan {
   int64_t n_ctx = 0, ubatch = 0;  // as they will be
   TierPlan vram, ram, disk;
-  std::vector<LayerPlan> layers;  // MoE layers, in order
-  std::vector<SlotClass> slots;   // by falling size; empty where everything is on the GPU, or nothing
+  std::vector<LayerPlan> layers;    // MoE layers, in order
+  std::vector<PlannedSlots> slots;  // in the order of slot_classes(); empty where everything is on the GPU, or nothing
   bool has_gpu = false;
 
   // No expert is anywhere else: the weights lie there as in the file, tensor by tensor, and there are no slots.
@@ -89,9 +89,6 @@ Plan plan_placement(const ModelSizes& model, const PlacementInput& input);
 
 // What steps need besides weights and cache: activations, scratch, rotary angles.
 uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads, ScratchBytes scratch);
-// And on either side where experts are on both: the tokens and their sum as they cross, routing, [T, 2 d] and [T, 2 K].
-uint64_t crossing_bytes(const ModelConfig& config, int64_t ubatch);
-
 // For budgets that are to be this machine's: throws Error(resource) where more is asked for than there is. `has` 0: not
 // known, and anything goes.
 void require_within(std::string_view option, uint64_t asked, uint64_t has, std::string_view of_what);

@@ -36,8 +36,8 @@ class Loader {
  public:
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
-  Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops, const Progress& progress)
-      : file_(file), c_(config), ops_(ops), progress_(progress) {}
+  Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all, const Progress& progress)
+      : file_(file), c_(config), ops_(ops), all_(all), progress_(progress) {}
 
   // Looks at all tensors, not at their bytes.
   std::vector<WeightSize> measure() {
@@ -120,6 +120,12 @@ class Loader {
   Weight stacked(const std::string& tensor, int64_t count, int64_t n, int64_t k) {
     const Shape shape(count, n, k);
     return adopt(find_stacked(tensor, shape), shape);
+  }
+  Weight experts(const std::string& tensor, int64_t n, int64_t k) {
+    if (all_) return stacked(tensor, c_.n_routed_experts, n, k);
+    Tensor t = find_stacked(tensor, Shape(c_.n_routed_experts, n, k));
+    t.shape = Shape(c_.n_routed_experts, n, k);
+    return as_weight(t);
   }
 
   // Norms and biases: float32 for the operations, whatever the file has.
@@ -212,14 +218,14 @@ class Loader {
       w.exp_probs_b = vector(here(name::kExpProbsB), E);
     }
     if (has(here(name::kFfnGateUpExps))) {
-      const Weight gate_up = stacked(here(name::kFfnGateUpExps), E, 2 * M, c_.dim);
+      const Weight gate_up = experts(here(name::kFfnGateUpExps), 2 * M, c_.dim);
       w.experts.gate = rows_of(gate_up, 0, M);
       w.experts.up = rows_of(gate_up, M, M);
     } else {
-      w.experts.gate = stacked(here(name::kFfnGateExps), E, M, c_.dim);
-      w.experts.up = stacked(here(name::kFfnUpExps), E, M, c_.dim);
+      w.experts.gate = experts(here(name::kFfnGateExps), M, c_.dim);
+      w.experts.up = experts(here(name::kFfnUpExps), M, c_.dim);
     }
-    w.experts.down = stacked(here(name::kFfnDownExps), E, c_.dim, M);
+    w.experts.down = experts(here(name::kFfnDownExps), c_.dim, M);
     if (const int64_t S = c_.n_shared_experts * M; S > 0) {
       w.shared = {matrix(here(name::kFfnGateShexp), S, c_.dim), matrix(here(name::kFfnUpShexp), S, c_.dim),
                   matrix(here(name::kFfnDownShexp), c_.dim, S)};
@@ -242,6 +248,7 @@ class Loader {
   const GgufFile& file_;
   const ModelConfig& c_;
   const Ops& ops_;
+  const bool all_;
   const Progress& progress_;
   bool measures_ = false;
   std::vector<WeightSize> sizes_;
@@ -253,22 +260,22 @@ class Loader {
 
 }  // namespace
 
-Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops,
+Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all,
                      const std::function<void(uint64_t done, uint64_t total)>& progress) {
   size_t total = 0, free = 0;
   ops.memory(&total, &free);
-  return Loader(file, config, ops, progress).load(total ? weight_bytes(file, config, ops) : 0);
+  return Loader(file, config, ops, all, progress).load(total ? weight_bytes(file, config, ops, all) : 0);
 }
 
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops&) {
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops&, bool all) {
   uint64_t bytes = 0;
-  for (const WeightSize& weight : weight_sizes(file, config)) bytes += aligned_bytes(weight.bytes());
+  for (const WeightSize& weight : weight_sizes(file, config, all)) bytes += aligned_bytes(weight.bytes());
   return bytes;
 }
 
-std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config) {
+std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all) {
   const Ops nobody = {};  // is not asked to do anything
-  return Loader(file, config, nobody, {}).measure();
+  return Loader(file, config, nobody, all, {}).measure();
 }
 
 }  // namespace hearth

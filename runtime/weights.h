@@ -51,11 +51,12 @@ struct Weights {
 // attn_k_b and attn_v_b with heads and rows in one axis, gate and up experts fused in one tensor.
 // `progress` is told the bytes copied, of weight_bytes.
 // Throws Error(model): a tensor that is missing, of another shape, or of a layer but unknown to us; Error(resource).
-Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops,
+// Where `all` is false, routed experts are left where they lie in the file.
+Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all = true,
                      const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
 // Bytes that they take in a memory of the backend's own. Throws as load_weights does, of the file's faults.
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops& ops);
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all = true);
 
 // Where a tensor begins in such a memory is a multiple of this: more than any kernel asks for.
 inline constexpr size_t kWeightAlign = 256;
@@ -76,6 +77,6 @@ struct WeightSize {
 
 // All of them, in the order in which they are loaded: weight_bytes is the sum of their aligned_bytes. Nothing but the
 // header is read. Throws as load_weights does, of the file's faults.
-std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config);
+std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all = true);
 
 }  // namespace hearth
