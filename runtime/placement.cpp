@@ -180,15 +180,12 @@ class Planner {
   }
 
   void count_slots() {
-    std::vector<size_t> sizes;
-    for (const ExpertLayer& layer : m_.experts) sizes.push_back(layer.slot.bytes);
-    std::ranges::sort(sizes, std::greater<>());
-    sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
-    for (const size_t bytes : sizes) plan_.slots.push_back({bytes, 0});
     for (size_t l = 0; l < plan_.layers.size(); ++l) {
-      const auto mine = std::ranges::find(sizes, m_.experts[l].slot.bytes);
-      plan_.layers[l].slot_class = int(mine - sizes.begin());
-      plan_.slots[size_t(mine - sizes.begin())].n_slots += int64_t(plan_.layers[l].resident.size());
+      const size_t bytes = m_.experts[l].slot.bytes;
+      auto mine = std::ranges::find(plan_.slots, bytes, &SlotClass::bytes);
+      if (mine == plan_.slots.end()) mine = plan_.slots.insert(mine, {bytes, 0});
+      plan_.layers[l].slot_class = int(mine - plan_.slots.begin());
+      mine->n_slots += int64_t(plan_.layers[l].resident.size());
     }
   }
 
@@ -276,7 +273,8 @@ uint64_t host_crossing_bytes(const ModelConfig& config, int64_t ubatch) {
 }
 
 // The largest of what the operations lay out: keys and values of a chunk of the context (kernels/cuda/mla_prefill.cu),
-// partial sums of split attention (mla_decode.cu), and the rows of experts in prefill (moe_tile.cu).
+// partial sums of split attention (mla_decode.cu), and rows as prefill's products want them (matmul_tile.cu,
+// moe_tile.cu).
 size_t estimated_gpu_scratch(const ScratchLimits& l) {
   constexpr int64_t kMultiprocessors = 192, kChunkBytes = int64_t(128) << 20, kSumBytes = int64_t(64) << 20;
   const int64_t T = l.max_tokens, H = l.n_heads, r = l.kv_lora_rank, columns = l.qk_nope_head_dim + l.v_head_dim;
@@ -286,10 +284,11 @@ size_t estimated_gpu_scratch(const ScratchLimits& l) {
   const int64_t rows = T * l.n_activated;
   const int64_t experts = 4 * T * l.dim + 4 * rows * l.moe_inter_dim + 40 * rows + 8 * l.n_experts +
                           std::min(rows * l.dim * 4, std::max(kSumBytes, rows * 512));
-  const int64_t dense = 4 * T * (l.max_width + std::max({l.inter_dim, l.moe_inter_dim, l.shared_inter_dim}));
+  const int64_t dense = 4 * T * std::max(l.max_width, l.dim + std::max(l.inter_dim, l.shared_inter_dim));
+  const int64_t heads = std::min(4 * T * H * r, kSumBytes);
   const int64_t router = (T * l.n_experts + l.n_experts * l.dim) * 4;
   constexpr int64_t kRounding = 4096;  // of each part
-  return size_t(std::max({naive, absorbed, experts, dense, router}) + kRounding);
+  return size_t(std::max({naive, absorbed, experts, dense, heads, router}) + kRounding);
 }
 
 void require_within(std::string_view option, uint64_t asked, uint64_t has, std::string_view of_what) {

@@ -102,6 +102,39 @@ TEST_CASE("hybrid: what the plan says is what is taken, and what it says fits do
   }
 }
 
+// Layers whose experts have two sizes, and gate and up in one tensor of the file.
+TEST_CASE("hybrid: slots of two sizes, and fused tensors, give the CPU's logits") {
+  for (const bool fused : {false, true}) {
+    TinyModel tiny(TinyShape::v2());
+    tiny.tensor(name::in_layer(2, name::kFfnDownExps)).format = FormatId::f16;
+    if (fused) tiny.fuse_gate_up();
+    const GgufFile file = tiny.file();
+    const auto logits_of = [&](const ModelOptions& options) {
+      Model model(GgufFile::open(file.path()), options);
+      if (options.resident_experts) {
+        REQUIRE(model.plan().slots.size() == 2);
+        CHECK(model.plan().slots[0].bytes != model.plan().slots[1].bytes);
+        CHECK(model.plan().slots[0].n_slots == 3);
+        CHECK(model.plan().slots[1].n_slots == 2);
+      }
+      KvCache cache = model.new_cache();
+      std::vector<float> logits(12 * size_t(tiny.shape.vocab));
+      const std::vector<Token> prompt = {5, 17, 200, 3, 44, 5, 17, 99, 123, 280, 11, 7};
+      model.run(prompt, cache, logits, true);
+      return logits;
+    };
+    const auto expected = logits_of({.ops = &cpu_ops("scalar"), .cache_format = FormatId::f32});
+    const auto found = logits_of({.ops = &gpu(),
+                                  .cache_format = FormatId::f32,
+                                  .attention = ModelOptions::Attention::absorbed,
+                                  .host_ops = &cpu_ops("auto"),
+                                  .resident_experts = 5,
+                                  .prefill = PrefillPolicy::copy,
+                                  .n_staging = 2});
+    CHECK(relative_error(found, expected) < 2e-3);  // F16 becomes bfloat16 in tiles
+  }
+}
+
 TEST_CASE("hybrid: a decoded token allocates nothing, builds no graph, and waits once a layer and once at its end") {
   const TinyShape shape = TinyShape::v2();
   Model model(TinyModel(shape).file(), half(shape));
