@@ -37,10 +37,11 @@ SharedBuffer& SharedBuffer::operator=(SharedBuffer&& other) noexcept {
 }
 
 Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-               const ModelOptions& options)
+               const ReadAhead& read_ahead, const ModelOptions& options)
     : config_(config),
       sides_(sides),
       pool_(pool),
+      read_ahead_(read_ahead),
       options_(options),
       stage_(pool, sides.gpu, sides.gpu_exec),
       meter_(options.prefill_rates) {
@@ -136,6 +137,7 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
     n_experts += !read[size_t(id)];
     read[size_t(id)] = true;
   }
+  read_ahead_.experts(experts, ids);
   const auto start = std::chrono::steady_clock::now();
   const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, sides_.host.stream};
   sides_.host.moe_ffn(exec, experts, {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),

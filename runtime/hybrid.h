@@ -22,6 +22,7 @@
 #include "runtime/expert_stage.h"
 #include "runtime/layer.h"
 #include "runtime/prefill_share.h"
+#include "runtime/read_ahead.h"
 
 namespace hearth {
 
@@ -61,7 +62,7 @@ class Hybrid {
   };
   // limits: as for scratch. Throws Error(resource).
   Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-         const ModelOptions& options);
+         const ReadAhead& read_ahead, const ModelOptions& options);
 
   // Before the layers of a step: how many tokens, from which position on.
   void begin(int64_t n_tokens, int64_t position);
@@ -89,6 +90,7 @@ class Hybrid {
   const ModelConfig& config_;
   Sides sides_;
   ExpertPool& pool_;
+  const ReadAhead& read_ahead_;
   const ModelOptions& options_;
   SharedBuffer crossing_;
   float *x_ = nullptr, *y_ = nullptr, *weights_ = nullptr;  // in it: [T,d], [T,d], [T,K]

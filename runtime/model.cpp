@@ -9,6 +9,7 @@
 #include "runtime/layer.h"
 #include "runtime/memory.h"
 #include "runtime/placement.h"
+#include "runtime/read_ahead.h"
 #include "runtime/weights.h"
 #include "runtime/yarn.h"
 
@@ -78,6 +79,11 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
   throw Error(error.kind, fmt::format("{}: {}", file.path(), error.what()));
 }
 
+bool exceeds_memory(const GgufFile& file) {
+  const uint64_t usable = usable_memory();
+  return usable > 0 && file.file_bytes() > usable;
+}
+
 // A step of one token is queued once for every position up to the next power of two: a backend that repeats what it
 // recorded launches as much work as the last of them needs.
 int64_t repeated_bound(int64_t n_kv, int64_t capacity) {
@@ -99,6 +105,7 @@ struct Model::Impl {
   Buffer scratch;
   Exec exec;
   RopeMemory rope;
+  ReadAhead read_ahead;
   std::unique_ptr<ExpertPool> pool;
   std::unique_ptr<Hybrid> hybrid;
 
@@ -113,12 +120,13 @@ struct Model::Impl {
         activations(config, ops, options.ubatch),
         scratch(ops, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
         exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
-        rope(config, ops, exec, options.n_ctx) {
+        rope(config, ops, exec, options.n_ctx),
+        read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))) {
     if (!plan.layers.empty() && !plan.all_on_gpu) {
       pool = std::make_unique<ExpertPool>(ops, weights.layers, sizes, plan);
       pool->load_residents(exec, plan, options.loading);
       hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{ops, exec, *options.host_ops, options.n_threads},
-                                        limits_of(config, options), *pool, options);
+                                        limits_of(config, options), *pool, read_ahead, options);
     }
     finish();
   }
@@ -131,6 +139,10 @@ struct Model::Impl {
 };
 
 void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) const {
+  for (const auto& part : file.parts()) {
+    require(!part->changed(), ErrorKind::file, "{}: was changed while it was in use: expected {} bytes as they were",
+            part->path(), part->size());
+  }
   require(!tokens.empty(), ErrorKind::usage, "no tokens to run");
   for (const Token token : tokens) {
     require(token >= 0 && token < config.vocab_size, ErrorKind::usage, "token {}: expected 0 to {}", token,
@@ -168,7 +180,8 @@ void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
   ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
 
   const int64_t bound = n == 1 ? repeated_bound(first + 1, cache.capacity()) : first + n;
-  const Step step{config, ops, exec, rope.table(), act, {act.positions, first, bound}, options, hybrid.get()};
+  const Step step{config,  ops,        exec,        rope.table(), act, {act.positions, first, bound},
+                  options, read_ahead, hybrid.get()};
   if (n == 1) {
     struct Context {
       const Impl& model;

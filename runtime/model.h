@@ -44,6 +44,9 @@ struct ModelOptions {
   int64_t n_staging = 0;
   // Told which experts the router of an MoE layer chose: ids [T,K] of the T tokens from `position` on.
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
+  // Whether experts are asked of the disk before they are computed: where the file does not fit into memory, or as
+  // said.
+  std::optional<bool> read_ahead = {};
   // Told the bytes of weights that the backend has taken, of how many.
   std::function<void(uint64_t done, uint64_t total)> loading = {};
 };

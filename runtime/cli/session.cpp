@@ -54,13 +54,29 @@ void say_what_does_not_fit(const Model& model) {
   if (!advice.empty()) note("hearth: {}: {}\n", model.file().path(), advice);
 }
 
-// The first walk over freshly mapped pages is slow, so it happens now, if the file is in memory already. If it is not,
-// reading it whole may take minutes or not fit, and what is needed comes when it is needed.
-void touch_if_cached(const GgufFile& file) {
-  constexpr double kNearlyAll = 0.95;
+// The first walk over freshly mapped pages is slow, and reading them from disk in the order in which tokens happen to
+// need them is slower, so it happens now, in the file's order. Of a file that does not fit into memory nothing is read
+// beforehand: what is needed comes when it is needed.
+void read_file(const GgufFile& file) {
+  constexpr size_t kStep = size_t(64) << 20;
+  const uint64_t usable = usable_memory(), total = file.file_bytes();
+  if (usable > 0 && total > usable) return;
+  ProgressBar bar("reading");
+  uint64_t done = 0;
   for (const auto& part : file.parts()) {
-    if (part->cached_share() >= kNearlyAll) part->populate(part->bytes());
+    constexpr double kNearlyAll = 0.95;
+    const bool cold = part->cached_share() < kNearlyAll;
+    const auto bytes = part->bytes();
+    for (size_t at = 0; at < bytes.size(); at += kStep) {
+      const auto step = bytes.subspan(at, std::min(kStep, bytes.size() - at));
+      const auto next = bytes.subspan(at + step.size());
+      if (cold) part->will_need(next.first(std::min(kStep, next.size())));  // the disk is at work meanwhile
+      if (!part->populate(step)) return;  // a system that cannot: pages come one by one
+      done += step.size();
+      if (cold) bar.show(done, total, part->path());
+    }
   }
+  bar.finish();
 }
 
 PrefillPolicy prefill_policy(const std::string& name) {
@@ -200,7 +216,7 @@ Session open_session(const SessionOptions& options) {
             "{}: the model runs on the CPU alone{}{}", options.vram.empty() ? "--resident-experts" : "--vram",
             session.gpu.empty() ? "" : "; gpu: ", session.gpu);
     model_options.ops = &choose_cpu(options);
-    touch_if_cached(file);
+    read_file(file);
     session.model = std::make_unique<Model>(std::move(file), model_options);
     say_what_does_not_fit(*session.model);
   }
