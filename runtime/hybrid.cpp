@@ -8,12 +8,6 @@
 namespace hearth {
 namespace {
 
-constexpr size_t kAlign = 64;
-
-size_t aligned(size_t bytes) {
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -42,26 +36,23 @@ SharedBuffer& SharedBuffer::operator=(SharedBuffer&& other) noexcept {
   return *this;
 }
 
-size_t Hybrid::gpu_bytes_for(const ModelConfig& config, int64_t ubatch) {
-  return std::max<size_t>(64, size_t(ubatch) * row_bytes(config));
-}
-
 Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-               const ModelOptions& options)
+               const ReadAhead& read_ahead, const ModelOptions& options)
     : config_(config),
       sides_(sides),
       pool_(pool),
+      read_ahead_(read_ahead),
       options_(options),
       stage_(pool, sides.gpu, sides.gpu_exec),
       meter_(options.prefill_rates) {
   const size_t T = size_t(limits.max_tokens), K = size_t(limits.n_activated);
-  const size_t x = aligned(T * row_bytes(config)), ids = aligned(T * K * sizeof(int32_t));
-  crossing_ = SharedBuffer(sides.gpu, 2 * x + 2 * ids);
+  const size_t x = aligned_bytes(T * row_bytes(config)), ids = aligned_bytes(T * K * sizeof(int32_t));
+  crossing_ = SharedBuffer(sides.gpu, host_crossing_bytes(config, limits.max_tokens));
   x_ = reinterpret_cast<float*>(crossing_.data());
   y_ = reinterpret_cast<float*>(crossing_.data() + x);
   ids_ = reinterpret_cast<int32_t*>(crossing_.data() + 2 * x);
   weights_ = reinterpret_cast<float*>(crossing_.data() + 2 * x + ids);
-  part_ = Buffer(sides.gpu, gpu_bytes_for(config, limits.max_tokens), "what the host's experts give");
+  part_ = Buffer(sides.gpu, gpu_crossing_bytes(config, limits.max_tokens), "what the host's experts give");
   scratch_ = Buffer(sides.host, sides.host.scratch_bytes(limits), "the host's scratch memory");
   for (int64_t layer = 0; layer < config.n_layers; ++layer) turns_.push_back({this, layer});
 }
@@ -146,6 +137,7 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
     n_experts += !read[size_t(id)];
     read[size_t(id)] = true;
   }
+  read_ahead_.experts(experts, ids);
   const auto start = std::chrono::steady_clock::now();
   const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, sides_.host.stream};
   sides_.host.moe_ffn(exec, experts, {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),

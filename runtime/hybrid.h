@@ -22,6 +22,7 @@
 #include "runtime/expert_stage.h"
 #include "runtime/layer.h"
 #include "runtime/prefill_share.h"
+#include "runtime/read_ahead.h"
 
 namespace hearth {
 
@@ -61,7 +62,7 @@ class Hybrid {
   };
   // limits: as for scratch. Throws Error(resource).
   Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-         const ModelOptions& options);
+         const ReadAhead& read_ahead, const ModelOptions& options);
 
   // Before the layers of a step: how many tokens, from which position on.
   void begin(int64_t n_tokens, int64_t position);
@@ -73,7 +74,6 @@ class Hybrid {
   const HybridCounts& counts() const { return counts_; }
   const PrefillRates& rates() const { return meter_.rates(); }
   size_t gpu_bytes() const { return part_.bytes(); }
-  static size_t gpu_bytes_for(const ModelConfig& config, int64_t ubatch);
   size_t host_bytes() const { return crossing_.bytes() + scratch_.bytes(); }
 
  private:
@@ -90,6 +90,7 @@ class Hybrid {
   const ModelConfig& config_;
   Sides sides_;
   ExpertPool& pool_;
+  const ReadAhead& read_ahead_;
   const ModelOptions& options_;
   SharedBuffer crossing_;
   float *x_ = nullptr, *y_ = nullptr, *weights_ = nullptr;  // in it: [T,d], [T,d], [T,K]

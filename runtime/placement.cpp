@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "runtime/activations.h"
-#include "runtime/hybrid.h"
 #include "runtime/kv_cache.h"
 #include "runtime/size_text.h"
 
@@ -17,11 +16,6 @@ namespace {
 constexpr MemoryClass kFixedWeights[] = {MemoryClass::attention,      MemoryClass::norms,     MemoryClass::router,
                                          MemoryClass::shared_experts, MemoryClass::dense_ffn, MemoryClass::head,
                                          MemoryClass::embedding};
-
-// Of the host's: tokens and their sum as they cross, and the router's choices.
-uint64_t crossing_bytes(const ModelConfig& config, int64_t ubatch) {
-  return aligned_bytes(uint64_t(ubatch * 2 * (config.dim + config.routing.n_activated)) * sizeof(float));
-}
 
 struct Candidate {
   double use;  // per token
@@ -102,9 +96,9 @@ class Planner {
     need[MemoryClass::working] = working_bytes(c_, ubatch, n_ctx, in_.n_threads, in_.gpu_scratch);
     need[MemoryClass::driver] = kDriverBytes;
     if (all) return need;
-    need[MemoryClass::working] += Hybrid::gpu_bytes_for(c_, ubatch);
-    need[MemoryClass::slot_tables] =
-        aligned_bytes(uint64_t((c_.n_layers + in_.staging_slots) * c_.n_routed_experts) * sizeof(int32_t));
+    need[MemoryClass::working] += gpu_crossing_bytes(c_, ubatch);
+    const size_t tables = m_.experts.size() + size_t(in_.staging_slots);
+    need[MemoryClass::slot_tables] = aligned_bytes(tables * size_t(c_.n_routed_experts) * sizeof(int32_t));
     need[MemoryClass::staging] = uint64_t(in_.staging_slots) * largest_slot();
     return need;
   }
@@ -115,7 +109,7 @@ class Planner {
     ClassBytes need;
     if (plan_.has_gpu) {
       need[MemoryClass::working] =
-          in_.cpu_scratch(scratch_limits(c_, ubatch, n_ctx, in_.n_threads)) + crossing_bytes(c_, ubatch);
+          in_.cpu_scratch(scratch_limits(c_, ubatch, n_ctx, in_.n_threads)) + host_crossing_bytes(c_, ubatch);
       return need;
     }
     need[MemoryClass::kv_cache] = KvCache::bytes_for(c_, in_.cache_format, n_ctx);
@@ -132,9 +126,13 @@ class Planner {
       for (const Candidate& x : ranked_) put(x, Tier::vram);
       return;
     }
-    const bool dense = ranked_.empty();  // nothing of it may be elsewhere
-    plan_.vram.classes =
-        require_minimum("the GPU's memory", plan_.vram.budget, [&](int64_t n) { return vram_minimum(n, dense); });
+    plan_.vram.classes = require_minimum("the GPU's memory", plan_.vram.budget, [&](int64_t n) {
+      const bool all = ranked_.empty() || in_.whole;  // nothing of it may be elsewhere
+      ClassBytes need = vram_minimum(n, all);
+      if (all) need[MemoryClass::experts] = m_.stacked_experts;
+      return need;
+    });
+    plan_.n_staging = in_.staging_slots;
     plan_.ram.classes =
         require_minimum("the host's memory", plan_.ram.budget, [&](int64_t n) { return ram_minimum(n); });
     place_experts(Tier::vram);
@@ -184,7 +182,7 @@ class Planner {
   void count_slots() {
     for (size_t l = 0; l < plan_.layers.size(); ++l) {
       const size_t bytes = m_.experts[l].slot.bytes;
-      auto mine = std::ranges::find(plan_.slots, bytes, &PlannedSlots::bytes);
+      auto mine = std::ranges::find(plan_.slots, bytes, &SlotClass::bytes);
       if (mine == plan_.slots.end()) mine = plan_.slots.insert(mine, {bytes, 0});
       plan_.layers[l].slot_class = int(mine - plan_.slots.begin());
       mine->n_slots += int64_t(plan_.layers[l].resident.size());
@@ -251,6 +249,11 @@ int64_t Plan::n_resident() const {
   return n;
 }
 
+uint64_t Plan::pool_bytes() const {
+  return vram.classes[MemoryClass::experts] + vram.classes[MemoryClass::staging] +
+         vram.classes[MemoryClass::slot_tables];
+}
+
 Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
   return Planner(model, input).plan();
 }
@@ -258,6 +261,15 @@ Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
 uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads, ScratchBytes scratch) {
   return ActivationMemory::bytes_for(config, ubatch) + scratch(scratch_limits(config, ubatch, n_ctx, n_threads)) +
          uint64_t(n_ctx * config.qk_rope_head_dim) * sizeof(float);
+}
+
+uint64_t gpu_crossing_bytes(const ModelConfig& config, int64_t ubatch) {
+  return aligned_bytes(uint64_t(ubatch * config.dim) * sizeof(float));
+}
+
+uint64_t host_crossing_bytes(const ModelConfig& config, int64_t ubatch) {
+  return 2 * aligned_bytes(uint64_t(ubatch * config.dim) * sizeof(float)) +
+         2 * aligned_bytes(uint64_t(ubatch * config.routing.n_activated) * sizeof(float));
 }
 
 // The largest of what the operations lay out: keys and values of a chunk of the context (kernels/cuda/mla_prefill.cu),

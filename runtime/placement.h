@@ -42,6 +42,7 @@ struct PlacementInput {
   std::span<const float> use;  // [MoE layers][E], how often each is expected to be chosen, in any unit; empty: equally
   std::optional<int64_t> resident_experts;  // exactly so many slots, all layers together, instead of what fits
   int64_t staging_slots = 0;                // for experts that pass through in prefill
+  bool whole = false;                       // all of it on the GPU, or nothing
 };
 
 enum class Tier { vram, ram, disk };
@@ -54,7 +55,7 @@ struct TierPlan {
 };
 
 // Slots of one size; a layer's experts fit into those of one class.
-struct PlannedSlots {
+struct SlotClass {
   size_t bytes = 0;
   int64_t n_slots = 0;
 };
@@ -72,14 +73,17 @@ struct LayerPlan {
 struct Plan {
   int64_t n_ctx = 0, ubatch = 0;  // as they will be
   TierPlan vram, ram, disk;
-  std::vector<LayerPlan> layers;    // MoE layers, in order
-  std::vector<PlannedSlots> slots;  // in the order of slot_classes(); empty where everything is on the GPU, or nothing
+  std::vector<LayerPlan> layers;  // MoE layers, in order
+  std::vector<SlotClass> slots;  // in the order of their first layers; empty where everything is on the GPU, or nothing
+  int64_t n_staging = 0;         // more of them, each as large as the largest
   bool has_gpu = false;
 
   // No expert is anywhere else: the weights lie there as in the file, tensor by tensor, and there are no slots.
   bool all_on_gpu = false;
 
   int64_t n_resident() const;
+  // Slots, staging slots and the tables that say who is where.
+  uint64_t pool_bytes() const;
 };
 
 // Throws Error(resource): a budget too small for what must be there (the message says how much that is, of what, and
@@ -89,6 +93,11 @@ Plan plan_placement(const ModelSizes& model, const PlacementInput& input);
 
 // What steps need besides weights and cache: activations, scratch, rotary angles.
 uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads, ScratchBytes scratch);
+// And where experts are on both sides: of the GPU's memory what the host's experts give, [T, d]; of the host's, which
+// the GPU copies from and to, tokens, routing and that sum, [T, 2 d] and [T, 2 K].
+uint64_t gpu_crossing_bytes(const ModelConfig& config, int64_t ubatch);
+uint64_t host_crossing_bytes(const ModelConfig& config, int64_t ubatch);
+
 // For budgets that are to be this machine's: throws Error(resource) where more is asked for than there is. `has` 0: not
 // known, and anything goes.
 void require_within(std::string_view option, uint64_t asked, uint64_t has, std::string_view of_what);

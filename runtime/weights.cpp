@@ -264,10 +264,10 @@ Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops&
                      const std::function<void(uint64_t done, uint64_t total)>& progress) {
   size_t total = 0, free = 0;
   ops.memory(&total, &free);
-  return Loader(file, config, ops, all, progress).load(total ? weight_bytes(file, config, ops, all) : 0);
+  return Loader(file, config, ops, all, progress).load(total ? weight_bytes(file, config, all) : 0);
 }
 
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops&, bool all) {
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all) {
   uint64_t bytes = 0;
   for (const WeightSize& weight : weight_sizes(file, config, all)) bytes += aligned_bytes(weight.bytes());
   return bytes;

@@ -56,7 +56,7 @@ Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops&
                      const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
 // Bytes that they take in a memory of the backend's own. Throws as load_weights does, of the file's faults.
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all = true);
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all = true);
 
 // Where a tensor begins in such a memory is a multiple of this: more than any kernel asks for.
 inline constexpr size_t kWeightAlign = 256;

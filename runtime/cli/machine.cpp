@@ -21,11 +21,14 @@ uint64_t usable_ram() {
   return usable_memory() / 16 * 15;
 }
 
-uint64_t free_vram() {
-  const Gpu& gpu = open_gpu();
+struct GpuMemory {
   size_t total = 0, free = 0;
-  if (gpu.ops) gpu.ops->memory(&total, &free);
-  return free;
+};
+
+GpuMemory gpu_memory() {
+  GpuMemory memory;
+  if (const Gpu& gpu = open_gpu(); gpu.ops) gpu.ops->memory(&memory.total, &memory.free);
+  return memory;
 }
 
 int threads_of(const PlanArguments& arguments) {
@@ -88,10 +91,11 @@ void add_plan_options(CLI::App& command, PlanArguments& a) {
 
 DescribedMachine described_machine(const PlanArguments& a) {
   DescribedMachine d;
-  d.vram_here = free_vram();
-  d.ram_here = usable_ram();
-  d.machine.vram = a.vram.empty() ? d.vram_here : parse_size(a.vram, "--vram");
-  d.machine.ram = a.ram.empty() ? d.ram_here : parse_size(a.ram, "--ram");
+  const GpuMemory gpu = gpu_memory();
+  d.vram_here = gpu.total;
+  d.ram_here = total_memory();
+  d.machine.vram = a.vram.empty() ? gpu.free : parse_size(a.vram, "--vram");
+  d.machine.ram = a.ram.empty() ? usable_ram() : parse_size(a.ram, "--ram");
   d.vram = a.vram.empty() ? Source::measured : Source::given;
   d.ram = a.ram.empty() ? Source::measured : Source::given;
   require(d.machine.ram > 0, ErrorKind::usage, "--ram: expected a size, as this system does not say what it has");

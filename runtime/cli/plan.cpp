@@ -120,7 +120,7 @@ void Planned::look_for_help() {
 
 // A plan may be for another machine, but it says so.
 std::string budget_text(uint64_t budget, Source source, uint64_t here) {
-  if (source != Source::given) return binary_size_text(budget) + " (this machine's)";
+  if (source != Source::given) return binary_size_text(budget) + " (free here)";
   if (budget <= here) return binary_size_text(budget) + " (given)";
   return fmt::format("{} (given; this machine has {})", binary_size_text(budget),
                      here ? binary_size_text(here) : "none");
@@ -221,7 +221,7 @@ void Planned::print_json() const {
                       {"vram", layer.count(Tier::vram)},
                       {"ram", layer.count(Tier::ram)},
                       {"disk", layer.count(Tier::disk)}});
-  for (const PlannedSlots& s : plan_.slots) slots.push_back({{"bytes", s.bytes}, {"count", s.n_slots}});
+  for (const SlotClass& s : plan_.slots) slots.push_back({{"bytes", s.bytes}, {"count", s.n_slots}});
   for (const Help& h : help_) help.push_back({{"change", h.what}, {"decode_tok_s", h.tok_s}});
   const auto speed = [](double bandwidth, Source source) {
     return ordered_json{{"gb_s", bandwidth / 1e9}, {"source", source_name(source)}};

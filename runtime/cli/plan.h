@@ -31,7 +31,7 @@ const char* source_name(Source source);
 
 struct DescribedMachine {
   Machine machine;
-  uint64_t vram_here = 0, ram_here = 0;                    // what this machine could give; 0: none, or not known
+  uint64_t vram_here = 0, ram_here = 0;                    // what this machine has; 0: none, or not known
   Source vram = Source::measured, ram = Source::measured;  // budgets
   Source vram_bandwidth = Source::given, ram_bandwidth = Source::given, pcie_bandwidth = Source::given,
          disk_bandwidth = Source::given;

@@ -68,35 +68,9 @@ TEST_CASE("placement: and when some experts are") {
       in.staging_slots = 2;
       const Plan plan = plan_placement(model_sizes(file), in);
       CHECK(plan.n_resident() == n);
-      check_taken(file, {.ops = &gpu(), .host_ops = &cpu_ops("auto"), .resident_experts = {.count = n}, .n_staging = 2},
-                  plan, 7);
+      check_taken(file, {.ops = &gpu(), .host_ops = &cpu_ops("auto"), .resident_experts = n, .n_staging = 2}, plan, 7);
     }
   }
-}
-
-TEST_CASE("placement: its slots are those of the pool, class by class") {
-  TinyModel tiny(TinyShape::v2());
-  tiny.tensor(name::in_layer(2, name::kFfnDownExps)).format = FormatId::f16;
-  const GgufFile file = tiny.file();
-  PlacementInput in = input();
-  in.resident_experts = 5;
-  in.staging_slots = 3;
-  const ModelSizes sizes = model_sizes(file);
-  const Plan plan = plan_placement(sizes, in);
-  const Weights weights = load_weights(file, sizes.config, gpu(), false);
-  const SlotClasses classes = slot_classes(weights.layers);
-  REQUIRE(classes.classes.size() == 2);
-  REQUIRE(plan.slots.size() == 2);
-  std::vector<int64_t> n_slots;
-  for (size_t i = 0; i < 2; ++i) {
-    CHECK(plan.slots[i].bytes == classes.classes[i].slot_bytes);
-    n_slots.push_back(plan.slots[i].n_slots);
-  }
-  CHECK(n_slots == std::vector<int64_t>{3, 2});
-  for (const LayerPlan& layer : plan.layers) CHECK(layer.slot_class == classes.of_layer[size_t(layer.layer)]);
-  CHECK(plan.vram.classes[MemoryClass::experts] + plan.vram.classes[MemoryClass::staging] +
-            plan.vram.classes[MemoryClass::slot_tables] ==
-        ExpertPool::bytes_for(classes, n_slots, 3, sizes.config.n_routed_experts));
 }
 
 TEST_CASE("placement: scratch of a GPU that is not at hand is estimated a little high") {
