@@ -255,7 +255,7 @@ uint64_t Plan::pool_bytes() const {
 }
 
 Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
-  if (input.staging_slots >= 0) return Planner(model, input).plan();
+  if (input.staging_slots != -1) return Planner(model, input).plan();
   PlacementInput with = input;
   with.staging_slots = 0;
   const Plan without = Planner(model, with).plan();

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <nlohmann/json.hpp>
 
 #include "tests/cli/terminal.h"
 
@@ -82,6 +83,26 @@ TEST_CASE("bench: the floor is that of the GPU's memory") {
   INFO(result.err);
   CHECK(result.exit_code == 0);
   CHECK(contains(result.out, "; memory gives "));
+}
+
+TEST_CASE("plan: of the GPU that is here, its free memory and what was measured of it, once") {
+  const TempDir cache;
+  const ProcessOptions options{
+      .environment = {{"HEARTH_EMULATED_GPU", "memory=2G,others=1G"}, {"XDG_CACHE_HOME", cache.path().string()}}};
+  const std::vector<std::string> command = {emulated_program(), "plan", demo_model(), "--json"};
+  const auto result = run_process(command, options);
+  REQUIRE_MESSAGE(result.exit_code == 0, result.err);
+  const auto p = nlohmann::json::parse(result.out);
+  CHECK(p["all_on_gpu"] == true);
+  CHECK(p["vram"]["budget"] == uint64_t(1) << 30);
+  CHECK(p["ram"]["used"] == 0);
+  for (const char* what : {"vram", "pcie", "ram"}) {
+    CHECK(p["bandwidth"][what]["source"] == "measured");
+    CHECK(p["bandwidth"][what]["gb_s"] > 0.0);
+  }
+  const auto text = run_process({emulated_program(), "plan", demo_model(), "--vram", "3G"}, options);
+  CHECK(contains(text.out, "VRAM 3.00 GiB (given; this machine has 2.00 GiB)"));
+  CHECK(contains(text.out, fmt::format("VRAM {:.3g} (measured)", p["bandwidth"]["vram"]["gb_s"].get<double>())));
 }
 
 TEST_CASE("a GPU too small for the whole model holds what experts it can, and the answer is the same") {
