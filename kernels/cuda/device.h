@@ -231,6 +231,17 @@ GPU_FN uint32_t pack_bf16(float low, float high) {
 #endif
 }
 
+// a * b + c of two bf16 each, rounded once to nearest even.
+GPU_FN uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
+#if GPU_EMULATED
+  return emulation::fma_bf16x2(a, b, c);
+#else
+  uint32_t d;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+#endif
+}
+
 // 2^x to about 2 units of the last place; 2^-infinity is 0.
 GPU_FN float exp2_fast(float x) {
 #if GPU_EMULATED

@@ -6,8 +6,9 @@
 // decode.cuh's; the bytes come through windows (weight_window.cuh), as many as there are places in a block that have
 // bits of the run.
 //
-// Levels become floats by writing them into the mantissa of 2^23: a byte permutation and a subtraction each (of weights
-// a multiplication too), then one conversion for two.
+// Levels become floats by writing them into the mantissa of 2^23: a byte permutation, a subtraction and a
+// multiplication each, then one conversion for two. As levels alone they are written into that of bf16's 128: a
+// permutation and a subtraction for two.
 #pragma once
 
 #include <type_traits>
@@ -53,12 +54,28 @@ GPU_FN void split_halves(uint32_t halves, uint32_t& high, uint32_t& low) {
   low = pack_bf16(left - float_from_bits(high << 16), right - float_from_bits(high & 0xffff0000u));
 }
 
+// Levels i and i + 1 of the four in the bytes, exact: bf16 counts from 128, 0x4300, to 255 in steps of one.
+template <class Block>
+GPU_FN uint32_t pair_of_levels(uint32_t bytes, int i) {
+  const uint32_t pair = byte_permute(bytes, 0x43434343u, i == 0 ? 0x4140 : 0x4342);
+  if constexpr (Bits<Block>::kZero == Zero::none) {  // signed: less 128, or 256 where the top bit is set
+    return fma_bf16x2(pair & 0xff80ff80u, 0xbf80bf80u, pair & 0xff7fff7fu);
+  } else {
+    constexpr uint32_t kLess = 0xc300 + Bits<Block>::kOffset;
+    return fma_bf16x2(pair, 0x3f803f80u, kLess << 16 | kLess);
+  }
+}
+
 // Eight weights of group k + i, or their levels.
 template <Form form, class Block>
-GPU_FN uint4 pack(const Bits<Block>& bits, unsigned k, int i, uint32_t a, uint32_t b) {
-  float v[8];
-  spread_levels<Block>(a, b, v);
-  if constexpr (form == Form::weights) {
+GPU_FN uint4 pack([[maybe_unused]] const Bits<Block>& bits, [[maybe_unused]] unsigned k, [[maybe_unused]] int i,
+                  uint32_t a, uint32_t b) {
+  if constexpr (form == Form::levels) {
+    return {pair_of_levels<Block>(a, 0), pair_of_levels<Block>(a, 2), pair_of_levels<Block>(b, 0),
+            pair_of_levels<Block>(b, 2)};
+  } else {
+    float v[8];
+    spread_levels<Block>(a, b, v);
     const float scale = bits.scale(k, i);
     if constexpr (Bits<Block>::kZero == Zero::min) {
       const float min = bits.min(k, i);
@@ -68,8 +85,8 @@ GPU_FN uint4 pack(const Bits<Block>& bits, unsigned k, int i, uint32_t a, uint32
       GPU_UNROLL
       for (int j = 0; j < 8; ++j) v[j] *= scale;
     }
+    return pack(v);
   }
-  return pack(v);
 }
 
 // ---- What levels are multiplied with
