@@ -117,6 +117,7 @@ PlacementInput placement_input(const PlanArguments& a, const Machine& machine, c
   in.cache_format = a.cache == "f32" ? FormatId::f32 : FormatId::bf16;
   in.ubatch = a.ubatch;
   in.n_threads = threads_of(a);
+  in.staging_slots = -1;  // as the model will ask for
   if (open_gpu().ops) in.gpu_scratch = open_gpu().ops->scratch_bytes;
   in.cpu_scratch = cpu_ops("auto").scratch_bytes;
   if (!a.resident_experts.empty()) in.resident_experts = parse_resident_experts(a.resident_experts, model);

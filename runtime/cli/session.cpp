@@ -87,9 +87,9 @@ PrefillPolicy prefill_policy(const std::string& name) {
 
 // Budgets, and what to do with experts for which there is no room.
 void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& options) {
-  size_t total = 0, free = 0;
-  to.ops->memory(&total, &free);
   if (!options.vram.empty()) {
+    size_t total = 0, free = 0;
+    to.ops->memory(&total, &free);
     to.vram = parse_size(options.vram, "--vram");
     require_within("--vram", to.vram, total, "the GPU's memory");
   }
