@@ -166,6 +166,8 @@ struct Ops {
   // Returns a number, larger than those before. `fetched`: that one and all before it are there.
   int64_t (*fetch)(const std::byte* from, std::byte* to, size_t bytes);
   bool (*fetched)(int64_t number);
+  // Copies that are asked for from here on come after what is queued so far.
+  void (*order_fetch)(const Exec& exec);
   // What is queued from here on comes after that copy.
   void (*await_fetch)(const Exec& exec, int64_t number);
 

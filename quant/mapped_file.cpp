@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -36,14 +39,57 @@ int advise(std::span<const std::byte> range, int advice) {
   return madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
+int64_t modified_at(const struct stat& info) {
+  return int64_t(info.st_mtim.tv_sec) * 1000000000 + info.st_mtim.tv_nsec;
+}
+
+// What mapped_file_at looks at: no memory that moves, no locks. `end` is set last and cleared first. More mappings than
+// there is room for are possible, and nameless.
+struct Mapping {
+  std::atomic<uintptr_t> begin = 0, end = 0;
+  std::atomic<bool> taken = false;
+  char path[1024];
+};
+std::array<Mapping, 64> mappings;
+
+void remember(const std::string& path, const std::byte* data, size_t size) {
+  for (Mapping& m : mappings) {
+    if (m.taken.exchange(true)) continue;
+    const size_t n = std::min(path.size(), sizeof m.path - 1);
+    std::memcpy(m.path, path.data(), n);
+    m.path[n] = 0;
+    m.begin = reinterpret_cast<uintptr_t>(data);
+    m.end = m.begin + size;
+    return;
+  }
+}
+
+void forget(const std::byte* data) {
+  for (Mapping& m : mappings) {
+    if (m.end == 0 || m.begin != reinterpret_cast<uintptr_t>(data)) continue;
+    m.end = 0;
+    m.taken = false;
+    return;
+  }
+}
+
 }  // namespace
+
+const char* mapped_file_at(const void* address) {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  for (const Mapping& m : mappings)
+    if (at < m.end && at >= m.begin) return m.path;
+  return nullptr;
+}
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail_errno(path, "cannot open");
   struct Closer {
     int fd;
-    ~Closer() { close(fd); }  // the mapping outlives the descriptor
+    ~Closer() {
+      if (fd >= 0) close(fd);
+    }
   } closer{fd};
 
   struct stat info;
@@ -56,19 +102,36 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (mapping == MAP_FAILED) fail_errno(path, "cannot map");
   data_ = static_cast<const std::byte*>(mapping);
   size_ = size_t(info.st_size);
+  fd_ = std::exchange(closer.fd, -1);
+  modified_ = modified_at(info);
+  remember(path_, data_, size_);
 }
 
 MappedFile::~MappedFile() {
-  if (data_) munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  forget(data_);
+  munmap(const_cast<std::byte*>(data_), size_);
+  close(fd_);
+}
+
+bool MappedFile::changed() const {
+  struct stat info;
+  return fstat(fd_, &info) != 0 || modified_at(info) != modified_ || size_t(info.st_size) != size_;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      fd_(std::exchange(other.fd_, -1)),
+      modified_(other.modified_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(fd_, other.fd_);
+  std::swap(modified_, other.modified_);
   return *this;
 }
 

@@ -21,6 +21,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   size_t size() const { return size_; }
 
+  // Whether somebody has written to the file since it was mapped, or shortened it: then what is mapped is not what was
+  // checked. A file that was replaced by another of the same name is still mapped as it was.
+  bool changed() const;
+
   // Hints for a range inside the file, rounded outwards to pages. They never fail.
   void will_need(std::span<const std::byte> range) const;  // read ahead
   void dont_need(std::span<const std::byte> range) const;  // drop from this process's resident set
@@ -34,6 +38,12 @@ class MappedFile {
   std::string path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int fd_ = -1;
+  int64_t modified_ = 0;  // nanoseconds
 };
+
+// The path of the mapped file that an address lies in; null: none. May be called from a signal handler: reading beyond
+// the end of a file that was shortened is a SIGBUS.
+const char* mapped_file_at(const void* address);
 
 }  // namespace hearth

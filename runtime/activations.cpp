@@ -59,6 +59,26 @@ Activations Activations::first(int64_t n) const {
   return a;
 }
 
+ScratchLimits scratch_limits(const ModelConfig& c, int64_t max_tokens, int64_t n_ctx, int n_threads) {
+  const int64_t shared = c.n_shared_experts * c.moe_inter_dim;
+  return {.max_tokens = max_tokens,
+          .max_width = std::max({c.dim, c.q_lora_rank, c.n_heads * c.qk_head_dim(), c.cache_width(), c.inter_dim,
+                                 c.n_heads * c.v_head_dim, c.moe_inter_dim, shared}),
+          .n_heads = c.n_heads,
+          .kv_lora_rank = c.kv_lora_rank,
+          .qk_nope_head_dim = c.qk_nope_head_dim,
+          .qk_rope_head_dim = c.qk_rope_head_dim,
+          .v_head_dim = c.v_head_dim,
+          .dim = c.dim,
+          .inter_dim = c.inter_dim,
+          .moe_inter_dim = c.moe_inter_dim,
+          .shared_inter_dim = shared,
+          .n_experts = c.n_routed_experts,
+          .n_activated = c.routing.n_activated,
+          .n_ctx = n_ctx,
+          .n_threads = n_threads};
+}
+
 size_t ActivationMemory::bytes_for(const ModelConfig& config, int64_t max_tokens) {
   Layout layout(nullptr);
   lay_out(layout, config, max_tokens);

@@ -33,6 +33,9 @@ struct Activations {
   Activations first(int64_t n) const;  // of a step of n tokens, n <= T
 };
 
+// What the operations of steps of at most max_tokens are to expect, for Ops::scratch_bytes and Ops::refuses.
+ScratchLimits scratch_limits(const ModelConfig& config, int64_t max_tokens, int64_t n_ctx, int n_threads);
+
 class ActivationMemory {
  public:
   ActivationMemory(const ModelConfig& config, const Ops& ops, int64_t max_tokens);

@@ -1,11 +1,8 @@
 #include "runtime/bench.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <new>
 #include <random>
-#include <thread>
 
 #include "quant/error.h"
 #include "runtime/report.h"
@@ -89,66 +86,6 @@ double Samples::min() const {
 }
 double Samples::max() const {
   return values.empty() ? 0 : *std::ranges::max_element(values);
-}
-
-ReadBandwidth::ReadBandwidth(int n_threads, size_t bytes) : n_threads_(n_threads) {
-  try {
-    buffer_.assign(bytes / sizeof(uint64_t), 1);
-  } catch (const std::bad_alloc&) {
-    fail(ErrorKind::resource, "out of memory: measuring the read bandwidth needs {} bytes", bytes);
-  }
-}
-
-// Each thread sums its own part over and over for the same stretch of time; the rates of all are added.
-double ReadBandwidth::measure() const {
-  constexpr double kSeconds = 0.12;
-  constexpr size_t kLanes = 32, kPiece = 1 << 15;  // independent sums; values between two looks at the clock
-  const size_t part = buffer_.size() / size_t(n_threads_) / kPiece * kPiece;
-  std::atomic<int> ready = 0;
-  std::vector<double> rates(static_cast<size_t>(n_threads_));
-  std::atomic<uint64_t> total = 0;  // wanted by nobody, but the compiler cannot know
-  const auto read = [&](int thread) {
-    const uint64_t* begin = buffer_.data() + size_t(thread) * part;
-    uint64_t sums[kLanes] = {};
-    ++ready;
-    while (ready < n_threads_) std::this_thread::yield();
-    const auto start = Clock::now();
-    size_t n_read = 0;
-    while (seconds_since(start) < kSeconds) {
-      const uint64_t* piece = begin + n_read % part;
-      for (size_t i = 0; i < kPiece; i += kLanes) {
-        for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += piece[i + lane];
-      }
-      n_read += kPiece;
-    }
-    rates[size_t(thread)] = double(n_read * sizeof(uint64_t)) / seconds_since(start);
-    for (const uint64_t sum : sums) total += sum;
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (int thread = 1; thread < n_threads_; ++thread) threads.emplace_back(read, thread);
-    read(0);
-  }
-  double sum = 0;
-  for (const double rate : rates) sum += rate;
-  return sum;
-}
-
-CopyBandwidth::CopyBandwidth(const Ops& ops, size_t bytes)
-    : ops_(ops), from_(ops, bytes, "measuring bandwidth"), to_(ops, bytes, "measuring bandwidth") {}
-
-double CopyBandwidth::measure() const {
-  constexpr int kCopies = 8;
-  const Exec exec{.stream = ops_.stream};
-  const auto copy = [&](int n) {
-    for (int i = 0; i < n; ++i) ops_.move(exec, from_.data(), to_.data(), from_.bytes());
-    const std::string failure = ops_.finish(exec);
-    require(failure.empty(), ErrorKind::resource, "{}: {}", ops_.name, failure);
-  };
-  copy(1);
-  const auto start = Clock::now();
-  copy(kCopies);
-  return 2.0 * kCopies * double(from_.bytes()) / seconds_since(start);
 }
 
 BenchResult bench(Model& model, const BenchOptions& options) {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/buffer.h"
+#include "runtime/bandwidth.h"
 #include "runtime/model.h"
 
 namespace hearth {
@@ -45,29 +45,5 @@ struct BenchResult {
 // One unmeasured run warms up: it brings the weights into memory. Throws Error(usage): counts out of range, or more
 // tokens than the context holds; Error(interrupted).
 BenchResult bench(Model& model, const BenchOptions& options);
-
-// Bytes per second that n_threads can read of the host's memory; takes about 0.15 s. Throws Error(resource): no memory
-// for the buffer.
-class ReadBandwidth {
- public:
-  explicit ReadBandwidth(int n_threads, size_t bytes = size_t(512) << 20);
-  double measure() const;
-
- private:
-  int n_threads_;
-  std::vector<uint64_t> buffer_;
-};
-
-// Bytes per second, read and written, of copies inside the memory of a backend that has its own: what its kernels can
-// hope for. Throws Error(resource): no memory for the buffers.
-class CopyBandwidth {
- public:
-  explicit CopyBandwidth(const Ops& ops, size_t bytes = size_t(256) << 20);
-  double measure() const;
-
- private:
-  const Ops& ops_;
-  Buffer from_, to_;
-};
 
 }  // namespace hearth

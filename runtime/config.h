@@ -32,6 +32,8 @@ struct ModelConfig {
   int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   int64_t cache_width() const { return kv_lora_rank + qk_rope_head_dim; }
   bool is_moe(int64_t layer) const { return n_routed_experts > 0 && layer >= n_dense_layers; }
+  int64_t n_moe_layers() const { return n_routed_experts > 0 ? n_layers - n_dense_layers : 0; }
+  int64_t default_context() const { return context_length < 32768 ? context_length : 32768; }
   float softmax_scale() const;  // qk_head_dim^-1/2 * mscale^2
 };
 

@@ -7,39 +7,32 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "kernels/ops.h"
 #include "runtime/buffer.h"
+#include "runtime/model_sizes.h"
+#include "runtime/placement.h"
 #include "runtime/weights.h"
 
 namespace hearth {
 
-struct SlotClass {
-  size_t slot_bytes = 0;
-  int64_t n_experts = 0;  // of all its layers
-};
-
-struct SlotClasses {
-  std::vector<SlotClass> classes;
-  std::vector<int> of_layer;  // [n_layers]; -1: without experts
-};
-SlotClasses slot_classes(std::span<const LayerWeights> layers);
-
 class ExpertPool {
  public:
-  // n_slots [classes]; n_staging more, large enough for any expert, which no table mentions. Throws Error(resource).
-  ExpertPool(const Ops& ops, std::span<const LayerWeights> layers, std::span<const int64_t> n_slots, int64_t n_staging);
-  // What that takes of the backend's memory, which is asked for in one piece.
-  static size_t bytes_for(const SlotClasses& classes, std::span<const int64_t> n_slots, int64_t n_staging,
-                          int64_t n_experts);
+  // layers: of the whole model, experts in the mapped file. Slots as planned, all in one piece of the backend's memory,
+  // which takes exactly the plan's bytes for experts, staging and slot tables. Throws Error(resource).
+  ExpertPool(const Ops& ops, std::span<const LayerWeights> layers, const ModelSizes& sizes, const Plan& plan);
 
-  const SlotClasses& classes() const { return classes_; }
-  int64_t n_slots(int cls) const { return n_slots_[size_t(cls)]; }
+  // The plan's experts into their slots; `progress` is told the bytes that have arrived, of how many.
+  void load_residents(const Exec& exec, const Plan& plan,
+                      const std::function<void(uint64_t done, uint64_t total)>& progress);
+
+  int64_t n_staging() const { return staging_.n_slots; }
   size_t bytes() const { return memory_.bytes(); }
   // Bytes that move when an expert of that layer is loaded.
-  size_t expert_bytes(int64_t layer) const;
+  size_t expert_bytes(int64_t layer) const { return layer_of(layer).expert_bytes; }
 
   // The experts as the two sides see them: disjoint, and together all.
   FfnWeights on_gpu(int64_t layer) const;
@@ -60,25 +53,30 @@ class ExpertPool {
   FfnWeights staged(const Exec& exec, int64_t layer, std::span<const int32_t> experts, int64_t first);
 
  private:
-  struct Parts {  // of a slot: where the matrices of an expert begin
-    size_t up = 0, down = 0;
+  struct Class {
+    std::byte* slots = nullptr;
+    size_t slot_bytes = 0;
+    int64_t n_slots = 0;
   };
+  struct Layer {  // an MoE layer
+    FfnWeights file;
+    ExpertSlot slot;
+    size_t expert_bytes = 0;
+    int cls = 0;
+  };
+  const Layer& layer_of(int64_t layer) const { return layers_[size_t(layer - n_dense_)]; }
+  size_t table_at(int64_t layer) const { return size_t((layer - n_dense_) * n_experts_); }
   std::span<const int32_t> gpu_slots(int64_t layer) const;
   int64_t copy_into(int64_t layer, int64_t expert, std::byte* slot);
-  FfnWeights view(int64_t layer, std::byte* slots, size_t slot_bytes, int64_t n, const int32_t* table) const;
-  static Parts parts_of(const FfnWeights& w);
+  FfnWeights view(int64_t layer, const Class& slots, const int32_t* table) const;
 
   const Ops& ops_;
-  std::span<const LayerWeights> layers_;
-  SlotClasses classes_;
-  std::vector<int64_t> n_slots_;
-  int64_t n_experts_ = 0;
-  size_t staging_bytes_ = 0;  // of a slot
-  int64_t n_staging_ = 0;
+  int64_t n_dense_ = 0, n_experts_ = 0;
+  std::vector<Layer> layers_;
+  std::vector<Class> classes_;
+  Class staging_;
   Buffer memory_;
-  std::vector<std::byte*> slots_;  // [classes]
-  std::byte* staging_ = nullptr;
-  int32_t* tables_ = nullptr;          // the backend's: [n_layers][n_experts]
+  int32_t* tables_ = nullptr;          // the backend's: [MoE layers][n_experts]
   int32_t* staging_tables_ = nullptr;  // [n_staging][n_experts]: one for each slot that a view can begin with
   std::vector<int32_t> gpu_tables_, host_tables_;
   bool changed_ = true;

@@ -2,6 +2,7 @@
 // (20)-(22)).
 #include "runtime/hybrid.h"
 #include "runtime/layer.h"
+#include "runtime/read_ahead.h"
 
 namespace hearth {
 
@@ -17,6 +18,7 @@ void feed_forward(const Step& s, int64_t layer, const LayerWeights& w, Mat<const
     return;
   }
   if (s.options.routed) s.options.routed(layer, s.at.first, {s.act.ids, size_t(s.n_tokens() * rule.n_activated)});
+  if (s.read_ahead.wanted()) s.read_ahead.experts(w.experts, {s.act.ids, size_t(s.n_tokens() * rule.n_activated)});
   s.ops.moe_ffn(s.exec, w.experts, w.shared, s.act.ids, s.act.weights, rule.n_activated, x, y);
 }
 

@@ -3,16 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <exception>
 
 namespace hearth {
 namespace {
 
-constexpr size_t kAlign = 64;
-
-size_t aligned(size_t bytes) {
-  return (bytes + kAlign - 1) / kAlign * kAlign;
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 size_t row_bytes(const ModelConfig& c) {
@@ -39,21 +36,23 @@ SharedBuffer& SharedBuffer::operator=(SharedBuffer&& other) noexcept {
   return *this;
 }
 
-size_t Hybrid::gpu_bytes_for(const ModelConfig& config, int64_t ubatch) {
-  return std::max<size_t>(64, size_t(ubatch) * row_bytes(config));
-}
-
 Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-               const ModelOptions& options)
-    : config_(config), sides_(sides), pool_(pool), options_(options) {
+               const ReadAhead& read_ahead, const ModelOptions& options)
+    : config_(config),
+      sides_(sides),
+      pool_(pool),
+      read_ahead_(read_ahead),
+      options_(options),
+      stage_(pool, sides.gpu, sides.gpu_exec),
+      meter_(options.prefill_rates) {
   const size_t T = size_t(limits.max_tokens), K = size_t(limits.n_activated);
-  const size_t x = aligned(T * row_bytes(config)), ids = aligned(T * K * sizeof(int32_t));
-  crossing_ = SharedBuffer(sides.gpu, 2 * x + 2 * ids);
+  const size_t x = aligned_bytes(T * row_bytes(config)), ids = aligned_bytes(T * K * sizeof(int32_t));
+  crossing_ = SharedBuffer(sides.gpu, host_crossing_bytes(config, limits.max_tokens));
   x_ = reinterpret_cast<float*>(crossing_.data());
   y_ = reinterpret_cast<float*>(crossing_.data() + x);
   ids_ = reinterpret_cast<int32_t*>(crossing_.data() + 2 * x);
   weights_ = reinterpret_cast<float*>(crossing_.data() + 2 * x + ids);
-  part_ = Buffer(sides.gpu, gpu_bytes_for(config, limits.max_tokens), "what the host's experts give");
+  part_ = Buffer(sides.gpu, gpu_crossing_bytes(config, limits.max_tokens), "what the host's experts give");
   scratch_ = Buffer(sides.host, sides.host.scratch_bytes(limits), "the host's scratch memory");
   for (int64_t layer = 0; layer < config.n_layers; ++layer) turns_.push_back({this, layer});
 }
@@ -61,6 +60,7 @@ Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimit
 void Hybrid::begin(int64_t n_tokens, int64_t position) {
   n_tokens_ = n_tokens;
   position_ = position;
+  stage_.reset();
   pool_.publish(sides_.gpu_exec);
 }
 
@@ -78,6 +78,7 @@ void Hybrid::moe_ffn(const Step& s, int64_t layer, const FfnWeights& shared, Mat
   s.ops.aside(s.exec, work, &turns_[size_t(layer)]);
   s.ops.moe_ffn(s.exec, pool_.on_gpu(layer), shared, s.act.ids, s.act.weights, K, x, y);
   s.ops.rejoin(s.exec);
+  if (T > 1) add_copied(s, layer, x, y);  // a single token's step is recorded, and never worth a copy
 
   s.ops.move(s.exec, y_, part.data, size_t(T) * row_bytes(config_));  // -> GPU
   s.ops.add(s.exec, part, y);
@@ -85,27 +86,89 @@ void Hybrid::moe_ffn(const Step& s, int64_t layer, const FfnWeights& shared, Mat
 
 // Called between two operations of the GPU: nothing may be thrown through it.
 void Hybrid::host_turn(int64_t layer) try {
-  const int64_t T = n_tokens_, K = config_.routing.n_activated;
-  const std::span ids(ids_, size_t(T * K));
+  const std::span ids(ids_, size_t(n_tokens_ * config_.routing.n_activated));
   // What a GPU that has failed leaves here is anything.
   for (const int32_t id : ids) {
     require(id >= 0 && id < config_.n_routed_experts, ErrorKind::resource,
             "layer {}: the router chose expert {} of {}: the GPU has failed", layer, id, config_.n_routed_experts);
   }
   if (options_.routed) options_.routed(layer, position_, ids);
-  uint64_t resident = 0;
-  for (const int32_t id : ids) resident += pool_.resident(layer, id);
   counts_.chosen += ids.size();
-  counts_.on_gpu += resident;
-
-  const auto start = std::chrono::steady_clock::now();
-  const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, sides_.host.stream};
-  sides_.host.moe_ffn(exec, pool_.on_host(layer), {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),
-                      Mat<float>(y_, T, config_.dim));
-  counts_.host_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  counts_.host_bytes += (ids.size() - resident) * pool_.expert_bytes(layer);
+  n_copied_ = 0;
+  compute_on_host(layer, n_tokens_ > 1 ? share_with_gpu(layer, ids) : pool_.on_host(layer), ids);
 } catch (const std::exception& error) {
   if (failure_.empty()) failure_ = error.what();
+}
+
+// Begins to copy the experts that are not worth the host's time, and gives it the others.
+FfnWeights Hybrid::share_with_gpu(int64_t layer, std::span<const int32_t> ids) {
+  FfnWeights experts = pool_.on_host(layer);
+  if (stage_.batch_size() == 0) return experts;
+  std::vector<int32_t> n_tokens(size_t(config_.n_routed_experts));
+  for (const int32_t id : ids) ++n_tokens[size_t(id)];
+  std::vector<Wanted> wanted;
+  const auto coming = stage_.on_their_way(layer);
+  for (int32_t e = 0; e < config_.n_routed_experts; ++e) {
+    if (n_tokens[size_t(e)] == 0 || experts.slots[e] < 0) continue;
+    wanted.push_back({e, n_tokens[size_t(e)], std::ranges::find(coming, e) != coming.end()});
+  }
+  const PrefillShare share = share_experts(wanted, double(pool_.expert_bytes(layer)), meter_.rates(), options_.prefill);
+  n_copied_ = share.copied.size();
+  copied_before_ = stage_.bytes_copied();
+  copies_began_ = std::chrono::steady_clock::now();
+  stage_.begin(layer, share.copied);
+  host_table_.assign(experts.slots, experts.slots + experts.n_slots);
+  for (const int32_t e : share.copied) {
+    host_table_[size_t(e)] = -1;
+    counts_.staged += uint64_t(n_tokens[size_t(e)]);
+  }
+  experts.slots = host_table_.data();
+  return experts;
+}
+
+void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span<const int32_t> ids) {
+  const int64_t T = n_tokens_, K = config_.routing.n_activated;
+  std::vector<bool> read(size_t(config_.n_routed_experts));
+  int64_t n_experts = 0, n_pairs = 0;
+  for (const int32_t id : ids) {
+    counts_.on_gpu += pool_.resident(layer, id);
+    if (experts.slots[id] < 0) continue;
+    ++n_pairs;
+    n_experts += !read[size_t(id)];
+    read[size_t(id)] = true;
+  }
+  read_ahead_.experts(experts, ids);
+  const auto start = std::chrono::steady_clock::now();
+  const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, sides_.host.stream};
+  sides_.host.moe_ffn(exec, experts, {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),
+                      Mat<float>(y_, T, config_.dim));
+  const double seconds = seconds_since(start);
+  const double bytes = double(pool_.expert_bytes(layer));
+  meter_.host(n_experts, n_pairs, bytes, seconds);
+  counts_.host_seconds += seconds;
+  counts_.host_bytes += uint64_t(n_experts) * pool_.expert_bytes(layer);
+}
+
+// y += what the copied experts give; and the next layer's begin to be copied.
+void Hybrid::add_copied(const Step& s, int64_t layer, Mat<const float> x, Mat<float> y) {
+  if (stage_.batch_size() == 0) return;
+  const bool waited = stage_.compute(s, layer, x, {reinterpret_cast<float*>(part_.data()), x.rows, x.cols}, y);
+  const uint64_t bytes = stage_.bytes_copied() - copied_before_;
+  meter_.copied(double(bytes), seconds_since(copies_began_), waited);
+  counts_.staged_bytes += bytes;
+  const int64_t next = layer + 1;
+  const bool ahead = options_.prefill == PrefillPolicy::stream || options_.prefill == PrefillPolicy::automatic;
+  if (!ahead || n_copied_ == 0 || next >= config_.n_layers || !config_.is_moe(next)) return;
+  std::vector<int32_t> absent = absent_experts(next);
+  absent.resize(std::min(absent.size(), n_copied_));  // as many as this layer wanted
+  stage_.prefetch(next, absent);
+}
+
+std::vector<int32_t> Hybrid::absent_experts(int64_t layer) const {
+  std::vector<int32_t> absent;
+  for (int32_t e = 0; e < config_.n_routed_experts; ++e)
+    if (!pool_.resident(layer, e)) absent.push_back(e);
+  return absent;
 }
 
 std::string Hybrid::take_failure() {

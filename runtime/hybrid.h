@@ -5,9 +5,11 @@
 //   y  = experts in slots + shared  GPU   | meanwhile: sum of the other experts, CPU
 //   y += what the host found        one crossing back
 //
-// Every chosen expert is computed by exactly one of the two: their tables of slots are complements.
+// Every chosen expert is computed by exactly one of the two: their tables of slots are complements. With many tokens
+// some of the host's experts are worth copying to the GPU for this one step (prefill_share.h, expert_stage.h).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,7 +19,10 @@
 
 #include "runtime/buffer.h"
 #include "runtime/expert_pool.h"
+#include "runtime/expert_stage.h"
 #include "runtime/layer.h"
+#include "runtime/prefill_share.h"
+#include "runtime/read_ahead.h"
 
 namespace hearth {
 
@@ -43,6 +48,8 @@ struct HybridCounts {
   uint64_t chosen = 0, on_gpu = 0;  // pairs of a token and an expert
   uint64_t host_bytes = 0;          // of weights that the host read
   double host_seconds = 0;          // that its operations took
+  uint64_t staged = 0;              // pairs whose expert was copied for the step
+  uint64_t staged_bytes = 0;
 };
 
 class Hybrid {
@@ -55,7 +62,7 @@ class Hybrid {
   };
   // limits: as for scratch. Throws Error(resource).
   Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-         const ModelOptions& options);
+         const ReadAhead& read_ahead, const ModelOptions& options);
 
   // Before the layers of a step: how many tokens, from which position on.
   void begin(int64_t n_tokens, int64_t position);
@@ -65,8 +72,8 @@ class Hybrid {
   std::string take_failure();
 
   const HybridCounts& counts() const { return counts_; }
+  const PrefillRates& rates() const { return meter_.rates(); }
   size_t gpu_bytes() const { return part_.bytes(); }
-  static size_t gpu_bytes_for(const ModelConfig& config, int64_t ubatch);
   size_t host_bytes() const { return crossing_.bytes() + scratch_.bytes(); }
 
  private:
@@ -75,10 +82,15 @@ class Hybrid {
     int64_t layer;
   };
   void host_turn(int64_t layer);
+  FfnWeights share_with_gpu(int64_t layer, std::span<const int32_t> ids);
+  void compute_on_host(int64_t layer, const FfnWeights& experts, std::span<const int32_t> ids);
+  void add_copied(const Step& s, int64_t layer, Mat<const float> x, Mat<float> y);
+  std::vector<int32_t> absent_experts(int64_t layer) const;
 
   const ModelConfig& config_;
   Sides sides_;
   ExpertPool& pool_;
+  const ReadAhead& read_ahead_;
   const ModelOptions& options_;
   SharedBuffer crossing_;
   float *x_ = nullptr, *y_ = nullptr, *weights_ = nullptr;  // in it: [T,d], [T,d], [T,K]
@@ -86,7 +98,15 @@ class Hybrid {
   Buffer part_;                                             // the GPU's: y_ once it is there
   Buffer scratch_;                                          // the host's operations'
   std::vector<Turn> turns_;
+  ExpertStage stage_;
+  PrefillRateMeter meter_;
   int64_t n_tokens_ = 0, position_ = 0;
+  // Of the layer at hand:
+  std::vector<int32_t> host_table_;  // its experts without those that are copied
+  size_t n_copied_ = 0;
+  uint64_t copied_before_ = 0;
+  std::chrono::steady_clock::time_point copies_began_;
+
   HybridCounts counts_;
   std::string failure_;
 };

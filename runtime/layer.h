@@ -10,6 +10,7 @@
 namespace hearth {
 
 class Hybrid;
+class ReadAhead;
 
 // Some tokens of one sequence on their way through the model: who computes, with what, and at which positions.
 struct Step {
@@ -20,6 +21,7 @@ struct Step {
   Activations act;  // rows of this step
   Positions at;     // where these tokens stand
   const ModelOptions& options;
+  const ReadAhead& read_ahead;
   Hybrid* hybrid = nullptr;  // null: all experts are where `ops` are
 
   int64_t n_tokens() const { return act.n_tokens(); }

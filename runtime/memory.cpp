@@ -14,14 +14,14 @@ namespace {
 
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 
-// "MemAvailable:   21474836 kB"
-uint64_t available_memory(const std::string& root) {
+// "MemAvailable:   21474836 kB"; 0: there is no such line.
+uint64_t memory_line(const std::string& root, const char* wanted) {
   std::ifstream file(root + "/proc/meminfo");
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);
     std::string name;
     uint64_t kilobytes = 0;
-    if (words >> name >> kilobytes && name == "MemAvailable:") return kilobytes * 1024;
+    if (words >> name >> kilobytes && name == wanted) return kilobytes * 1024;
   }
   return 0;
 }
@@ -51,8 +51,12 @@ std::string gigabytes(double bytes) {
 }  // namespace
 
 uint64_t usable_memory(const std::string& root) {
-  const uint64_t available = available_memory(root);
+  const uint64_t available = memory_line(root, "MemAvailable:");
   return available == 0 ? 0 : std::min(available, group_limit(root));
+}
+
+uint64_t total_memory(const std::string& root) {
+  return memory_line(root, "MemTotal:");
 }
 
 std::string memory_advice(const MemoryNeed& need, uint64_t usable) {

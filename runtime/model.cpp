@@ -7,13 +7,14 @@
 
 #include "runtime/hybrid.h"
 #include "runtime/layer.h"
+#include "runtime/memory.h"
+#include "runtime/placement.h"
+#include "runtime/read_ahead.h"
 #include "runtime/weights.h"
 #include "runtime/yarn.h"
 
 namespace hearth {
 namespace {
-
-constexpr int64_t kDefaultContext = 32768;
 
 ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, const std::string& path) {
   assert(options.ops != nullptr);
@@ -23,29 +24,13 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
   require(options.n_ctx <= config.context_length, ErrorKind::resource,
           "{}: a context of {} tokens is too long: the model's limit is {}", path, options.n_ctx,
           config.context_length);
-  if (options.n_ctx == 0) options.n_ctx = std::min(config.context_length, kDefaultContext);
+  if (options.n_ctx == 0) options.n_ctx = config.default_context();
   options.ubatch = std::min(options.ubatch, options.n_ctx);
   return options;
 }
 
-ScratchLimits scratch_limits(const ModelConfig& c, const ModelOptions& options) {
-  const int64_t shared = c.n_shared_experts * c.moe_inter_dim;
-  return {.max_tokens = options.ubatch,
-          .max_width = std::max({c.dim, c.q_lora_rank, c.n_heads * c.qk_head_dim(), c.cache_width(), c.inter_dim,
-                                 c.n_heads * c.v_head_dim, c.moe_inter_dim, shared}),
-          .n_heads = c.n_heads,
-          .kv_lora_rank = c.kv_lora_rank,
-          .qk_nope_head_dim = c.qk_nope_head_dim,
-          .qk_rope_head_dim = c.qk_rope_head_dim,
-          .v_head_dim = c.v_head_dim,
-          .dim = c.dim,
-          .inter_dim = c.inter_dim,
-          .moe_inter_dim = c.moe_inter_dim,
-          .shared_inter_dim = shared,
-          .n_experts = c.n_routed_experts,
-          .n_activated = c.routing.n_activated,
-          .n_ctx = options.n_ctx,
-          .n_threads = options.n_threads};
+ScratchLimits limits_of(const ModelConfig& config, const ModelOptions& options) {
+  return scratch_limits(config, options.ubatch, options.n_ctx, options.n_threads);
 }
 
 // The table of angles in the backend's memory.
@@ -65,58 +50,38 @@ class RopeMemory {
   RopeTable table_;
 };
 
-// What a model takes of a backend's own memory.
-struct MemoryPlan {
-  size_t weights = 0, cache = 0, working = 0;
-  // What the driver takes for itself while the model runs: kernels as they are first launched, recorded steps, and the
-  // rest of the pages (2 MiB) of each of our few allocations.
-  static constexpr size_t kDriver = size_t(64) << 20;
-  size_t total() const { return weights + cache + working + kDriver; }
-};
-
-MemoryPlan plan_memory(size_t weights, const ModelConfig& c, ModelOptions options, int64_t n_ctx) {
-  options.n_ctx = n_ctx;
-  options.ubatch = std::min(options.ubatch, n_ctx);
-  return {weights, KvCache::bytes_for(c, options.cache_format, n_ctx),
-          ActivationMemory::bytes_for(c, options.ubatch) + options.ops->scratch_bytes(scratch_limits(c, options)) +
-              size_t(n_ctx * c.qk_rope_head_dim) * sizeof(float)};
-}
-
-std::string size_text(size_t bytes) {
-  return bytes < 1000000000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
-                            : fmt::format("{:.2f} GB", double(bytes) / 1e9);
-}
-
-// For a context that does not fit: one that does, or how much is missing for any.
-std::string what_would_fit(size_t weights, const ModelConfig& c, const ModelOptions& options, size_t free) {
-  constexpr int64_t kStep = 256;
-  int64_t fits = 0, too_long = (options.n_ctx + kStep - 1) / kStep;
-  while (too_long - fits > 1) {
-    const int64_t middle = (fits + too_long) / 2;
-    (plan_memory(weights, c, options, middle * kStep).total() <= free ? fits : too_long) = middle;
-  }
-  if (fits > 0) return fmt::format("a context of {} tokens would fit", fits * kStep);
-  const int64_t shortest = std::min(kStep, options.n_ctx);
-  return fmt::format("{} more would be needed even for a context of {} tokens",
-                     size_text(plan_memory(weights, c, options, shortest).total() - free), shortest);
-}
-
-// Before anything is loaded: are these sizes that the backend knows, and if it has a memory of its own, will all of it
-// fit?
-void ask_backend(const GgufFile& file, const ModelConfig& c, const ModelOptions& options) {
-  const std::string refusal = options.ops->refuses(scratch_limits(c, options));
-  require(refusal.empty(), ErrorKind::resource, "{}: {}: {}", file.path(), options.ops->name, refusal);
+// Where everything will be: asked before anything is loaded. Are these sizes that the backend knows, and if it has a
+// memory of its own, what fits there?
+Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& options) try {
+  const ModelConfig& c = sizes.config;
+  const std::string refusal = options.ops->refuses(limits_of(c, options));
+  require(refusal.empty(), ErrorKind::resource, "{}: {}", options.ops->name, refusal);
   size_t total = 0, free = 0;
   options.ops->memory(&total, &free);
-  if (total == 0) return;
-  const MemoryPlan need = plan_memory(weight_bytes(file, c, *options.ops), c, options, options.n_ctx);
-  if (need.total() <= free) return;
-  fail(ErrorKind::resource,
-       "{}: does not fit into the GPU's memory: weights {}, the cache of {} tokens {}, working memory {}, the driver's "
-       "own {}: {} in all, but {} of {} are free; {}",
-       file.path(), size_text(need.weights), options.n_ctx, size_text(need.cache), size_text(need.working),
-       size_text(MemoryPlan::kDriver), size_text(need.total()), size_text(free), size_text(total),
-       what_would_fit(need.weights, c, options, free));
+  if (total == 0) return {};
+  PlacementInput input;
+  input.machine.vram = options.vram ? std::min<uint64_t>(options.vram, free) : free;
+  input.machine.ram = options.ram;
+  if (input.machine.ram == 0) input.machine.ram = usable_memory();
+  if (input.machine.ram == 0) input.machine.ram = uint64_t(1) << 62;  // the system does not say
+  input.n_ctx = options.n_ctx;
+  input.cache_format = options.cache_format;
+  input.ubatch = options.ubatch;
+  input.n_threads = options.n_threads;
+  input.gpu_scratch = options.ops->scratch_bytes;
+  input.cpu_scratch = options.host_ops ? options.host_ops->scratch_bytes : options.ops->scratch_bytes;
+  input.use = options.expert_use;
+  input.resident_experts = options.resident_experts;
+  input.staging_slots = options.n_staging;
+  input.whole = !options.host_ops;
+  return plan_placement(sizes, input);
+} catch (const Error& error) {
+  throw Error(error.kind, fmt::format("{}: {}", file.path(), error.what()));
+}
+
+bool exceeds_memory(const GgufFile& file) {
+  const uint64_t usable = usable_memory();
+  return usable > 0 && file.file_bytes() > usable;
 }
 
 // A step of one token is queued once for every position up to the next power of two: a backend that repeats what it
@@ -126,10 +91,6 @@ int64_t repeated_bound(int64_t n_kv, int64_t capacity) {
   return std::min(capacity, std::max(kShortest, int64_t(std::bit_ceil(uint64_t(n_kv)))));
 }
 
-bool uses_host(const ModelOptions& options) {
-  return options.host_ops && !options.resident_experts.automatic();
-}
-
 }  // namespace
 
 struct Model::Impl {
@@ -137,11 +98,14 @@ struct Model::Impl {
   ModelConfig config;
   ModelOptions options;
   const Ops& ops;
+  ModelSizes sizes;
+  Plan plan;
   Weights weights;
   ActivationMemory activations;
   Buffer scratch;
   Exec exec;
   RopeMemory rope;
+  ReadAhead read_ahead;
   std::unique_ptr<ExpertPool> pool;
   std::unique_ptr<Hybrid> hybrid;
 
@@ -149,34 +113,20 @@ struct Model::Impl {
       : file(std::move(f)),
         config(read_config(file)),
         options(with_defaults(o, config, file.path())),
-        ops((ask_backend(file, config, options), *options.ops)),
-        weights(load_weights(file, config, ops, !uses_host(options), options.loading)),
+        ops(*options.ops),
+        sizes(model_sizes(file)),
+        plan(place(file, sizes, options)),
+        weights(load_weights(file, config, ops, plan.layers.empty() || plan.all_on_gpu, options.loading)),
         activations(config, ops, options.ubatch),
-        scratch(ops, ops.scratch_bytes(scratch_limits(config, options)), "the operations' scratch memory"),
+        scratch(ops, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
         exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
-        rope(config, ops, exec, options.n_ctx) {
-    if (uses_host(options)) {
-      const SlotClasses classes = slot_classes(weights.layers);
-      std::vector<int64_t> n_slots;
-      int64_t all = 0;
-      for (const SlotClass& c : classes.classes) all += c.n_experts;
-      double share = options.resident_experts.share;
-      if (options.resident_experts.count >= 0) share = double(options.resident_experts.count) / double(all);
-      for (const SlotClass& c : classes.classes)
-        n_slots.push_back(std::min(c.n_experts, int64_t(double(c.n_experts) * share + 0.5)));
-      pool = std::make_unique<ExpertPool>(ops, weights.layers, n_slots, 0);
-      std::vector<int64_t> used(n_slots.size());
-      for (int64_t e = 0; e < config.n_routed_experts; ++e) {
-        for (int64_t i = 0; i < config.n_layers; ++i) {
-          const int cls = classes.of_layer[size_t(i)];
-          if (cls < 0 || used[size_t(cls)] == n_slots[size_t(cls)]) continue;
-          const int64_t slot = used[size_t(cls)]++;
-          ops.await_fetch(exec, pool->load(i, e, slot));
-          pool->set(i, e, int32_t(slot));
-        }
-      }
+        rope(config, ops, exec, options.n_ctx),
+        read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))) {
+    if (!plan.layers.empty() && !plan.all_on_gpu) {
+      pool = std::make_unique<ExpertPool>(ops, weights.layers, sizes, plan);
+      pool->load_residents(exec, plan, options.loading);
       hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{ops, exec, *options.host_ops, options.n_threads},
-                                        scratch_limits(config, options), *pool, options);
+                                        limits_of(config, options), *pool, read_ahead, options);
     }
     finish();
   }
@@ -189,6 +139,10 @@ struct Model::Impl {
 };
 
 void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) const {
+  for (const auto& part : file.parts()) {
+    require(!part->changed(), ErrorKind::file, "{}: was changed while it was in use: expected {} bytes as they were",
+            part->path(), part->size());
+  }
   require(!tokens.empty(), ErrorKind::usage, "no tokens to run");
   for (const Token token : tokens) {
     require(token >= 0 && token < config.vocab_size, ErrorKind::usage, "token {}: expected 0 to {}", token,
@@ -226,7 +180,8 @@ void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
   ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
 
   const int64_t bound = n == 1 ? repeated_bound(first + 1, cache.capacity()) : first + n;
-  const Step step{config, ops, exec, rope.table(), act, {act.positions, first, bound}, options, hybrid.get()};
+  const Step step{config,  ops,        exec,        rope.table(), act, {act.positions, first, bound},
+                  options, read_ahead, hybrid.get()};
   if (n == 1) {
     struct Context {
       const Impl& model;
@@ -282,11 +237,15 @@ size_t Model::cache_bytes() const {
 }
 
 uint64_t Model::copied_bytes() const {
-  return impl_->weights.memory.bytes();
+  return impl_->weights.memory.bytes() + (impl_->pool ? impl_->pool->bytes() : 0);
 }
 
 bool Model::works() const {
   return impl_->ops.finish(impl_->exec).empty();
+}
+
+const Plan& Model::plan() const {
+  return impl_->plan;
 }
 
 const Hybrid* Model::hybrid() const {
@@ -300,6 +259,7 @@ KvCache Model::new_cache() const {
 size_t Model::working_bytes() const {
   size_t bytes = impl_->activations.bytes() + impl_->scratch.bytes() + impl_->rope.bytes();
   for (const auto& owned : impl_->weights.owned) bytes += owned.size();
+  if (impl_->hybrid) bytes += impl_->hybrid->gpu_bytes() + impl_->hybrid->host_bytes();
   return bytes;
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,11 +13,13 @@
 #include "quant/gguf.h"
 #include "runtime/config.h"
 #include "runtime/kv_cache.h"
+#include "runtime/prefill_share.h"
 #include "runtime/tokenizer.h"
 
 namespace hearth {
 
 class Hybrid;
+struct Plan;
 
 struct ModelOptions {
   const Ops* ops = nullptr;
@@ -28,14 +31,22 @@ struct ModelOptions {
   // The operations of the CPU, for experts that do not fit into the memory of `ops`; null: the whole model is to be
   // there.
   const Ops* host_ops = nullptr;
-  // How many experts are there: as many as fit, or for tests and experiments a number of them or a share of all.
-  struct Resident {
-    int64_t count = -1;
-    double share = -1;
-    bool automatic() const { return count < 0 && share < 0; }
-  } resident_experts = {};
+  // Budgets of the two memories in bytes; 0: what is free. How many experts are to be on the GPU: as many as fit, or
+  // for tests and experiments exactly so many; and how often each is expected to be used, [MoE layers][E], empty:
+  // equally.
+  uint64_t vram = 0, ram = 0;
+  std::optional<int64_t> resident_experts = {};
+  std::vector<float> expert_use = {};
+  // What a prompt's step does with experts that are not there; rates as they are known beforehand. Slots for experts
+  // that are copied for one step.
+  PrefillPolicy prefill = PrefillPolicy::automatic;
+  PrefillRates prefill_rates = {};
+  int64_t n_staging = 0;
   // Told which experts the router of an MoE layer chose: ids [T,K] of the T tokens from `position` on.
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
+  // Whether experts are asked of the disk before they are computed: where the file does not fit into memory, or as
+  // said.
+  std::optional<bool> read_ahead = {};
   // Told the bytes of weights that the backend has taken, of how many.
   std::function<void(uint64_t done, uint64_t total)> loading = {};
 };
@@ -74,6 +85,8 @@ class Model {
   uint64_t copied_bytes() const;
   // Memory besides the mapped weights and the caches: activations, scratch, angles, rearranged weights.
   size_t working_bytes() const;
+  // Where everything is, on a backend with a memory of its own; without layers otherwise.
+  const Plan& plan() const;
   // Null: all of the model is in one memory.
   const Hybrid* hybrid() const;
 

@@ -39,11 +39,11 @@ class Loader {
   Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all, const Progress& progress)
       : file_(file), c_(config), ops_(ops), all_(all), progress_(progress) {}
 
-  // Looks at all tensors, not at their bytes: what they take in a memory of the backend's own.
-  uint64_t measure() {
+  // Looks at all tensors, not at their bytes.
+  std::vector<WeightSize> measure() {
     measures_ = true;
     look_up();
-    return memory_used_;
+    return std::move(sizes_);
   }
 
   // memory_bytes: as measured; 0: the weights are read where they lie.
@@ -93,10 +93,10 @@ class Loader {
   }
 
   Weight adopt(Tensor t, const Shape& shape) {
-    constexpr size_t kAlign = 256;  // more than any kernel asks for
     t.shape = shape;
+    if (measures_) sizes_.push_back({t.name, layer_, t.format, t.shape});
     std::byte* const place = out_.memory.data() ? out_.memory.data() + memory_used_ : nullptr;
-    memory_used_ += (t.bytes() + kAlign - 1) / kAlign * kAlign;
+    memory_used_ += aligned_bytes(t.bytes());
     if (place) {
       copy(t, place);
       t.data = place;
@@ -251,8 +251,9 @@ class Loader {
   const bool all_;
   const Progress& progress_;
   bool measures_ = false;
+  std::vector<WeightSize> sizes_;
   uint64_t memory_used_ = 0;  // of out_.memory
-  int layer_ = 0;
+  int layer_ = -1;
   Weights out_;
   std::set<std::string, std::less<>> used_;
 };
@@ -263,11 +264,18 @@ Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops&
                      const std::function<void(uint64_t done, uint64_t total)>& progress) {
   size_t total = 0, free = 0;
   ops.memory(&total, &free);
-  return Loader(file, config, ops, all, progress).load(total ? weight_bytes(file, config, ops, all) : 0);
+  return Loader(file, config, ops, all, progress).load(total ? weight_bytes(file, config, all) : 0);
 }
 
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all) {
-  return Loader(file, config, ops, all, {}).measure();
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all) {
+  uint64_t bytes = 0;
+  for (const WeightSize& weight : weight_sizes(file, config, all)) bytes += aligned_bytes(weight.bytes());
+  return bytes;
+}
+
+std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all) {
+  const Ops nobody = {};  // is not asked to do anything
+  return Loader(file, config, nobody, all, {}).measure();
 }
 
 }  // namespace hearth

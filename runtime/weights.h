@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -55,6 +56,27 @@ Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops&
                      const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
 // Bytes that they take in a memory of the backend's own. Throws as load_weights does, of the file's faults.
-uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all = true);
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all = true);
+
+// Where a tensor begins in such a memory is a multiple of this: more than any kernel asks for.
+inline constexpr size_t kWeightAlign = 256;
+inline uint64_t aligned_bytes(uint64_t bytes) {
+  return (bytes + kWeightAlign - 1) / kWeightAlign * kWeightAlign;
+}
+
+// A tensor as the operations want it, which is not always as the file has it (norms are float32, old files' attn_kv_b
+// comes with a transposed half).
+struct WeightSize {
+  std::string name;
+  int64_t layer = -1;  // -1: of none
+  const Format* format = nullptr;
+  Shape shape;
+
+  uint64_t bytes() const { return uint64_t(format->bytes(shape.cols())) * uint64_t(shape.rows()); }
+};
+
+// All of them, in the order in which they are loaded: weight_bytes is the sum of their aligned_bytes. Nothing but the
+// header is read. Throws as load_weights does, of the file's faults.
+std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all = true);
 
 }  // namespace hearth

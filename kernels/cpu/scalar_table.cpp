@@ -60,6 +60,7 @@ const Ops& scalar_ops() {
       .release_shared = release,
       .fetch = fetch,
       .fetched = [](int64_t) { return true; },
+      .order_fetch = [](const Exec&) {},
       .await_fetch = [](const Exec&, int64_t) {},
       .finish = finish,
       .step = step,

@@ -36,6 +36,7 @@ bool locking_refused();
 // ---- fetch.cu
 int64_t fetch(const std::byte* from, std::byte* to, size_t bytes);
 bool fetched(int64_t number);
+void order_fetch(const Exec& exec);
 void await_fetch(const Exec& exec, int64_t number);
 
 // ---- upload.cu: large copies from pageable memory, a mapped file's for instance; done when it returns. False: failed,

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -35,10 +36,17 @@ class Courier {
   int64_t take(const std::byte* from, std::byte* to, size_t bytes) {
     const std::lock_guard lock(mutex_);
     const int64_t pieces = int64_t((bytes + kPieceBytes - 1) / kPieceBytes);
-    copies_.push_back({from, to, bytes, 0, pieces, pieces});
+    copies_.push_back({from, to, bytes, 0, pieces, pieces, after_});
     settle();
     work_.notify_all();
     return n_settled_ + int64_t(copies_.size());
+  }
+
+  void order(cudaStream_t stream) {
+    std::shared_ptr<Event> event = std::make_shared<Event>();
+    well(cudaEventRecord(event->event, stream));
+    const std::lock_guard lock(mutex_);
+    after_ = std::move(event);
   }
 
   bool settled(int64_t number) {
@@ -53,11 +61,17 @@ class Courier {
   }
 
  private:
+  struct Event {
+    cudaEvent_t event = nullptr;
+    Event() { well(cudaEventCreateWithFlags(&event, cudaEventDisableTiming)); }
+    ~Event() { cudaEventDestroy(event); }
+  };
   struct Copy {
     const std::byte* from;
     std::byte* to;
     size_t bytes, taken;           // from the front
     int64_t unissued, unfinished;  // pieces
+    std::shared_ptr<Event> after;  // before which nothing is written
   };
   struct Piece {
     const std::byte* from = nullptr;
@@ -124,7 +138,8 @@ class Courier {
       from = slot.memory;
     }
     const std::lock_guard lock(mutex_);
-    const bool queued = well(cudaMemcpyAsync(piece.to, from, piece.bytes, cudaMemcpyHostToDevice, stream_)) &&
+    const bool free = !copy(piece.copy).after || well(cudaStreamWaitEvent(stream_, copy(piece.copy).after->event, 0));
+    const bool queued = free && well(cudaMemcpyAsync(piece.to, from, piece.bytes, cudaMemcpyHostToDevice, stream_)) &&
                         well(cudaEventRecord(slot.emptied, stream_)) && well(cudaEventRecord(latest_, stream_));
     --copy(piece.copy).unissued;
     if (queued) {
@@ -163,6 +178,7 @@ class Courier {
   int64_t n_settled_ = 0;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t latest_ = nullptr;  // behind all that was issued
+  std::shared_ptr<Event> after_;
 };
 
 }  // namespace
@@ -173,6 +189,10 @@ int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) {
 
 bool fetched(int64_t number) {
   return Courier::get().settled(number);
+}
+
+void order_fetch(const Exec& exec) {
+  Courier::get().order(stream_of(exec));
 }
 
 void await_fetch(const Exec& exec, int64_t number) {

@@ -57,6 +57,7 @@ Ops table() {
   ops.release_shared = release_shared;
   ops.fetch = fetch;
   ops.fetched = fetched;
+  ops.order_fetch = order_fetch;
   ops.await_fetch = await_fetch;
   ops.finish = finish;
   ops.step = step;

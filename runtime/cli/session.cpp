@@ -10,7 +10,10 @@
 #include "runtime/cli/terminal.h"
 #include "runtime/cli/verify.h"
 #include "runtime/memory.h"
+#include "runtime/model_sizes.h"
+#include "runtime/placement.h"
 #include "runtime/report.h"
+#include "runtime/size_text.h"
 
 namespace hearth::cli {
 namespace {
@@ -51,24 +54,73 @@ void say_what_does_not_fit(const Model& model) {
   if (!advice.empty()) note("hearth: {}: {}\n", model.file().path(), advice);
 }
 
-// The first walk over freshly mapped pages is slow, so it happens now, if the file is in memory already. If it is not,
-// reading it whole may take minutes or not fit, and what is needed comes when it is needed.
-void touch_if_cached(const GgufFile& file) {
-  constexpr double kNearlyAll = 0.95;
+// The first walk over freshly mapped pages is slow, and reading them from disk in the order in which tokens happen to
+// need them is slower, so it happens now, in the file's order. Of a file that does not fit into memory nothing is read
+// beforehand: what is needed comes when it is needed.
+void read_file(const GgufFile& file) {
+  constexpr size_t kStep = size_t(64) << 20;
+  const uint64_t usable = usable_memory(), total = file.file_bytes();
+  if (usable > 0 && total > usable) return;
+  ProgressBar bar("reading");
+  uint64_t done = 0;
   for (const auto& part : file.parts()) {
-    if (part->cached_share() >= kNearlyAll) part->populate(part->bytes());
+    constexpr double kNearlyAll = 0.95;
+    const bool cold = part->cached_share() < kNearlyAll;
+    const auto bytes = part->bytes();
+    for (size_t at = 0; at < bytes.size(); at += kStep) {
+      const auto step = bytes.subspan(at, std::min(kStep, bytes.size() - at));
+      const auto next = bytes.subspan(at + step.size());
+      if (cold) part->will_need(next.first(std::min(kStep, next.size())));  // the disk is at work meanwhile
+      if (!part->populate(step)) return;  // a system that cannot: pages come one by one
+      done += step.size();
+      if (cold) bar.show(done, total, part->path());
+    }
   }
+  bar.finish();
 }
 
-// Null: it does not fit there, which was said, and nobody insisted on it.
+PrefillPolicy prefill_policy(const std::string& name) {
+  if (name == "cpu") return PrefillPolicy::host;
+  if (name == "copy") return PrefillPolicy::copy;
+  return name == "stream" ? PrefillPolicy::stream : PrefillPolicy::automatic;
+}
+
+// Budgets, and what to do with experts for which there is no room.
+void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& options) {
+  size_t total = 0, free = 0;
+  to.ops->memory(&total, &free);
+  if (!options.vram.empty()) {
+    to.vram = parse_size(options.vram, "--vram");
+    require_within("--vram", to.vram, total, "the GPU's memory");
+  }
+  if (!options.ram.empty()) {
+    to.ram = parse_size(options.ram, "--ram");
+    require_within("--ram", to.ram, total_memory(), "this machine's memory");
+  }
+  if (!options.resident_experts.empty())
+    to.resident_experts = parse_resident_experts(options.resident_experts, model_sizes(file));
+  to.prefill = prefill_policy(options.prefill_experts);
+}
+
+// Where copies are slow because the system would not lock memory.
+void say_what_was_refused(const SessionOptions& options) {
+  const std::string refusal = gpu_refusal();
+  require(refusal.empty() || !options.strict, ErrorKind::resource, "--strict: {}", refusal);
+  if (!refusal.empty()) note("hearth: {}\n", refusal);
+}
+
+// Null: what must be there does not fit, which was said, and nobody insisted on it.
 std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, const Ops& gpu,
                                      const SessionOptions& options) {
   ProgressBar bar("loading");
   model_options.ops = &gpu;
+  model_options.host_ops = &choose_cpu(options);
+  set_tiers(model_options, file, options);
   model_options.loading = [&](uint64_t done, uint64_t total) { bar.show(done, total, open_gpu().description); };
   try {
     auto model = std::make_unique<Model>(std::move(file), model_options);
     bar.finish();
+    say_what_was_refused(options);
     return model;
   } catch (const Error& error) {
     bar.finish();
@@ -87,6 +139,16 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
   command.add_option("--threads,-t", options.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
   command.add_option("--device", options.device, "where the model runs")
       ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
+      ->capture_default_str();
+  command.add_option("--vram", options.vram, "the GPU's memory to use, as 12G (default: what is free)");
+  command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)");
+  command.add_option("--resident-experts", options.resident_experts,
+                     "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)");
+  command
+      .add_option("--prefill-experts", options.prefill_experts,
+                  "what a prompt does with experts that are not on the GPU: compute them on the CPU, copy those it "
+                  "uses, or stream them ahead")
+      ->check(CLI::IsMember({"auto", "cpu", "copy", "stream"}))
       ->capture_default_str();
   command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA")
       ->capture_default_str();
@@ -150,8 +212,11 @@ Session open_session(const SessionOptions& options) {
     }
   }
   if (!session.model) {
+    require(options.vram.empty() && options.resident_experts.empty(), ErrorKind::usage,
+            "{}: the model runs on the CPU alone{}{}", options.vram.empty() ? "--resident-experts" : "--vram",
+            session.gpu.empty() ? "" : "; gpu: ", session.gpu);
     model_options.ops = &choose_cpu(options);
-    touch_if_cached(file);
+    read_file(file);
     session.model = std::make_unique<Model>(std::move(file), model_options);
     say_what_does_not_fit(*session.model);
   }

@@ -18,6 +18,8 @@ namespace hearth::cli {
 struct SessionOptions {
   std::string model_path;
   std::string device = "auto", isa = "auto", cache = "bf16";
+  std::string vram, ram, resident_experts;  // as typed; empty: what is free, and as many as fit
+  std::string prefill_experts = "auto";
   int threads = 0;
   int64_t ctx = 0;
   int64_t ubatch = 512;

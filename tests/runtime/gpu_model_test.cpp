@@ -2,8 +2,8 @@
 // golden/gpu_logits_test.
 #include <doctest/doctest.h>
 
-#include "kernels/cuda/backend.h"
-#include "tests/emulation/settings.h"
+#include "runtime/size_text.h"
+#include "tests/runtime/gpu_scope.h"
 #include "tests/runtime/tiny_model.h"
 
 using namespace hearth;
@@ -11,26 +11,7 @@ using namespace hearth::test;
 
 namespace {
 
-const Ops& gpu() {
-  REQUIRE_MESSAGE(open_gpu().ops, open_gpu().why_not);
-  return *open_gpu().ops;
-}
-
-// The GPU's settings of one test; at its end the device is well again, and what failed is forgotten.
-struct Scope {
-  emulation::Settings before = emulation::settings();
-  ~Scope() {
-    emulation::settings() = before;
-    emulation::reset();
-    gpu().finish({.stream = gpu().stream});
-  }
-};
-
-size_t bytes_taken() {
-  size_t total = 0, free = 0;
-  gpu().memory(&total, &free);
-  return total - free;
-}
+using Scope = GpuScope;
 
 constexpr size_t kDriver = size_t(64) << 20;  // what is left to it (runtime/model.cpp)
 
@@ -38,22 +19,6 @@ constexpr size_t kDriver = size_t(64) << 20;  // what is left to it (runtime/mod
 size_t bytes_needed(const GgufFile& file, const ModelOptions& options) {
   const Model model(GgufFile::open(file.path()), options);
   return model.copied_bytes() + model.cache_bytes() + model.working_bytes();
-}
-
-// Loads a model and runs some tokens; what went wrong, empty: nothing.
-std::string failure_of(const GgufFile& file, const ModelOptions& options) {
-  try {
-    Model model(GgufFile::open(file.path()), options);
-    KvCache cache = model.new_cache();
-    std::vector<float> logits(size_t(model.config().vocab_size));
-    const std::vector<Token> prompt(12, 5);
-    model.run(prompt, cache, logits);
-    for (const Token token : {1, 2, 3}) model.run({&token, 1}, cache, logits);
-  } catch (const Error& error) {
-    CHECK(error.kind == ErrorKind::resource);
-    return error.what();
-  }
-  return {};
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -93,18 +58,18 @@ TEST_CASE("memory is predicted to the byte, whatever the file's layout") {
     for (auto& t : tiny.tensors)
       if (t.name.ends_with("norm.weight") && layout == 2) t.format = FormatId::f16;
     const GgufFile file = tiny.file();
-    const size_t before = bytes_taken();
+    const size_t before = gpu_bytes_taken();
     {
       const emulation::RuntimeCalls calls = emulation::runtime_calls();
       Model model(GgufFile::open(file.path()), {.ops = &gpu()});
       const KvCache cache = model.new_cache();
       const size_t predicted = model.copied_bytes() + model.cache_bytes() + model.working_bytes();
-      const size_t taken = bytes_taken() - before;
+      const size_t taken = gpu_bytes_taken() - before;
       CHECK(taken >= predicted);
       CHECK(taken <= predicted + 5 * 512);  // weights, activations, scratch, angles, cache: with what lies behind each
       CHECK(emulation::runtime_calls().allocations - calls.allocations <= 5 + 16);  // and page-locked ones, once
     }
-    CHECK(bytes_taken() == before);
+    CHECK(gpu_bytes_taken() == before);
   }
 }
 
@@ -114,15 +79,15 @@ TEST_CASE("what just fits is loaded; of one byte less nothing is, and the number
   const ModelOptions options{.ops = &gpu()};
   const size_t need = bytes_needed(file, options) + kDriver, others = size_t(7) << 20;
   emulation::settings().others = others;
-  emulation::settings().memory = bytes_taken() + need;
+  emulation::settings().memory = gpu_bytes_taken() + need;
   CHECK(failure_of(file, options) == "");
   emulation::settings().memory -= 1;
   const emulation::RuntimeCalls calls = emulation::runtime_calls();
   const std::string refusal = failure_of(file, options);
   CAPTURE(refusal);
-  CHECK(contains(refusal, "does not fit into the GPU's memory: weights "));
-  CHECK(contains(refusal, fmt::format("{:.1f} MB in all, but {:.1f} MB of {:.1f} MB are free; ", double(need) / 1e6,
-                                      double(need - 1) / 1e6, double(emulation::settings().memory) / 1e6)));
+  CHECK(contains(refusal, fmt::format("the GPU's memory: {} are too little, the least is {} (kv_cache ",
+                                      binary_size_text(need - 1), binary_size_text(need))));
+  CHECK(contains(refusal, "; 1 B more would be needed even for a context of 256 tokens"));
   CHECK(emulation::runtime_calls().allocations == calls.allocations);
 }
 
@@ -132,7 +97,7 @@ TEST_CASE("where a context does not fit, the longest one that does is named, or 
   shape.context = 4096;
   const GgufFile file = TinyModel(shape).file();
   const auto options = [](int64_t n_ctx) { return ModelOptions{.ops = &gpu(), .n_ctx = n_ctx}; };
-  emulation::settings().memory = bytes_taken() + bytes_needed(file, options(2048)) + kDriver;
+  emulation::settings().memory = gpu_bytes_taken() + bytes_needed(file, options(2048)) + kDriver;
   const std::string refusal = failure_of(file, options(4096));
   CAPTURE(refusal);
   CHECK(contains(refusal, "; a context of 2048 tokens would fit"));
@@ -141,7 +106,7 @@ TEST_CASE("where a context does not fit, the longest one that does is named, or 
   emulation::settings().memory = size_t(1) << 20;
   const std::string hopeless = failure_of(file, options(4096));
   CAPTURE(hopeless);
-  CHECK(contains(hopeless, " MB more would be needed even for a context of 256 tokens"));
+  CHECK(contains(hopeless, " MiB more would be needed even for a context of 256 tokens"));
 }
 
 TEST_CASE("memory that another program takes after it was counted: one line, with the numbers") {
@@ -165,13 +130,13 @@ TEST_CASE("an allocation that fails, or a device that is lost: one error, and al
   const Scope scope;
   const GgufFile file = TinyModel().file();
   CHECK(failure_of(file, {.ops = &gpu()}) == "");
-  const size_t before = bytes_taken();
+  const size_t before = gpu_bytes_taken();
   int refused = 0;
   for (int64_t n = 1; n <= 6; ++n) {
     emulation::settings().fail_allocation = n;
     refused += contains(failure_of(file, {.ops = &gpu()}), "out of memory: ");
     emulation::settings().fail_allocation = 0;
-    CHECK(bytes_taken() == before);
+    CHECK(gpu_bytes_taken() == before);
     CHECK(failure_of(file, {.ops = &gpu()}) == "");
   }
   CHECK(refused == 5);  // the sixth is nobody's
@@ -179,7 +144,7 @@ TEST_CASE("an allocation that fails, or a device that is lost: one error, and al
     CAPTURE(n);
     emulation::settings().fail_launch = n;
     CHECK(contains(failure_of(file, {.ops = &gpu()}), "unspecified launch failure"));
-    CHECK(bytes_taken() == before);
+    CHECK(gpu_bytes_taken() == before);
     CHECK(failure_of(file, {.ops = &gpu()}) != "");  // it stays lost
     emulation::settings().fail_launch = 0;
     emulation::reset();

@@ -1,0 +1,45 @@
+// How fast memory, bus and disk deliver, measured.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/buffer.h"
+
+namespace hearth {
+
+// Bytes per second that n_threads can read of the host's memory; takes about 0.15 s. Throws Error(resource): no memory
+// for the buffer.
+class ReadBandwidth {
+ public:
+  explicit ReadBandwidth(int n_threads, size_t bytes = size_t(512) << 20);
+  double measure() const;
+
+ private:
+  int n_threads_;
+  std::vector<uint64_t> buffer_;
+};
+
+// Bytes per second, read and written, of copies inside the memory of a backend that has its own: what its kernels can
+// hope for. Throws Error(resource): no memory for the buffers.
+class CopyBandwidth {
+ public:
+  explicit CopyBandwidth(const Ops& ops, size_t bytes = size_t(256) << 20);
+  double measure() const;
+
+ private:
+  const Ops& ops_;
+  Buffer from_, to_;
+};
+
+// Bytes per second from pageable memory of the host's, as a mapped file is, into that of a backend of its own. Throws
+// Error(resource): no memory for the buffers.
+double upload_bandwidth(const Ops& ops, size_t bytes = size_t(256) << 20);
+
+// Bytes per second of reading a file past the page cache, by a few threads, for about `seconds`; 0: not known, as the
+// file system keeps its files in memory or does not offer it, or the file begins with less than 16 MiB of data.
+double disk_bandwidth(const std::string& path, double seconds = 0.3);
+
+}  // namespace hearth

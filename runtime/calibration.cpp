@@ -1,0 +1,145 @@
+#include "runtime/calibration.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "quant/error.h"
+#include "runtime/bandwidth.h"
+
+namespace hearth {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int kVersion = 1;  // of the file: another one is measured anew
+
+// Bytes/s by name: "ram", "vram", "pcie", and "disk 8:1" for each disk by its device number.
+using Figures = std::map<std::string, double>;
+
+std::string disk_name(const std::string& path) {
+  struct stat info;
+  if (path.empty() || stat(path.c_str(), &info) != 0) return "";
+  return fmt::format("disk {}:{}", major(info.st_dev), minor(info.st_dev));
+}
+
+std::string file_of(const CalibrationInput& input) {
+  return input.folder.empty() ? "" : input.folder + "/bandwidth.json";
+}
+
+json measured_on(const CalibrationInput& input) {
+  return {{"version", kVersion}, {"cpu", input.cpu}, {"threads", input.n_threads}, {"gpu", input.gpu}};
+}
+
+// What is kept for this machine; of a file that is not as we write it, nothing.
+Figures read_kept(const CalibrationInput& input) {
+  constexpr std::uintmax_t kLargest = 1 << 20;
+  constexpr double kFastest = 1e15;
+  const std::string path = file_of(input);
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  if (path.empty() || error || size > kLargest) return {};
+  std::ifstream in(path, std::ios::binary);
+  const json file = json::parse(in, nullptr, false);
+  if (!file.is_object() || !file.contains("bytes_per_s") || !file["bytes_per_s"].is_object()) return {};
+  if (file.value("measured_on", json()) != measured_on(input)) return {};
+  Figures figures;
+  for (const auto& [name, value] : file["bytes_per_s"].items()) {
+    if (!value.is_number()) return {};
+    const double figure = value.get<double>();
+    if (!(figure > 0 && figure < kFastest)) return {};
+    figures[name] = figure;
+  }
+  return figures;
+}
+
+void keep(const CalibrationInput& input, const Figures& figures) {
+  const std::string path = file_of(input), partial = path + fmt::format(".{}.partial", getpid());
+  if (path.empty()) return;
+  std::error_code error;
+  fs::create_directories(input.folder, error);
+  const json file = {{"measured_on", measured_on(input)}, {"bytes_per_s", figures}};
+  std::ofstream out(partial, std::ios::binary);
+  out << file.dump(2, ' ', false, json::error_handler_t::replace) << '\n';
+  out.close();
+  if (out) fs::rename(partial, path, error);
+  if (!out || error) fs::remove(partial, error);
+}
+
+// A GPU whose memory is taken cannot be measured now, which is no reason not to plan.
+double measured_or_unknown(const std::function<double()>& measure) {
+  try {
+    return measure();
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+class Calibration {
+ public:
+  explicit Calibration(const CalibrationInput& input) : in_(input), kept_(read_kept(input)) {}
+
+  Machine machine() {
+    Machine m;
+    m.ram_bandwidth = figure("ram", "memory", [&] { return ReadBandwidth(in_.n_threads, ram_bytes()).measure(); });
+    if (const Ops* gpu = in_.gpu_ops) {
+      const size_t bytes = in_.bytes / 2;
+      m.vram_bandwidth = figure("vram", "the GPU's memory", [&] {
+        return measured_or_unknown([&] { return CopyBandwidth(*gpu, bytes).measure(); });
+      });
+      m.pcie_bandwidth = figure("pcie", "copies to the GPU",
+                                [&] { return measured_or_unknown([&] { return upload_bandwidth(*gpu, bytes); }); });
+    }
+    if (const std::string disk = disk_name(in_.model); !disk.empty()) {
+      m.disk_bandwidth = figure(disk, "the disk", [&] { return disk_bandwidth(in_.model); });
+    }
+    if (changed_) keep(in_, kept_);
+    return m;
+  }
+
+ private:
+  size_t ram_bytes() const {
+    constexpr size_t kLeast = size_t(1) << 20;  // for each thread
+    return std::max(in_.bytes, size_t(in_.n_threads) * kLeast);
+  }
+
+  // One that is not known is not kept, and asked for again the next time.
+  double figure(const std::string& name, std::string_view what, const std::function<double()>& measure) {
+    if (const auto it = kept_.find(name); it != kept_.end()) return it->second;
+    if (in_.progress) in_.progress(what);
+    const double value = measure();
+    if (value > 0) {
+      kept_[name] = value;
+      changed_ = true;
+    }
+    return value;
+  }
+
+  const CalibrationInput& in_;
+  Figures kept_;
+  bool changed_ = false;
+};
+
+}  // namespace
+
+Machine measured_bandwidths(const CalibrationInput& input) {
+  return Calibration(input).machine();
+}
+
+std::string cache_folder() {
+  const auto absolute = [](const char* value) { return value && value[0] == '/'; };
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); absolute(cache)) return std::string(cache) + "/hearth";
+  if (const char* home = std::getenv("HOME"); absolute(home)) return std::string(home) + "/.cache/hearth";
+  return "";
+}
+
+}  // namespace hearth

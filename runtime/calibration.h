@@ -1,0 +1,33 @@
+// How fast this machine moves bytes: measured once, at the first need, and kept in a file for the next time.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "kernels/ops.h"
+#include "runtime/machine.h"
+
+namespace hearth {
+
+struct CalibrationInput {
+  int n_threads = 1;
+  std::string cpu, gpu;                                      // in words: what was measured with others is measured anew
+  const Ops* gpu_ops = nullptr;                              // null: no GPU
+  std::string model;                                         // a large file on the disk in question; empty: none
+  std::string folder;                                        // of what is kept; empty: nothing is
+  size_t bytes = size_t(512) << 20;                          // of memory to measure with
+  std::function<void(std::string_view what)> progress = {};  // told before each of what takes some tenths of a second
+};
+
+// A Machine's bandwidths, its budgets 0. What is not there, or cannot be measured, is 0 as well. They come from
+// FOLDER/bandwidth.json where that holds them for the same processor, threads and GPU (and for the same disk), else
+// they are measured and kept there. Such a file that is damaged or somebody else's counts for nothing, and one that
+// cannot be written is not missed.
+// Throws Error(resource): no memory of the host's to measure with.
+Machine measured_bandwidths(const CalibrationInput& input);
+
+// $XDG_CACHE_HOME/hearth, or ~/.cache/hearth; empty: neither variable is an absolute path.
+std::string cache_folder();
+
+}  // namespace hearth

@@ -1,0 +1,30 @@
+// The disk tier: experts that are in the mapped file, but not in memory. The kernels would meet their pages one after
+// the other and wait for each; so all that the router has named are asked for at once, and the disk has many requests
+// to work on while the first expert computes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/ops.h"
+#include "quant/gguf.h"
+
+namespace hearth {
+
+class ReadAhead {
+ public:
+  // wanted: whether some of the file will not be in memory. Else asking costs time and gains nothing.
+  ReadAhead(const GgufFile& file, bool wanted) : file_(file), wanted_(wanted) {}
+  bool wanted() const { return wanted_; }
+
+  // ids [T,K]; of experts without a slot in `experts` nothing is read.
+  void experts(const FfnWeights& experts, std::span<const int32_t> ids) const;
+
+ private:
+  void matrix(const Weight& w, int64_t i) const;
+
+  const GgufFile& file_;
+  bool wanted_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,158 @@
+// Bandwidths measured once and kept, with the emulated GPU: its figures mean nothing, but they are there.
+#include "runtime/calibration.h"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "kernels/cuda/backend.h"
+#include "runtime/bandwidth.h"
+#include "tests/emulation/settings.h"
+#include "tests/quant/gguf_bytes.h"
+#include "tests/support/paths.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+// A measurement, and what it had to measure.
+struct Run {
+  Machine machine;
+  std::vector<std::string> measured;
+};
+
+Run measure(CalibrationInput input) {
+  Run run;
+  input.progress = [&](std::string_view what) { run.measured.emplace_back(what); };
+  run.machine = measured_bandwidths(input);
+  return run;
+}
+
+CalibrationInput input(const std::string& folder, const Ops* gpu = nullptr) {
+  return {.n_threads = 2,
+          .cpu = "a processor",
+          .gpu = gpu ? "a GPU" : "",
+          .gpu_ops = gpu,
+          .folder = folder,
+          .bytes = size_t(8) << 20};
+}
+
+const std::vector<std::string> kAll = {"memory", "the GPU's memory", "copies to the GPU"};
+
+}  // namespace
+
+TEST_CASE("bandwidths are measured at the first need, and kept") {
+  const TempDir folder;
+  const std::string cache = folder / "new/hearth";  // is made
+  REQUIRE(open_gpu().ops);
+  const Run first = measure(input(cache, open_gpu().ops));
+  CHECK(first.measured == kAll);
+  CHECK(first.machine.ram_bandwidth > 0);
+  CHECK(first.machine.vram_bandwidth > 0);
+  CHECK(first.machine.pcie_bandwidth > 0);
+  CHECK(first.machine.disk_bandwidth == 0);  // no file was named
+  CHECK(first.machine.vram == 0);
+  const Run again = measure(input(cache, open_gpu().ops));
+  CHECK(again.measured.empty());
+  CHECK(again.machine.ram_bandwidth == first.machine.ram_bandwidth);
+  CHECK(again.machine.vram_bandwidth == first.machine.vram_bandwidth);
+  CHECK(again.machine.pcie_bandwidth == first.machine.pcie_bandwidth);
+  CHECK(std::distance(fs::directory_iterator(cache), {}) == 1);  // nothing half-written stays
+}
+
+TEST_CASE("figures of another processor, GPU or number of threads do not count") {
+  const TempDir folder;
+  measure(input(folder.path()));
+  CHECK(measure(input(folder.path())).measured.empty());
+  for (const int what : {0, 1, 2}) {
+    CalibrationInput other = input(folder.path(), what == 2 ? open_gpu().ops : nullptr);
+    if (what == 0) other.cpu = "another processor";
+    if (what == 1) other.n_threads = 1;
+    CHECK(measure(other).measured.front() == "memory");
+    CHECK(measure(input(folder.path())).measured == std::vector<std::string>{"memory"});  // the file was the other's
+  }
+}
+
+TEST_CASE("a damaged or foreign file is measured anew, and replaced") {
+  const TempDir folder;
+  const std::string path = folder / "bandwidth.json";
+  measure(input(folder.path()));
+  const nlohmann::json good = nlohmann::json::parse(read_text(path));
+  const auto with = [&](const char* value) {
+    nlohmann::json bad = good;
+    bad["bytes_per_s"]["ram"] = nlohmann::json::parse(value);
+    return bad.dump();
+  };
+  nlohmann::json old = good, unsigned_by = good;
+  old["measured_on"]["version"] = 0;
+  unsigned_by.erase("measured_on");
+  for (const std::string& text :
+       {std::string(), std::string("{"), std::string("[1, 2]"), std::string("\xff\xfe{}"), std::string("null"),
+        good.dump().substr(0, 30), with("-1"), with("0"), with("1e300"), with("\"fast\""), with("null"), old.dump(),
+        unsigned_by.dump(), std::string("{\"bytes_per_s\": 5}"), std::string(2 << 20, ' ')}) {
+    CAPTURE(text.substr(0, 200));
+    write_text(path, text);
+    const Run run = measure(input(folder.path()));
+    CHECK(run.measured == std::vector<std::string>{"memory"});
+    CHECK(run.machine.ram_bandwidth > 0);
+    CHECK(measure(input(folder.path())).measured.empty());
+  }
+}
+
+TEST_CASE("where nothing can be kept, it is measured every time") {
+  const TempDir folder;
+  write_text(folder / "file", "");
+  for (const std::string& nowhere :
+       {std::string(), folder / "file", folder / "file/below", std::string("/proc/hearth")}) {
+    CAPTURE(nowhere);
+    CHECK(measure(input(nowhere)).machine.ram_bandwidth > 0);
+    CHECK(measure(input(nowhere)).measured == std::vector<std::string>{"memory"});
+  }
+}
+
+TEST_CASE("a GPU whose memory is taken has no figures, and is asked again") {
+  const TempDir folder;
+  const emulation::Settings before = emulation::settings();
+  emulation::settings().memory = size_t(1) << 20;
+  const Run full = measure(input(folder.path(), open_gpu().ops));
+  CHECK(full.machine.ram_bandwidth > 0);
+  CHECK(full.machine.vram_bandwidth == 0);
+  CHECK(full.machine.pcie_bandwidth == 0);
+  emulation::settings() = before;
+  CHECK(measure(input(folder.path(), open_gpu().ops)).measured ==
+        std::vector<std::string>{"the GPU's memory", "copies to the GPU"});
+}
+
+TEST_CASE("a disk is measured only where there is something on it") {
+  const TempDir folder;
+  const std::string path = folder / "model.gguf";
+  write_text(path, "header");
+  fs::resize_file(path, uint64_t(1) << 34);  // a hole
+  CHECK(disk_bandwidth(path) == 0);
+  CHECK(disk_bandwidth(folder / "nothing") == 0);
+  CHECK(disk_bandwidth("/dev/null") == 0);
+  write_text(path, std::string(size_t(20) << 20, 'x'));
+  const double figure = disk_bandwidth(path, 0.05);
+  if (figure == 0) MESSAGE("SKIP: this file system cannot be read past its cache");
+  CalibrationInput in = input(folder / "cache");
+  in.model = path;
+  const Run run = measure(in);
+  CHECK(run.measured == std::vector<std::string>{"memory", "the disk"});
+  CHECK((run.machine.disk_bandwidth > 0) == (figure > 0));
+  CHECK(measure(in).measured.empty() == (figure > 0));
+}
+
+TEST_CASE("the folder for it") {
+  const auto folder = [](const char* cache, const char* home) {
+    cache ? setenv("XDG_CACHE_HOME", cache, 1) : unsetenv("XDG_CACHE_HOME");
+    home ? setenv("HOME", home, 1) : unsetenv("HOME");
+    return cache_folder();
+  };
+  CHECK(folder("/a/b", "/home/x") == "/a/b/hearth");
+  CHECK(folder("relative", "/home/x") == "/home/x/.cache/hearth");  // to be ignored, says the specification
+  CHECK(folder("", "/home/x") == "/home/x/.cache/hearth");
+  CHECK(folder(nullptr, "/home/x") == "/home/x/.cache/hearth");
+  CHECK(folder(nullptr, nullptr) == "");
+}
