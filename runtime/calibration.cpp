@@ -90,7 +90,13 @@ class Calibration {
 
   Machine machine() {
     Machine m;
-    m.ram_bandwidth = figure("ram", "memory", [&] { return ReadBandwidth(in_.n_threads, ram_bytes()).measure(); });
+    m.ram_bandwidth = figure("ram", "memory", [&] {
+      constexpr int kTimes = 4;  // the best counts: others use the machine too
+      const ReadBandwidth reads(in_.n_threads, ram_bytes());
+      double best = 0;
+      for (int i = 0; i < kTimes; ++i) best = std::max(best, reads.measure());
+      return best;
+    });
     if (const Ops* gpu = in_.gpu_ops) {
       const size_t bytes = in_.bytes / 2;
       m.vram_bandwidth = figure("vram", "the GPU's memory", [&] {

@@ -77,6 +77,7 @@ int main(int argc, char** argv) {
   cli::add_logits(app);
   cli::add_perplexity(app);
   cli::add_bench(app);
+  cli::add_plan(app);
 
   try {
     const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };

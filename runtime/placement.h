@@ -74,8 +74,8 @@ struct Plan {
   int64_t n_ctx = 0, ubatch = 0;  // as they will be
   TierPlan vram, ram, disk;
   std::vector<LayerPlan> layers;  // MoE layers, in order
-  std::vector<SlotClass> slots;   // by falling size; empty where everything is on the GPU, or nothing
-  int64_t n_staging = 0;          // more of them, each as large as the largest
+  std::vector<SlotClass> slots;  // in the order of their first layers; empty where everything is on the GPU, or nothing
+  int64_t n_staging = 0;         // more of them, each as large as the largest
   bool has_gpu = false;
 
   // No expert is anywhere else: the weights lie there as in the file, tensor by tensor, and there are no slots.

@@ -28,7 +28,8 @@ const std::vector<Room> kRooms = {
     {"convert/", {"quant/", "convert/"}},
     {"runtime/main.cpp", {"quant/error.h", "runtime/cli/"}},
     {"runtime/cli/",
-     {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/", "convert/convert.h"}},
+     {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/", "convert/convert.h",
+      "convert/recipe.h"}},
     {"runtime/server/", {"quant/", "kernels/ops.h", "runtime/"}},
     {"runtime/", {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/"}},
 };

@@ -1,0 +1,126 @@
+// The machine that a plan is for: what the command line says of it, what is measured, what is assumed.
+#include <CLI/CLI.hpp>
+
+#include "kernels/cpu/backend.h"
+#include "kernels/cuda/backend.h"
+#include "quant/error.h"
+#include "runtime/calibration.h"
+#include "runtime/cli/plan.h"
+#include "runtime/cli/terminal.h"
+#include "runtime/memory.h"
+#include "runtime/size_text.h"
+
+namespace hearth::cli {
+namespace {
+
+// Of what is not here to be measured: round figures of no machine in particular, and printed as assumed.
+constexpr double kAssumedVram = 500e9, kAssumedPcie = 20e9, kAssumedDisk = 3e9;
+
+// What the system says is available it does not like to give to the last byte.
+uint64_t usable_ram() {
+  return usable_memory() / 16 * 15;
+}
+
+struct GpuMemory {
+  size_t total = 0, free = 0;
+};
+
+GpuMemory gpu_memory() {
+  GpuMemory memory;
+  if (const Gpu& gpu = open_gpu(); gpu.ops) gpu.ops->memory(&memory.total, &memory.free);
+  return memory;
+}
+
+int threads_of(const PlanArguments& arguments) {
+  return arguments.threads > 0 ? arguments.threads : default_threads();
+}
+
+// Of a GPU, where the plan has one.
+Machine measured(const PlanArguments& arguments, bool with_gpu) {
+  CalibrationInput input{.n_threads = threads_of(arguments), .cpu = cpu_description()};
+  if (with_gpu) {
+    input.gpu = open_gpu().description;
+    input.gpu_ops = open_gpu().ops;
+  }
+  input.model = arguments.path;
+  input.folder = cache_folder();
+  input.progress = [](std::string_view what) {
+    if (stderr_is_terminal()) note("\r\033[Kmeasuring {} (once)", what);
+  };
+  const Machine machine = measured_bandwidths(input);
+  if (stderr_is_terminal()) note("\r\033[K");
+  return machine;
+}
+
+void fill(double& value, Source& source, double given, double found, double assumed) {
+  value = given > 0 ? given * 1e9 : found > 0 ? found : assumed;
+  source = given > 0 ? Source::given : found > 0 ? Source::measured : Source::assumed;
+}
+
+}  // namespace
+
+const char* source_name(Source source) {
+  constexpr const char* kNames[] = {"given", "measured", "assumed"};
+  return kNames[int(source)];
+}
+
+void add_plan_options(CLI::App& command, PlanArguments& a) {
+  const auto speed = CLI::Range(1e-3, 1e6);
+  command.add_option("model", a.path, "the model's GGUF file; only its header is read")->required();
+  command.add_option("--vram", a.vram,
+                     "what is free on the GPU: 16G, 1.5G, 800M (G: 2^30 bytes, as cards are sold); 0: no GPU "
+                     "(default: this machine's)");
+  command.add_option("--ram", a.ram, "memory of the host's that may be filled (default: this machine's)");
+  command.add_option("--ctx,-c", a.ctx, "context in tokens (default: the model's limit, at most 32768)")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
+  command.add_option("--cache-type", a.cache, "number format of the KV cache")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+  command.add_option("--ubatch", a.ubatch, "prompt tokens run at once")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
+      ->capture_default_str();
+  command.add_option("--threads,-t", a.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
+  command.add_option("--resident-experts", a.resident_experts,
+                     "exactly so many experts on the GPU, or such a share of all (0.25), instead of what fits");
+  command.add_option("--vram-bandwidth", a.vram_gb_s, "GB/s of the GPU's memory (default: measured)")->check(speed);
+  command.add_option("--ram-bandwidth", a.ram_gb_s, "GB/s of the host's memory (default: measured)")->check(speed);
+  command.add_option("--pcie-bandwidth", a.pcie_gb_s, "GB/s from the host to the GPU (default: measured)")
+      ->check(speed);
+  command.add_option("--disk-bandwidth", a.disk_gb_s, "GB/s of the disk (default: measured)")->check(speed);
+}
+
+DescribedMachine described_machine(const PlanArguments& a) {
+  DescribedMachine d;
+  const GpuMemory gpu = gpu_memory();
+  d.vram_here = gpu.total;
+  d.ram_here = total_memory();
+  d.machine.vram = a.vram.empty() ? gpu.free : parse_size(a.vram, "--vram");
+  d.machine.ram = a.ram.empty() ? usable_ram() : parse_size(a.ram, "--ram");
+  d.vram = a.vram.empty() ? Source::measured : Source::given;
+  d.ram = a.ram.empty() ? Source::measured : Source::given;
+  require(d.machine.ram > 0, ErrorKind::usage, "--ram: expected a size, as this system does not say what it has");
+
+  const bool with_gpu = d.machine.vram > 0;
+  const bool all_given = a.ram_gb_s > 0 && a.disk_gb_s > 0 && (!with_gpu || (a.vram_gb_s > 0 && a.pcie_gb_s > 0));
+  const Machine here = all_given ? Machine{} : measured(a, with_gpu);
+  fill(d.machine.vram_bandwidth, d.vram_bandwidth, a.vram_gb_s, here.vram_bandwidth, kAssumedVram);
+  fill(d.machine.ram_bandwidth, d.ram_bandwidth, a.ram_gb_s, here.ram_bandwidth, 0);
+  fill(d.machine.pcie_bandwidth, d.pcie_bandwidth, a.pcie_gb_s, here.pcie_bandwidth, kAssumedPcie);
+  fill(d.machine.disk_bandwidth, d.disk_bandwidth, a.disk_gb_s, here.disk_bandwidth, kAssumedDisk);
+  return d;
+}
+
+PlacementInput placement_input(const PlanArguments& a, const Machine& machine, const ModelSizes& model) {
+  PlacementInput in;
+  in.machine = machine;
+  in.n_ctx = a.ctx;
+  in.cache_format = a.cache == "f32" ? FormatId::f32 : FormatId::bf16;
+  in.ubatch = a.ubatch;
+  in.n_threads = threads_of(a);
+  if (open_gpu().ops) in.gpu_scratch = open_gpu().ops->scratch_bytes;
+  in.cpu_scratch = cpu_ops("auto").scratch_bytes;
+  if (!a.resident_experts.empty()) in.resident_experts = parse_resident_experts(a.resident_experts, model);
+  return in;
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,46 @@
+// What `hearth plan` and what is built upon it share: a model file, a machine in words, and the two put together.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "runtime/machine.h"
+#include "runtime/placement.h"
+
+namespace CLI {
+class App;
+}
+
+namespace hearth::cli {
+
+struct PlanArguments {
+  std::string path;
+  std::string vram, ram;                                             // empty: this machine's
+  double vram_gb_s = 0, ram_gb_s = 0, pcie_gb_s = 0, disk_gb_s = 0;  // 0: measured here, or assumed
+  int64_t ctx = 0, ubatch = 512;
+  int threads = 0;
+  std::string cache = "bf16", resident_experts;
+  bool json = false;
+};
+
+void add_plan_options(CLI::App& command, PlanArguments& arguments);
+
+// Where a figure of a machine comes from.
+enum class Source { given, measured, assumed };
+const char* source_name(Source source);
+
+struct DescribedMachine {
+  Machine machine;
+  uint64_t vram_here = 0, ram_here = 0;                    // what this machine has; 0: none, or not known
+  Source vram = Source::measured, ram = Source::measured;  // budgets
+  Source vram_bandwidth = Source::given, ram_bandwidth = Source::given, pcie_bandwidth = Source::given,
+         disk_bandwidth = Source::given;
+};
+
+// Budgets that are not given are this machine's; bandwidths are measured here (once: runtime/calibration.h), and those
+// of what is not here are assumed. Throws Error(usage).
+DescribedMachine described_machine(const PlanArguments& arguments);
+
+PlacementInput placement_input(const PlanArguments& arguments, const Machine& machine, const ModelSizes& model);
+
+}  // namespace hearth::cli
