@@ -140,8 +140,9 @@ class Meter {
   void add_copied(uint64_t bytes) { copied_ += bytes; }
 
   SimulatedPolicy result(const char* name) const {
+    const bool known = known_ && (machine_.vram > 0 || hits_ == 0);
     return {name, uses_ ? double(hits_) / double(uses_) : 0,
-            known_ && decode_seconds_ > 0 ? double(n_decoded_) / decode_seconds_ : 0, copied_, from_disk_};
+            known && decode_seconds_ > 0 ? double(n_decoded_) / decode_seconds_ : 0, copied_, from_disk_};
   }
 
  private:

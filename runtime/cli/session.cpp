@@ -193,6 +193,7 @@ Session open_session(const SessionOptions& options) {
   model_options.n_threads = choose_threads(options);
   model_options.n_ctx = options.ctx;
   model_options.ubatch = options.ubatch;
+  model_options.routed = options.routed;
   model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
 
   Session session;

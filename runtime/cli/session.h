@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "runtime/model.h"
@@ -24,6 +26,8 @@ struct SessionOptions {
   int64_t ctx = 0;
   int64_t ubatch = 512;
   bool check = false, strict = false, verbose = false;
+  // Not an option: told which experts are chosen (ModelOptions::routed).
+  std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
 };
 
 void add_session_options(CLI::App& command, SessionOptions& options);
