@@ -75,6 +75,7 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
   input.resident_experts = options.resident_experts;
   input.staging_slots = options.n_staging;
   input.whole = !options.host_ops;
+  input.split = bool(options.routed);
   return plan_placement(sizes, input);
 } catch (const Error& error) {
   throw Error(error.kind, fmt::format("{}: {}", file.path(), error.what()));

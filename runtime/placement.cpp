@@ -120,7 +120,7 @@ class Planner {
   void fill_vram() {
     ClassBytes whole = vram_minimum(plan_.n_ctx, true);
     whole[MemoryClass::experts] = m_.stacked_experts;
-    if (whole.total() <= plan_.vram.budget && (ranked_.empty() || !in_.resident_experts)) {
+    if (whole.total() <= plan_.vram.budget && (ranked_.empty() || (!in_.resident_experts && !in_.split))) {
       plan_.vram.classes = whole;
       plan_.all_on_gpu = true;
       for (const Candidate& x : ranked_) put(x, Tier::vram);

@@ -45,6 +45,7 @@ struct PlacementInput {
   // kMostStaging.
   int64_t staging_slots = 0;
   bool whole = false;  // all of it on the GPU, or nothing
+  bool split = false;  // in two parts even where all of it fits: the host sees the routing then
 };
 
 // Two batches (expert_stage.h) of a hundred megabytes each in the largest models.

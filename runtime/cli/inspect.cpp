@@ -6,15 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "quant/error.h"
 #include "quant/gguf.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/expert_plots.h"
+#include "runtime/expert_stats.h"
+#include "runtime/text_file.h"
 
 namespace hearth::cli {
 namespace {
 
 struct InspectArguments {
-  std::string path;
+  std::string path, experts, svg;
   bool tensors = false, metadata = false;
 };
 
@@ -54,15 +58,52 @@ void inspect_file(const InspectArguments& arguments) {
   }
 }
 
+void print_expert_names(const char* what, const std::vector<ExpertShares::Expert>& experts) {
+  print("  {:18}", what);
+  for (const auto& e : experts) print(" {}/{} ({:.2f} %)", e.layer, e.expert, 100 * e.share);
+  print("\n");
+}
+
+// How much each expert is used: in words, and as a picture. The picture alone where it goes to standard output.
+void inspect_experts(const InspectArguments& arguments) {
+  const ExpertStats stats = read_expert_stats(arguments.experts);
+  if (!arguments.svg.empty()) {
+    const std::string picture = plot_heat_map(stats);
+    if (arguments.svg == "-") {
+      write_out(picture);
+      return;
+    }
+    write_text_file(arguments.svg, picture);
+  }
+  const ExpertShares shares = expert_shares(stats);
+  print("{}: {} MoE layers of {} experts, {:.0f} tokens\n", arguments.experts, stats.n_layers, stats.n_experts,
+        stats.tokens);
+  print("  {:18} {:.1f} % of all use (evenly used: 10 %)\n", "busiest 10 %", 100 * shares.top_10);
+  print("  {:18} {:.1f} % of all use (evenly used: 30 %)\n", "busiest 30 %", 100 * shares.top_30);
+  print("  {:18} {} of {} experts\n", "never used", shares.never, stats.counts.size());
+  print("  {:18} layer/expert (share of tokens)\n", "");
+  print_expert_names("most used", shares.most);
+  print_expert_names("least used", shares.least);
+}
+
 }  // namespace
 
 void add_inspect(CLI::App& app) {
   auto arguments = std::make_shared<InspectArguments>();
   CLI::App* command = app.add_subcommand("inspect", "what is in a model file");
-  command->add_option("model", arguments->path, "a GGUF file")->required();
+  CLI::Option* model = command->add_option("model", arguments->path, "a GGUF file");
   command->add_flag("--tensors", arguments->tensors, "list every tensor");
   command->add_flag("--metadata", arguments->metadata, "list every metadata key");
-  command->callback([arguments] { inspect_file(*arguments); });
+  CLI::Option* experts = command->add_option("--experts", arguments->experts,
+                                             "instead of a model, statistics of its experts: MODEL.gguf.experts");
+  experts->excludes(model);
+  command->add_option("--svg", arguments->svg, "with --experts: write a heat map; -: to standard output")
+      ->needs(experts);
+  command->callback([arguments, experts] {
+    if (experts->count() > 0) return inspect_experts(*arguments);
+    require(!arguments->path.empty(), ErrorKind::usage, "inspect: which file? (see: hearth inspect --help)");
+    inspect_file(*arguments);
+  });
 }
 
 }  // namespace hearth::cli

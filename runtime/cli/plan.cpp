@@ -11,6 +11,7 @@
 
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/simulate.h"
 #include "runtime/cli/smaller_recipe.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/decode_floor.h"
@@ -265,7 +266,17 @@ void add_plan(CLI::App& app) {
   CLI::App* command = app.add_subcommand("plan", "what would lie where, on this machine or any other");
   add_plan_options(*command, *arguments);
   command->add_flag("--json", arguments->json, "print one JSON object instead of text");
-  command->callback([arguments] {
+  auto simulation = std::make_shared<SimulateArguments>();
+  CLI::Option* simulate = add_simulate_options(*command, *simulation);
+  CLI::Option* model = command->get_option("model")->required(false);
+  simulate->excludes(model);
+  command->callback([arguments, simulation, model, simulate] {
+    if (simulate->count() > 0) {
+      simulation->json = arguments->json;
+      simulate_command(*simulation, described_machine(*arguments).machine);
+      return;
+    }
+    require(model->count() > 0, ErrorKind::usage, "plan: which model? (see: hearth plan --help)");
     const Planned planned(*arguments);
     arguments->json ? planned.print_json() : planned.print_text();
   });

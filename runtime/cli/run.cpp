@@ -10,6 +10,7 @@
 #include "runtime/cli/files.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/expert_trace.h"
 #include "runtime/generate.h"
 
 namespace hearth::cli {
@@ -18,7 +19,7 @@ namespace {
 struct Arguments {
   SessionOptions session;
   SamplerOptions sampler;
-  std::string prompt, file, system;
+  std::string prompt, file, system, record_experts;
   bool has_prompt = false, chat = false, json = false;
   int64_t max_tokens = -1;
 };
@@ -73,11 +74,43 @@ void print_json(const GenerateResult& result, const std::string& text) {
   print("{}\n", object.dump());
 }
 
+// --record-experts: what the router chooses goes into a file as it happens.
+class ExpertRecorder {
+ public:
+  explicit ExpertRecorder(std::string path) : path_(std::move(path)) {}
+  void listen(SessionOptions& options) {
+    if (path_.empty()) return;
+    options.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
+      if (writer_) writer_->add(layer - n_dense_, position, ids);
+    };
+  }
+  void start(const Model& model) {
+    if (path_.empty()) return;
+    n_dense_ = model.config().n_dense_layers;
+    writer_ = std::make_unique<ExpertTraceWriter>(path_, trace_shape(model));
+  }
+  void finish() {
+    if (!writer_) return;
+    require(writer_->n_steps() > 0, ErrorKind::resource,
+            "--record-experts: this device does not tell which experts it uses; try --device cpu");
+    writer_->finish();
+  }
+
+ private:
+  std::string path_;
+  int64_t n_dense_ = 0;
+  std::unique_ptr<ExpertTraceWriter> writer_;
+};
+
 void run(const Arguments& arguments) {
   require(arguments.chat || arguments.system.empty(), ErrorKind::usage, "--system needs --chat");
   require_utf8(arguments.system, "--system");
   const std::string prompt = prompt_text(arguments);
-  Session session = open_session(arguments.session);
+  ExpertRecorder recorder(arguments.record_experts);
+  SessionOptions session_options = arguments.session;
+  recorder.listen(session_options);
+  Session session = open_session(session_options);
+  recorder.start(*session.model);
   if (arguments.session.verbose) print_banner(session);
   const std::vector<Token> tokens = prompt_tokens(arguments, session, prompt);
   Sampler sampler = session.sampler(arguments.sampler);
@@ -106,6 +139,7 @@ void run(const Arguments& arguments) {
     throw;
   }
   show(utf8.finish());
+  recorder.finish();
   if (arguments.json)
     print_json(result, text);
   else
@@ -131,6 +165,8 @@ void add_run(CLI::App& app) {
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
   command->add_flag("--chat", arguments->chat, "the text is a message to the assistant, not the beginning of a text");
   command->add_option("--system", arguments->system, "system message, with --chat");
+  command->add_option("--record-experts", arguments->record_experts,
+                      "write down which experts each token uses, for hearth plan --simulate");
   command->add_flag("--json", arguments->json, "print one JSON object instead of text");
   command->callback([arguments, prompt] {
     arguments->has_prompt = prompt->count() > 0;

@@ -9,6 +9,8 @@
 #include "quant/gguf_keys.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/cli/verify.h"
+#include "runtime/expert_cache.h"
+#include "runtime/expert_stats.h"
 #include "runtime/memory.h"
 #include "runtime/model_sizes.h"
 #include "runtime/placement.h"
@@ -85,8 +87,13 @@ PrefillPolicy prefill_policy(const std::string& name) {
   return name == "stream" ? PrefillPolicy::stream : PrefillPolicy::automatic;
 }
 
+ExpertStats statistics_of(const GgufFile& file, const ModelConfig& config) {
+  return {.model_key = model_key(file), .n_layers = config.n_moe_layers(), .n_experts = config.n_routed_experts};
+}
+
 // Budgets, and what to do with experts for which there is no room.
 void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& options) {
+  const ModelConfig config = read_config(file);
   if (!options.vram.empty()) {
     size_t total = 0, free = 0;
     to.ops->memory(&total, &free);
@@ -100,6 +107,11 @@ void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& opt
   if (!options.resident_experts.empty())
     to.resident_experts = parse_resident_experts(options.resident_experts, model_sizes(file));
   to.prefill = prefill_policy(options.prefill_experts);
+  LoadedExpertStats known = load_expert_stats(expert_stats_path(options.model_path), statistics_of(file, config));
+  if (!known.why_not.empty()) note("hearth: {}\n", known.why_not);
+  if (!known.stats) return;
+  to.expert_use = std::move(known.stats->counts);
+  to.expert_use_tokens = known.stats->tokens;
 }
 
 // Where copies are slow because the system would not lock memory.
@@ -187,12 +199,25 @@ Sampler Session::sampler(const SamplerOptions& options) const {
   return sampler;
 }
 
+Session::~Session() {
+  if (!model || !model->expert_cache() || statistics_path.empty()) return;
+  try {
+    const ExpertUse& use = model->expert_cache()->use();
+    ExpertStats stats = statistics_of(model->file(), model->config());
+    stats.tokens = use.tokens();
+    stats.counts = use.counts();
+    if (stats.tokens > 0) save_expert_stats(statistics_path, stats);  // a hint: not missed where it cannot be written
+  } catch (const std::exception&) {
+  }
+}
+
 Session open_session(const SessionOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   ModelOptions model_options;
   model_options.n_threads = choose_threads(options);
   model_options.n_ctx = options.ctx;
   model_options.ubatch = options.ubatch;
+  model_options.routed = options.routed;
   model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
 
   Session session;
@@ -206,6 +231,7 @@ Session open_session(const SessionOptions& options) {
   if (options.check) require_finite_weights(file);
   if (const Ops* gpu = choose_gpu(options, session)) {
     session.model = load_onto_gpu(std::move(file), model_options, *gpu, options);
+    session.statistics_path = expert_stats_path(options.model_path);
     if (!session.model) {
       session.gpu += ", too small";
       file = open_file();

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "runtime/model.h"
@@ -24,6 +26,8 @@ struct SessionOptions {
   int64_t ctx = 0;
   int64_t ubatch = 512;
   bool check = false, strict = false, verbose = false;
+  // Not an option: told which experts are chosen (ModelOptions::routed).
+  std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
 };
 
 void add_session_options(CLI::App& command, SessionOptions& options);
@@ -35,7 +39,13 @@ struct Session {
   std::unique_ptr<Tokenizer> tokenizer;
   std::string chat_template;  // Jinja text, empty when the file has none
   double load_seconds = 0;
-  std::string gpu;  // what it is, or why there is none; empty: nobody asked
+  std::string gpu;              // what it is, or why there is none; empty: nobody asked
+  std::string statistics_path;  // where use of experts is kept for the next session; empty: nowhere
+
+  Session() = default;
+  Session(Session&&) = default;
+  Session& operator=(Session&&) = default;
+  ~Session();  // keeps what was learned of the use of experts
 
   Sampler sampler(const SamplerOptions& options) const;  // never chooses unused rows of the vocabulary
 };
