@@ -5,6 +5,7 @@
 #include <random>
 
 #include "quant/error.h"
+#include "runtime/hybrid.h"
 #include "runtime/report.h"
 
 namespace hearth {
@@ -107,13 +108,15 @@ BenchResult bench(Model& model, const BenchOptions& options) {
   if (options.decode == 0) return result;
 
   std::function<double()> bandwidth;
-  if (runs_on_gpu(model)) {
+  result.hybrid = model.hybrid() != nullptr;
+  if (runs_on_gpu(model) && !result.hybrid) {
     bandwidth = [copies = std::make_shared<CopyBandwidth>(*model.options().ops)] { return copies->measure(); };
   } else {
     bandwidth = [reads = std::make_shared<ReadBandwidth>(model.options().n_threads)] { return reads->measure(); };
   }
   tell("warming up", 0);
   if (options.prefill == 0) runner.decode_rate();
+  const uint64_t read_before = result.hybrid ? model.hybrid()->counts().host_bytes : 0;
   for (int i = 0; i < options.repetitions; ++i) {
     tell("decode", i);
     const double before = bandwidth();
@@ -125,7 +128,13 @@ BenchResult bench(Model& model, const BenchOptions& options) {
   result.cache_bytes = uint64_t(options.depth + options.decode / 2) *
                        format_of(model.options().cache_format).bytes(model.config().cache_width()) *
                        uint64_t(model.config().n_layers);
+  if (result.hybrid) {
+    const uint64_t n_tokens = uint64_t(options.decode) * uint64_t(options.repetitions);
+    result.active_bytes = (model.hybrid()->counts().host_bytes - read_before) / n_tokens;
+    result.cache_bytes = 0;
+  }
   const double bytes = double(result.active_bytes + result.cache_bytes);
+  if (bytes == 0) return result;
   result.decode_floor = result.read_bandwidth.median() / bytes;
   result.decode_share = result.decode.median() / result.decode_floor;
   result.decode_bytes_per_s = result.decode.median() * bytes;

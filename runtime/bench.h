@@ -3,6 +3,8 @@
 // The floor of decoding is bytes: every token reads the active weights and the cache once, so no decoder is faster than
 // read bandwidth / bytes per token. Bandwidth changes from minute to minute on shared machines; it is measured right
 // before and after each decoding run, and the medians are compared.
+// With experts on both sides the floor is the host's: what it reads for a token, by its bandwidth. The GPU's memory is
+// several times faster, and full.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +39,8 @@ struct BenchResult {
   Samples read_bandwidth;         // bytes/s of the memory that holds the weights: ReadBandwidth or CopyBandwidth
   uint64_t active_bytes = 0;      // weights read per decoded token
   uint64_t cache_bytes = 0;       // latent cache read per decoded token, at the middle of the decoding run
-  double decode_floor = 0;        // tok/s: bandwidth / (active_bytes + cache_bytes)
+  bool hybrid = false;            // experts on both sides: the two are what the host reads, which is experts only
+  double decode_floor = 0;        // tok/s: bandwidth / (active_bytes + cache_bytes); 0: nothing is read there
   double decode_share = 0;        // decode / decode_floor; above 1 where the model fits the processor's caches
   double decode_bytes_per_s = 0;  // (active_bytes + cache_bytes) * decode
 };

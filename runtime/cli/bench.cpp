@@ -35,6 +35,7 @@ void print_json(const Arguments& arguments, const Session& session, const BenchR
     object["decode"] = {{"tokens", arguments.options.decode},
                         {"tok_s", json_of(r.decode)},
                         {"bytes_per_token", r.active_bytes + r.cache_bytes},
+                        {"bytes_of", r.hybrid ? "experts read by the CPU" : "weights and cache"},
                         {"gb_s", r.decode_bytes_per_s / 1e9},
                         {"floor_tok_s", r.decode_floor},
                         {"share_of_floor", r.decode_share}};
@@ -51,11 +52,13 @@ void print_text(const Arguments& arguments, const BenchResult& r) {
   if (!r.prefill.empty()) print_row("prefill", arguments.options.prefill, r.prefill);
   if (r.decode.empty()) return;
   print_row("decode", arguments.options.decode, r.decode);
+  if (r.decode_floor == 0) return;
   print(
       "         {} per token at {:.1f} GB/s; memory gives {:.1f} GB/s here ({:.1f} to {:.1f}), so the floor is "
       "{:.1f} tok/s and this is {:.0f} % of it\n",
-      bytes_text(r.active_bytes + r.cache_bytes), r.decode_bytes_per_s / 1e9, r.read_bandwidth.median() / 1e9,
-      r.read_bandwidth.min() / 1e9, r.read_bandwidth.max() / 1e9, r.decode_floor, 100 * r.decode_share);
+      bytes_text(r.active_bytes + r.cache_bytes) + (r.hybrid ? " of experts read by the CPU" : ""),
+      r.decode_bytes_per_s / 1e9, r.read_bandwidth.median() / 1e9, r.read_bandwidth.min() / 1e9,
+      r.read_bandwidth.max() / 1e9, r.decode_floor, 100 * r.decode_share);
 }
 
 void run_bench(const Arguments& arguments) {

@@ -85,6 +85,16 @@ TEST_CASE("bench: the floor is that of the GPU's memory") {
   CHECK(contains(result.out, "; memory gives "));
 }
 
+TEST_CASE("bench: with experts on both sides the floor is the host's, and no more of the GPU's memory is asked for") {
+  const std::vector<std::string> command = {"bench", demo_model(), "-p",       "16",       "-n",     "2",
+                                            "-r",    "1",          "--device", "emulated", "--vram", "79M"};
+  const auto result = run_emulated(command, "memory=80M");
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK(contains(result.out, " of experts read by the CPU per token at "));
+  CHECK(contains(result.err, " were on the GPU and "));
+}
+
 TEST_CASE("plan: of the GPU that is here, its free memory and what was measured of it, once") {
   const TempDir cache;
   const ProcessOptions options{
@@ -129,6 +139,71 @@ TEST_CASE("a GPU too small for the whole model holds what experts it can, and th
   for (const char* policy : {"cpu", "copy", "stream"}) {
     CAPTURE(policy);
     CHECK(run_emulated(ask({"--device", "emulated", "--vram", "80M", "--prefill-experts", policy})).out == alone);
+  }
+}
+
+// The demo model in a folder of its own, on a GPU that holds some of its experts.
+namespace {
+struct OwnModel {
+  TempDir folder;
+  std::string path = folder / "demo.gguf", statistics = path + ".experts";
+  OwnModel() { fs::copy_file(demo_model(), path); }
+  ProcessResult run(const char* vram = "79M") const {
+    std::vector<std::string> arguments = ask({"--device", "emulated", "--vram", vram});
+    arguments[1] = path;
+    return run_emulated(arguments);
+  }
+};
+}  // namespace
+
+TEST_CASE("use of experts is kept beside the model, and is a hint: damaged or of another model it is ignored") {
+  const OwnModel model;
+  const auto first = model.run();
+  CHECK(first.exit_code == 0);
+  CHECK(first.err == "");
+  const auto kept = nlohmann::json::parse(std::ifstream(model.statistics));
+  CHECK(kept["tokens"].get<double>() > 12);
+  const auto second = model.run();
+  CHECK(second.out == first.out);
+  CHECK(second.err == "");
+  CHECK(nlohmann::json::parse(std::ifstream(model.statistics))["tokens"].get<double>() > kept["tokens"].get<double>());
+
+  std::ofstream(model.statistics) << "not JSON";
+  const auto damaged = model.run();
+  CHECK(damaged.exit_code == 0);
+  CHECK(damaged.out == first.out);
+  CHECK(damaged.err.starts_with("hearth: " + model.statistics + ": "));
+  CHECK(std::ranges::count(damaged.err, '\n') == 1);
+  CHECK(nlohmann::json::parse(std::ifstream(model.statistics)).contains("counts"));  // whole again
+
+  const OwnModel other;
+  run_hearth({"convert", demo_checkpoint(), other.folder / "f16.gguf", "--recipe", "f32"});
+  fs::rename(other.folder / "f16.gguf", other.path);
+  fs::copy_file(model.statistics, other.statistics);
+  const auto strange = other.run("90M");
+  CHECK(strange.exit_code == 0);
+  CHECK(contains(strange.err, other.statistics + ": is of another model: expected "));
+}
+
+TEST_CASE("the router's choices are recorded the same with experts on the GPU, in part or all of them") {
+  const OwnModel model;
+  const auto recorded = [&](std::vector<std::string> more) {
+    const std::string path = model.folder / "trace";
+    more.insert(more.end(), {"--record-experts", path});
+    std::vector<std::string> arguments = ask(more);
+    CHECK(run_emulated(arguments).exit_code == 0);
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string cpu = recorded({"--device", "cpu"});
+  CHECK(cpu.size() > 100);
+  for (const char* vram : {"99M", "79M"}) {
+    const std::string gpu = recorded({"--device", "emulated", "--vram", vram});
+    REQUIRE(gpu.size() == cpu.size());
+    size_t n_different = 0;  // close calls of the router, which other rounding turns
+    for (size_t i = 0; i < cpu.size(); ++i) n_different += gpu[i] != cpu[i];
+    MESSAGE(fmt::format("{}: {} of {} bytes differ", vram, n_different, cpu.size()));
+    CHECK(n_different * 20 < cpu.size());
   }
 }
 
