@@ -68,6 +68,7 @@ void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>&
   ops_.order_fetch(exec_);  // the memory is being cleared
   for (const Swap& swap : residency_.fill()) begin(swap);
   const uint64_t total = bytes_under_way_;
+  const Clock::time_point start = Clock::now();
   while (!copies_.empty()) {
     std::this_thread::sleep_for(std::chrono::microseconds(200));
     land(false);
@@ -76,6 +77,7 @@ void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>&
   counts_ = {};
   landed_since_ = 0;
   last_step_ = Clock::now();
+  if (total > 0) bandwidth_ = double(total) / std::max(seconds_between(start, last_step_), 1e-6);
 }
 
 // Copies share the host's memory with the experts that are computed there, so only a share of what could be copied in
@@ -85,7 +87,7 @@ uint64_t ExpertCache::allowance() {
   const Clock::time_point now = Clock::now();
   if (landed_since_ > 0) {
     const double seen = double(landed_since_) / std::max(seconds_between(copies_since_, now), 1e-6);
-    bandwidth_ = bandwidth_ > 0 ? std::max(seen, 0.75 * bandwidth_ + 0.25 * seen) : seen;
+    bandwidth_ = std::max(seen, bandwidth_);  // steps are coarse: seen is what it was at least
     counts_.copy_seconds += seconds_between(copies_since_, now);
     landed_since_ = 0;
     copies_since_ = now;

@@ -40,6 +40,8 @@ class ExpertCache {
 
   const ExpertUse& use() const { return residency_.use(); }
   const CacheCounts& counts() const { return counts_; }
+  // Bytes/s, as copies were seen to arrive; 0: there were none.
+  double bandwidth() const { return bandwidth_; }
 
  private:
   struct Copy {
@@ -60,7 +62,7 @@ class ExpertCache {
   std::deque<Copy> copies_;  // under way, oldest first
   uint64_t bytes_under_way_ = 0;
   std::chrono::steady_clock::time_point last_step_ = std::chrono::steady_clock::now(), copies_since_;
-  double bandwidth_ = 0;  // bytes/s, as copies were seen to arrive
+  double bandwidth_ = 0;
   uint64_t landed_since_ = 0;
   CacheCounts counts_;
 };

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <chrono>
-#include <thread>
 
 namespace hearth {
 namespace {
@@ -37,30 +35,10 @@ ExpertPool::ExpertPool(const Ops& ops, std::span<const LayerWeights> layers, con
     for (int64_t e = 0; e < n_experts_; ++e) host_tables_.push_back(int32_t(e));
 }
 
-void ExpertPool::load_residents(const Exec& exec, const Plan& plan,
-                                const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  struct Copy {
-    int64_t number;
-    uint64_t bytes;
-  };
-  ops_.order_fetch(exec);  // the memory is being cleared
-  std::vector<Copy> copies;
-  std::vector<int32_t> used(classes_.size());
-  uint64_t total = 0, done = 0;
-  for (const LayerPlan& layer : plan.layers) {
-    for (const int32_t expert : layer.resident) {
-      const int32_t slot = used[size_t(layer.slot_class)]++;
-      copies.push_back({load(layer.layer, expert, slot), expert_bytes(layer.layer)});
-      set(layer.layer, expert, slot);
-      total += copies.back().bytes;
-    }
-  }
-  for (const Copy& copy : copies) {
-    while (!ops_.fetched(copy.number)) std::this_thread::sleep_for(std::chrono::microseconds(200));
-    done += copy.bytes;
-    if (progress) progress(done, total);
-  }
-  publish(exec);
+size_t ExpertPool::largest_expert() const {
+  size_t largest = 0;
+  for (const Layer& layer : layers_) largest = std::max(largest, layer.expert_bytes);
+  return largest;
 }
 
 std::span<const int32_t> ExpertPool::gpu_slots(int64_t layer) const {

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -25,14 +24,11 @@ class ExpertPool {
   // which takes exactly the plan's bytes for experts, staging and slot tables. Throws Error(resource).
   ExpertPool(const Ops& ops, std::span<const LayerWeights> layers, const ModelSizes& sizes, const Plan& plan);
 
-  // The plan's experts into their slots; `progress` is told the bytes that have arrived, of how many.
-  void load_residents(const Exec& exec, const Plan& plan,
-                      const std::function<void(uint64_t done, uint64_t total)>& progress);
-
   int64_t n_staging() const { return staging_.n_slots; }
   size_t bytes() const { return memory_.bytes(); }
   // Bytes that move when an expert of that layer is loaded.
   size_t expert_bytes(int64_t layer) const { return layer_of(layer).expert_bytes; }
+  size_t largest_expert() const;
 
   // The experts as the two sides see them: disjoint, and together all.
   FfnWeights on_gpu(int64_t layer) const;

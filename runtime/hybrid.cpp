@@ -12,6 +12,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+PrefillRates first_rates(PrefillRates rates, const ExpertCache& cache) {
+  if (rates.copy_bandwidth == 0) rates.copy_bandwidth = cache.bandwidth();
+  return rates;
+}
+
 size_t row_bytes(const ModelConfig& c) {
   return size_t(c.dim) * sizeof(float);
 }
@@ -37,14 +42,15 @@ SharedBuffer& SharedBuffer::operator=(SharedBuffer&& other) noexcept {
 }
 
 Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-               const ReadAhead& read_ahead, const ModelOptions& options)
+               ExpertCache& cache, const ReadAhead& read_ahead, const ModelOptions& options)
     : config_(config),
       sides_(sides),
       pool_(pool),
+      cache_(cache),
       read_ahead_(read_ahead),
       options_(options),
       stage_(pool, sides.gpu, sides.gpu_exec),
-      meter_(options.prefill_rates) {
+      meter_(first_rates(options.prefill_rates, cache)) {
   const size_t T = size_t(limits.max_tokens), K = size_t(limits.n_activated);
   const size_t x = aligned_bytes(T * row_bytes(config)), ids = aligned_bytes(T * K * sizeof(int32_t));
   crossing_ = SharedBuffer(sides.gpu, host_crossing_bytes(config, limits.max_tokens));
@@ -61,6 +67,7 @@ void Hybrid::begin(int64_t n_tokens, int64_t position) {
   n_tokens_ = n_tokens;
   position_ = position;
   stage_.reset();
+  cache_.begin_step();
   pool_.publish(sides_.gpu_exec);
 }
 
@@ -93,6 +100,7 @@ void Hybrid::host_turn(int64_t layer) try {
             "layer {}: the router chose expert {} of {}: the GPU has failed", layer, id, config_.n_routed_experts);
   }
   if (options_.routed) options_.routed(layer, position_, ids);
+  cache_.note(layer, ids, n_tokens_);
   counts_.chosen += ids.size();
   n_copied_ = 0;
   compute_on_host(layer, n_tokens_ > 1 ? share_with_gpu(layer, ids) : pool_.on_host(layer), ids);

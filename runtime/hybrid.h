@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "runtime/buffer.h"
+#include "runtime/expert_cache.h"
 #include "runtime/expert_pool.h"
 #include "runtime/expert_stage.h"
 #include "runtime/layer.h"
@@ -62,7 +63,7 @@ class Hybrid {
   };
   // limits: as for scratch. Throws Error(resource).
   Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-         const ReadAhead& read_ahead, const ModelOptions& options);
+         ExpertCache& cache, const ReadAhead& read_ahead, const ModelOptions& options);
 
   // Before the layers of a step: how many tokens, from which position on.
   void begin(int64_t n_tokens, int64_t position);
@@ -90,6 +91,7 @@ class Hybrid {
   const ModelConfig& config_;
   Sides sides_;
   ExpertPool& pool_;
+  ExpertCache& cache_;
   const ReadAhead& read_ahead_;
   const ModelOptions& options_;
   SharedBuffer crossing_;

@@ -1,16 +1,12 @@
 // The `hearth` command: parses, dispatches, and turns every Error into one line and an exit code.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <clocale>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <new>
 
 #include "quant/error.h"
-#include "quant/mapped_file.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/terminal.h"
 
@@ -28,28 +24,6 @@ int exit_code(hearth::ErrorKind kind) {
   }
 }
 
-// A mapped file that somebody shortens is noticed when its end is read, in the middle of a kernel. Only what may be
-// called from a signal handler is.
-void on_bus_error(int, siginfo_t* info, void*) {
-  const char* const path = hearth::mapped_file_at(info->si_addr);
-  if (!path) {  // not ours: dies of it when it happens again
-    std::signal(SIGBUS, SIG_DFL);
-    return;
-  }
-  for (const char* text :
-       {"hearth: ", path, ": cannot be read: it was shortened while it was in use, or its disk failed\n"}) {
-    if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
-  }
-  _exit(1);
-}
-
-void listen_to_bus_errors() {
-  struct sigaction action = {};
-  action.sa_sigaction = on_bus_error;
-  action.sa_flags = SA_SIGINFO;
-  sigaction(SIGBUS, &action, nullptr);
-}
-
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
@@ -61,7 +35,7 @@ int main(int argc, char** argv) {
   // Line editing counts characters and not bytes; a bare container has no locale set, but speaks UTF-8 all the same.
   if (!std::setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
 
-  listen_to_bus_errors();
+  cli::catch_bus_errors();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow any more is an error like a full disk, not a death
 
   CLI::App app("hearth runs DeepSeek-V2-class models on one workstation");

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <numeric>
 
+#include "runtime/expert_cache.h"
 #include "runtime/hybrid.h"
 #include "runtime/layer.h"
 #include "runtime/memory.h"
@@ -107,6 +108,7 @@ struct Model::Impl {
   RopeMemory rope;
   ReadAhead read_ahead;
   std::unique_ptr<ExpertPool> pool;
+  std::unique_ptr<ExpertCache> cache;
   std::unique_ptr<Hybrid> hybrid;
 
   Impl(GgufFile&& f, const ModelOptions& o)
@@ -124,9 +126,11 @@ struct Model::Impl {
         read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))) {
     if (!plan.layers.empty() && !plan.all_on_gpu) {
       pool = std::make_unique<ExpertPool>(ops, weights.layers, sizes, plan);
-      pool->load_residents(exec, plan, options.loading);
+      cache = std::make_unique<ExpertCache>(*pool, ops, exec, sizes, plan, options.expert_policy, options.expert_use,
+                                            options.expert_use_tokens);
+      cache->fill(options.loading);
       hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{ops, exec, *options.host_ops, options.n_threads},
-                                        limits_of(config, options), *pool, read_ahead, options);
+                                        limits_of(config, options), *pool, *cache, read_ahead, options);
     }
     finish();
   }
@@ -250,6 +254,10 @@ const Plan& Model::plan() const {
 
 const Hybrid* Model::hybrid() const {
   return impl_->hybrid.get();
+}
+
+const ExpertCache* Model::expert_cache() const {
+  return impl_->cache.get();
 }
 
 KvCache Model::new_cache() const {

@@ -12,12 +12,14 @@
 #include "kernels/ops.h"
 #include "quant/gguf.h"
 #include "runtime/config.h"
+#include "runtime/expert_use.h"
 #include "runtime/kv_cache.h"
 #include "runtime/prefill_share.h"
 #include "runtime/tokenizer.h"
 
 namespace hearth {
 
+class ExpertCache;
 class Hybrid;
 struct Plan;
 
@@ -37,11 +39,14 @@ struct ModelOptions {
   uint64_t vram = 0, ram = 0;
   std::optional<int64_t> resident_experts = {};
   std::vector<float> expert_use = {};
-  // What a prompt's step does with experts that are not there; rates as they are known beforehand. Slots for experts
-  // that are copied for one step.
+  double expert_use_tokens = 0;                         // of how many tokens that is
+  ExpertPolicy expert_policy = ExpertPolicy::adaptive;  // what is kept there while the model runs
+  // What a prompt's step does with experts that are not there. It is decided by the rates of host and copies, which the
+  // loading of experts and the first layers show, unless they are given. Slots for experts that are copied for one
+  // step; -1: as the plan thinks best.
   PrefillPolicy prefill = PrefillPolicy::automatic;
   PrefillRates prefill_rates = {};
-  int64_t n_staging = 0;
+  int64_t n_staging = -1;
   // Told which experts the router of an MoE layer chose: ids [T,K] of the T tokens from `position` on.
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
   // Whether experts are asked of the disk before they are computed: where the file does not fit into memory, or as
@@ -89,6 +94,7 @@ class Model {
   const Plan& plan() const;
   // Null: all of the model is in one memory.
   const Hybrid* hybrid() const;
+  const ExpertCache* expert_cache() const;
 
  private:
   struct Impl;

@@ -62,7 +62,7 @@ class Planner {
     require(in_.resident_experts.value_or(0) >= 0 && in_.resident_experts.value_or(0) <= int64_t(n_experts),
             ErrorKind::usage, "resident experts: expected 0 to {}, found {}", n_experts,
             in_.resident_experts.value_or(0));
-    require(in_.staging_slots >= 0, ErrorKind::usage, "staging slots: expected at least 0, found {}",
+    require(in_.staging_slots >= -1, ErrorKind::usage, "staging slots: expected at least 0, found {}",
             in_.staging_slots);
   }
 
@@ -255,7 +255,19 @@ uint64_t Plan::pool_bytes() const {
 }
 
 Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
-  return Planner(model, input).plan();
+  if (input.staging_slots != -1) return Planner(model, input).plan();
+  PlacementInput with = input;
+  with.staging_slots = 0;
+  const Plan without = Planner(model, with).plan();
+  if (!without.has_gpu || without.all_on_gpu || without.layers.empty()) return without;
+  uint64_t largest = 1;
+  for (const ExpertLayer& layer : model.experts) largest = std::max<uint64_t>(largest, layer.slot.bytes);
+  const uint64_t left = without.vram.budget - without.vram.used();
+  const uint64_t room = input.resident_experts ? left : (left + without.vram.classes[MemoryClass::experts]) / 16;
+  const uint64_t slot =
+      largest + uint64_t(model.config.n_routed_experts) * sizeof(int32_t) + kWeightAlign;  // its table
+  with.staging_slots = std::min<int64_t>(kMostStaging, int64_t(room / slot)) / 2 * 2;
+  return Planner(model, with).plan();
 }
 
 uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads, ScratchBytes scratch) {

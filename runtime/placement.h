@@ -41,9 +41,14 @@ struct PlacementInput {
   ScratchBytes gpu_scratch = estimated_gpu_scratch, cpu_scratch = nullptr;
   std::span<const float> use;  // [MoE layers][E], how often each is expected to be chosen, in any unit; empty: equally
   std::optional<int64_t> resident_experts;  // exactly so many slots, all layers together, instead of what fits
-  int64_t staging_slots = 0;                // for experts that pass through in prefill
-  bool whole = false;                       // all of it on the GPU, or nothing
+  // For experts that pass through in prefill; -1: a sixteenth of what is left for experts, and no more than
+  // kMostStaging.
+  int64_t staging_slots = 0;
+  bool whole = false;  // all of it on the GPU, or nothing
 };
+
+// Two batches (expert_stage.h) of a hundred megabytes each in the largest models.
+inline constexpr int64_t kMostStaging = 16;
 
 enum class Tier { vram, ram, disk };
 

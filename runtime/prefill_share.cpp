@@ -48,12 +48,13 @@ void PrefillRateMeter::host(int64_t n_experts, int64_t n_pairs, double bytes, do
   if (n_experts == 0 || seconds <= 0) return;
   // Up to some tokens an expert takes as long as its bytes; beyond, as its products.
   constexpr int64_t kFew = 4, kMany = 16;
-  if (n_pairs <= kFew * n_experts) learn(rates_.host_bandwidth, double(n_experts) * bytes / seconds);
-  if (n_pairs >= kMany * n_experts) {
-    learn(rates_.host_pairs, double(n_pairs) / seconds);
-    // The bytes were read in that time at least.
-    rates_.host_bandwidth = std::max(rates_.host_bandwidth, double(n_experts) * bytes / seconds);
+  const double bandwidth = double(n_experts) * bytes / seconds;
+  if (n_pairs <= kFew * n_experts) {
+    learn(rates_.host_bandwidth, bandwidth);
+  } else {
+    rates_.host_bandwidth = std::max(rates_.host_bandwidth, bandwidth);  // so much at least
   }
+  if (n_pairs >= kMany * n_experts) learn(rates_.host_pairs, double(n_pairs) / seconds);
 }
 
 void PrefillRateMeter::copied(double bytes, double seconds, bool waited) {

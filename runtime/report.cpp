@@ -1,6 +1,12 @@
 #include "runtime/report.h"
 
+#include <algorithm>
+
 #include "kernels/cpu/backend.h"
+#include "runtime/expert_cache.h"
+#include "runtime/hybrid.h"
+#include "runtime/placement.h"
+#include "runtime/size_text.h"
 
 namespace hearth {
 namespace {
@@ -43,6 +49,52 @@ std::vector<Fact> startup_facts(const Model& model) {
                              scaled(double(file.tensor_bytes), "B"), on_gpu ? "on the GPU" : "mapped",
                              scaled(double(model.active_bytes()), "B"), scaled(double(model.working_bytes()), "B"))},
   };
+}
+
+namespace {
+
+// "layers 1 to 26: 31 or 32 of 64"
+std::string residents_text(const Plan& plan) {
+  int64_t least = plan.layers.front().count(Tier::vram), most = least;
+  for (const LayerPlan& layer : plan.layers) {
+    least = std::min(least, layer.count(Tier::vram));
+    most = std::max(most, layer.count(Tier::vram));
+  }
+  const size_t n_experts = plan.layers.front().tier.size();
+  return least == most ? fmt::format("{} of {} in every layer", least, n_experts)
+                       : fmt::format("{} to {} of {} in a layer", least, most, n_experts);
+}
+
+}  // namespace
+
+std::vector<Fact> tier_facts(const Model& model) {
+  const Plan& plan = model.plan();
+  if (plan.layers.empty()) return {};
+  const uint64_t on_gpu = plan.vram.classes[MemoryClass::experts];
+  const uint64_t in_memory = plan.ram.classes[MemoryClass::experts], on_disk = plan.disk.classes[MemoryClass::experts];
+  std::string where = fmt::format("{} on the GPU ({})", scaled(double(on_gpu), "B"), residents_text(plan));
+  if (in_memory > 0) where += fmt::format(", {} in memory", scaled(double(in_memory), "B"));
+  if (on_disk > 0) where += fmt::format(", {} on disk", scaled(double(on_disk), "B"));
+  return {{"experts", where},
+          {"vram", fmt::format("{} of {} used as planned", binary_size_text(plan.vram.used()),
+                               binary_size_text(plan.vram.budget))}};
+}
+
+std::vector<Fact> expert_report(const Model& model) {
+  if (!model.hybrid()) return {};
+  const HybridCounts& c = model.hybrid()->counts();
+  const CacheCounts& cache = model.expert_cache()->counts();
+  const double chosen = double(std::max<uint64_t>(c.chosen, 1));
+  const auto rate = [](uint64_t bytes, double seconds) {
+    return seconds > 0 ? fmt::format(", {}", scaled(double(bytes) / seconds, "B/s")) : std::string();
+  };
+  return {{"experts", fmt::format("of {} choices {:.1f} % were on the GPU and {:.1f} % were copied there for a prompt",
+                                  c.chosen, 100 * double(c.on_gpu) / chosen, 100 * double(c.staged) / chosen)},
+          {"cpu", fmt::format("read {} of weights in {:.2f} s{}", scaled(double(c.host_bytes), "B"), c.host_seconds,
+                              rate(c.host_bytes, c.host_seconds))},
+          {"copies",
+           fmt::format("{} experts moved in, {}{}; {} for prompts", cache.swaps, scaled(double(cache.bytes_moved), "B"),
+                       rate(cache.bytes_moved, cache.copy_seconds), scaled(double(c.staged_bytes), "B"))}};
 }
 
 }  // namespace hearth

@@ -14,5 +14,9 @@ bool runs_on_gpu(const Model& model);
 
 // model, machine, running (the table of operations in use, threads), context with its cache, memory.
 std::vector<Fact> startup_facts(const Model& model);
+// Where the experts are, on a GPU; empty: there is none, or the model has none.
+std::vector<Fact> tier_facts(const Model& model);
+// What became of that: hits, and what each side and each way between them did. Empty: all is in one memory.
+std::vector<Fact> expert_report(const Model& model);
 
 }  // namespace hearth

@@ -71,6 +71,7 @@ struct InMemory {
 //   scale(k, i), min(k, i)    of group k + i
 //   low_at(k), high_at(k)     where the 16 bytes lie in the block that have the group's bits. high_at: where kHigh
 //   levels(low, high, k, i)   from word i of those: levels 4 i .. 4 i + 3 of group k, a byte each
+//   kPerScale                 so many neighbouring groups, from a multiple of that on, have one scale and min
 //
 // Weight = scale * level - min, or where the format has an offset instead, scale * (level - kOffset). Levels are
 // unsigned but where there is neither.
@@ -87,6 +88,7 @@ struct Packing {
   static constexpr int kApart = apart, kAlign = alignment, kOffset = offset;
   static constexpr Zero kZero = zero;
   static constexpr bool kFloats = false, kHigh = false;
+  static constexpr int kPerScale = 2;
 };
 
 // Two fp16 in a word.
@@ -208,6 +210,7 @@ struct Bits<BlockQ5_1> : SmallBlock<BlockQ5_1, 8, Zero::min> {
 
 template <>
 struct Bits<BlockI4_G128> : Packing<4, 2, Zero::offset, 8>, OneHalf<BlockI4_G128> {
+  static constexpr int kPerScale = 8;
   HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockI4_G128, qs) + 16 * (k % 4); }
   GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const {
     return nibbles_of(low, k / 4) ^ 0x08080808u;  // two's complement, plus 8
@@ -218,6 +221,7 @@ struct Bits<BlockI4_G128> : Packing<4, 2, Zero::offset, 8>, OneHalf<BlockI4_G128
 
 template <>
 struct Bits<BlockQ2_K> : Packing<2, 4, Zero::min> {
+  static constexpr int kPerScale = 1;
   uint32_t groups;  // a byte each: scale and min
   uint32_t d_dmin[1];
   HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockQ2_K, qs) + k / 8 * 32 + k % 2 * 16; }
@@ -237,6 +241,7 @@ struct Bits<BlockQ2_K> : Packing<2, 4, Zero::min> {
 
 template <>
 struct Bits<BlockQ3_K> : Packing<2, 2, Zero::offset, 4> {
+  static constexpr int kPerScale = 1;
   static constexpr bool kHigh = true;
   uint32_t low4, high2;  // a byte each: scales of k and k + 8, of k, k + 4, k + 8 and k + 12
   uint16_t d;
@@ -298,6 +303,7 @@ struct Bits<BlockQ5_K> : Packing<2, 16, Zero::min>, SixBitScales<BlockQ5_K> {
 
 template <>
 struct Bits<BlockQ6_K> : Packing<4, 2, Zero::offset, 32> {
+  static constexpr int kPerScale = 1;
   static constexpr bool kHigh = true;
   uint32_t groups;  // a signed byte each
   uint16_t d;

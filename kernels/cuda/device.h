@@ -22,11 +22,13 @@
   extern __shared__ __align__(128) unsigned char hearth_gpu_dynamic_shared[]; \
   T* const name = reinterpret_cast<T*>(hearth_gpu_dynamic_shared)
 #define GPU_UNROLL _Pragma("unroll")
+#define GPU_NO_UNROLL _Pragma("unroll 1")
 #else
 #define GPU_EMULATED 1
 #define GPU_SHARED(T, name, n) T(&name)[n] = ::hearth::emulation::shared_array<T, n, decltype([] {})>()
 #define GPU_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(::hearth::emulation::dynamic_shared())
 #define GPU_UNROLL
+#define GPU_NO_UNROLL
 #endif
 
 #define GPU_FN __device__ __forceinline__
@@ -225,6 +227,17 @@ GPU_FN uint32_t pack_bf16(float low, float high) {
 #else
   uint32_t d;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
+  return d;
+#endif
+}
+
+// a * b + c of two bf16 each, rounded once to nearest even.
+GPU_FN uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
+#if GPU_EMULATED
+  return emulation::fma_bf16x2(a, b, c);
+#else
+  uint32_t d;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
   return d;
 #endif
 }

@@ -48,7 +48,7 @@ struct TileProduct {
   int max_work = 0;
 };
 
-// Small tiles multiply tokens with 16 bits of precision (both parts of them), the others with bf16's 8.
+// Small tiles multiply weights as they are with 16 bits of the tokens (both parts of them), the others both as bf16.
 enum class TileShape { small, medium, large };
 // Tokens of a tile. The list of work is made for it.
 constexpr int tile_tokens(TileShape shape) {

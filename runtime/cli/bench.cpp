@@ -73,6 +73,7 @@ void run_bench(const Arguments& arguments) {
     return !interrupted();
   };
   const BenchResult result = bench(*session.model, options);
+  print_report(session);
   if (arguments.json)
     print_json(arguments, session, result);
   else

@@ -185,6 +185,7 @@ class Chat {
         "context {} of {} tokens\n",
         turns_, ran, rate(ran, prefill_seconds_), cached_tokens_, generated_tokens_,
         rate(generated_tokens_, decode_seconds_), conversation_.history().size(), session_.model->options().n_ctx);
+    print_report(session_);
   }
 
   const Arguments& arguments_;

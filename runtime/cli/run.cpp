@@ -114,6 +114,7 @@ void run(const Arguments& arguments) {
   if (arguments.session.verbose)
     note("read {} tokens at {:.0f} tok/s, wrote {} at {:.1f} tok/s, stopped by {}\n", result.prompt_tokens,
          result.prefill_rate(), result.tokens.size(), result.decode_rate(), stop_reason_name(result.reason));
+  if (arguments.session.verbose) print_report(session);
   if (result.reason == StopReason::interrupted) fail(ErrorKind::interrupted, "interrupted");
 }
 

@@ -224,9 +224,14 @@ Session open_session(const SessionOptions& options) {
   return session;
 }
 
+void print_report(const Session& session) {
+  for (const auto& fact : expert_report(*session.model)) note("{:9} {}\n", fact.name, fact.value);
+}
+
 void print_banner(const Session& session) {
   const Model& model = *session.model;
-  for (const auto& fact : startup_facts(model)) note("{:9} {}\n", fact.name, fact.value);
+  for (const auto& facts : {startup_facts(model), tier_facts(model)})
+    for (const auto& fact : facts) note("{:9} {}\n", fact.name, fact.value);
   if (!session.gpu.empty()) note("{:9} {}\n", "gpu", session.gpu);
   if (runs_on_gpu(model)) {
     note("{:9} loaded in {:.2f} s, {:.3f} GB/s\n", "ready", session.load_seconds,

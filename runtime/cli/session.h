@@ -47,5 +47,7 @@ Session open_session(const SessionOptions& options);
 
 // The first lines: model, processor and table of kernels, context and its cache. No silent fallback.
 void print_banner(const Session& session);
+// The last ones, with experts in two memories: hits, bytes moved, GB/s of each side.
+void print_report(const Session& session);
 
 }  // namespace hearth::cli

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "quant/error.h"
+#include "quant/mapped_file.h"
 
 namespace hearth::cli {
 namespace {
@@ -28,7 +29,29 @@ void on_interrupt(int) {
   std::raise(SIGINT);
 }
 
+// Only what may be called from a signal handler is.
+void on_bus_error(int, siginfo_t* info, void*) {
+  const char* const path = mapped_file_at(info->si_addr);
+  if (!path) {  // not ours: it happens again, and is fatal then
+    std::signal(SIGBUS, SIG_DFL);
+    return;
+  }
+  for (const char* text :
+       {"hearth: ", path, ": cannot be read: it was shortened while it was in use, or its disk failed\n"}) {
+    if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
+  }
+  _exit(1);
+}
+
 }  // namespace
+
+void catch_bus_errors() {
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &action, nullptr);
+}
 
 void catch_interrupts() {
   if (interrupt_event < 0) interrupt_event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

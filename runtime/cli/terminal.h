@@ -19,6 +19,10 @@ void clear_interrupt();
 // Sleeps until standard input has something to read, or its end; false: Ctrl-C came first.
 bool wait_for_input();
 
+// A mapped file that somebody shortens is noticed when its end is read, in the middle of a kernel: from now on that is
+// one line, and the exit code 1.
+void catch_bus_errors();
+
 bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();

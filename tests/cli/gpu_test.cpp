@@ -105,24 +105,80 @@ TEST_CASE("plan: of the GPU that is here, its free memory and what was measured 
   CHECK(contains(text.out, fmt::format("VRAM {:.3g} (measured)", p["bandwidth"]["vram"]["gb_s"].get<double>())));
 }
 
-TEST_CASE("a GPU too small for the model: the numbers, and the CPU unless somebody insists") {
+TEST_CASE("a GPU too small for the whole model holds what experts it can, and the answer is the same") {
+  const std::string alone = run_hearth(ask({"--device", "cpu"})).out;
+  for (const char* vram : {"78M", "79M", "80M"}) {
+    CAPTURE(vram);
+    const auto said = run_emulated(ask({"--device", "emulated", "--vram", vram, "-v"}));
+    INFO(said.err);
+    CHECK(said.exit_code == 0);
+    CHECK(said.out == alone);
+    CHECK(contains(said.err, "experts   "));
+    CHECK(contains(said.err, " on the GPU ("));
+    CHECK(contains(said.err, " were on the GPU and "));
+    CHECK(contains(said.err, "cpu       read "));
+    CHECK(contains(said.err, "copies    "));
+  }
+  for (const char* experts : {"0", "20", "0.5", "1.0"}) {
+    CAPTURE(experts);
+    const auto said = run_emulated(ask({"--device", "emulated", "--resident-experts", experts}));
+    CHECK(said.exit_code == 0);
+    CHECK(said.out == alone);
+    CHECK(said.err == "");
+  }
+  for (const char* policy : {"cpu", "copy", "stream"}) {
+    CAPTURE(policy);
+    CHECK(run_emulated(ask({"--device", "emulated", "--vram", "80M", "--prefill-experts", policy})).out == alone);
+  }
+}
+
+TEST_CASE("budgets that cannot be") {
+  check_refused(run_emulated(ask({"--device", "emulated", "--vram", "10M"})), 1,
+                {"the GPU's memory: 10.0 MiB are too little, the least is ", "kv_cache 2.50 MiB", "driver 64.0 MiB",
+                 "attention ", " more would be needed even for a context of 256 tokens\n"});
+  check_refused(run_emulated(ask({"--device", "emulated", "--vram", "900G"})), 1,
+                {"--vram: expected at most the 8.00 GiB of the GPU's memory, found 900 GiB\n"});
+  check_refused(run_emulated(ask({"--device", "emulated", "--ram", "900T"})), 1,
+                {"--ram: expected at most the ", " of this machine's memory, found 900 TiB\n"});
+  check_refused(run_emulated(ask({"--device", "emulated", "--ram", "1M", "--vram", "79M"})), 1,
+                {"the host's memory: 1.00 MiB are too little, the least is "});
+  check_refused(run_emulated(ask({"--device", "emulated", "--vram", "much"})), 2, {"--vram: ", "much"});
+  check_refused(run_emulated(ask({"--device", "emulated", "--resident-experts", "5000"})), 2,
+                {"--resident-experts: expected 0 to ", "found \"5000\"\n"});
+  check_refused(run_emulated(ask({"--device", "emulated", "--vram", "78M", "--resident-experts", "1.0"})), 1,
+                {"resident experts: ", " fit into the "});
+  check_refused(run_emulated(ask({"--device", "cpu", "--vram", "1G"})), 2, {"--vram: the model runs on the CPU alone"});
+  check_refused(run_emulated(ask({"--resident-experts", "1"}), "driver=none"), 2,
+                {"--resident-experts: the model runs on the CPU alone", "no NVIDIA driver is installed"});
+}
+
+TEST_CASE("memory that may not be page-locked: slower, said loudly, and an error under --strict") {
+  const auto loud = run_emulated(ask({"--device", "emulated", "--resident-experts", "0.5"}), "lockable=0");
+  CHECK(loud.exit_code == 0);
+  CHECK(loud.out == run_hearth(ask({"--device", "cpu"})).out);
+  CHECK(loud.err.starts_with("hearth: the system refused to lock "));
+  CHECK(loud.err.ends_with(
+      " bytes of memory in place: copies to and from the GPU are slower, and no step is recorded\n"));
+  check_refused(run_emulated(ask({"--device", "emulated", "--strict"}), "lockable=0"), 1,
+                {"--strict: the system refused to lock "});
+}
+
+TEST_CASE("a GPU too small for what must be there: the numbers, and the CPU unless somebody insists") {
   check_refused(run_emulated(ask({"--device", "emulated"}), "memory=4M"), 1,
-                {"does not fit into the GPU's memory: weights 9.6 MB, the cache of 2048 tokens 2.6 MB, working memory ",
-                 " are free"});
-  check_refused(run_emulated(ask({"--strict"}), "memory=4M"), 1, {"does not fit into the GPU's memory"});
+                {"the GPU's memory: 4.00 MiB are too little, the least is "});
+  check_refused(run_emulated(ask({"--strict"}), "memory=4M"), 1, {"the GPU's memory: 4.00 MiB are too little"});
   const auto loud = run_emulated(ask({}), "memory=4M");
   CHECK(loud.exit_code == 0);
-  CHECK(contains(loud.err, "does not fit into the GPU's memory"));
+  CHECK(contains(loud.err, "the GPU's memory: 4.00 MiB are too little"));
   CHECK(contains(loud.err, "; running on the CPU\n"));
   CHECK(loud.out == run_hearth(ask({"--device", "cpu"})).out);
 }
 
 TEST_CASE("a GPU shared with other programs: what is free counts, and both run where both fit") {
   check_refused(run_emulated(ask({"--device", "emulated"}), "memory=160M,others=120M"), 1,
-                {"does not fit into the GPU's memory: ", " MB in all, but 41.9 MB of 167.8 MB are free; "});
-  check_refused(
-      run_emulated(ask({"--device", "emulated"}), "memory=160M,others_later=155M"), 1,
-      {"out of memory: ", " bytes are needed for the weights, but of the GPU's 167772160 only 5242880 are free"});
+                {"the GPU's memory: 40.0 MiB are too little, the least is "});
+  check_refused(run_emulated(ask({"--device", "emulated"}), "memory=160M,others_later=155M"), 1,
+                {"out of memory: ", " bytes are needed for ", "but of the GPU's 167772160 only 5242880 are free"});
   const auto fallback = run_emulated(ask({}), "memory=160M,others_later=155M");
   CHECK(fallback.exit_code == 0);
   CHECK(contains(fallback.err, "; running on the CPU\n"));

@@ -210,3 +210,34 @@ TEST_CASE("--check of a sound file is silent") {
   CHECK(checked.err == "");
   CHECK(checked.out == run_hearth({"run", demo_model(), "-p", "Hello", "-n", "4", "--temp", "0"}).out);
 }
+
+// It waits for its second line while the file changes, as a person's chat would.
+TEST_CASE("a model that is written to while it is in use: one clear error, and no answer from what is there now") {
+  const TempDir dir;
+  const std::string path = dir / "model.gguf";
+  for (const bool shortened : {false, true}) {
+    CAPTURE(shortened);
+    fs::copy_file(demo_model(), path, fs::copy_options::overwrite_existing);
+    bool done = false;
+    const auto change_when = [&](const std::string& out, const std::string&) {
+      if (!done && contains(out, "7")) {  // in the middle of the first answer
+        done = true;
+        if (shortened) {
+          fs::resize_file(path, 1 << 20);
+        } else {
+          std::ofstream(path, std::ios::app) << "x";
+        }
+      }
+      return false;
+    };
+    const auto result = run_hearth({"run", path, "--chat", "-p", "Count from 1 to 100.", "--temp", "1.5", "-n", "2000",
+                                    "--top-k", "40", "--seed", "3"},
+                                   {.interrupt_when = change_when});
+    INFO(result.out);
+    INFO(result.err);
+    if (!done) continue;
+    CHECK(result.exit_code == 1);
+    CHECK(contains(result.err, path + ": "));
+    CHECK(contains(result.err, " while it was in use"));
+  }
+}

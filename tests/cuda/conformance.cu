@@ -65,6 +65,13 @@ using Same = bool (*)(uint32_t found, uint32_t expected);
 bool same_bits(uint32_t found, uint32_t expected) {
   return found == expected;
 }
+bool same_bf16_pair(uint32_t found, uint32_t expected) {
+  for (int i = 0; i < 32; i += 16) {
+    const uint32_t a = found >> i & 0xffff, b = expected >> i & 0xffff;
+    if (a != b && ((a & 0x7fff) <= 0x7f80 || (b & 0x7fff) <= 0x7f80)) return false;  // not both NaN
+  }
+  return true;
+}
 bool same_float(uint32_t found, uint32_t expected) {
   const float a = float_from_bits(found), b = float_from_bits(expected);
   return found == expected || (a != a && b != b);
@@ -161,6 +168,21 @@ struct PackBf16 {
   }
   static uint32_t plain(uint32_t a, uint32_t b, uint32_t) {
     return instructions::pack_bf16(float_from_bits(a), float_from_bits(b));
+  }
+};
+struct FmaBf16x2 {
+  static constexpr const char* kName = "fma_bf16x2";
+  static __device__ uint32_t device(uint32_t a, uint32_t b, uint32_t c) { return fma_bf16x2(a, b, c); }
+  static uint32_t plain(uint32_t a, uint32_t b, uint32_t c) { return instructions::fma_bf16x2(a, b, c); }
+};
+struct LevelFromByte {  // as weight_run.cuh uses it: 128 + level, less 128 and an offset
+  static constexpr const char* kName = "fma_bf16x2, levels";
+  static HEARTH_HD uint32_t pair(uint32_t a) { return 0x43004300 | (a & 0x007f007f); }
+  static __device__ uint32_t device(uint32_t a, uint32_t b, uint32_t) {
+    return fma_bf16x2(pair(a), 0x3f803f80, 0xc300c300 | (b & 0x00200020));
+  }
+  static uint32_t plain(uint32_t a, uint32_t b, uint32_t) {
+    return instructions::fma_bf16x2(pair(a), 0x3f803f80, 0xc300c300 | (b & 0x00200020));
   }
 };
 struct Exp2Bits {  // of anything
@@ -463,6 +485,8 @@ int check_all() {
   check_single<RoundHalves>(same_bits);
   check_single<Bf16ToFloat>(same_bits);
   check_single<PackBf16>(same_bits);
+  check_single<FmaBf16x2>(same_bf16_pair);
+  check_single<LevelFromByte>(same_bits);
   check_single<Exp2Bits>(close_float);
   check_single<Exp2InRange>(close_float);
   check_all_halves();

@@ -46,6 +46,24 @@ inline uint32_t pack_bf16(float low, float high) {
   return l | h << 16;
 }
 
+// fma.rn.bf16x2: every NaN becomes 0x7fff. Double holds the sum but for what is far below a bf16's last place; on the
+// way through float that and the rest are kept as an odd last bit, so that nothing is rounded twice.
+inline uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t result = 0;
+  for (int i = 0; i < 32; i += 16) {
+    const auto value = [i](uint32_t pair) { return double(bf16_to_float(uint16_t(pair >> i))); };
+    const double exact = std::fma(value(a), value(b), value(c));
+    float near = float(exact);
+    if (double(near) != exact && exact == exact) {
+      uint32_t bits = float_bits(near);
+      if (std::fabs(double(near)) > std::fabs(exact)) --bits;
+      near = float_from_bits(bits | 1);
+    }
+    result |= uint32_t(near != near ? 0x7fffu : float_to_bf16(near)) << i;
+  }
+  return result;
+}
+
 // ex2.approx.ftz.f32, to the last place of float where the hardware is within two. Subnormals are 0, in and out.
 inline float exp2_fast(float x) {
   if (std::fabs(x) < 0x1p-126f) return 1.0f;
@@ -99,6 +117,7 @@ namespace hearth::emulation {
 using instructions::byte_permute;
 using instructions::dp4a;
 using instructions::exp2_fast;
+using instructions::fma_bf16x2;
 using instructions::pack_bf16;
 using instructions::round_to_int;
 }  // namespace hearth::emulation

@@ -28,6 +28,15 @@ TEST_CASE("pack_bf16 rounds to nearest even, the first value below") {
   CHECK(pack_bf16(std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()) == 0x7fff7f80);
 }
 
+TEST_CASE("fma_bf16x2 rounds once") {
+  CHECK(fma_bf16x2(0x43004314, 0x3f803f80, 0xc300c300) == 0x000041a0);  // 148 - 128 = 20, 128 - 128 = 0
+  CHECK(fma_bf16x2(0x3f813f81, 0x3f813f81, 0x00000000) == 0x3f823f82);  // 1.0078125^2 = 1.01568.., between 2 and 3
+  // 256 + 1 is between two, and goes to the even one; with a little more, by a product that float cannot keep, up.
+  CHECK(fma_bf16x2(0x3f803f80, 0x3f803f80, 0x43800000) == 0x43803f80);
+  CHECK(fma_bf16x2(0x3f803f81, 0x3f803f81, 0x43804380) == 0x43804381);
+  CHECK(fma_bf16x2(0x7f807fc0, 0x3f803f80, 0x00000000) == 0x7f807fff);
+}
+
 TEST_CASE("exp2_fast at its edges") {
   CHECK(exp2_fast(-std::numeric_limits<float>::infinity()) == 0.0f);
   CHECK(exp2_fast(10.0f) == 1024.0f);

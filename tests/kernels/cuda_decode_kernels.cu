@@ -43,15 +43,32 @@ __global__ void decode_unit(const std::byte* row, int bytes, int64_t k, float* w
 
 // A thread for each run of 64 weights.
 template <class Block>
-__global__ void decode_run(const std::byte* row, const std::byte* end, int k, uint16_t* weights) {
+__global__ void decode_run(const std::byte* row, const std::byte* end, int k, uint16_t* weights, float* of_levels) {
   const int run = int(threadIdx.x + blockIdx.x * blockDim.x), n = min(kRun, k - run * kRun);
   if (n <= 0) return;
+  const auto each = [&](int i, const uint4& piece, auto f) {
+    const uint32_t words[4] = {piece.x, piece.y, piece.z, piece.w};
+    for (int j = 0; j < 8; ++j) f(8 * i + j, uint16_t(words[j / 2] >> 16 * (j % 2)));
+  };
   WeightRun<Block> bytes;
   bytes.load(row, end, run, n);
-  bytes.decode(run, n, [&](int i, const uint4& piece) {
-    const uint32_t words[4] = {piece.x, piece.y, piece.z, piece.w};
-    for (int j = 0; j < 8; ++j) weights[run * kRun + 8 * i + j] = uint16_t(words[j / 2] >> 16 * (j % 2));
+  WeightRun<Block> again = bytes;
+  bytes.template decode<Form::weights>(run, n, [&](int i, const uint4& piece) {
+    each(i, piece, [&](int at, uint16_t weight) { weights[run * kRun + at] = weight; });
   });
+  float levels[kRun];
+  again.template decode<Form::levels>(run, n, [&](int i, const uint4& piece) {
+    each(i, piece, [&](int at, uint16_t level) {
+      levels[at] = std::is_same_v<Block, BlockF16> ? half_to_float(level) : bf16_bits_to_float(level);
+    });
+  });
+  using Scales = RunScales<Block>;
+  Scales scales;
+  again.scales(run, n, scales);
+  for (int i = 0; i < kRun; ++i) {
+    if (i > 0 && i % (16 * Scales::kGroups) == 0) scales.advance();
+    of_levels[run * kRun + i] = scales.scale[0] * levels[i] - (Scales::kMins ? scales.min[0] : 0.0f);
+  }
 }
 
 dim3 blocks_for(int64_t threads) {
@@ -68,11 +85,12 @@ void decode_units(FormatId format, const std::byte* row, int64_t k, float* weigh
   });
 }
 
-void decode_runs(FormatId format, const std::byte* row, const std::byte* end, int64_t k, uint16_t* weights) {
+void decode_runs(FormatId format, const std::byte* row, const std::byte* end, int64_t k, uint16_t* weights,
+                 float* of_levels) {
   with_block(format, [&]<class Block>() {
     if constexpr (!std::is_same_v<Block, BlockF32>) {
       launch("decode_run", decode_run<Block>, blocks_for((k + kRun - 1) / kRun), dim3(32), 0, nullptr, row, end, int(k),
-             weights);
+             weights, of_levels);
     }
   });
 }

@@ -25,11 +25,14 @@ void check_rows(const Format& format, const TestWeight& w) {
     }
     if (format.id == FormatId::f32) continue;  // no tensor core multiplies it
     const DeviceArray<uint16_t> runs(rounded);
-    decode_runs(format.id, row, bytes.data() + w.bytes.size(), k, runs);
+    const DeviceArray<float> levels(rounded);
+    decode_runs(format.id, row, bytes.data() + w.bytes.size(), k, runs, levels);
     const std::vector<uint16_t> r = runs.download();
+    const std::vector<float> l = levels.download();
     for (int64_t j = 0; j < rounded; ++j) {
       CAPTURE(j);
       REQUIRE(r[j] == (j < k ? float_to_bf16(w.row(0, i)[j]) : 0));
+      REQUIRE(l[j] == (j < k ? w.row(0, i)[j] : 0));
     }
   }
 }
@@ -67,13 +70,15 @@ TEST_CASE("decoders: every code of F8_E4M3, NaN among them") {
   const DeviceArray<float> units(256);
   decode_units(format.id, row, 256, units);
   const DeviceArray<uint16_t> runs(256);
-  decode_runs(format.id, row, row.data() + w.bytes.size(), 256, runs);
-  const std::vector<float> u = units.download();
+  const DeviceArray<float> levels(256);
+  decode_runs(format.id, row, row.data() + w.bytes.size(), 256, runs, levels);
+  const std::vector<float> u = units.download(), l = levels.download();
   const std::vector<uint16_t> r = runs.download();
   // Where there is a NaN, all of its unit or run are: its row is.
   for (int j = 0; j < 256; ++j) {
     CAPTURE(j);
     CHECK((j % 128 >= 120 ? std::isnan(u[j]) : float_bits(u[j]) == float_bits(w.row(0, 0)[j])));
+    CHECK((j % 128 >= 64 ? std::isnan(l[j]) : l[j] == w.row(0, 0)[j]));
     CHECK((j % 128 >= 64 ? std::isnan(bf16_to_float(r[j])) : r[j] == float_to_bf16(w.row(0, 0)[j])));
   }
 }

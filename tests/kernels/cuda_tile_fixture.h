@@ -74,8 +74,8 @@ inline std::vector<float> as_multiplied(const float* x, int64_t n, FormatId weig
 }
 
 // How they store weights.
-inline Stored tile_storage(FormatId id) {
-  return id == FormatId::f32 ? Stored::exact : Stored::bf16;
+inline Stored tile_storage(FormatId id, gpu::TileShape shape) {
+  return id == FormatId::f32 || shape == gpu::TileShape::small ? Stored::exact : Stored::bf16;
 }
 
 }  // namespace hearth::test

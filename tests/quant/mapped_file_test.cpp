@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "quant/error.h"
 #include "quant/mapped_file.h"
 #include "tests/quant/gguf_bytes.h"
@@ -88,4 +90,49 @@ TEST_CASE("a file that was just written is in memory") {
   const TempDir dir;
   write_text(dir / "x", std::string(3 * 4096 + 1, 'h'));  // four pages
   CHECK(MappedFile(dir / "x").cached_share() == 1.0);
+}
+
+TEST_CASE("a file that is written to, or shortened, has changed; one that another replaced has not") {
+  const TempDir dir;
+  const std::string path = dir / "x";
+  const auto fresh = [&] {
+    write_text(path, std::string(5000, 'h'));
+    return MappedFile(path);
+  };
+  {
+    const MappedFile file = fresh();
+    CHECK(!file.changed());
+    usleep(20000);  // the clock of files is coarse
+    std::fstream(path, std::ios::in | std::ios::out) << "x";
+    CHECK(file.changed());
+  }
+  {
+    const MappedFile file = fresh();
+    CHECK(truncate(path.c_str(), 4999) == 0);
+    CHECK(file.changed());
+  }
+  {
+    const MappedFile file = fresh();
+    write_text(dir / "y", "other");
+    CHECK(rename((dir / "y").c_str(), path.c_str()) == 0);
+    CHECK(!file.changed());
+    CHECK(text_of(file) == std::string(5000, 'h'));
+  }
+}
+
+TEST_CASE("an address is of the file that is mapped there") {
+  const TempDir dir;
+  write_text(dir / "x", std::string(5000, 'h'));
+  write_text(dir / "y", "hearth");
+  const std::byte* gone = nullptr;
+  {
+    const MappedFile x(dir / "x");
+    MappedFile y(dir / "y");
+    const MappedFile moved = std::move(y);
+    CHECK(mapped_file_at(x.bytes().data() + 4999) == dir / "x");
+    CHECK(mapped_file_at(moved.bytes().data()) == dir / "y");
+    CHECK(mapped_file_at(&dir) == nullptr);
+    gone = x.bytes().data();
+  }
+  CHECK(mapped_file_at(gone) == nullptr);
 }

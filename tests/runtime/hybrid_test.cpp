@@ -52,6 +52,7 @@ TEST_CASE(
 }
 
 TEST_CASE("hybrid: the golden logits and greedy tokens, with no expert on the GPU to all of them") {
+  uint64_t swaps = 0;
   for (const Golden& golden : goldens()) {
     if (!golden.in_tree) continue;
     for (const double share : {0.0, 0.25, 0.5, 0.8, 1.0}) {
@@ -66,12 +67,16 @@ TEST_CASE("hybrid: the golden logits and greedy tokens, with no expert on the GP
       CHECK(relative_error(all_logits(model, golden.tokens), golden.logits) < 2e-5);
       CHECK(continue_greedily(model, golden.tokens, golden.greedy.size()) == golden.greedy);
       const HybridCounts& counts = model.hybrid()->counts();
-      MESSAGE(fmt::format("{}, {:.0f} %: {} of {} on the GPU", golden.name, 100 * share, counts.on_gpu, counts.chosen));
+      const CacheCounts& cache = model.expert_cache()->counts();
+      MESSAGE(fmt::format("{}, {:.0f} %: {} of {} on the GPU, {} swaps", golden.name, 100 * share, counts.on_gpu,
+                          counts.chosen, cache.swaps));
+      swaps += cache.swaps;
       if (share == 0) CHECK(counts.on_gpu == 0);
       if (share == 1) CHECK(counts.on_gpu == counts.chosen);
       CHECK(counts.chosen > 0);
     }
   }
+  CHECK(swaps > 0);  // the cache has changed while they were computed
 }
 
 TEST_CASE("hybrid: what the plan says is what is taken, and what it says fits does") {
@@ -137,7 +142,9 @@ TEST_CASE("hybrid: slots of two sizes, and fused tensors, give the CPU's logits"
 
 TEST_CASE("hybrid: a decoded token allocates nothing, builds no graph, and waits once a layer and once at its end") {
   const TinyShape shape = TinyShape::v2();
-  Model model(TinyModel(shape).file(), half(shape));
+  ModelOptions options = half(shape);
+  options.expert_policy = ExpertPolicy::fixed;  // copies wait too, on threads of their own
+  Model model(TinyModel(shape).file(), options);
   KvCache cache = model.new_cache();
   std::vector<float> logits(size_t(shape.vocab));
   const auto decode = [&](int n) {
@@ -166,6 +173,7 @@ TEST_CASE("hybrid: the same bits in every order that the queue allows") {
     ModelOptions options = half(shape);
     options.n_staging = 4;
     options.prefill = PrefillPolicy::stream;
+    options.expert_policy = ExpertPolicy::fixed;  // when a copy has arrived is nobody's to say
     Model model(GgufFile::open(file.path()), options);
     KvCache cache = model.new_cache();
     std::vector<float> logits(size_t(shape.vocab));

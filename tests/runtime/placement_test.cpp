@@ -349,8 +349,8 @@ TEST_CASE("placement: what is asked wrongly is refused") {
   in.ubatch = 0;
   CHECK(mentions(refused(ErrorKind::usage, in), {"ubatch: expected at least 1, found 0"}));
   in = input(16, 64, 2048);
-  in.staging_slots = -1;
-  CHECK(mentions(refused(ErrorKind::usage, in), {"staging slots: expected at least 0, found -1"}));
+  in.staging_slots = -2;
+  CHECK(mentions(refused(ErrorKind::usage, in), {"staging slots: expected at least 0, found -2"}));
   in = input(16, 64, 2048);
   std::vector<float> use(5, 1.0f);
   in.use = use;
