@@ -173,6 +173,20 @@ TEST_CASE("placement: of what nothing is known is split evenly") {
   CHECK(plan.vram.budget - plan.vram.used() < std::max(plan.slots[0].bytes, plan.slots[1].bytes));
 }
 
+TEST_CASE("placement: a budget is used to its last byte, and of one byte less an expert is elsewhere") {
+  PlacementInput in = input(16, 64, 8192);
+  const Plan plan = plan_placement(v2().model, in);
+  in.machine.vram = plan.vram.used();
+  CHECK(plan_placement(v2().model, in).n_resident() == plan.n_resident());
+  in.machine.vram -= 1;
+  CHECK(plan_placement(v2().model, in).n_resident() == plan.n_resident() - 1);
+  in = input(16, 64, 8192);
+  in.machine.ram = plan.ram.used();
+  CHECK(count(plan_placement(v2().model, in), Tier::disk) == count(plan, Tier::disk));
+  in.machine.ram -= 1;
+  CHECK(count(plan_placement(v2().model, in), Tier::disk) == count(plan, Tier::disk) + 1);
+}
+
 TEST_CASE("placement: the most used experts are in VRAM, the least used on disk") {
   const std::vector<float> use = skewed_use(v2().model);
   PlacementInput in = input(16, 64, 8192);
