@@ -17,14 +17,13 @@ using Anchor = Svg::Anchor;
 
 // Okabe and Ito's colours, which are told apart with any kind of colour vision, and dashes besides.
 constexpr std::string_view kLineStyle = R"(  polyline { stroke-width: 2; stroke-linejoin: round; }
-  .p0 { stroke: #999999; stroke-dasharray: 2 3; } .p1 { stroke: #d55e00; stroke-dasharray: 7 4; }
-  .p2 { stroke: #cc79a7; stroke-dasharray: 9 3 2 3; } .p3 { stroke: #0072b2; stroke-width: 3; }
-  .p4 { stroke: #009e73; stroke-width: 1.5; stroke-dasharray: 4 2; }
-  circle { stroke: none; stroke-dasharray: none; }
+  polyline.p0 { stroke: #999999; stroke-dasharray: 2 3; } polyline.p1 { stroke: #d55e00; stroke-dasharray: 7 4; }
+  polyline.p2 { stroke: #cc79a7; stroke-dasharray: 9 3 2 3; } polyline.p3 { stroke: #0072b2; stroke-width: 3; }
+  polyline.p4 { stroke: #009e73; stroke-width: 1.5; stroke-dasharray: 4 2; }
   circle.p0 { fill: #999999; } circle.p1 { fill: #d55e00; } circle.p2 { fill: #cc79a7; } circle.p3 { fill: #0072b2; }
   circle.p4 { fill: #009e73; } .budget { stroke: var(--ink); stroke-dasharray: 1 4; }
 )";
-constexpr std::string_view kDarkLineStyle = R"( .p3 { stroke: #56b4e9; } circle.p3 { fill: #56b4e9; }
+constexpr std::string_view kDarkLineStyle = R"( polyline.p3 { stroke: #56b4e9; } circle.p3 { fill: #56b4e9; }
 )";
 
 // Viridis at even steps (van der Walt and Smith 2015): even to the eye, in grey and with any kind of colour vision.

@@ -10,11 +10,12 @@ namespace {
 // In tokens; the last mean is that of all tokens seen.
 constexpr double kHalfLives[] = {4, 16, 64, 256};
 constexpr float kRecencyTokens[] = {1, 12, 128};
-constexpr double kForget = 4096;          // tokens after which an observation counts half
-constexpr float kPayBack = 256;           // tokens: a copy must spare one reading in as many, net, to be worth it
-constexpr int64_t kLearnExperts = 320;    // looked at per step: layers take turns
-constexpr int64_t kBlock = 512;           // experts
-constexpr int64_t kSolveEvery = 16;       // steps
+constexpr double kForget = 4096;        // tokens after which an observation counts half
+constexpr float kPayBack = 256;         // tokens: a copy must spare one reading in as many, net, to be worth it
+constexpr int64_t kLearnExperts = 320;  // looked at per step: layers take turns
+constexpr int64_t kBlock = 512;         // experts
+constexpr int64_t kSolveEvery = 16;     // steps
+constexpr double kRidge = 1e-3, kShortRidge = 5e-2;
 constexpr float kNeverDenormal = 1e-30f;  // denormal numbers would make an idle expert cost a hundred times as much
 
 }  // namespace
@@ -164,14 +165,15 @@ void ExpertUse::learn() {
   solve();
 }
 
-// Least squares by Cholesky's decomposition, G w = m; a ridge keeps nearly equal features from cancelling each other.
+// Least squares by Cholesky's decomposition, G w = m. A ridge keeps nearly equal features from cancelling each other; a
+// larger one on all but the longest mean leaves it alone where nothing else helps clearly.
 void ExpertUse::solve() {
   std::array<Weights, kFeatures> l{};
   Weights w = moment_;
   for (size_t i = 0; i < kFeatures; ++i) {
     for (size_t j = 0; j <= i; ++j) {
       double sum = gram_[j][i];
-      if (i == j) sum = sum * (1 + 1e-3) + 1e-9;
+      if (i == j) sum = sum * (1 + (i == kMeans - 1 ? kRidge : kShortRidge)) + 1e-9;
       for (size_t k = 0; k < j; ++k) sum -= l[i][k] * l[j][k];
       l[i][j] = i == j ? std::sqrt(std::max(sum, 1e-12)) : sum / l[j][j];
     }

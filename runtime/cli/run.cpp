@@ -89,8 +89,9 @@ class ExpertRecorder {
     n_dense_ = model.config().n_dense_layers;
     writer_ = std::make_unique<ExpertTraceWriter>(path_, trace_shape(model));
   }
-  void finish() {
-    if (!writer_) return;
+  // Ctrl-C before the first step leaves no file.
+  void finish(bool stopped) {
+    if (!writer_ || (stopped && writer_->n_steps() == 0)) return;
     require(writer_->n_steps() > 0, ErrorKind::resource,
             "--record-experts: this device does not tell which experts it uses; try --device cpu");
     writer_->finish();
@@ -111,11 +112,11 @@ void run(const Arguments& arguments) {
   recorder.listen(session_options);
   Session session = open_session(session_options);
   recorder.start(*session.model);
+  catch_interrupts();
   if (arguments.session.verbose) print_banner(session);
   const std::vector<Token> tokens = prompt_tokens(arguments, session, prompt);
   Sampler sampler = session.sampler(arguments.sampler);
   Conversation conversation(*session.model, *session.tokenizer);
-  catch_interrupts();
 
   std::string text;
   Utf8Stream utf8;
@@ -139,7 +140,7 @@ void run(const Arguments& arguments) {
     throw;
   }
   show(utf8.finish());
-  recorder.finish();
+  recorder.finish(result.reason == StopReason::interrupted);
   if (arguments.json)
     print_json(result, text);
   else
