@@ -151,6 +151,7 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
   sides_.host.moe_ffn(exec, experts, {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),
                       Mat<float>(y_, T, config_.dim));
   const double seconds = seconds_since(start);
+  counts_.on_host += uint64_t(n_pairs);
   const double bytes = double(pool_.expert_bytes(layer));
   meter_.host(n_experts, n_pairs, bytes, seconds);
   counts_.host_seconds += seconds;

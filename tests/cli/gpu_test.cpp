@@ -86,8 +86,8 @@ TEST_CASE("bench: the floor is that of the GPU's memory") {
 }
 
 TEST_CASE("bench: with experts on both sides the floor is the host's, and no more of the GPU's memory is asked for") {
-  const std::vector<std::string> command = {"bench", demo_model(), "-p",       "16",       "-n",     "2",
-                                            "-r",    "1",          "--device", "emulated", "--vram", "79M"};
+  const std::vector<std::string> command = {
+      "bench", demo_model(), "-p", "16", "-n", "2", "-r", "1", "--device", "emulated", "--resident-experts", "8"};
   const auto result = run_emulated(command, "memory=80M");
   INFO(result.err);
   CHECK(result.exit_code == 0);
@@ -117,7 +117,7 @@ TEST_CASE("plan: of the GPU that is here, its free memory and what was measured 
 
 TEST_CASE("a GPU too small for the whole model holds what experts it can, and the answer is the same") {
   const std::string alone = run_hearth(ask({"--device", "cpu"})).out;
-  for (const char* vram : {"78M", "79M", "80M"}) {
+  for (const char* vram : {"78M", "80M"}) {
     CAPTURE(vram);
     const auto said = run_emulated(ask({"--device", "emulated", "--vram", vram, "-v"}));
     INFO(said.err);
@@ -129,14 +129,14 @@ TEST_CASE("a GPU too small for the whole model holds what experts it can, and th
     CHECK(contains(said.err, "cpu       read "));
     CHECK(contains(said.err, "copies    "));
   }
-  for (const char* experts : {"0", "20", "0.5", "1.0"}) {
+  for (const char* experts : {"0", "0.5", "1.0"}) {
     CAPTURE(experts);
     const auto said = run_emulated(ask({"--device", "emulated", "--resident-experts", experts}));
     CHECK(said.exit_code == 0);
     CHECK(said.out == alone);
     CHECK(said.err == "");
   }
-  for (const char* policy : {"cpu", "copy", "stream"}) {
+  for (const char* policy : {"copy", "stream"}) {
     CAPTURE(policy);
     CHECK(run_emulated(ask({"--device", "emulated", "--vram", "80M", "--prefill-experts", policy})).out == alone);
   }

@@ -171,7 +171,7 @@ TEST_CASE("plan: a wrong command line, or a file that is no model") {
     check_refused(run_hearth(plan(v2_file(), {std::string("--ram=") + bad})), 2, {"--ram: expected a size"});
   }
   check_refused(run_hearth(plan(v2_file(), {"--ram", "0"})), 2, {"--ram: expected a size"});
-  check_refused(run_hearth({"plan"}), 2, {"model is required"});
+  check_refused(run_hearth({"plan"}), 2, {"plan: which model? (see: hearth plan --help)\n"});
   check_refused(run_hearth({"plan", v2_file(), "--disk-bandwidth", "0"}), 2, {"--disk-bandwidth"});
   check_refused(run_hearth({"plan", v2_file(), "--cache-type", "q8_0"}), 2, {"--cache-type"});
   check_refused(run_hearth(plan(shared_folder() / "none.gguf", {})), 1, {"none.gguf", "cannot open"});

@@ -171,15 +171,20 @@ TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table
       n_clear += n_clear_here;
 
       Model absorbed(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::absorbed});
-      Model naive(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::naive});
       const auto logits = prompt_and_steps(absorbed, tokens, T);
-      const double together = error_of_first(T, logits), expanded = error_of_first(T, all_logits(naive, golden.tokens));
+      const double together = error_of_first(T, logits);
+      double expanded = -1;  // attention's products with keys and values are the same for all; two stand for them
+      if (recipe == "bf16" || recipe == "q4_k_m") {
+        Model naive(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::naive});
+        expanded = error_of_first(T, all_logits(naive, golden.tokens));
+      }
       const double few = error_of_first(n_few, few_by_few(absorbed, std::span(golden.tokens).first(n_few)));
       const Choices choices = compare_choices(logits, expected, clear, T - 1);
-      MESSAGE(fmt::format(
-          "{:7}{:11} together {:.4f}, naive {:.4f}, few by few {:.4f}; of {} tokens {} without a close "
-          "call; of {} choices {} clear, {} others",
-          recipe, golden.name, together, expanded, few, T, n_clear_here, choices.n, choices.n_clear, choices.n_other));
+      MESSAGE(
+          fmt::format("{:7}{:11} together {:.4f}, naive {}, few by few {:.4f}; of {} tokens {} without a close "
+                      "call; of {} choices {} clear, {} others",
+                      recipe, golden.name, together, expanded < 0 ? "not run" : fmt::format("{:.4f}", expanded), few, T,
+                      n_clear_here, choices.n, choices.n_clear, choices.n_other));
       CHECK(together < kTolerance);
       CHECK(expanded < kTolerance);
       CHECK(few < kTolerance);
@@ -282,8 +287,8 @@ TEST_CASE("gpu: memory is counted before anything is loaded, and failures are to
   emulation::settings().memory = size_t(1) << 20;
   const std::string too_small = refusal();
   CAPTURE(too_small);
-  CHECK(too_small.starts_with(file + ": does not fit into the GPU's memory: weights "));
-  CHECK(too_small.find(" MB are free; ") != std::string::npos);
+  CHECK(too_small.starts_with(file + ": the GPU's memory: 1.00 MiB are too little, the least is "));
+  CHECK(too_small.find("; 64.3 MiB more would be needed even for a context of 256 tokens") != std::string::npos);
   for (const int64_t n : {1, 3, 5}) {  // weights, activations, scratch, angles, cache
     CAPTURE(n);
     emulation::settings().fail_allocation = n;

@@ -51,10 +51,39 @@ TEST_CASE(
   }
 }
 
+namespace {
+
+// The logits of the golden tokens, and the most likely ones after them.
+struct Said {
+  std::vector<float> logits;
+  std::vector<Token> greedy;
+
+  Said(Model& model, const Golden& golden) {
+    KvCache cache = model.new_cache();
+    const size_t V = size_t(model.config().vocab_size);
+    logits.resize(golden.tokens.size() * V);
+    model.run(golden.tokens, cache, logits, true);
+    std::vector<float> last(logits.end() - ptrdiff_t(V), logits.end());
+    while (greedy.size() < golden.greedy.size()) {
+      greedy.push_back(most_likely(last));
+      if (greedy.size() < golden.greedy.size()) model.run({&greedy.back(), 1}, cache, last);
+    }
+  }
+};
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kSanitized = true;  // every line of it runs with one model too, and all of them would take minutes
+#else
+constexpr bool kSanitized = false;
+#endif
+
+}  // namespace
+
+// Budgets from no expert to all of them, and a cache that changes meanwhile.
 TEST_CASE("hybrid: the golden logits and greedy tokens, with no expert on the GPU to all of them") {
   uint64_t swaps = 0;
   for (const Golden& golden : goldens()) {
-    if (!golden.in_tree) continue;
+    if (!golden.in_tree || (kSanitized && golden.name != "v2")) continue;
     for (const double share : {0.0, 0.25, 0.5, 0.8, 1.0}) {
       CAPTURE(golden.name);
       CAPTURE(share);
@@ -64,19 +93,23 @@ TEST_CASE("hybrid: the golden logits and greedy tokens, with no expert on the GP
                    .attention = ModelOptions::Attention::absorbed,
                    .host_ops = &cpu_ops("auto"),
                    .resident_experts = int64_t(share * double(n_experts(golden)))});
-      CHECK(relative_error(all_logits(model, golden.tokens), golden.logits) < 2e-5);
-      CHECK(continue_greedily(model, golden.tokens, golden.greedy.size()) == golden.greedy);
+      const Said said(model, golden);
+      CHECK(relative_error(said.logits, golden.logits) < 2e-5);
+      CHECK(said.greedy == golden.greedy);
       const HybridCounts& counts = model.hybrid()->counts();
       const CacheCounts& cache = model.expert_cache()->counts();
       MESSAGE(fmt::format("{}, {:.0f} %: {} of {} on the GPU, {} swaps", golden.name, 100 * share, counts.on_gpu,
                           counts.chosen, cache.swaps));
       swaps += cache.swaps;
+      // Every chosen expert was computed, and once.
+      const size_t n_tokens = golden.tokens.size() + golden.greedy.size() - 1;
+      CHECK(counts.chosen == n_tokens * size_t(model.config().n_moe_layers() * model.config().routing.n_activated));
+      CHECK(counts.on_gpu + counts.on_host + counts.staged == counts.chosen);
       if (share == 0) CHECK(counts.on_gpu == 0);
       if (share == 1) CHECK(counts.on_gpu == counts.chosen);
-      CHECK(counts.chosen > 0);
     }
   }
-  CHECK(swaps > 0);  // the cache has changed while they were computed
+  CHECK(swaps > 0);
 }
 
 TEST_CASE("hybrid: what the plan says is what is taken, and what it says fits does") {
