@@ -137,13 +137,14 @@ FfnWeights Hybrid::share_with_gpu(int64_t layer, std::span<const int32_t> ids) {
 void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span<const int32_t> ids) {
   const int64_t T = n_tokens_, K = config_.routing.n_activated;
   std::vector<bool> read(size_t(config_.n_routed_experts));
-  int64_t n_experts = 0, n_pairs = 0;
+  int64_t n_experts = 0, n_pairs = 0, n_on_gpu = 0;
   for (const int32_t id : ids) {
-    counts_.on_gpu += pool_.resident(layer, id);
-    if (experts.slots[id] < 0) continue;
-    ++n_pairs;
-    n_experts += !read[size_t(id)];
+    const bool resident = pool_.resident(layer, id), first = !read[size_t(id)], here = experts.slots[id] >= 0;
     read[size_t(id)] = true;
+    counts_.on_gpu += resident;
+    n_on_gpu += resident && first;
+    n_pairs += here;
+    n_experts += here && first;
   }
   read_ahead_.experts(experts, ids);
   const auto start = std::chrono::steady_clock::now();
@@ -156,6 +157,7 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
   meter_.host(n_experts, n_pairs, bytes, seconds);
   counts_.host_seconds += seconds;
   counts_.host_bytes += uint64_t(n_experts) * pool_.expert_bytes(layer);
+  counts_.gpu_bytes += uint64_t(n_on_gpu) * pool_.expert_bytes(layer);
 }
 
 // y += what the copied experts give; and the next layer's begin to be copied.

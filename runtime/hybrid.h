@@ -47,7 +47,7 @@ class SharedBuffer {
 // What the two sides did since the last reset.
 struct HybridCounts {
   uint64_t chosen = 0, on_gpu = 0, on_host = 0;  // pairs of a token and an expert
-  uint64_t host_bytes = 0;                       // of weights that the host read
+  uint64_t gpu_bytes = 0, host_bytes = 0;        // of experts that either read; the GPU, where they are resident
   double host_seconds = 0;                       // that its operations took
   uint64_t staged = 0;                           // pairs whose expert was copied for the step
   uint64_t staged_bytes = 0;

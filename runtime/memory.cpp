@@ -59,6 +59,14 @@ uint64_t total_memory(const std::string& root) {
   return memory_line(root, "MemTotal:");
 }
 
+uint64_t bytes_from_disk(const std::string& root) {
+  std::ifstream file(root + "/proc/self/io");
+  std::string name;
+  for (uint64_t value = 0; file >> name >> value;)
+    if (name == "read_bytes:") return value;
+  return 0;
+}
+
 std::string memory_advice(const MemoryNeed& need, uint64_t usable) {
   if (usable == 0 || need.weights + need.working <= usable || need.weights == 0) return "";
   const double for_weights = usable > need.working ? double(usable - need.working) : 0;

@@ -15,6 +15,9 @@ uint64_t usable_memory(const std::string& root = "");
 // Bytes of memory that the machine has; 0: the system does not say.
 uint64_t total_memory(const std::string& root = "");
 
+// Bytes that this process has had read from disk so far, pages of mapped files included; 0: the system does not say.
+uint64_t bytes_from_disk(const std::string& root = "");
+
 struct MemoryNeed {
   uint64_t weights = 0;         // of the mapped file
   uint64_t active_weights = 0;  // of those, read for one token

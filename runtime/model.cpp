@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <chrono>
 #include <numeric>
 
 #include "runtime/expert_cache.h"
@@ -81,6 +82,17 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
   throw Error(error.kind, fmt::format("{}: {}", file.path(), error.what()));
 }
 
+// Adds its lifetime to a sum.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& sum) : sum_(sum) {}
+  ~Stopwatch() { sum_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  double& sum_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 bool exceeds_memory(const GgufFile& file) {
   const uint64_t usable = usable_memory();
   return usable > 0 && file.file_bytes() > usable;
@@ -111,6 +123,7 @@ struct Model::Impl {
   std::unique_ptr<ExpertPool> pool;
   std::unique_ptr<ExpertCache> cache;
   std::unique_ptr<Hybrid> hybrid;
+  double running_seconds = 0;
 
   Impl(GgufFile&& f, const ModelOptions& o)
       : file(std::move(f)),
@@ -257,6 +270,10 @@ const Hybrid* Model::hybrid() const {
   return impl_->hybrid.get();
 }
 
+double Model::running_seconds() const {
+  return impl_->running_seconds;
+}
+
 const ExpertCache* Model::expert_cache() const {
   return impl_->cache.get();
 }
@@ -277,6 +294,7 @@ bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> 
   const Impl& m = *impl_;
   const int64_t T = int64_t(tokens.size()), V = m.config.vocab_size;
   m.check(tokens, cache);
+  const Stopwatch stopwatch(impl_->running_seconds);
   assert(logits.empty() || int64_t(logits.size()) == (all_logits ? T * V : V));
 
   for (int64_t done = 0; done < T;) {

@@ -95,6 +95,8 @@ class Model {
   // Null: all of the model is in one memory.
   const Hybrid* hybrid() const;
   const ExpertCache* expert_cache() const;
+  // Spent in `run` so far.
+  double running_seconds() const;
 
  private:
   struct Impl;

@@ -5,6 +5,7 @@
 #include "kernels/cpu/backend.h"
 #include "runtime/expert_cache.h"
 #include "runtime/hybrid.h"
+#include "runtime/memory.h"
 #include "runtime/placement.h"
 #include "runtime/size_text.h"
 
@@ -88,13 +89,19 @@ std::vector<Fact> expert_report(const Model& model) {
   const auto rate = [](uint64_t bytes, double seconds) {
     return seconds > 0 ? fmt::format(", {}", scaled(double(bytes) / seconds, "B/s")) : std::string();
   };
-  return {{"experts", fmt::format("of {} choices {:.1f} % were on the GPU and {:.1f} % were copied there for a prompt",
-                                  c.chosen, 100 * double(c.on_gpu) / chosen, 100 * double(c.staged) / chosen)},
-          {"cpu", fmt::format("read {} of weights in {:.2f} s{}", scaled(double(c.host_bytes), "B"), c.host_seconds,
-                              rate(c.host_bytes, c.host_seconds))},
-          {"copies",
-           fmt::format("{} experts moved in, {}{}; {} for prompts", cache.swaps, scaled(double(cache.bytes_moved), "B"),
-                       rate(cache.bytes_moved, cache.copy_seconds), scaled(double(c.staged_bytes), "B"))}};
+  const double seconds = model.running_seconds();
+  return {
+      {"experts", fmt::format("of {} choices {:.1f} % were on the GPU and {:.1f} % were copied there for a prompt",
+                              c.chosen, 100 * double(c.on_gpu) / chosen, 100 * double(c.staged) / chosen)},
+      {"gpu",
+       fmt::format("read {} of resident experts{}", scaled(double(c.gpu_bytes), "B"), rate(c.gpu_bytes, seconds))},
+      {"cpu", fmt::format("read {} of experts{}, {:.0f} % of the time", scaled(double(c.host_bytes), "B"),
+                          rate(c.host_bytes, c.host_seconds), seconds > 0 ? 100 * c.host_seconds / seconds : 0)},
+      {"copies",
+       fmt::format("{} experts moved in, {}{}; {} for prompts", cache.swaps, scaled(double(cache.bytes_moved), "B"),
+                   rate(cache.bytes_moved, cache.copy_seconds), scaled(double(c.staged_bytes), "B"))},
+      {"disk", fmt::format("read {} since the start", scaled(double(bytes_from_disk()), "B"))},
+  };
 }
 
 }  // namespace hearth

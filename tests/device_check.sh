@@ -158,6 +158,17 @@ if [ -z "$quick" ] && [ -n "$model" ] && [ -x "$build/hearth" ]; then
   bench "decode 128" -p 0 -n 128
   bench "decode 64 after 8192" -p 0 -n 64 -d 8192
   bench "decode 32 after 32000" -p 0 -n 32 -d 32000 -r 2
+  # Experts on both sides: what a smaller card would do, and what the cache adds to a fixed choice of experts.
+  for share in 0.0 0.25 0.5 0.75; do
+    bench "decode 128, $share of the experts on the GPU" -p 0 -n 128 --resident-experts "$share"
+  done
+  bench "decode 128, 0.5 of the experts, fixed" -p 0 -n 128 --resident-experts 0.5 --expert-cache static
+  for policy in auto cpu copy stream; do
+    for n in 512 4096; do
+      bench "prefill $n, 0.25 of the experts, the others: $policy" -p "$n" -n 0 -r 2 --resident-experts 0.25 \
+        --prefill-experts "$policy"
+    done
+  done
 fi
 
 {

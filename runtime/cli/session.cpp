@@ -91,6 +91,12 @@ ExpertStats statistics_of(const GgufFile& file, const ModelConfig& config) {
   return {.model_key = model_key(file), .n_layers = config.n_moe_layers(), .n_experts = config.n_routed_experts};
 }
 
+ExpertPolicy expert_policy(const std::string& name) {
+  if (name == "static") return ExpertPolicy::fixed;
+  if (name == "lru") return ExpertPolicy::lru;
+  return name == "lfu" ? ExpertPolicy::lfu : ExpertPolicy::adaptive;
+}
+
 // Budgets, and what to do with experts for which there is no room.
 void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& options) {
   const ModelConfig config = read_config(file);
@@ -107,6 +113,7 @@ void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& opt
   if (!options.resident_experts.empty())
     to.resident_experts = parse_resident_experts(options.resident_experts, model_sizes(file));
   to.prefill = prefill_policy(options.prefill_experts);
+  to.expert_policy = expert_policy(options.expert_cache);
   LoadedExpertStats known = load_expert_stats(expert_stats_path(options.model_path), statistics_of(file, config));
   if (!known.why_not.empty()) note("hearth: {}\n", known.why_not);
   if (!known.stats) return;
@@ -161,6 +168,12 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
                   "what a prompt does with experts that are not on the GPU: compute them on the CPU, copy those it "
                   "uses, or stream them ahead")
       ->check(CLI::IsMember({"auto", "cpu", "copy", "stream"}))
+      ->capture_default_str();
+  command
+      .add_option("--expert-cache", options.expert_cache,
+                  "which experts stay on the GPU while the model runs: those likeliest to be used next, or for "
+                  "comparisons the first ones, the last used, the most used")
+      ->check(CLI::IsMember({"adaptive", "static", "lru", "lfu"}))
       ->capture_default_str();
   command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA")
       ->capture_default_str();

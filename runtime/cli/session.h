@@ -21,7 +21,7 @@ struct SessionOptions {
   std::string model_path;
   std::string device = "auto", isa = "auto", cache = "bf16";
   std::string vram, ram, resident_experts;  // as typed; empty: what is free, and as many as fit
-  std::string prefill_experts = "auto";
+  std::string prefill_experts = "auto", expert_cache = "adaptive";
   int threads = 0;
   int64_t ctx = 0;
   int64_t ubatch = 512;

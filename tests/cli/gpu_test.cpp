@@ -127,7 +127,9 @@ TEST_CASE("a GPU too small for the whole model holds what experts it can, and th
     CHECK(contains(said.err, " on the GPU ("));
     CHECK(contains(said.err, " were on the GPU and "));
     CHECK(contains(said.err, "cpu       read "));
+    CHECK(contains(said.err, "gpu       read "));
     CHECK(contains(said.err, "copies    "));
+    CHECK(contains(said.err, "disk      read "));
   }
   for (const char* experts : {"0", "0.5", "1.0"}) {
     CAPTURE(experts);

@@ -48,6 +48,7 @@ expect "sanitizer" grep -qF '| racecheck of norm | passed |' table.md
 expect "measured rows, and these alone" grep -qF '| copy | 1.0 GB/s | |' table.md
 expect "no noise" [ "$(grep -c noise table.md)" = 0 ]
 expect "model" grep -qF '| prefill 2048 | 1234.5 tok/s | x.gguf |' table.md
+expect "experts on both sides" grep -qF '| decode 128, 0.25 of the experts on the GPU | 1234.5 tok/s | x.gguf |' table.md
 expect "loading" grep -qF '| loading | 2.500 GB/s | x.gguf |' table.md
 
 program built/device/cuda_route_test 'echo "expected 1, found 2"' 'exit 1'

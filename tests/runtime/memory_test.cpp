@@ -26,7 +26,8 @@ class Root {
     std::ofstream(path) << text;
     return *this;
   }
-  uint64_t usable() const { return usable_memory(dir_.path().string()); }
+  std::string path() const { return dir_.path().string(); }
+  uint64_t usable() const { return usable_memory(path()); }
 
  private:
   TempDir dir_;
@@ -66,6 +67,15 @@ TEST_CASE("memory: what is available, or what the control groups leave of it") {
 TEST_CASE("memory: this machine says what it has") {
   CHECK(usable_memory() > GB / 16);
   CHECK(usable_memory() < uint64_t(1) << 50);
+}
+
+TEST_CASE("memory: all of it, and what this process has had read from disk, as the system says") {
+  Root root(1000);
+  CHECK(bytes_from_disk(root.path()) == 0);
+  root.write("proc/self/io", "rchar: 5\nwchar: 6\nread_bytes: 4096\nwrite_bytes: 7\n");
+  CHECK(bytes_from_disk(root.path()) == 4096);
+  root.write("proc/meminfo", "MemTotal:       65536000 kB\nMemAvailable:   1 kB\n");
+  CHECK(total_memory(root.path()) == uint64_t(65536000) * 1024);
 }
 
 TEST_CASE("memory: what fits needs no advice") {

@@ -104,7 +104,7 @@ TEST_CASE("a case by hand: times of found, missed and copied experts") {
   // A bus that moves one expert in the ten seconds of a miss: it is there one token late, and is read beside the
   // misses.
   input.machine.pcie_bandwidth = 100;
-  const SimulatedPolicy& slow = policy(simulate(trace, input).sizes[1], "LRU");
+  const SimulatedPolicy slow = policy(simulate(trace, input).sizes[1], "LRU");
   CHECK(slow.hit_rate == 0.25);      // only the first
   CHECK(slow.bytes_copied == 2000);  // 1 after the second token, 2 after the last
   CHECK(slow.tok_s < lru.tok_s);
