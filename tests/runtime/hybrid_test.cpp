@@ -7,6 +7,7 @@
 #include "tests/golden/golden.h"
 #include "tests/runtime/gpu_scope.h"
 #include "tests/runtime/tiny_model.h"
+#include "tests/support/sanitized.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -70,12 +71,6 @@ struct Said {
     }
   }
 };
-
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool kSanitized = true;  // every line of it runs with one model too, and all of them would take minutes
-#else
-constexpr bool kSanitized = false;
-#endif
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "tests/runtime/synthetic_trace.h"
+#include "tests/support/sanitized.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -192,5 +193,5 @@ TEST_CASE("bookkeeping of a step of V2-236B's shape takes little of its time") {
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   MESSAGE("59 x 160 experts: ", best * 1e6, " us per step at best");
-  CHECK(best < 2e-3);  // a decode step takes tens of milliseconds; builds with sanitizers are slow
+  if (!kSanitized) CHECK(best < 2e-3);  // a decode step takes tens of milliseconds
 }

@@ -11,6 +11,7 @@
 #include "runtime/residency.h"
 #include "tests/golden/golden.h"
 #include "tests/runtime/synthetic_trace.h"
+#include "tests/support/sanitized.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -75,7 +76,7 @@ void check_not_worse(const ExpertTrace& trace, const std::string& what) {
     const Measured& best = lru.hit_rate > lfu.hit_rate ? lru : lfu;
     MESSAGE(fmt::format("{:18} {:3.0f} %: LRU {:.4f} LFU {:.4f} adaptive {:.4f} (standard error {:.4f})", what,
                         100 * share, lru.hit_rate, lfu.hit_rate, ours.hit_rate, best.error));
-    CHECK(ours.hit_rate >= best.hit_rate - best.error);
+    if (!kSanitized) CHECK(ours.hit_rate >= best.hit_rate - best.error);  // of few tokens it says nothing
   }
 }
 
@@ -126,13 +127,14 @@ TEST_CASE("what the host's memory does not hold comes from the disk") {
 
 TEST_CASE("with time on their side: the adaptive policy finds no fewer experts than LRU and LFU") {
   for (const Kind kind : {Kind::locality, Kind::drifting_topics, Kind::zipf, Kind::no_skew}) {
-    const SyntheticRouting s{.seed = 2};  // the policy's constants were chosen with seed 1
+    SyntheticRouting s{.seed = 2};  // the policy's constants were chosen with seed 1
+    if (kSanitized) s.n_tokens = 200;
     check_not_worse(trace_of(synthetic_routing(kind, s), s), kind_name(kind));
   }
 }
 
 TEST_CASE("the optimum finds the most, all of them everything, and LRU more with more memory") {
-  const SyntheticRouting s{.n_layers = 3, .n_experts = 32, .n_activated = 4, .n_tokens = 400};
+  const SyntheticRouting s{.n_layers = 3, .n_experts = 32, .n_activated = 4, .n_tokens = kSanitized ? 50 : 400};
   for (const Kind kind : {Kind::locality, Kind::drifting_topics, Kind::zipf, Kind::no_skew}) {
     CAPTURE(kind_name(kind));
     const Simulation simulation = simulate(trace_of(synthetic_routing(kind, s), s), {{}, {}, 0, usual_shares()});
@@ -200,7 +202,8 @@ TEST_CASE("the demo model: recorded while it speaks, and no fewer found than wit
   std::mt19937 random(5);
   std::vector<Token> tokens{1267, 50, 60, 70, 80};
   model.run(tokens, cache, logits);
-  for (int i = 0; i < 900; ++i) {  // sampled at temperature 1: greedy text repeats itself
+  const size_t n = kSanitized ? 200 : 900;
+  for (size_t i = 0; i < n; ++i) {  // sampled at temperature 1: greedy text repeats itself
     std::vector<double> weight(logits.size());
     const float top = *std::ranges::max_element(logits);
     for (size_t t = 0; t < logits.size(); ++t) weight[t] = std::exp(double(logits[t] - top));
@@ -209,9 +212,9 @@ TEST_CASE("the demo model: recorded while it speaks, and no fewer found than wit
   }
   writer->finish();
   const ExpertTrace trace = read_expert_trace(path);
-  REQUIRE(trace.steps.size() == 901);
+  REQUIRE(trace.steps.size() == n + 1);
   CHECK(trace.steps[0].n_tokens == 5);
-  CHECK(trace.steps[900].position == 904);
+  CHECK(trace.steps[n].position == int64_t(n) + 4);
   CHECK(trace.shape.n_layers == 3);
   CHECK(trace.shape.token_bytes > 0);
   CHECK(trace.shape.expert_bytes == std::vector<uint64_t>(3, 3 * 256 * 128 * 2));
