@@ -11,11 +11,9 @@ namespace hearth {
 
 namespace {
 
-constexpr uint64_t kMaxConfigBytes = 16'000'000;
 constexpr int64_t kMaxWidth = 1 << 24;  // of anything: products of two stay far from overflow
 constexpr int64_t kMaxLayers = 10'000;
 constexpr int64_t kMaxContext = 1 << 28;
-constexpr int64_t kScaleBlock = 128;  // rows and columns that share one FP8 scale
 
 constexpr struct {
   const char* architecture;

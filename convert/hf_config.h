@@ -12,6 +12,8 @@
 
 namespace hearth {
 
+inline constexpr int64_t kScaleBlock = 128;  // rows and columns of an FP8 weight that share a scale
+
 struct HfYarn {
   double factor = 1, beta_fast = 32, beta_slow = 1;
   int64_t original_context = 0;

@@ -16,6 +16,8 @@ namespace hearth {
 
 using Json = nlohmann::json;
 
+inline constexpr uint64_t kMaxConfigBytes = 16'000'000;  // of those that hold settings
+
 // Throws Error(format): not JSON, or not an object at the top.
 Json parse_json_object(std::string_view text, const std::string& path);
 // Throws Error(file) as well: missing or larger than `max_bytes`.

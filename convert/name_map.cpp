@@ -10,8 +10,6 @@ namespace hearth {
 
 namespace {
 
-constexpr int64_t kScaleBlock = 128;
-
 // Where a row of the table applies.
 enum class When {
   begin,        // once, before the layers

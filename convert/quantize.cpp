@@ -15,8 +15,6 @@ namespace hearth {
 
 namespace {
 
-constexpr int64_t kScaleBlock = 128;  // rows and columns of an FP8 weight that share a scale
-
 const std::array<float, 256>& e4m3_values() {
   static const std::array<float, 256> table = [] {
     std::array<float, 256> values;

@@ -17,7 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uint64_t kMaxTokenizerBytes = 256'000'000;
-constexpr uint64_t kMaxConfigBytes = 16'000'000;
 
 // The deepseek-llm pattern lists 2729 letters by their code points. The list itself lives where it is used, in the
 // tokenizer; here a checksum tells that a file has exactly this one.

@@ -13,14 +13,12 @@
 #include <new>
 #include <thread>
 
+#include "runtime/seconds_since.h"
+
 namespace hearth {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // A file opened to be read past the page cache.
 class DirectFile {
@@ -48,7 +46,7 @@ class DirectFile {
   int fd_;
 };
 
-struct Free {
+struct FreesBytes {
   void operator()(std::byte* memory) const { std::free(memory); }
 };
 
@@ -63,8 +61,7 @@ ReadBandwidth::ReadBandwidth(int n_threads, size_t bytes) : n_threads_(n_threads
 }
 
 // Each thread sums its own part over and over for the same stretch of time; the rates of all are added.
-double ReadBandwidth::measure() const {
-  constexpr double kSeconds = 0.12;
+double ReadBandwidth::measure(double seconds) const {
   constexpr size_t kLanes = 32, kPiece = 1 << 15;  // independent sums; values between two looks at the clock
   const size_t part = buffer_.size() / size_t(n_threads_) / kPiece * kPiece;
   std::atomic<int> ready = 0;
@@ -77,7 +74,7 @@ double ReadBandwidth::measure() const {
     while (ready < n_threads_) std::this_thread::yield();
     const auto start = Clock::now();
     size_t n_read = 0;
-    while (seconds_since(start) < kSeconds) {
+    while (seconds_since(start) < seconds) {
       const uint64_t* piece = begin + n_read % part;
       for (size_t i = 0; i < kPiece; i += kLanes) {
         for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += piece[i + lane];
@@ -145,7 +142,7 @@ double disk_bandwidth(const std::string& path, double seconds) {
   std::atomic<bool> ok = true;
   const auto start = Clock::now();
   const auto read = [&] {
-    const std::unique_ptr<std::byte, Free> to(static_cast<std::byte*>(std::aligned_alloc(kAlign, kPiece)));
+    const std::unique_ptr<std::byte, FreesBytes> to(static_cast<std::byte*>(std::aligned_alloc(kAlign, kPiece)));
     while (to && ok && seconds_since(start) < seconds) {
       // All over the file, no piece twice.
       const int64_t i = next++;

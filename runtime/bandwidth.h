@@ -10,12 +10,12 @@
 
 namespace hearth {
 
-// Bytes per second that n_threads can read of the host's memory; takes about 0.15 s. Throws Error(resource): no memory
-// for the buffer.
+// Bytes per second that n_threads can read of the host's memory, looked at for so many seconds. Throws Error(resource):
+// no memory for the buffer.
 class ReadBandwidth {
  public:
   explicit ReadBandwidth(int n_threads, size_t bytes = size_t(512) << 20);
-  double measure() const;
+  double measure(double seconds = 0.12) const;
 
  private:
   int n_threads_;

@@ -7,15 +7,12 @@
 #include "quant/error.h"
 #include "runtime/hybrid.h"
 #include "runtime/report.h"
+#include "runtime/seconds_since.h"
 
 namespace hearth {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::vector<Token> random_tokens(int64_t n, int64_t vocab_size) {
   std::mt19937 random(1);

@@ -12,6 +12,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "quant/checksum.h"
 #include "quant/error.h"
 #include "runtime/bandwidth.h"
 
@@ -21,9 +22,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 1;  // of the file: another one is measured anew
+constexpr int kBandwidthVersion = 2;  // of the file: another one is measured anew
+constexpr double kFastest = 1e15;
 
-// Bytes/s by name: "ram", "vram", "pcie", and "disk 8:1" for each disk by its device number.
+// Bytes/s by name: "ram", "vram GPU" and "pcie GPU" for each GPU, "disk 8:1" for each disk by its device number, and
+// "prefill KEY GPU host" and "... copy" for each model's key; "... pairs" is pairs/s.
 using Figures = std::map<std::string, double>;
 
 std::string disk_name(const std::string& path) {
@@ -37,13 +40,12 @@ std::string file_of(const CalibrationInput& input) {
 }
 
 json measured_on(const CalibrationInput& input) {
-  return {{"version", kVersion}, {"cpu", input.cpu}, {"threads", input.n_threads}, {"gpu", input.gpu}};
+  return {{"version", kBandwidthVersion}, {"cpu", input.cpu}, {"threads", input.n_threads}};
 }
 
 // What is kept for this machine; of a file that is not as we write it, nothing.
 Figures read_kept(const CalibrationInput& input) {
   constexpr std::uintmax_t kLargest = 1 << 20;
-  constexpr double kFastest = 1e15;
   const std::string path = file_of(input);
   std::error_code error;
   const auto size = fs::file_size(path, error);
@@ -61,6 +63,14 @@ Figures read_kept(const CalibrationInput& input) {
   }
   return figures;
 }
+
+struct RateNames {
+  std::string host, pairs, copy;
+  RateNames(const CalibrationInput& machine, uint64_t model_key) {
+    const std::string model = "prefill " + checksum_text(model_key) + " " + machine.gpu;
+    host = model + " host", pairs = model + " pairs", copy = model + " copy";
+  }
+};
 
 void keep(const CalibrationInput& input, const Figures& figures) {
   const std::string path = file_of(input), partial = path + fmt::format(".{}.partial", getpid());
@@ -94,15 +104,15 @@ class Calibration {
       constexpr int kTimes = 4;  // the best counts: others use the machine too
       const ReadBandwidth reads(in_.n_threads, ram_bytes());
       double best = 0;
-      for (int i = 0; i < kTimes; ++i) best = std::max(best, reads.measure());
+      for (int i = 0; i < kTimes; ++i) best = std::max(best, reads.measure(in_.seconds));
       return best;
     });
     if (const Ops* gpu = in_.gpu_ops) {
       const size_t bytes = in_.bytes / 2;
-      m.vram_bandwidth = figure("vram", "the GPU's memory", [&] {
+      m.vram_bandwidth = figure("vram " + in_.gpu, "the GPU's memory", [&] {
         return measured_or_unknown([&] { return CopyBandwidth(*gpu, bytes).measure(); });
       });
-      m.pcie_bandwidth = figure("pcie", "copies to the GPU",
+      m.pcie_bandwidth = figure("pcie " + in_.gpu, "copies to the GPU",
                                 [&] { return measured_or_unknown([&] { return upload_bandwidth(*gpu, bytes); }); });
     }
     if (const std::string disk = disk_name(in_.model); !disk.empty()) {
@@ -139,6 +149,28 @@ class Calibration {
 
 Machine measured_bandwidths(const CalibrationInput& input) {
   return Calibration(input).machine();
+}
+
+PrefillRates kept_rates(const CalibrationInput& machine, uint64_t model_key) {
+  const Figures kept = read_kept(machine);
+  const RateNames names(machine, model_key);
+  const auto figure = [&](const std::string& name) {
+    const auto it = kept.find(name);
+    return it == kept.end() ? 0.0 : it->second;
+  };
+  return {figure(names.host), figure(names.pairs), figure(names.copy)};
+}
+
+void keep_rates(const CalibrationInput& machine, uint64_t model_key, const PrefillRates& rates) {
+  const RateNames names(machine, model_key);
+  Figures figures = read_kept(machine);
+  const auto set = [&](const std::string& name, double rate) {
+    if (rate > 0 && rate < kFastest) figures[name] = rate;
+  };
+  set(names.host, rates.host_bandwidth);
+  set(names.pairs, rates.host_pairs);
+  set(names.copy, rates.copy_bandwidth);
+  keep(machine, figures);
 }
 
 std::string cache_folder() {

@@ -7,6 +7,7 @@
 
 #include "kernels/ops.h"
 #include "runtime/machine.h"
+#include "runtime/prefill_share.h"
 
 namespace hearth {
 
@@ -17,15 +18,21 @@ struct CalibrationInput {
   std::string model;                                         // a large file on the disk in question; empty: none
   std::string folder;                                        // of what is kept; empty: nothing is
   size_t bytes = size_t(512) << 20;                          // of memory to measure with
+  double seconds = 0.12;                                     // for each look at the memory, of which the best counts
   std::function<void(std::string_view what)> progress = {};  // told before each of what takes some tenths of a second
 };
 
 // A Machine's bandwidths, its budgets 0. What is not there, or cannot be measured, is 0 as well. They come from
-// FOLDER/bandwidth.json where that holds them for the same processor, threads and GPU (and for the same disk), else
+// FOLDER/bandwidth.json where that holds them for the same processor and threads (and the same GPU and disk), else
 // they are measured and kept there. Such a file that is damaged or somebody else's counts for nothing, and one that
 // cannot be written is not missed.
 // Throws Error(resource): no memory of the host's to measure with.
 Machine measured_bandwidths(const CalibrationInput& input);
+
+// The rates at which prompts of a model run here, as earlier sessions saw them; 0: not known. They are in the same
+// file, under the same conditions; of `machine` only what names it is looked at.
+PrefillRates kept_rates(const CalibrationInput& machine, uint64_t model_key);
+void keep_rates(const CalibrationInput& machine, uint64_t model_key, const PrefillRates& rates);
 
 // $XDG_CACHE_HOME/hearth, or ~/.cache/hearth; empty: neither variable is an absolute path.
 std::string cache_folder();

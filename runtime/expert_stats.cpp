@@ -13,9 +13,9 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kStatsVersion = 1;
 constexpr int64_t kMostLayers = 1024, kMostExperts = 65536;
-constexpr size_t kMostBytes = size_t(64) << 20;
+constexpr size_t kMostStatsBytes = size_t(64) << 20;
 constexpr double kMostTokens = 1e15;
 
 const ordered_json& member(const ordered_json& object, const char* name, const std::string& path) {
@@ -38,7 +38,7 @@ double count(const ordered_json& value, const char* name, const std::string& pat
   return value.get<double>();
 }
 
-uint64_t key(const ordered_json& value, const std::string& path) {
+uint64_t read_key(const ordered_json& value, const std::string& path) {
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   const bool ok = text.size() == 16 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
   require(ok, ErrorKind::format, "{}: \"model\": expected 16 hexadecimal digits, found {}", path,
@@ -81,19 +81,23 @@ uint64_t model_key(const GgufFile& file) {
   return sum.value();
 }
 
+ExpertStats no_expert_stats(const GgufFile& file, const ModelConfig& config) {
+  return {.model_key = model_key(file), .n_layers = config.n_moe_layers(), .n_experts = config.n_routed_experts};
+}
+
 std::string expert_stats_path(const std::string& model_path) {
   return model_path + ".experts";
 }
 
 ExpertStats read_expert_stats(const std::string& path) {
-  const std::string text = read_text_file(path, kMostBytes);
+  const std::string text = read_text_file(path, kMostStatsBytes);
   const ordered_json object = ordered_json::parse(text, nullptr, false);
   require(object.is_object(), ErrorKind::format, "{}: is not a file of expert statistics, or damaged", path);
   const ordered_json& version = member(object, "version", path);
-  require(version == kVersion, ErrorKind::format, "{}: \"version\": expected {}, found {}", path, kVersion,
+  require(version == kStatsVersion, ErrorKind::format, "{}: \"version\": expected {}, found {}", path, kStatsVersion,
           version.dump(-1, ' ', true, ordered_json::error_handler_t::replace).substr(0, 40));
   ExpertStats stats;
-  stats.model_key = key(member(object, "model", path), path);
+  stats.model_key = read_key(member(object, "model", path), path);
   stats.n_layers = integer(object, "layers", kMostLayers, path);
   stats.n_experts = integer(object, "experts", kMostExperts, path);
   stats.tokens = count(member(object, "tokens", path), "tokens", path);
@@ -122,7 +126,7 @@ std::string save_expert_stats(const std::string& path, const ExpertStats& stats)
         row.push_back(std::round(100.0 * double(stats.counts[size_t(layer * stats.n_experts + e)])) / 100);
       rows.push_back(std::move(row));
     }
-    const ordered_json object = {{"version", kVersion},      {"model", checksum_text(stats.model_key)},
+    const ordered_json object = {{"version", kStatsVersion}, {"model", checksum_text(stats.model_key)},
                                  {"layers", stats.n_layers}, {"experts", stats.n_experts},
                                  {"tokens", stats.tokens},   {"counts", std::move(rows)}};
     write_text_file(path, object.dump() + "\n");

@@ -16,10 +16,10 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr char kMagic[8] = {'H', 'E', 'A', 'R', 'T', 'H', 'E', 'X'};
-constexpr uint32_t kVersion = 1;
+constexpr char kTraceMagic[8] = {'H', 'E', 'A', 'R', 'T', 'H', 'E', 'X'};
+constexpr uint32_t kTraceVersion = 1;
 constexpr size_t kMostHeader = size_t(1) << 20;
-constexpr uint64_t kMostBytes = uint64_t(1) << 50;  // of memory, anybody's
+constexpr uint64_t kMostTraceBytes = uint64_t(1) << 50;  // of memory, anybody's
 
 struct FileHead {
   char magic[8];
@@ -46,14 +46,14 @@ TraceShape parse_shape(std::string_view text, const std::string& path) {
   shape.n_layers = int64_t(number(object, "layers", 1, 1024, path));
   shape.n_experts = int64_t(number(object, "experts", 1, 65536, path));
   shape.n_activated = int64_t(number(object, "activated", 1, uint64_t(shape.n_experts), path));
-  shape.token_bytes = number(object, "token_bytes", 0, kMostBytes, path);
-  shape.fixed_bytes = number(object, "fixed_bytes", 0, kMostBytes, path);
+  shape.token_bytes = number(object, "token_bytes", 0, kMostTraceBytes, path);
+  shape.fixed_bytes = number(object, "fixed_bytes", 0, kMostTraceBytes, path);
   const ordered_json bytes = object.value("expert_bytes", ordered_json());
   require(bytes.is_array() && int64_t(bytes.size()) == shape.n_layers, ErrorKind::format,
           "{}: header: \"expert_bytes\": expected {} numbers", path, shape.n_layers);
   for (const ordered_json& value : bytes) {
-    const bool ok = value.is_number_unsigned() && value.get<uint64_t>() > 0 && value.get<uint64_t>() <= kMostBytes;
-    require(ok, ErrorKind::format, "{}: header: \"expert_bytes\": expected 1 to {}", path, kMostBytes);
+    const bool ok = value.is_number_unsigned() && value.get<uint64_t>() > 0 && value.get<uint64_t>() <= kMostTraceBytes;
+    require(ok, ErrorKind::format, "{}: header: \"expert_bytes\": expected 1 to {}", path, kMostTraceBytes);
     shape.expert_bytes.push_back(value.get<uint64_t>());
   }
   return shape;
@@ -90,8 +90,8 @@ ExpertTraceWriter::ExpertTraceWriter(const std::string& path, TraceShape shape)
   const std::string header = object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   file_ = std::fopen(partial_.c_str(), "wb");
   require(file_ != nullptr, ErrorKind::file, "{}: cannot create: {}", partial_, std::strerror(errno));
-  FileHead head{{}, kVersion, uint32_t(header.size())};
-  std::memcpy(head.magic, kMagic, sizeof kMagic);
+  FileHead head{{}, kTraceVersion, uint32_t(header.size())};
+  std::memcpy(head.magic, kTraceMagic, sizeof kTraceMagic);
   write(&head, sizeof head);
   write(header.data(), header.size());
 }
@@ -137,10 +137,10 @@ ExpertTrace read_expert_trace(const std::string& path) {
   const MappedFile file(path);
   const auto bytes = file.bytes();
   FileHead head;
-  require(bytes.size() >= sizeof head && std::memcmp(bytes.data(), kMagic, sizeof kMagic) == 0, ErrorKind::format,
-          "{}: not a recording of experts (it begins otherwise)", path);
+  require(bytes.size() >= sizeof head && std::memcmp(bytes.data(), kTraceMagic, sizeof kTraceMagic) == 0,
+          ErrorKind::format, "{}: not a recording of experts (it begins otherwise)", path);
   std::memcpy(&head, bytes.data(), sizeof head);
-  require(head.version == kVersion, ErrorKind::format, "{}: version: expected {}, found {}", path, kVersion,
+  require(head.version == kTraceVersion, ErrorKind::format, "{}: version: expected {}, found {}", path, kTraceVersion,
           head.version);
   require(head.header_bytes <= kMostHeader && head.header_bytes <= bytes.size() - sizeof head, ErrorKind::format,
           "{}: truncated or corrupt: a header of {} bytes", path, head.header_bytes);

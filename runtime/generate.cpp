@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 
+#include "runtime/seconds_since.h"
+
 namespace hearth {
 namespace {
 
 class Stopwatch {
  public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  double seconds() const { return seconds_since(start_); }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

@@ -5,12 +5,10 @@
 #include <algorithm>
 #include <exception>
 
+#include "runtime/seconds_since.h"
+
 namespace hearth {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 PrefillRates first_rates(PrefillRates rates, const ExpertCache& cache) {
   if (rates.copy_bandwidth == 0) rates.copy_bandwidth = cache.bandwidth();

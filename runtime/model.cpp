@@ -12,6 +12,7 @@
 #include "runtime/memory.h"
 #include "runtime/placement.h"
 #include "runtime/read_ahead.h"
+#include "runtime/seconds_since.h"
 #include "runtime/weights.h"
 #include "runtime/yarn.h"
 
@@ -83,10 +84,10 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
 }
 
 // Adds its lifetime to a sum.
-class Stopwatch {
+class TimeAdder {
  public:
-  explicit Stopwatch(double& sum) : sum_(sum) {}
-  ~Stopwatch() { sum_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  explicit TimeAdder(double& sum) : sum_(sum) {}
+  ~TimeAdder() { sum_ += seconds_since(start_); }
 
  private:
   double& sum_;
@@ -294,7 +295,7 @@ bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> 
   const Impl& m = *impl_;
   const int64_t T = int64_t(tokens.size()), V = m.config.vocab_size;
   m.check(tokens, cache);
-  const Stopwatch stopwatch(impl_->running_seconds);
+  const TimeAdder stopwatch(impl_->running_seconds);
   assert(logits.empty() || int64_t(logits.size()) == (all_logits ? T * V : V));
 
   for (int64_t done = 0; done < T;) {

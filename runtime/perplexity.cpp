@@ -6,6 +6,7 @@
 
 #include "quant/checksum.h"
 #include "runtime/baseline.h"
+#include "runtime/seconds_since.h"
 
 namespace hearth {
 namespace {
@@ -152,7 +153,7 @@ PerplexityResult measure_perplexity(Model& model, std::span<const Token> tokens,
             "interrupted after {} of {} windows", i + 1, n_windows);
   }
   scores.finish(result);
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = seconds_since(start);
   return result;
 }
 

@@ -13,7 +13,7 @@
 namespace hearth::cli {
 namespace {
 
-struct Arguments {
+struct BenchArguments {
   SessionOptions session;
   BenchOptions options;
   bool json = false;
@@ -23,7 +23,7 @@ nlohmann::ordered_json json_of(const Samples& samples) {
   return {{"median", samples.median()}, {"min", samples.min()}, {"max", samples.max()}, {"all", samples.values}};
 }
 
-void print_json(const Arguments& arguments, const Session& session, const BenchResult& r) {
+void print_json(const BenchArguments& arguments, const Session& session, const BenchResult& r) {
   nlohmann::ordered_json object = {{"model", session.model->config().name},
                                    {"file", arguments.session.model_path},
                                    {"kernels", session.model->options().ops->name},
@@ -47,7 +47,7 @@ void print_row(const char* name, int64_t tokens, const Samples& samples) {
         samples.min(), samples.max(), samples.values.size());
 }
 
-void print_text(const Arguments& arguments, const BenchResult& r) {
+void print_text(const BenchArguments& arguments, const BenchResult& r) {
   if (arguments.options.depth > 0) print("after {} tokens\n", arguments.options.depth);
   if (!r.prefill.empty()) print_row("prefill", arguments.options.prefill, r.prefill);
   if (r.decode.empty()) return;
@@ -61,7 +61,7 @@ void print_text(const Arguments& arguments, const BenchResult& r) {
       r.read_bandwidth.max() / 1e9, r.decode_floor, 100 * r.decode_share);
 }
 
-void run_bench(const Arguments& arguments) {
+void run_bench(const BenchArguments& arguments) {
   SessionOptions session_options = arguments.session;
   const BenchOptions& counts = arguments.options;
   require(counts.prefill > 0 || counts.decode > 0, ErrorKind::usage,
@@ -86,7 +86,7 @@ void run_bench(const Arguments& arguments) {
 }  // namespace
 
 void add_bench(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<BenchArguments>();
   CLI::App* command = app.add_subcommand("bench", "prefill and decode speed, against what memory allows");
   add_session_options(*command, arguments->session);
   const auto count = CLI::Range(int64_t(0), int64_t(1) << 24);

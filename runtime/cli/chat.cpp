@@ -17,7 +17,7 @@
 namespace hearth::cli {
 namespace {
 
-struct Arguments {
+struct ChatArguments {
   SessionOptions session;
   SamplerOptions sampler;
   std::string system;
@@ -34,7 +34,7 @@ constexpr std::string_view kHelp =
 
 class Chat {
  public:
-  Chat(const Arguments& arguments, Session& session)
+  Chat(const ChatArguments& arguments, Session& session)
       : arguments_(arguments),
         session_(session),
         format_(recognise_chat_format(session.chat_template)),
@@ -188,7 +188,7 @@ class Chat {
     print_report(session_);
   }
 
-  const Arguments& arguments_;
+  const ChatArguments& arguments_;
   Session& session_;
   ChatFormat format_;
   Conversation conversation_;
@@ -199,7 +199,7 @@ class Chat {
   double prefill_seconds_ = 0, decode_seconds_ = 0;
 };
 
-void chat(const Arguments& arguments) {
+void chat(const ChatArguments& arguments) {
   require_utf8(arguments.system, "--system");
   Session session = open_session(arguments.session);
   print_banner(session);
@@ -210,7 +210,7 @@ void chat(const Arguments& arguments) {
 }  // namespace
 
 void add_chat(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ChatArguments>();
   CLI::App* command = app.add_subcommand("chat", "talk with a model; input may also be piped, one message a line");
   add_session_options(*command, arguments->session);
   add_sampler_options(*command, arguments->sampler);

@@ -9,11 +9,12 @@
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/seconds_since.h"
 
 namespace hearth::cli {
 namespace {
 
-struct Arguments {
+struct ConvertArguments {
   ConvertOptions options;
   bool dry_run = false, verbose = false, no_mtp = false;
   int threads = 0;
@@ -28,7 +29,7 @@ void print_notes(const ConvertReport& report) {
   for (const auto& text : report.notes) note("note: {}\n", text);
 }
 
-void convert(Arguments& arguments) {
+void convert(ConvertArguments& arguments) {
   ConvertOptions& options = arguments.options;
   options.keep_mtp = !arguments.no_mtp;
   options.n_threads = arguments.threads > 0 ? arguments.threads : default_threads();
@@ -57,7 +58,7 @@ void convert(Arguments& arguments) {
   verifying.finish();
   if (arguments.verbose) print_plan(report);
   print_notes(report);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   note("{}: {}, {} tensors, {:.2f} bits per weight, written and verified in {:.1f} s\n", options.output,
        bytes_text(report.file_bytes), report.tensors.size(), report.bits_per_weight, seconds);
 }
@@ -65,7 +66,7 @@ void convert(Arguments& arguments) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ConvertArguments>();
   CLI::App* command = app.add_subcommand("convert", "turn a Hugging Face checkpoint into one quantized GGUF file");
   command
       ->add_option("checkpoint", arguments->options.checkpoint_dir,

@@ -16,13 +16,13 @@
 namespace hearth::cli {
 namespace {
 
-struct Arguments {
+struct LogitsArguments {
   SessionOptions session;
   std::vector<Token> tokens;
   std::string output;
 };
 
-void logits(const Arguments& arguments) {
+void logits(const LogitsArguments& arguments) {
   SessionOptions options = arguments.session;
   if (options.ctx == 0) options.ctx = int64_t(arguments.tokens.size());
   Session session = open_session(options);
@@ -39,7 +39,7 @@ void logits(const Arguments& arguments) {
 }  // namespace
 
 void add_logits(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<LogitsArguments>();
   CLI::App* command = app.add_subcommand("logits", "write the logits of a sequence of tokens");
   add_session_options(*command, arguments->session);
   command->add_option("--tokens", arguments->tokens, "ids, separated by commas")->delimiter(',')->required();

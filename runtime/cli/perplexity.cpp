@@ -15,7 +15,7 @@
 namespace hearth::cli {
 namespace {
 
-struct Arguments {
+struct PerplexityArguments {
   SessionOptions session;
   PerplexityOptions options;
   std::string file;
@@ -48,7 +48,7 @@ void print_text(const PerplexityResult& r) {
   }
 }
 
-void perplexity(Arguments& arguments) {
+void perplexity(PerplexityArguments& arguments) {
   const std::string text = read_text(arguments.file);
   require_utf8(text, arguments.file);
   SessionOptions session_options = arguments.session;
@@ -74,7 +74,7 @@ void perplexity(Arguments& arguments) {
 }  // namespace
 
 void add_perplexity(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PerplexityArguments>();
   CLI::App* command = app.add_subcommand("perplexity", "how well a model predicts a text");
   add_session_options(*command, arguments->session);
   command->get_option("--ctx")->description("tokens per window (default 512)");

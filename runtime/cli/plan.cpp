@@ -15,6 +15,7 @@
 #include "runtime/cli/smaller_recipe.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/decode_floor.h"
+#include "runtime/expert_stats.h"
 #include "runtime/size_text.h"
 
 namespace hearth::cli {
@@ -41,10 +42,13 @@ class Planned {
  public:
   explicit Planned(const PlanArguments& arguments)
       : arguments_(arguments),
-        model_(model_sizes(GgufFile::open(arguments.path))),
+        file_(GgufFile::open(arguments.path)),
+        model_(model_sizes(file_)),
+        known_(load_expert_stats(expert_stats_path(arguments.path), no_expert_stats(file_, model_.config))),
         described_(described_machine(arguments)),
         plan_(plan_placement(model_, input(described_.machine))),
         floor_(floor_of(model_, plan_)) {
+    if (!known_.why_not.empty()) note("hearth: {}\n", known_.why_not);
     look_for_help();
   }
 
@@ -52,7 +56,11 @@ class Planned {
   void print_json() const;
 
  private:
-  PlacementInput input(const Machine& machine) const { return placement_input(arguments_, machine, model_); }
+  PlacementInput input(const Machine& machine) const {
+    PlacementInput in = placement_input(arguments_, machine, model_);
+    if (known_.stats) in.use = known_.stats->counts;
+    return in;
+  }
   // Tokens in the cache that the floor is of: half of the context.
   int64_t depth() const { return plan_.n_ctx / 2; }
   DecodeFloor floor_of(const ModelSizes& model, const Plan& plan) const {
@@ -82,7 +90,9 @@ class Planned {
   void print_speed() const;
 
   const PlanArguments& arguments_;
+  GgufFile file_;
   ModelSizes model_;
+  LoadedExpertStats known_;  // how often each expert was used in sessions before
   DescribedMachine described_;
   Plan plan_;
   DecodeFloor floor_;
@@ -164,6 +174,7 @@ void Planned::print_experts() const {
           from == to ? fmt::format("layer {}", from) : fmt::format("layers {} to {}", from, to), vram, ram, disk);
   }
   print("  {:16} {:>12} {:>12} {:>12}\n", "of uses", share(Tier::vram), share(Tier::ram), share(Tier::disk));
+  if (known_.stats) print("  {:16} those of {:.0f} tokens so far\n", "", known_.stats->tokens);
 }
 
 void Planned::print_speed() const {
@@ -240,6 +251,7 @@ void Planned::print_json() const {
       {"all_on_gpu", plan_.all_on_gpu},
       {"experts_resident", plan_.n_resident()},
       {"experts", int64_t(plan_.layers.size()) * model_.config.n_routed_experts},
+      {"tokens_known", known_.stats ? known_.stats->tokens : 0},
       {"expected_share",
        {{"vram", expected_share(plan_, Tier::vram)},
         {"ram", expected_share(plan_, Tier::ram)},

@@ -16,7 +16,7 @@
 namespace hearth::cli {
 namespace {
 
-struct Arguments {
+struct RunArguments {
   SessionOptions session;
   SamplerOptions sampler;
   std::string prompt, file, system, record_experts;
@@ -24,7 +24,7 @@ struct Arguments {
   int64_t max_tokens = -1;
 };
 
-std::string prompt_text(const Arguments& arguments) {
+std::string prompt_text(const RunArguments& arguments) {
   std::string text;
   if (arguments.has_prompt) {
     text = arguments.prompt;
@@ -42,7 +42,7 @@ std::string prompt_text(const Arguments& arguments) {
 }
 
 // The tokens of the prompt, BOS included.
-std::vector<Token> prompt_tokens(const Arguments& arguments, const Session& session, const std::string& text) {
+std::vector<Token> prompt_tokens(const RunArguments& arguments, const Session& session, const std::string& text) {
   if (!arguments.chat) {
     std::vector<Token> tokens = session.tokenizer->encode(text, false);
     if (session.tokenizer->add_bos() && session.tokenizer->bos())
@@ -103,7 +103,7 @@ class ExpertRecorder {
   std::unique_ptr<ExpertTraceWriter> writer_;
 };
 
-void run(const Arguments& arguments) {
+void run(const RunArguments& arguments) {
   require(arguments.chat || arguments.system.empty(), ErrorKind::usage, "--system needs --chat");
   require_utf8(arguments.system, "--system");
   const std::string prompt = prompt_text(arguments);
@@ -156,7 +156,7 @@ void run(const Arguments& arguments) {
 }  // namespace
 
 void add_run(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RunArguments>();
   CLI::App* command = app.add_subcommand("run", "one answer, or the continuation of a text, to standard output");
   add_session_options(*command, arguments->session);
   add_sampler_options(*command, arguments->sampler);

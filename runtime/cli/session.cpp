@@ -7,14 +7,17 @@
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
+#include "runtime/calibration.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/cli/verify.h"
 #include "runtime/expert_cache.h"
 #include "runtime/expert_stats.h"
+#include "runtime/hybrid.h"
 #include "runtime/memory.h"
 #include "runtime/model_sizes.h"
 #include "runtime/placement.h"
 #include "runtime/report.h"
+#include "runtime/seconds_since.h"
 #include "runtime/size_text.h"
 
 namespace hearth::cli {
@@ -69,6 +72,7 @@ void read_file(const GgufFile& file) {
     constexpr double kNearlyAll = 0.95;
     const bool cold = part->cached_share() < kNearlyAll;
     const auto bytes = part->bytes();
+    if (cold) bar.show(done, total, part->path());
     for (size_t at = 0; at < bytes.size(); at += kStep) {
       const auto step = bytes.subspan(at, std::min(kStep, bytes.size() - at));
       const auto next = bytes.subspan(at + step.size());
@@ -87,14 +91,15 @@ PrefillPolicy prefill_policy(const std::string& name) {
   return name == "stream" ? PrefillPolicy::stream : PrefillPolicy::automatic;
 }
 
-ExpertStats statistics_of(const GgufFile& file, const ModelConfig& config) {
-  return {.model_key = model_key(file), .n_layers = config.n_moe_layers(), .n_experts = config.n_routed_experts};
-}
-
 ExpertPolicy expert_policy(const std::string& name) {
   if (name == "static") return ExpertPolicy::fixed;
   if (name == "lru") return ExpertPolicy::lru;
   return name == "lfu" ? ExpertPolicy::lfu : ExpertPolicy::adaptive;
+}
+
+// To which rates belong that were measured.
+CalibrationInput this_machine(int n_threads) {
+  return {.n_threads = n_threads, .cpu = cpu_description(), .gpu = open_gpu().description, .folder = cache_folder()};
 }
 
 // Budgets, and what to do with experts for which there is no room.
@@ -114,7 +119,8 @@ void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& opt
     to.resident_experts = parse_resident_experts(options.resident_experts, model_sizes(file));
   to.prefill = prefill_policy(options.prefill_experts);
   to.expert_policy = expert_policy(options.expert_cache);
-  LoadedExpertStats known = load_expert_stats(expert_stats_path(options.model_path), statistics_of(file, config));
+  to.prefill_rates = kept_rates(this_machine(to.n_threads), model_key(file));
+  LoadedExpertStats known = load_expert_stats(expert_stats_path(options.model_path), no_expert_stats(file, config));
   if (!known.why_not.empty()) note("hearth: {}\n", known.why_not);
   if (!known.stats) return;
   to.expert_use = std::move(known.stats->counts);
@@ -216,10 +222,12 @@ Session::~Session() {
   if (!model || !model->expert_cache() || statistics_path.empty()) return;
   try {
     const ExpertUse& use = model->expert_cache()->use();
-    ExpertStats stats = statistics_of(model->file(), model->config());
+    ExpertStats stats = no_expert_stats(model->file(), model->config());
     stats.tokens = use.tokens();
     stats.counts = use.counts();
-    if (stats.tokens > 0) save_expert_stats(statistics_path, stats);  // a hint: not missed where it cannot be written
+    // Hints: not missed where they cannot be written.
+    if (stats.tokens > 0) save_expert_stats(statistics_path, stats);
+    keep_rates(this_machine(model->options().n_threads), stats.model_key, model->hybrid()->rates());
   } catch (const std::exception&) {
   }
 }
@@ -245,6 +253,7 @@ Session open_session(const SessionOptions& options) {
   if (const Ops* gpu = choose_gpu(options, session)) {
     session.model = load_onto_gpu(std::move(file), model_options, *gpu, options);
     session.statistics_path = expert_stats_path(options.model_path);
+    if (session.model && session.model->hybrid()) read_file(session.model->file());  // the CPU's experts are read there
     if (!session.model) {
       session.gpu += ", too small";
       file = open_file();
@@ -259,7 +268,7 @@ Session open_session(const SessionOptions& options) {
     session.model = std::make_unique<Model>(std::move(file), model_options);
     say_what_does_not_fit(*session.model);
   }
-  session.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  session.load_seconds = seconds_since(start);
   return session;
 }
 

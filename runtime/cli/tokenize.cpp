@@ -13,12 +13,12 @@
 namespace hearth::cli {
 namespace {
 
-struct Arguments {
+struct TokenizeArguments {
   std::string model_path;
   bool bos = false, special = false, ids = false, pieces = false;
 };
 
-void tokenize(const Arguments& arguments) {
+void tokenize(const TokenizeArguments& arguments) {
   const GgufFile file = GgufFile::open(arguments.model_path);
   const Tokenizer tokenizer(file.metadata());
   std::vector<Token> tokens = tokenizer.encode(read_text("-"), arguments.special);
@@ -40,7 +40,7 @@ void tokenize(const Arguments& arguments) {
 }  // namespace
 
 void add_tokenize(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TokenizeArguments>();
   CLI::App* command = app.add_subcommand("tokenize", "token ids of standard input, on one line");
   command->add_option("model", arguments->model_path, "a GGUF file with a vocabulary")->required();
   command->add_flag("--ids", arguments->ids, "print ids (the default)");

@@ -1,10 +1,14 @@
 // The command with a GPU, which is the emulated one of build/hearth-emulated; what it says without one is the same as
 // what build/hearth says.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
 
+#include "quant/mapped_file.h"
 #include "tests/cli/terminal.h"
 
 using namespace hearth;
@@ -187,6 +191,40 @@ TEST_CASE("use of experts is kept beside the model, and is a hint: damaged or of
   CHECK(contains(strange.err, other.statistics + ": is of another model: expected "));
 }
 
+TEST_CASE("a plan knows the use of experts, and a session the speed of prompts, from those before") {
+  const OwnModel model;
+  const TempDir cache;
+  const ProcessOptions options{.environment = {{"XDG_CACHE_HOME", cache.path().string()}}};
+  std::vector<std::string> arguments = ask({"--device", "emulated", "--vram", "79M"});
+  arguments[0] = emulated_program();
+  arguments.insert(arguments.begin() + 1, {"run", model.path});
+  arguments.erase(arguments.begin() + 3);
+  REQUIRE(run_process(arguments, options).exit_code == 0);
+  const auto figures = nlohmann::json::parse(std::ifstream(cache / "hearth/bandwidth.json"))["bytes_per_s"];
+  int n_rates = 0;
+  for (const auto& [name, rate] : figures.items())
+    n_rates += name.starts_with("prefill ") && contains(name, "emulated GPU") && rate.get<double>() > 0;
+  CHECK(n_rates >= 2);  // host and copies; with so few tokens, perhaps not what many cost
+
+  const std::vector<std::string> plan = {
+      emulated_program(), "plan", model.path,         "--json", "--vram",           "79M", "--vram-bandwidth", "500",
+      "--ram-bandwidth",  "50",   "--pcie-bandwidth", "20",     "--disk-bandwidth", "2"};
+  const auto planned = [&] {
+    const auto result = run_process(plan, options);
+    REQUIRE_MESSAGE(result.exit_code == 0, result.err);
+    return nlohmann::json::parse(result.out);
+  };
+  const auto known = planned();
+  CHECK(known["tokens_known"] > 12);
+  fs::remove(model.statistics);
+  const auto unknown = planned();
+  CHECK(unknown["tokens_known"] == 0);
+  CHECK(known["experts_resident"] == unknown["experts_resident"]);
+  CHECK(known["expected_share"]["vram"] > unknown["expected_share"]["vram"]);
+  std::ofstream(model.statistics) << "not JSON";
+  CHECK(contains(run_process(plan, options).err, model.statistics + ": "));
+}
+
 TEST_CASE("the router's choices are recorded the same with experts on the GPU, in part or all of them") {
   const OwnModel model;
   const auto recorded = [&](std::vector<std::string> more) {
@@ -330,4 +368,33 @@ TEST_CASE("a GPU that is lost while it measures: no result, and no file half wri
                             "fail_launch=9"),
                "emulated: ");
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);  // the text
+}
+
+// A cold start: the file is on the disk and not in memory.
+TEST_CASE("a file that has to be read says how far it is, how fast, and how long it will take") {
+  const auto forget = [] {
+    const int file = open(demo_model().c_str(), O_RDONLY);
+    fsync(file);
+    posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    close(file);
+    return MappedFile(demo_model()).cached_share() < 0.9;
+  };
+  if (!forget()) {
+    MESSAGE("SKIP: the file system of ", demo_model(), " keeps its files in memory");
+    return;
+  }
+  const TempDir home;
+  // Uploading reads it as well; what is not in memory then is read as without a GPU.
+  const std::vector<std::string> cpu = {"--device", "cpu"}, gpu = {"--device", "emulated", "--vram", "79M"};
+  for (const bool on_gpu : {false, true}) {
+    CAPTURE(on_gpu);
+    forget();
+    Terminal terminal(home.path().string(), on_gpu ? gpu : cpu, emulated_program());
+    for (const char* part : {on_gpu ? "loading [" : "reading [", "] ", " %  ", "B/s  ", " left  "})
+      REQUIRE_MESSAGE(terminal.wait_for(part), terminal.screen());
+    CHECK_MESSAGE(terminal.wait_for("\r\033[K"), terminal.screen());  // and goes when it is done
+    CHECK_MESSAGE(terminal.wait_for("/help lists"), terminal.screen());
+    terminal.type("/exit\r");
+    CHECK(terminal.exit_code() == 0);
+  }
 }

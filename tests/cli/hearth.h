@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,13 @@ inline TempDir& shared_folder() {
   static TempDir folder;
   return folder;
 }
+
+// What programs measure of this machine, they do not keep for its user.
+struct OwnCache {
+  TempDir folder;
+  OwnCache() { setenv("XDG_CACHE_HOME", folder.path().c_str(), 1); }
+};
+inline const OwnCache own_cache;
 
 // The demo model in BF16.
 inline const std::string& demo_model() {

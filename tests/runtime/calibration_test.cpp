@@ -36,7 +36,8 @@ CalibrationInput input(const std::string& folder, const Ops* gpu = nullptr) {
           .gpu = gpu ? "a GPU" : "",
           .gpu_ops = gpu,
           .folder = folder,
-          .bytes = size_t(8) << 20};
+          .bytes = size_t(8) << 20,
+          .seconds = 0.01};
 }
 
 const std::vector<std::string> kAll = {"memory", "the GPU's memory", "copies to the GPU"};
@@ -66,13 +67,19 @@ TEST_CASE("figures of another processor, GPU or number of threads do not count")
   const TempDir folder;
   measure(input(folder.path()));
   CHECK(measure(input(folder.path())).measured.empty());
-  for (const int what : {0, 1, 2}) {
-    CalibrationInput other = input(folder.path(), what == 2 ? open_gpu().ops : nullptr);
+  for (const int what : {0, 1}) {
+    CalibrationInput other = input(folder.path());
     if (what == 0) other.cpu = "another processor";
     if (what == 1) other.n_threads = 1;
-    CHECK(measure(other).measured.front() == "memory");
+    CHECK(measure(other).measured == std::vector<std::string>{"memory"});
     CHECK(measure(input(folder.path())).measured == std::vector<std::string>{"memory"});  // the file was the other's
   }
+  const std::vector<std::string> of_gpu = {"the GPU's memory", "copies to the GPU"};
+  CalibrationInput with_gpu = input(folder.path(), open_gpu().ops);
+  CHECK(measure(with_gpu).measured == of_gpu);
+  with_gpu.gpu = "another GPU";
+  CHECK(measure(with_gpu).measured == of_gpu);
+  CHECK(measure(input(folder.path(), open_gpu().ops)).measured.empty());  // both are known now
 }
 
 TEST_CASE("a damaged or foreign file is measured anew, and replaced") {
@@ -142,6 +149,25 @@ TEST_CASE("a disk is measured only where there is something on it") {
   CHECK(run.measured == std::vector<std::string>{"memory", "the disk"});
   CHECK((run.machine.disk_bandwidth > 0) == (figure > 0));
   CHECK(measure(in).measured.empty() == (figure > 0));
+}
+
+TEST_CASE("rates of prompts are kept with them, for each model") {
+  const TempDir folder;
+  const PrefillRates none = kept_rates(input(folder.path()), 1);
+  CHECK((none.host_bandwidth == 0 && none.host_pairs == 0 && none.copy_bandwidth == 0));
+  measure(input(folder.path()));
+  keep_rates(input(folder.path()), 1, {5e9, 1000, 2e9});
+  keep_rates(input(folder.path()), 2, {6e9, 0, 0});
+  keep_rates(input(folder.path()), 1, {7e9, 0, 2e99});    // what is not known takes nothing away, nor what cannot be
+  CHECK(measure(input(folder.path())).measured.empty());  // the others are still there
+  const PrefillRates one = kept_rates(input(folder.path()), 1), two = kept_rates(input(folder.path()), 2);
+  CHECK((one.host_bandwidth == 7e9 && one.host_pairs == 1000 && one.copy_bandwidth == 2e9));
+  CHECK((two.host_bandwidth == 6e9 && two.host_pairs == 0 && two.copy_bandwidth == 0));
+  CalibrationInput other = input(folder.path());
+  other.gpu = "another GPU";
+  CHECK(kept_rates(other, 1).host_bandwidth == 0);
+  write_text(folder / "bandwidth.json", "{");
+  CHECK(kept_rates(input(folder.path()), 1).host_bandwidth == 0);
 }
 
 TEST_CASE("the folder for it") {
