@@ -49,6 +49,13 @@ class Runner {
     return double(options_.decode) / seconds_since(start);
   }
 
+  // Of the first token after the depth, once more.
+  Timeline timed_token() {
+    if (!options_.timed) return {};
+    cache_.truncate(options_.depth);
+    return timeline(options_.timed([&] { model_.run(first(1), cache_, logits_); }));
+  }
+
  private:
   std::span<const Token> first(int64_t n) const { return std::span(tokens_).first(size_t(n)); }
 
@@ -129,6 +136,7 @@ BenchResult bench(Model& model, const BenchOptions& options) {
     const uint64_t n_tokens = uint64_t(options.decode) * uint64_t(options.repetitions);
     result.active_bytes = (model.hybrid()->counts().host_bytes - read_before) / n_tokens;
     result.cache_bytes = 0;
+    result.timeline = runner.timed_token();
   }
   const double bytes = double(result.active_bytes + result.cache_bytes);
   if (bytes == 0) return result;

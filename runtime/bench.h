@@ -14,6 +14,7 @@
 
 #include "runtime/bandwidth.h"
 #include "runtime/model.h"
+#include "runtime/timeline.h"
 
 namespace hearth {
 
@@ -22,6 +23,8 @@ struct BenchOptions {
   int64_t depth = 0;                    // tokens in the cache beforehand
   int repetitions = 5;
   std::function<bool(std::string_view what, int done, int total)> progress;  // false: interrupted
+  // Runs a step and tells when both sides were at work; empty: nobody can.
+  std::function<std::vector<StepSpan>(const std::function<void()>& step)> timed = {};
 };
 
 // The same thing measured several times.
@@ -43,6 +46,7 @@ struct BenchResult {
   double decode_floor = 0;        // tok/s: bandwidth / (active_bytes + cache_bytes); 0: nothing is read there
   double decode_share = 0;        // decode / decode_floor; above 1 where the model fits the processor's caches
   double decode_bytes_per_s = 0;  // (active_bytes + cache_bytes) * decode
+  Timeline timeline;              // hybrid: of one token more; empty where the GPU keeps no recorded steps
 };
 
 // One unmeasured run warms up: it brings the weights into memory. Throws Error(usage): counts out of range, or more

@@ -21,9 +21,10 @@ constexpr std::string_view kLineStyle = R"(  polyline { stroke-width: 2; stroke-
   polyline.p2 { stroke: #cc79a7; stroke-dasharray: 9 3 2 3; } polyline.p3 { stroke: #0072b2; stroke-width: 3; }
   polyline.p4 { stroke: #009e73; stroke-width: 1.5; stroke-dasharray: 4 2; }
   circle.p0 { fill: #999999; } circle.p1 { fill: #d55e00; } circle.p2 { fill: #cc79a7; } circle.p3 { fill: #0072b2; }
-  circle.p4 { fill: #009e73; } .budget { stroke: var(--ink); stroke-dasharray: 1 4; }
+  circle.p4 { fill: #009e73; } .budget { stroke: #24292f; stroke-dasharray: 1 4; }
 )";
 constexpr std::string_view kDarkLineStyle = R"( polyline.p3 { stroke: #56b4e9; } circle.p3 { fill: #56b4e9; }
+    .budget { stroke: #e6edf3; }
 )";
 
 // Viridis at even steps (van der Walt and Smith 2015): even to the eye, in grey and with any kind of colour vision.
@@ -83,7 +84,8 @@ std::string plot_hit_rates(const Simulation& simulation, const std::string& of) 
   svg.text(18, kTop + kHeight / 2, "hit rate", "text", Anchor::middle, -90);
   if (simulation.vram_share) {
     svg.line(x(*simulation.vram_share), kTop, x(*simulation.vram_share), kTop + kHeight, "budget");
-    svg.text(x(*simulation.vram_share), kTop - 4, "this GPU", "small", Anchor::middle);
+    svg.text(x(*simulation.vram_share), kTop - 4, "this GPU", "small",
+             *simulation.vram_share < 0.1 ? Anchor::start : Anchor::middle);
   }
   const size_t n_policies = simulation.sizes.empty() ? 0 : simulation.sizes.front().policies.size();
   for (size_t p = 0; p < n_policies; ++p) {

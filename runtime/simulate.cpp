@@ -196,9 +196,11 @@ SimulatedPolicy run_optimum(const ExpertTrace& trace, const Steps& steps, const 
                             const ResidencyShape& shape) {
   constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
   const size_t n = size_t(steps.n_layers * steps.n_experts);
-  std::vector<std::vector<int64_t>> when(n);  // steps that use it, the last first
+  std::vector<std::vector<int64_t>> when(n);  // steps that use it, the last first; slices of prompts do not count
+  const auto counts = [&](size_t step) { return trace.steps[step].n_tokens == 1; };
   for (size_t i = steps.used.size(); i-- > 0;)
-    for (const int32_t expert : steps.used[i]) when[size_t(expert)].push_back(int64_t(i));
+    if (counts(i))
+      for (const int32_t expert : steps.used[i]) when[size_t(expert)].push_back(int64_t(i));
   const auto next = [&](int32_t expert) { return when[size_t(expert)].empty() ? kNever : when[size_t(expert)].back(); };
   const auto class_of = [&](int32_t expert) { return size_t(shape.slot_class[size_t(expert / steps.n_experts)]); };
   using Held = std::pair<int64_t, int32_t>;  // used next, expert: outdated once it has been used
@@ -216,6 +218,7 @@ SimulatedPolicy run_optimum(const ExpertTrace& trace, const Steps& steps, const 
   Meter meter(trace.shape, machine);
   for (size_t i = 0; i < steps.used.size(); ++i) {
     meter.step(steps.used[i], trace.steps[i].n_tokens, 0, [&](int32_t expert) { return is_held[size_t(expert)]; });
+    if (!counts(i)) continue;
     for (const int32_t expert : steps.used[i]) when[size_t(expert)].pop_back();
     for (const int32_t expert : steps.used[i])
       if (is_held[size_t(expert)]) held[class_of(expert)].push({next(expert), expert});

@@ -7,17 +7,18 @@
 namespace hearth {
 namespace {
 
+// Colours are written out: some viewers know no variables.
 constexpr std::string_view kStyle = R"(
-  svg { --paper: #ffffff; --ink: #24292f; --faint: #d0d7de; background: var(--paper);
-        font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
-  .paper { fill: var(--paper); }
-  .text { fill: var(--ink); font-size: 13px; }
-  .small { fill: var(--ink); font-size: 11px; }
-  .heading { fill: var(--ink); font-size: 16px; font-weight: 600; }
-  .axis { stroke: var(--ink); stroke-width: 1; }
-  .grid { stroke: var(--faint); stroke-width: 1; }
+  svg { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+  .paper { fill: #ffffff; }
+  .text { fill: #24292f; font-size: 13px; }
+  .small { fill: #24292f; font-size: 11px; }
+  .heading { fill: #24292f; font-size: 16px; font-weight: 600; }
+  .axis { stroke: #24292f; stroke-width: 1; }
+  .grid { stroke: #d0d7de; stroke-width: 1; }
 )";
-constexpr std::string_view kDarkStyle = R"(svg { --paper: #0d1117; --ink: #e6edf3; --faint: #30363d; })";
+constexpr std::string_view kDarkStyle = R"(.paper { fill: #0d1117; } .text, .small, .heading { fill: #e6edf3; }
+    .axis { stroke: #e6edf3; } .grid { stroke: #30363d; })";
 
 std::string escaped(std::string_view text) {
   std::string out;

@@ -149,6 +149,9 @@ bench() {
   fi
   speed=$(tr -d ' \n' < "$scratch/json" | grep -o '"tok_s":{"median":[0-9.e+-]*' | head -1 | sed 's/.*://')
   row "$name" "$(printf '%.1f tok/s' "$speed")" "$(basename "$model")"
+  # Experts on both sides: the part of a token's time in which GPU and CPU are both at work.
+  tr -d ' \n' < "$scratch/json" | sed -n 's/.*"timeline":{"seconds":\([^,]*\),.*"both_busy":\([^}]*\)}.*/\1 \2/p' > "$scratch/both"
+  [ -s "$scratch/both" ] && row "$name: both at work" "$(awk '{printf "%.0f %%", 100 * $2 / $1}' "$scratch/both")" "$(basename "$model")"
 }
 if [ -z "$quick" ] && [ -n "$model" ] && [ -x "$build/hearth" ]; then
   bench "prefill 512" -p 512 -n 0

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "kernels/ops.h"
 
@@ -27,5 +28,13 @@ struct StepCounts {
   int queued = 0, recorded = 0, repeated = 0;
 };
 StepCounts gpu_step_counts();
+
+// For reports: when the GPU was at work in a step, and when the host was in its turns, in seconds since it began.
+struct StepSpan {
+  bool on_gpu = false;
+  double begin = 0, end = 0;
+};
+void time_next_gpu_step();               // of those that are recorded
+std::vector<StepSpan> timed_gpu_step();  // the last one that was timed; empty: none was
 
 }  // namespace hearth

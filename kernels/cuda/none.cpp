@@ -21,4 +21,9 @@ StepCounts gpu_step_counts() {
   return {};
 }
 
+void time_next_gpu_step() {}
+std::vector<StepSpan> timed_gpu_step() {
+  return {};
+}
+
 }  // namespace hearth

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cuda/device_state.h"
+#include "kernels/cuda/step_clock.h"
 
 namespace hearth::gpu {
 namespace {
@@ -35,6 +36,7 @@ std::vector<Recorded> steps;
 StepCounts counts;
 Recorded* recording = nullptr;
 bool well = true;  // the recording
+StepClock step_clock;
 
 Turn open_turn;
 cudaEvent_t turn_may_begin = nullptr;  // all that was queued before it is done
@@ -50,7 +52,9 @@ void begin_turn(cudaStream_t stream, const Turn& turn) {
 void end_turn() {
   const cudaError_t error = cudaEventSynchronize(turn_may_begin);
   note_failure(error, "waiting for the GPU");
+  step_clock.turn_begins();
   if (error == cudaSuccess) open_turn.work(open_turn.context);
+  step_clock.turn_ends();
 }
 
 void begin_recording(cudaStream_t stream) {
@@ -90,11 +94,15 @@ bool record(cudaStream_t stream, Recorded& step, void (*queue)(const void*), con
 }
 
 void repeat(cudaStream_t stream, const Recorded& step) {
+  step_clock.step_begins(stream);
   for (const Piece& piece : step.pieces) {
+    step_clock.piece_begins(stream);
     note_failure(cudaGraphLaunch(piece.graph, stream), "a recorded step");
+    step_clock.piece_ends(stream);
     if (piece.then == Piece::turn_begins) begin_turn(stream, piece.turn);
     if (piece.then == Piece::turn_ends) end_turn();
   }
+  step_clock.step_ends();
 }
 
 Recorded* find(const StepKey& key) {
@@ -154,4 +162,12 @@ void forget_steps() {
 
 hearth::StepCounts hearth::gpu_step_counts() {
   return hearth::gpu::counts;
+}
+
+void hearth::time_next_gpu_step() {
+  gpu::step_clock.time_next_step();
+}
+
+std::vector<hearth::StepSpan> hearth::timed_gpu_step() {
+  return gpu::step_clock.spans();
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/session.h"
@@ -39,6 +40,8 @@ void print_json(const BenchArguments& arguments, const Session& session, const B
                         {"gb_s", r.decode_bytes_per_s / 1e9},
                         {"floor_tok_s", r.decode_floor},
                         {"share_of_floor", r.decode_share}};
+  if (const Timeline& t = r.timeline; t.seconds > 0)
+    object["timeline"] = {{"seconds", t.seconds}, {"gpu_busy", t.gpu}, {"cpu_busy", t.host}, {"both_busy", t.both}};
   print("{}\n", object.dump(2));
 }
 
@@ -47,11 +50,20 @@ void print_row(const char* name, int64_t tokens, const Samples& samples) {
         samples.min(), samples.max(), samples.values.size());
 }
 
+void print_timeline(const Timeline& t) {
+  if (t.seconds <= 0) return;
+  const auto share = [&](double seconds) { return 100 * seconds / t.seconds; };
+  print("         one token, {:.2f} ms: the GPU at work {:.0f} % of the time, the CPU {:.0f} %, both {:.0f} %\n",
+        1e3 * t.seconds, share(t.gpu), share(t.host), share(t.both));
+  print("         gpu |{}|\n         cpu |{}|\n", t.gpu_row, t.host_row);
+}
+
 void print_text(const BenchArguments& arguments, const BenchResult& r) {
   if (arguments.options.depth > 0) print("after {} tokens\n", arguments.options.depth);
   if (!r.prefill.empty()) print_row("prefill", arguments.options.prefill, r.prefill);
   if (r.decode.empty()) return;
   print_row("decode", arguments.options.decode, r.decode);
+  print_timeline(r.timeline);
   if (r.decode_floor == 0) return;
   print(
       "         {} per token at {:.1f} GB/s; memory gives {:.1f} GB/s here ({:.1f} to {:.1f}), so the floor is "
@@ -74,6 +86,11 @@ void run_bench(const BenchArguments& arguments) {
   options.progress = [](std::string_view what, int done, int total) {
     if (stderr_is_terminal()) note("\r\033[K{} {} of {}{}", what, done, total, done == total ? "\r\033[K" : "");
     return !interrupted();
+  };
+  options.timed = [](const std::function<void()>& step) {
+    time_next_gpu_step();
+    step();
+    return timed_gpu_step();
   };
   const BenchResult result = bench(*session.model, options);
   print_report(session);

@@ -96,6 +96,12 @@ TEST_CASE("bench: with experts on both sides the floor is the host's, and no mor
   INFO(result.err);
   CHECK(result.exit_code == 0);
   CHECK(contains(result.out, " of experts read by the CPU per token at "));
+  CHECK(contains(result.out, " ms: the GPU at work "));
+  for (const char* row : {"         gpu |", "         cpu |"}) {
+    const size_t at = result.out.find(row);
+    REQUIRE(at != std::string::npos);
+    CHECK(result.out.substr(at + 14, 100).find_first_of("#-") != std::string::npos);
+  }
   CHECK(contains(result.err, " were on the GPU and "));
 }
 

@@ -38,7 +38,8 @@ program built/device/cuda_norm_test 'echo "all | well"'
 program built/device/cuda_bench 'echo "noise"' 'echo "| copy | 1.0 GB/s | |"'
 echo abcdef > built/commit
 program built/hearth 'echo "ready     loaded in 3.64 s, 2.500 GB/s" >&2' \
-  'echo "{ \"prefill\": { \"tok_s\": { \"median\": 1234.5 } } }"'
+  'echo "{ \"prefill\": { \"tok_s\": { \"median\": 1234.5 } },"' \
+  'echo "  \"timeline\": { \"seconds\": 0.01, \"gpu_busy\": 0.009, \"cpu_busy\": 9e-3, \"both_busy\": 8e-3 } }"'
 "$check" --build-dir built --model x.gguf --out table.md > output 2>&1
 expect "all passed: exit code 0" [ $? = 0 ]
 expect "heading" grep -q "^## .* A stand-in, 1.2.3, commit abcdef" table.md
@@ -49,6 +50,7 @@ expect "measured rows, and these alone" grep -qF '| copy | 1.0 GB/s | |' table.m
 expect "no noise" [ "$(grep -c noise table.md)" = 0 ]
 expect "model" grep -qF '| prefill 2048 | 1234.5 tok/s | x.gguf |' table.md
 expect "experts on both sides" grep -qF '| decode 128, 0.25 of the experts on the GPU | 1234.5 tok/s | x.gguf |' table.md
+expect "both at work" grep -qF '| decode 128, 0.25 of the experts on the GPU: both at work | 80 % | x.gguf |' table.md
 expect "loading" grep -qF '| loading | 2.500 GB/s | x.gguf |' table.md
 
 program built/device/cuda_route_test 'echo "expected 1, found 2"' 'exit 1'

@@ -190,6 +190,33 @@ TEST_CASE("hybrid: a decoded token allocates nothing, builds no graph, and waits
   CHECK(after.waits - before.waits == 20 * (shape.n_layers - shape.n_dense + 1));
 }
 
+TEST_CASE("hybrid: a timed step: a turn of the host's in each layer, and the GPU before, beside and after it") {
+  const TinyShape shape = TinyShape::v2();
+  Model model(TinyModel(shape).file(), half(shape));
+  KvCache cache = model.new_cache();
+  std::vector<float> logits(size_t(shape.vocab));
+  const auto decode = [&](Token token) { model.run({&token, 1}, cache, logits); };
+  time_next_gpu_step();
+  decode(0);  // the first one is queued, not recorded
+  CHECK(timed_gpu_step().empty());
+  decode(1);
+  const std::vector<StepSpan> spans = timed_gpu_step();
+  double gpu_ended = 0, host_ended = 0;
+  int64_t pieces = 0, turns = 0;
+  for (const StepSpan& s : spans) {
+    double& ended = s.on_gpu ? gpu_ended : host_ended;
+    CHECK(s.begin >= ended - 1e-6);  // events count in float milliseconds
+    CHECK(s.end >= s.begin - 1e-6);
+    ended = s.end;
+    ++(s.on_gpu ? pieces : turns);
+  }
+  CHECK(turns == shape.n_layers - shape.n_dense);
+  CHECK(pieces == 2 * turns + 1);
+  CHECK(gpu_ended > host_ended);
+  decode(2);  // this one is not timed
+  CHECK(timed_gpu_step().back().end == spans.back().end);
+}
+
 TEST_CASE("hybrid: the same bits in every order that the queue allows") {
   const GpuScope scope;
   const TinyShape shape = TinyShape::v2();

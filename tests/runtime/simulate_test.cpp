@@ -154,6 +154,17 @@ TEST_CASE("the optimum finds the most, all of them everything, and LRU more with
   }
 }
 
+TEST_CASE("a prompt takes nothing from the optimum: only what is decoded counts") {
+  // The prompt uses experts 0 to 2, then 3 and 2 are decoded in turns; one slot.
+  const SyntheticRouting s{.n_layers = 1, .n_experts = 4, .n_activated = 1};
+  ExpertTrace trace = trace_of({{0}, {3}, {2}, {3}, {3}}, s);
+  trace.steps[0] = {0, 3, {0, 1, 2}};
+  const Simulation simulation = simulate(trace, {{}, {}, 0, {0.25}});
+  CHECK(simulation.n_slices == 1);
+  CHECK(policy(simulation.sizes[0], "static").hit_rate == 0.75);
+  CHECK(policy(simulation.sizes[0], "optimum").hit_rate == 0.75);
+}
+
 TEST_CASE("with few copies allowed the adaptive policy uses them better than LRU") {
   const SyntheticRouting s{.n_tokens = 1000};
   const ExpertTrace trace = trace_of(synthetic_routing(Kind::drifting_topics, s), s);

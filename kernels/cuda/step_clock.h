@@ -1,0 +1,42 @@
+// A step looked at closely: when the GPU was at work, and when the host had its turns. Events that keep time stand
+// around each recorded piece, and the host's clock is read around each turn; both begin with the step.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <chrono>
+#include <vector>
+
+#include "kernels/cuda/backend.h"
+
+namespace hearth::gpu {
+
+class StepClock {
+ public:
+  void time_next_step() {
+    wanted_ = true;
+    n_marks_ = 0;
+    looks_.clear();
+  }
+  // All of these do nothing in a step that nobody wants timed.
+  void step_begins(cudaStream_t stream);  // waits for what was queued before
+  void step_ends() { running_ = false; }
+  void piece_begins(cudaStream_t stream) { mark(stream); }
+  void piece_ends(cudaStream_t stream) { mark(stream); }
+  void turn_begins() { look(); }
+  void turn_ends() { look(); }
+  // Of the last step that was timed; waits for the GPU.
+  std::vector<StepSpan> spans() const;
+
+ private:
+  void mark(cudaStream_t stream);
+  void look();
+
+  bool wanted_ = false, running_ = false;
+  std::vector<cudaEvent_t> events_;  // made at first need: the step's beginning, then two for each piece
+  size_t n_marks_ = 0;               // of them, in this step
+  std::chrono::steady_clock::time_point began_;
+  std::vector<double> looks_;  // two for each turn
+};
+
+}  // namespace hearth::gpu
