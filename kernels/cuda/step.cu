@@ -35,8 +35,8 @@ constexpr size_t kMostSteps = 32;  // a conversation has one for each power of t
 std::vector<Recorded> steps;
 StepCounts counts;
 Recorded* recording = nullptr;
-bool well = true;  // the recording
-StepClock step_clock;
+bool well = true;                        // the recording
+StepClock& step_clock = *new StepClock;  // as all events here, it outlives the runtime that made them
 
 Turn open_turn;
 cudaEvent_t turn_may_begin = nullptr;  // all that was queued before it is done

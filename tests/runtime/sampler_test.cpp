@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quant/error.h"
+#include "tests/support/sanitized.h"
 
 using namespace hearth;
 
@@ -234,6 +235,6 @@ TEST_CASE("a vocabulary of V3 takes about a millisecond") {
     for (int i = 0; i < 100; ++i) sampler.sample(logits, {});
     const double milliseconds = double(std::clock() - begin) / CLOCKS_PER_SEC * 10;
     MESSAGE("temperature " << options.temperature << ", top-k " << options.top_k << ": " << milliseconds << " ms");
-    CHECK(milliseconds < 20);  // a guard against sorting it all many times, not a measurement
+    if (!test::kSanitized) CHECK(milliseconds < 20);  // a guard against sorting it all many times
   }
 }
