@@ -147,7 +147,7 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
     const int64_t stop = positions.stop * range->step + range->start;
     return Range{range->start + positions.start * range->step, range->step * positions.step, positions.count, stop};
   }
-  return Value::undefined(fmt::format("'{}' object cannot be sliced", type_name(object)));
+  budget_.fail("'{}' object cannot be sliced", type_name(object));
 }
 
 }  // namespace hearth::jinja

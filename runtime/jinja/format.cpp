@@ -191,8 +191,8 @@ class Percent : Formatter {
       at_ = percent + 1;
       if (percent < end()) conversion();
     }
-    if (next_ < items_.size() && values_.dict() == nullptr)
-      budget_.fail("not all arguments converted during string formatting");
+    const bool maybe_unused = values_.dict() != nullptr || type_name(values_) == "list";  // as Python has it
+    if (next_ < items_.size() && !maybe_unused) budget_.fail("not all arguments converted during string formatting");
     return result();
   }
 

@@ -53,6 +53,12 @@ Value filter_center(Interpreter& i, const Value& v, const Bound& args) {
   return i.call(i.attribute(i.text(text_of(i, v)), "center"), {{args.integer(0, 80)}, {}});
 }
 
+const Text& string_for(Interpreter& i, const Value& v, const char* filter) {
+  if (v.is_undefined()) i.budget().fail("{}", *v.as_undefined().why);
+  if (!v.is_text()) i.budget().fail("expected a string for '{}', found '{}'", filter, type_name(v));
+  return v.text();
+}
+
 Value filter_indent(Interpreter& i, const Value& v, const Bound& args) {
   Budget& budget = i.budget();
   Text indention;
@@ -62,7 +68,7 @@ Value filter_indent(Interpreter& i, const Value& v, const Bound& args) {
     indention = pad(budget, {}, args.integer(0, 4), " ", 0);
   }
   const bool first = args.boolean(1, false), blank = args.boolean(2, false);
-  Text text = text_of(i, v);
+  Text text = string_for(i, v, "indent");
   text.append("\n", 0);  // so that the last line counts even if it is empty
   Text out;
   bool first_line = true;
@@ -79,7 +85,8 @@ Value filter_indent(Interpreter& i, const Value& v, const Bound& args) {
 
 Value filter_truncate(Interpreter& i, const Value& v, const Bound& args) {
   Budget& budget = i.budget();
-  const Text text = text_of(i, v), end = args.text(2, "...");
+  const Text& text = string_for(i, v, "truncate");
+  const Text end = args.text(2, "...");
   const int64_t length = args.integer(0, 255), leeway = args.integer(3, 5), end_length = int64_t(end.length());
   if (length < end_length) budget.fail("expected a length of at least {} for truncate, found {}", end_length, length);
   if (leeway < 0) budget.fail("expected a leeway of at least 0 for truncate, found {}", leeway);

@@ -154,6 +154,12 @@ FEATURES = {
 }
 
 
+def variables_of(title):
+    """What transformers hands to a template."""
+    messages, more = CONVERSATIONS[title]
+    return {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": False} | SPECIAL | more
+
+
 def templates(folders):
     """(name, text), each text once."""
     seen = set()
@@ -214,9 +220,8 @@ def main():
     print("| template | equal | of these errors in both | features |\n|---|---|---|---|")
     for name, text in templates(sys.argv[2:]):
         equal = errors = 0
-        for title, (messages, more) in CONVERSATIONS.items():
-            variables = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": False}
-            variables |= SPECIAL | more
+        for title in CONVERSATIONS:
+            variables = variables_of(title)
             wanted = expected(text, variables)
             fault = difference(wanted, ours.render(text, variables))
             equal += fault is None

@@ -2,45 +2,44 @@
 
     python make_jinja_cases.py
 
-A case is {"template": TEXT, "variables": NAME, "output": TEXT}, or "error": true where Jinja2 raises. The variables of a
-case are those of VARIABLES by name.
+Small templates, each for one feature, with VARIABLES; and those of templates/, with every conversation of
+compare_templates.py. Where Jinja2 raises there is "error": true instead of an output.
 """
 
 import json
 from pathlib import Path
 
+import compare_templates
 import hf_jinja
 
+HERE = Path(__file__).parent
 VARIABLES = {
-    "none": {},
-    "values": {
-        "s": "Hello, World",
-        "u": " \u4f60\u597d na\u00efve \U0001f600 \u00df ",
-        "quotes": "it's \"so\" \\ \n\t\x00\x7f\u00a0\u200b",
-        "empty": "",
-        "html": "<a href=\"x\">&'</a>",
-        "lines": "one\n  two\n\nthree\r\nfour",
-        "n": 42,
-        "minus": -7,
-        "big": 9007199254740993,
-        "f": 2.5,
-        "fs": [0.1, 1e16, 1e-5, 123456789.0, 1e22, -0.0, 3.0e-7],
-        "t": True,
-        "no": None,
-        "xs": [3, 1, 2],
-        "words": ["pear", "Apple", "fig", "apple"],
-        "nested": [[1, [2, 3]], {"a": [True, None]}],
-        "d": {"b": 1, "a": "x", "C": [1, 2], "items": "mine"},
-        "people": [
-            {"name": "Ann", "age": 30, "city": {"name": "Rome"}},
-            {"name": "bob", "age": 25, "city": {"name": "Oslo"}},
-            {"name": "Cid", "age": 30, "city": {"name": "Rome"}},
-        ],
-        "tree": [{"v": 1, "c": [{"v": 2, "c": [{"v": 3, "c": []}]}, {"v": 4, "c": []}]}],
-    },
+    "s": "Hello, World",
+    "u": " \u4f60\u597d na\u00efve \U0001f600 \u00df ",
+    "quotes": "it's \"so\" \\ \n\t\x00\x7f\u00a0\u200b",
+    "empty": "",
+    "html": "<a href=\"x\">&'</a>",
+    "lines": "one\n  two\n\nthree\r\nfour",
+    "n": 42,
+    "minus": -7,
+    "big": 9007199254740993,
+    "f": 2.5,
+    "fs": [0.1, 1e16, 1e-5, 123456789.0, 1e22, -0.0, 3.0e-7],
+    "t": True,
+    "no": None,
+    "xs": [3, 1, 2],
+    "words": ["pear", "Apple", "fig", "apple"],
+    "nested": [[1, [2, 3]], {"a": [True, None]}],
+    "d": {"b": 1, "a": "x", "C": [1, 2], "items": "mine"},
+    "people": [
+        {"name": "Ann", "age": 30, "city": {"name": "Rome"}},
+        {"name": "bob", "age": 25, "city": {"name": "Oslo"}},
+        {"name": "Cid", "age": 30, "city": {"name": "Rome"}},
+    ],
+    "tree": [{"v": 1, "c": [{"v": 2, "c": [{"v": 3, "c": []}]}, {"v": 4, "c": []}]}],
 }
 
-# Expressions of the variables "values".
+# Expressions.
 EXPRESSIONS = r"""
 1 + 2 * 3
 (1 + 2) * 3
@@ -698,7 +697,7 @@ xs.__len__()
 '\uffff' < '\U00010000'
 """.strip("\n").split("\n")
 
-# Whole templates of the variables "values".
+# Whole templates.
 TEMPLATES = [
     "",
     "\n",
@@ -940,22 +939,33 @@ TEMPLATES = [
 ]
 
 
-def case(template):
+def outcome(template, variables):
     try:
-        text = hf_jinja.environment().from_string(template).render(**json.loads(json.dumps(VARIABLES["values"])))
-        return {"template": template, "output": text}
+        return {"output": hf_jinja.environment().from_string(template).render(**json.loads(json.dumps(variables)))}
     except Exception:  # whatever a template makes Python raise
-        return {"template": template, "error": True}
+        return {"error": True}
+
+
+def listed(items):
+    """A JSON array with an item a line."""
+    return "[\n" + ",\n".join(json.dumps(item) for item in items) + "\n]"
 
 
 def main():
     templates = ["{{ " + e + " }}" for e in EXPRESSIONS] + TEMPLATES
-    cases = [case(t) for t in dict.fromkeys(templates)]
-    lines = [json.dumps(c) for c in cases]
-    head = {"variables": VARIABLES["values"], "now": hf_jinja.NOW}
-    text = json.dumps(head)[:-1] + ', "cases": [\n' + ",\n".join(lines) + "\n]}\n"
-    (Path(__file__).parent / "jinja_cases.json").write_text(text)
-    print(f"{len(cases)} cases, {sum('error' in c for c in cases)} of them errors")
+    cases = [{"template": t} | outcome(t, VARIABLES) for t in dict.fromkeys(templates)]
+    conversations = {title: compare_templates.variables_of(title) for title in compare_templates.CONVERSATIONS}
+    rendered = [
+        {"template": path.name, "conversation": title} | outcome(path.read_text(encoding="utf-8"), variables)
+        for path in sorted((HERE / "templates").glob("*.jinja"))
+        for title, variables in conversations.items()
+    ]
+    (HERE / "jinja_cases.json").write_text(
+        f'{{"now": {hf_jinja.NOW},\n"mark": {json.dumps(compare_templates.MARK)},\n"variables": {json.dumps(VARIABLES)},\n'
+        f'"cases": {listed(cases)},\n"conversations": {json.dumps(conversations)},\n"rendered": {listed(rendered)}}}\n'
+    )
+    for kind, all in (("small templates", cases), ("templates with conversations", rendered)):
+        print(f"{len(all)} {kind}, {sum('error' in c for c in all)} of them errors")
 
 
 if __name__ == "__main__":
