@@ -8,15 +8,16 @@ namespace hearth::jinja {
 
 namespace {
 
+// Names are cut: a template may make many of these, and the budget does not see them.
 Value missing(const Value& object, std::string_view name) {
-  return Value::undefined(fmt::format("'{} object' has no attribute '{}'", type_name(object), name));
+  return Value::undefined(fmt::format("'{} object' has no attribute '{:.80}'", type_name(object), name));
 }
 
 Value missing_item(Budget& budget, const Value& object, const Value& key) {
   if (key.is_text()) return missing(object, key.text().bytes());
-  Text name;
-  append_repr(budget, name, key);
-  return Value::undefined(fmt::format("'{} object' has no element {}", type_name(object), name.bytes()));
+  if (!key.is_number()) return missing(object, "<" + type_name(key) + ">");
+  return Value::undefined(
+      fmt::format("'{} object' has no element {}", type_name(object), to_text(budget, key).bytes()));
 }
 
 // The attribute proper, as getattr() has it; nothing if there is none.
@@ -84,6 +85,15 @@ Range slice_positions(Budget& budget, const Value& start, const Value& stop, con
   return {from, by, from > to ? int64_t(uint64_t(from - to - 1) / (0 - uint64_t(by))) + 1 : 0, to};
 }
 
+Range slice_of_range(Budget& budget, const Range& range, const Range& positions) {
+  const auto number = [&](__int128 n) {
+    if (n < INT64_MIN || n > INT64_MAX) budget.fail("expected numbers that fit 64 bits in the slice of a range");
+    return int64_t(n);
+  };
+  const auto at = [&](int64_t position) { return number(__int128(position) * range.step + range.start); };
+  return {at(positions.start), number(__int128(range.step) * positions.step), positions.count, at(positions.stop)};
+}
+
 Text slice_of_text(Budget& budget, const Text& text, const Value& start, const Value& stop, const Value& step) {
   budget.step(text.size());
   const Range positions = slice_positions(budget, start, stop, step, int64_t(text.length()));
@@ -144,8 +154,7 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
   }
   if (const Range* range = object.range()) {
     const Range positions = slice_positions(budget_, start, stop, step, range->count);
-    const int64_t stop = positions.stop * range->step + range->start;
-    return Range{range->start + positions.start * range->step, range->step * positions.step, positions.count, stop};
+    return slice_of_range(budget_, *range, positions);
   }
   budget_.fail("'{}' object cannot be sliced", type_name(object));
 }

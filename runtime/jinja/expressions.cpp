@@ -13,9 +13,11 @@ Value Interpreter::evaluate(const Expression& expression) {
 }
 
 const Value* Interpreter::find_variable(std::string_view name) const {
-  for (const Scope* scope = scope_.get(); scope != nullptr; scope = scope->parent.get())
+  for (const Scope* scope = scope_.get(); scope != nullptr; scope = scope->parent.get()) {
+    budget_.step(scope->names.size());
     for (const auto& [key, value] : scope->names)
       if (key == name) return &value;
+  }
   for (const auto& [key, value] : context_)
     if (key == name) return &value;
   return nullptr;
@@ -25,7 +27,7 @@ Value Interpreter::evaluate(const Name& name) {
   if (const Value* value = find_variable(name.name)) return *value;
   if (const Builtin* function = find_function(name.name))
     return std::shared_ptr<Object>(new BuiltinObject(budget_, *function, {}));
-  return Value::undefined("'" + name.name + "' is undefined");
+  return Value::undefined(fmt::format("'{:.80}' is undefined", name.name));
 }
 
 Value Interpreter::evaluate(const ListDisplay& display) {

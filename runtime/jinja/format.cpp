@@ -47,6 +47,12 @@ class Formatter {
     return n;
   }
 
+  int64_t precision() {
+    const int64_t n = digits();
+    if (n > 1000) budget_.fail("expected a precision of at most 1000 in a format, found {}", n);
+    return n;
+  }
+
   // --- Writing values.
 
   void put(const Text& text) {
@@ -125,7 +131,7 @@ class Formatter {
   }
 
   std::string float_digits(double d, const Spec& spec) {
-    const int precision = int(std::min<int64_t>(spec.precision < 0 ? 6 : spec.precision, 1000));
+    const int precision = spec.precision < 0 ? 6 : int(spec.precision);
     switch (spec.type) {
       case 'e':
         return fmt::format("{:.{}e}", d, precision);
@@ -236,7 +242,7 @@ class Percent : Formatter {
       }
     }
     spec.width = digits();
-    if (skip('.')) spec.precision = digits();
+    if (skip('.')) spec.precision = precision();
     while (peek() == 'l' || peek() == 'h' || peek() == 'L') ++at_;
     if (left) {
       spec.align = '<';
@@ -385,7 +391,7 @@ class Braces : Formatter {
     }
     spec.width = digits();
     if (peek() == ',' || peek() == '_') spec.grouping = format_.bytes()[at_++];
-    if (skip('.')) spec.precision = digits();
+    if (skip('.')) spec.precision = precision();
     if (at_ < end() && peek() != '}') spec.type = format_.bytes()[at_++];
     return spec;
   }

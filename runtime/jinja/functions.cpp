@@ -74,6 +74,8 @@ Value raise_exception(Interpreter& interpreter, const Value&, const Bound& args)
 
 Value strftime_now(Interpreter& interpreter, const Value&, const Bound& args) {
   const Text& format = args.text(0);
+  if (format.bytes().find('\0') != std::string::npos)
+    interpreter.budget().fail("found a null character in a date's format");
   std::tm local{};
   const std::time_t now = interpreter.now();
   localtime_r(&now, &local);

@@ -152,6 +152,7 @@ Value filter_batch(Interpreter& i, const Value& v, const Bound& args) {
     const size_t end = std::min(items.size(), begin + std::min(n, items.size()));
     Values batch(items.begin() + long(begin), items.begin() + long(end));
     if (args.has(1) && !args[1].is_none() && batch.size() < n) {
+      i.budget().expect_room(n);
       i.budget().expect_room(n * sizeof(Value));
       i.budget().step(n * sizeof(Value));
       batch.resize(n, args[1]);
@@ -164,6 +165,7 @@ Value filter_batch(Interpreter& i, const Value& v, const Bound& args) {
 Value filter_slice(Interpreter& i, const Value& v, const Bound& args) {
   const size_t n = size_t(positive(i, args, "slice"));
   const Values items = iterate(i.budget(), v);
+  i.budget().expect_room(n);
   i.budget().expect_room(n * sizeof(List));
   i.budget().step(n * sizeof(List));
   const size_t each = items.size() / n, longer = items.size() % n;  // the first `longer` have one more

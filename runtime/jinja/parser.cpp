@@ -259,7 +259,8 @@ class Parser {
     macro.uses_varargs = inside.count("varargs");
     macro.uses_kwargs = inside.count("kwargs");
     macro.uses_caller = inside.count("caller");
-    names_.mentioned().merge(outside);
+    outside.merge(names_.mentioned());
+    names_.mentioned().swap(outside);
   }
 
   Tokens tokens_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -76,7 +77,9 @@ class Names {
   class Scope {
    public:
     explicit Scope(Names& names) : names_(names), size_(names.set_.size()) {}
-    ~Scope() { names_.set_.resize(size_); }
+    ~Scope() {
+      for (; names_.set_.size() > size_; names_.set_.pop_back()) --names_.times_set_[names_.set_.back()];
+    }
     Scope(const Scope&) = delete;
 
    private:
@@ -84,10 +87,14 @@ class Names {
     size_t size_;
   };
 
-  void set(const std::string& name) { set_.push_back(name); }
+  void set(const std::string& name) {
+    set_.push_back(name);
+    ++times_set_[name];
+  }
   void read(const std::string& name) {
     mentioned_.insert(name);
-    if (std::find(set_.begin(), set_.end(), name) == set_.end()) reads_.insert(name);
+    const auto found = times_set_.find(name);
+    if (found == times_set_.end() || found->second == 0) reads_.insert(name);
   }
 
   const std::set<std::string, std::less<>>& reads() const { return reads_; }
@@ -95,7 +102,8 @@ class Names {
   std::set<std::string, std::less<>>& mentioned() { return mentioned_; }
 
  private:
-  std::vector<std::string> set_;
+  std::vector<std::string> set_;  // in the order of setting
+  std::map<std::string, int> times_set_;
   std::set<std::string, std::less<>> reads_, mentioned_;
 };
 

@@ -42,7 +42,7 @@ Interpreter::~Interpreter() {
 
 void Interpreter::keep(std::shared_ptr<Holder> holder) {
   if (!kept_.empty() && kept_.back() == holder) return;
-  kept_charge_.grow(sizeof(holder) * 2);
+  kept_charge_.grow(512);  // roughly what a scope takes
   kept_.push_back(std::move(holder));
 }
 
@@ -231,6 +231,7 @@ void Interpreter::bind_parameters(const MacroDefinition& macro, const Arguments&
   if (given.size() > parameters.size() && !macro.uses_varargs)
     budget_.fail("expected at most {} arguments for the macro '{}', found {}", parameters.size(), macro.name,
                  given.size());
+  budget_.step(parameters.size() * (parameters.size() + arguments.named.size()));
   Entries others;
   Value caller = Value::undefined("no caller defined");
   std::vector<const Value*> named(parameters.size());

@@ -115,7 +115,7 @@ int64_t find_in(Interpreter& interpreter, const Text& text, const Bound& args, b
   const std::string& wanted = args.text(0).bytes();
   if (!part) return -1;
   const auto inside = std::string_view(text.bytes()).substr(part->first, part->second - part->first);
-  const size_t at = last ? inside.rfind(wanted) : inside.find(wanted);
+  const size_t at = last ? find_last_bytes(inside, wanted) : find_bytes(inside, wanted);
   if (at == std::string_view::npos) return -1;
   return int64_t(text.slice(0, part->first + at).length());
 }
@@ -220,7 +220,7 @@ Value str_rjust(Interpreter& i, const Value& s, const Bound& args) {
 }
 
 Value str_center(Interpreter& i, const Value& s, const Bound& args) {
-  const int64_t width = args.integer(0, 0), missing = width - int64_t(s.text().length());
+  const int64_t width = std::max<int64_t>(args.integer(0, 0), 0), missing = width - int64_t(s.text().length());
   const std::string fill = fill_of(i, args);
   // Of an odd number of places Python puts the odd one to the right if the width is even.
   const int64_t left = missing / 2 + (missing & width & 1);
@@ -232,7 +232,8 @@ Value str_zfill(Interpreter& i, const Value& s, const Bound& args) {
   const Text& text = s.text();
   const size_t sign = !text.empty() && (text.bytes()[0] == '-' || text.bytes()[0] == '+');
   Text out = text.slice(0, sign);
-  out.append(pad(i.budget(), text.slice(sign, text.size()), args.integer(0, 0) - int64_t(sign), "0", 2));
+  out.append(
+      pad(i.budget(), text.slice(sign, text.size()), std::max<int64_t>(args.integer(0, 0), 0) - int64_t(sign), "0", 2));
   return i.text(std::move(out));
 }
 
@@ -245,8 +246,8 @@ Value str_expandtabs(Interpreter& i, const Value& s, const Bound& args) {
     const std::string& bytes = c.text().bytes();
     if (bytes == "\t") {
       const int64_t spaces = size > 0 ? size - column % size : 0;
-      budget.step(size_t(spaces));
       budget.expect_room(out.footprint() + size_t(spaces));
+      budget.step(size_t(spaces));
       out.append(std::string(size_t(spaces), ' '), c.text().source_at(0));
       column += spaces;
     } else {

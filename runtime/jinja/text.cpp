@@ -4,6 +4,7 @@
 #include <wctype.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace hearth::jinja {
 
@@ -60,6 +61,19 @@ size_t Text::position_of(size_t index) const {
   size_t position = 0;
   for (; index > 0 && position < bytes_.size(); --index) next_code_point(bytes_, position);
   return position;
+}
+
+size_t find_bytes(std::string_view text, std::string_view wanted, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  if (wanted.empty()) return from;
+  const void* found = memmem(text.data() + from, text.size() - from, wanted.data(), wanted.size());
+  return found == nullptr ? std::string_view::npos : size_t(static_cast<const char*>(found) - text.data());
+}
+
+size_t find_last_bytes(std::string_view text, std::string_view wanted) {
+  const std::string backwards(text.rbegin(), text.rend()), wanted_backwards(wanted.rbegin(), wanted.rend());
+  const size_t at = find_bytes(backwards, wanted_backwards);
+  return at == std::string_view::npos ? at : text.size() - at - wanted.size();
 }
 
 char32_t next_code_point(std::string_view bytes, size_t& position) {

@@ -58,6 +58,10 @@ class Text {
   std::vector<Run> runs_;  // ends ascend, neighbours differ in source
 };
 
+// Where `wanted` begins, from `from` on, or npos. In time that grows with the lengths' sum, whatever they hold.
+size_t find_bytes(std::string_view text, std::string_view wanted, size_t from = 0);
+size_t find_last_bytes(std::string_view text, std::string_view wanted);
+
 // --- Code points.
 
 // Decodes the one at `position`, which moves past it. A byte that is not UTF-8 is given as 0xDC00 + byte, as Python's

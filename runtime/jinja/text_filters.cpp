@@ -184,12 +184,13 @@ Value filter_tojson(Interpreter& i, const Value& v, const Bound& args) {
 
 // --- Numbers.
 
+// Without white space around it and single underscores between digits.
 std::string number_in(Interpreter& i, const Text& text) {
-  std::string digits = strip(i.budget(), text, {}, Side::both).bytes();
-  for (size_t at = 1; at + 1 < digits.size(); ++at)
-    if (digits[at] == '_' && isalnum(static_cast<unsigned char>(digits[at - 1])) &&
-        isalnum(static_cast<unsigned char>(digits[at + 1])))
-      digits.erase(at, 1);
+  const std::string whole = strip(i.budget(), text, {}, Side::both).bytes();
+  const auto digit_at = [&](size_t at) { return at < whole.size() && isalnum(static_cast<unsigned char>(whole[at])); };
+  std::string digits;
+  for (size_t at = 0; at < whole.size(); ++at)
+    if (whole[at] != '_' || at == 0 || !digit_at(at - 1) || !digit_at(at + 1)) digits += whole[at];
   return digits;
 }
 
@@ -268,7 +269,7 @@ Value filter_abs(Interpreter& i, const Value& v, const Bound&) {
 double rounded(double d, int64_t digits) {
   if (!std::isfinite(d) || digits > 300) return d;
   if (digits < 0) {
-    const double unit = std::pow(10.0, double(-digits));
+    const double unit = std::pow(10.0, -double(digits));
     return std::isfinite(unit) ? std::nearbyint(d / unit) * unit : 0.0 * d;
   }
   return std::strtod(fmt::format("{:.{}f}", d, int(digits)).c_str(), nullptr);

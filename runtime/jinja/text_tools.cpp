@@ -51,30 +51,37 @@ Text strip(Budget& budget, const Text& text, const std::optional<Text>& chars, S
   return text.slice(begin, end);
 }
 
+namespace {
+
+using Parts = std::vector<std::pair<size_t, size_t>>;  // begin and end of each
+
+Parts cut(std::string_view bytes, std::string_view separator, int64_t limit) {
+  Parts parts;
+  size_t begin = 0;
+  for (; limit != 0; --limit) {
+    const size_t at = find_bytes(bytes, separator, begin);
+    if (at == std::string_view::npos) break;
+    parts.emplace_back(begin, at);
+    begin = at + separator.size();
+  }
+  parts.emplace_back(begin, bytes.size());
+  return parts;
+}
+
+}  // namespace
+
 std::vector<Text> split(Budget& budget, const Text& text, std::string_view separator, int64_t limit, bool from_right) {
   if (separator.empty()) budget.fail("expected a separator to split at, found an empty one");
   budget.step(text.size() * 2);
   const std::string& bytes = text.bytes();
-  std::vector<std::pair<size_t, size_t>> parts;
-  if (from_right) {
-    size_t end = bytes.size();
-    for (; limit != 0 && end >= separator.size(); --limit) {
-      const size_t at = bytes.rfind(separator, end - separator.size());
-      if (at == std::string::npos) break;
-      parts.emplace_back(at + separator.size(), end);
-      end = at;
-    }
-    parts.emplace_back(0, end);
+  Parts parts;
+  if (from_right) {  // searched backwards, and turned round again
+    const std::string backwards(bytes.rbegin(), bytes.rend()), other(separator.rbegin(), separator.rend());
+    for (const auto& [begin, end] : cut(backwards, other, limit))
+      parts.emplace_back(bytes.size() - end, bytes.size() - begin);
     std::reverse(parts.begin(), parts.end());
   } else {
-    size_t begin = 0;
-    for (; limit != 0; --limit) {
-      const size_t at = bytes.find(separator, begin);
-      if (at == std::string::npos) break;
-      parts.emplace_back(begin, at);
-      begin = at + separator.size();
-    }
-    parts.emplace_back(begin, bytes.size());
+    parts = cut(bytes, separator, limit);
   }
   budget.expect_room(parts.size() * (sizeof(Text) + sizeof(parts[0])));
   budget.step(parts.size() * sizeof(Text));
@@ -148,7 +155,7 @@ Text replace(Budget& budget, const Text& text, std::string_view old, const Text&
     }
   } else {
     for (; limit != 0; --limit) {
-      const size_t at = bytes.find(old, begin);
+      const size_t at = find_bytes(bytes, old, begin);
       if (at == std::string::npos) break;
       out.append(text, begin, at);
       put();
@@ -215,8 +222,9 @@ Text escaped(Budget& budget, const Value& value) {
 
 Text pad(Budget& budget, const Text& text, int64_t width, std::string_view fill, int64_t left_share_of_two) {
   budget.step(text.size());
-  const int64_t missing = width - int64_t(text.length());
+  const int64_t missing = std::max<int64_t>(width, 0) - int64_t(text.length());
   if (missing <= 0) return text;
+  budget.expect_room(size_t(missing));
   budget.expect_room(size_t(missing) * fill.size() + text.size());
   budget.step(size_t(missing) * fill.size());
   const int64_t left = missing * left_share_of_two / 2;

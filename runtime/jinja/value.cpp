@@ -66,10 +66,15 @@ bool is_generator_spent(const List& list) {
 Value make_list(Budget& budget, Values items, List::Kind kind) {
   budget.step(items.size() * sizeof(Value) / 4);
   int depth = 0;
-  for (const Value& item : items) depth = std::max(depth, depth_of(item));
+  bool hashable = kind == List::Kind::tuple || kind == List::Kind::group;
+  for (const Value& item : items) {
+    depth = std::max(depth, depth_of(item));
+    hashable = hashable && is_hashable(item);
+  }
   depth = checked_depth(budget, depth + 1);
+  hashable = hashable || kind == List::Kind::generator;
   Charge charge(budget, sizeof(List) + items.capacity() * sizeof(Value));
-  return std::shared_ptr<const List>(new List{kind, std::move(items), depth, std::move(charge)});
+  return std::shared_ptr<const List>(new List{kind, std::move(items), depth, hashable, std::move(charge)});
 }
 
 Value make_dict(Budget& budget, Entries entries) {
@@ -206,8 +211,8 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
   if (container.is_text()) {
     if (item.is_undefined()) budget.fail("{}", *item.as_undefined().why);
     if (!item.is_text()) budget.fail("'in <string>' requires string as left operand, not {}", type_name(item));
-    budget.step(container.text().size());
-    return container.text().bytes().find(item.text().bytes()) != std::string::npos;
+    budget.step(container.text().size() + item.text().size());
+    return find_bytes(container.text().bytes(), item.text().bytes()) != std::string::npos;
   }
   if (const Dict* dict = container.dict()) {
     if (!is_hashable(item)) budget.fail("unhashable type: '{}'", type_name(item));
@@ -223,11 +228,7 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
 }
 
 bool is_hashable(const Value& value) {
-  if (value.dict() != nullptr) return false;
-  const List* list = value.list();
-  if (list == nullptr) return true;
-  if (list->kind == List::Kind::tuple) return std::all_of(list->items.begin(), list->items.end(), is_hashable);
-  return list->kind == List::Kind::generator;
+  return value.dict() == nullptr && (value.list() == nullptr || value.list()->hashable);
 }
 
 bool is_iterable(const Value& value) {

@@ -105,6 +105,7 @@ struct List {
   Kind kind = Kind::list;
   Values items;
   int depth = 1;
+  bool hashable = false;
   Charge charge;
   mutable bool spent = false;  // a generator that was gone through
 

@@ -26,6 +26,7 @@ const jinja::Variables& conversation() {
     messages.push_back({{"role", "assistant"}, {"content", "<think>" + typed + "</think>"}, {"tool_calls", {call}}});
     messages.push_back({{"role", "tool"}, {"tool_call_id", typed}, {"content", typed}});
     jinja::Variables all;
+    for (const auto& [name, value] : jinja_cases()["variables"].items()) all.set(name, value);
     const int strings = all.set_numbered("messages", messages, 1);
     all.set("tools", Json::array({tool}), strings + 1);
     all.set("add_generation_prompt", true);

@@ -9,7 +9,11 @@ using namespace hearth::test;
 
 namespace {
 
-std::string outcome(const std::string& source, const jinja::Limits& limits = {200'000, size_t(1) << 20, 300}) {
+constexpr jinja::Limits kFewSteps = {200'000, size_t(64) << 20, 300};
+constexpr jinja::Limits kFewBytes = {20'000'000, size_t(1) << 20, 300};
+
+// What rendering says; "" if it ends well.
+std::string outcome(const std::string& source, const jinja::Limits& limits = kFewBytes) {
   return refusal([&] { pieces_of(source, {{"word", "user"}}, limits); });
 }
 
@@ -22,7 +26,7 @@ std::string repeated(const std::string& part, int times) {
 }  // namespace
 
 TEST_CASE("endless work is stopped") {
-  for (const char* source : {
+  for (const std::string source : {
            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
            "{% set l = range(20000)|list %}{% for a in l %}{{ a in l }}{% endfor %}",
            "{% set s = 'a' * 9999 %}{% for a in range(99999) %}{% set t = s.replace('b', 'c') %}{% endfor %}",
@@ -30,11 +34,12 @@ TEST_CASE("endless work is stopped") {
            "{% set s = 'ab' * 9999 %}{% for a in range(99999) %}{% set t = s == 'a' ~ s[1:] %}{% endfor %}",
            "{% for x in range(99999) %}{% set t = range(99999)|sort|list %}{% endfor %}",
        })
-    CHECK_MESSAGE(contains(outcome(source), "the template does too much"), source);
+    CHECK_MESSAGE(contains(outcome(source, kFewSteps), "the template does too much"), outcome(source, kFewSteps),
+                  " from ", source);
 }
 
 TEST_CASE("memory is bounded, and asked for before it is taken") {
-  for (const char* source : {
+  for (const std::string source : {
            "{{ 'x' * 10 ** 9 }}",
            "{{ 'x' * 9223372036854775807 }}",
            "{{ [1, 2, 3] * 10 ** 12 }}",
@@ -95,6 +100,77 @@ TEST_CASE("depth is bounded: of the text, of what it does and of values") {
   CHECK(contains(refusal([&] { variables.set("deep", deep); }), "deep: expected values nested at most 150 deep"));
 }
 
+TEST_CASE("the depth that is allowed by default fits the stack") {
+  const jinja::Limits defaults;
+  for (const std::string source : {
+           "{% macro f() %}{% if 1 %}{{ f() }}{% endif %}{% endmacro %}{{ f() }}",
+           "{% macro f() %}{% for x in [1] %}{{ [f()|upper]|join ~ 'x' }}{% endfor %}{% endmacro %}{{ f() }}",
+           "{% macro f() %}{% call f() %}{{ caller }}{% endcall %}{% endmacro %}{{ f() }}",
+           "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+       })
+    CHECK_MESSAGE(contains(outcome(source, defaults), "levels of nesting"), source);
+}
+
+TEST_CASE("searching takes time that grows with the lengths, not with their product") {
+  const std::string a = "{% set a = 'a' * 200000 %}{% set b = 'a' * 100000 ~ 'b' %}";
+  for (const char* search : {"b in a", "a.find(b)", "a.rfind(b)", "a.split(b)|length", "a.rsplit(b)|length",
+                             "a.count(b)", "a.replace(b, '')|length", "a|replace(b, '')|length"})
+    CHECK_MESSAGE(outcome(a + "{{ " + search + " }}", {2'000'000, size_t(64) << 20, 300}) == "", search);
+  CHECK(
+      contains(outcome("{% set ns = namespace(t=()) %}{% for i in range(99) %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}"
+                       "{{ {ns.t: 1} == {(ns.t, 1)[0]: 1} }}",
+                       kFewSteps),
+               "does too much"));
+}
+
+TEST_CASE("numbers at the ends of their range do no harm") {
+  for (const char* n : {"9223372036854775807", "-9223372036854775807 - 1", "2 ** 62", "0", "-1"}) {
+    for (const char* use : {"'ab'[n:]",
+                            "'ab'[:n]",
+                            "'ab'[::n]",
+                            "'ab'[n]",
+                            "[1, 2][n::n]",
+                            "range(5)[n:]",
+                            "range(0, 10, 3)[::n]",
+                            "range(n, n)",
+                            "range(0, 2, n)",
+                            "range(0, 2 ** 62, 2 ** 60)[::n]",
+                            "'ab'.center(n)",
+                            "'ab'.zfill(n)",
+                            "'ab'.ljust(n)",
+                            "'ab'.split('a', n)",
+                            "'ab'.replace('a', 'b', n)",
+                            "'ab'.find('b', n)",
+                            "'ab'.find('b', 0, n)",
+                            "[1].index(1, n)",
+                            "'ab'|truncate(n)",
+                            "1.5|round(n)",
+                            "1.5|round(n, 'ceil')",
+                            "[1]|batch(n, 0)|list",
+                            "[1]|slice(n, 0)|list",
+                            "[1]|tojson(indent=n)",
+                            "'a'|indent(n)",
+                            "n // 2",
+                            "n % 3",
+                            "n / 3",
+                            "-n",
+                            "n|abs",
+                            "'%d' % n",
+                            "'%c' % n",
+                            "'{:x}'.format(n)",
+                            "'7'|int(0, n)",
+                            "'a\tb'.expandtabs(n)",
+                            "'ab' * n",
+                            "[1] * n",
+                            "n ** 2",
+                            "2 ** n",
+                            "loop[n]"}) {
+      const std::string said = outcome(std::string("{% set n = ") + n + " %}{{ " + use + " }}");
+      CHECK_MESSAGE((said == "" || said.starts_with("test: line 1: ")), said, " from ", use, " with ", n);
+    }
+  }
+}
+
 TEST_CASE("long chains are not deep") {
   CHECK(render("{{ 1" + repeated(" + 1", 5000) + " }}") == "5001");
   CHECK(render("{{ 'a'" + repeated(" ~ 'a'", 999) + " }}").size() == 1000);
@@ -104,7 +180,7 @@ TEST_CASE("long chains are not deep") {
 
 TEST_CASE("values that hold themselves do not outlive the rendering") {
   // Their end is checked by the leak check of the sanitizer's build.
-  for (const char* source : {
+  for (const std::string source : {
            "{% set ns = namespace() %}{% set ns.ns = ns %}{% set ns.list = [ns, ns] %}{{ ns }}",
            "{% macro f() %}{{ f }}{% endmacro %}{% set g = [f] %}{{ f() }}",
            "{% for x in [1] %}{{ loop.changed(loop) }}{% endfor %}",

@@ -48,7 +48,7 @@ TEST_CASE("tojson and repr keep them too, with what they add to a string") {
 
 TEST_CASE("numbers of a user are the user's text") {
   const Json values = {{"n", 41}, {"f", 1.5}, {"t", true}};
-  CHECK(pieces_of("{{ n }}{{ n + 1 }}{{ 1 + n|string }}", {{"n", 41}}).front().source == 1);
+  CHECK(pieces_of("{{ n }}-{{ n|string }}", values) == Pieces{{"41", 1}, {"-", 0}, {"41", 1}});
   CHECK(pieces_of("{{ n + 1 }}", values) == Pieces{{"42", 1}});
   CHECK(pieces_of("{{ -n * 2 }}", values) == Pieces{{"-82", 1}});
   CHECK(pieces_of("{{ f|round|int }}", values) == Pieces{{"2", 2}});
@@ -211,5 +211,5 @@ TEST_CASE("whatever a template does to them, a user's characters are never in a 
       CHECK(error.kind == ErrorKind::model);
     }
   }
-  CHECK(rendered > 1000);
+  CHECK(rendered > 500);
 }
