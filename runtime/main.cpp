@@ -4,7 +4,10 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
@@ -22,6 +25,35 @@ int exit_code(hearth::ErrorKind kind) {
     default:
       return 1;
   }
+}
+
+constexpr const char* kExamples =
+    "  hearth convert ~/models/DeepSeek-V2-Lite-Chat lite.gguf   a checkpoint becomes one file\n"
+    "  hearth chat lite.gguf                                     a conversation\n"
+    "  hearth run lite.gguf \"What is MLA?\"                      one answer\n"
+    "  hearth plan lite.gguf                                     how fast it can be here\n\n"
+    "Each command has --help.";
+
+void group(CLI::App& app, const char* title, const std::vector<const char*>& names) {
+  for (const char* name : names) app.get_subcommand(name)->group(title);
+}
+
+// hearth help, hearth help COMMAND.
+void add_help(CLI::App& app) {
+  auto about = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("help", "this list, or the help of a command")->group("");
+  command->add_option("command", *about, "a command");
+  command->callback([&app, about] {
+    const CLI::App* named = &app;
+    if (!about->empty()) {
+      const auto found =
+          app.get_subcommands([&](const CLI::App* candidate) { return candidate->get_name() == *about; });
+      if (found.empty()) hearth::fail(hearth::ErrorKind::usage, "unknown command {} (see: hearth --help)", *about);
+      named = found.front();
+    }
+    const std::string name = about->empty() ? "hearth" : "hearth " + *about;
+    hearth::cli::print("{}", named->get_formatter()->make_help(named, name, CLI::AppFormatMode::Normal));
+  });
 }
 
 std::string first_line(const std::string& text) {
@@ -42,16 +74,21 @@ int main(int argc, char** argv) {
   app.name("hearth");
   app.set_version_flag("--version", "hearth 0.1.0");
   app.require_subcommand(1);
-  cli::add_convert(app);
+  app.footer(kExamples);
   cli::add_chat(app);
   cli::add_run(app);
+  cli::add_convert(app);
+  cli::add_plan(app);
   cli::add_inspect(app);
   cli::add_verify(app);
-  cli::add_tokenize(app);
-  cli::add_logits(app);
-  cli::add_perplexity(app);
   cli::add_bench(app);
-  cli::add_plan(app);
+  cli::add_perplexity(app);
+  cli::add_logits(app);
+  cli::add_tokenize(app);
+  group(app, "Talk with a model", {"chat", "run"});
+  group(app, "Files", {"convert", "plan", "inspect", "verify"});
+  group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize"});
+  add_help(app);
 
   try {
     const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
@@ -68,7 +105,7 @@ int main(int argc, char** argv) {
     cli::note("hearth: {} (see: {} --help)\n", first_line(e.what()), command);
     return exit_code(ErrorKind::usage);
   } catch (const Error& e) {
-    cli::note("hearth: {}\n", e.what());
+    if (*e.what()) cli::note("hearth: {}\n", e.what());  // else it was told already
     return exit_code(e.kind);
   } catch (const std::bad_alloc&) {
     cli::note("hearth: out of memory\n");

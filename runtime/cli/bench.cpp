@@ -105,6 +105,7 @@ void run_bench(const BenchArguments& arguments) {
 void add_bench(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* command = app.add_subcommand("bench", "prefill and decode speed, against what memory allows");
+  add_model_option(*command, arguments->session);
   add_session_options(*command, arguments->session);
   const auto count = CLI::Range(int64_t(0), int64_t(1) << 24);
   command->add_option("-p,--prefill", arguments->options.prefill, "prompt tokens")->check(count)->capture_default_str();

@@ -41,6 +41,7 @@ void logits(const LogitsArguments& arguments) {
 void add_logits(CLI::App& app) {
   auto arguments = std::make_shared<LogitsArguments>();
   CLI::App* command = app.add_subcommand("logits", "write the logits of a sequence of tokens");
+  add_model_option(*command, arguments->session);
   add_session_options(*command, arguments->session);
   command->add_option("--tokens", arguments->tokens, "ids, separated by commas")->delimiter(',')->required();
   command->add_option("--output,-o", arguments->output, "file to write")->required();

@@ -76,6 +76,7 @@ void perplexity(PerplexityArguments& arguments) {
 void add_perplexity(CLI::App& app) {
   auto arguments = std::make_shared<PerplexityArguments>();
   CLI::App* command = app.add_subcommand("perplexity", "how well a model predicts a text");
+  add_model_option(*command, arguments->session);
   add_session_options(*command, arguments->session);
   command->get_option("--ctx")->description("tokens per window (default 512)");
   command->add_option("--file,-f", arguments->file, "the text")->required();

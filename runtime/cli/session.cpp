@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <random>
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
@@ -17,6 +18,7 @@
 #include "runtime/model_sizes.h"
 #include "runtime/placement.h"
 #include "runtime/report.h"
+#include "runtime/sampling_defaults.h"
 #include "runtime/seconds_since.h"
 #include "runtime/size_text.h"
 
@@ -157,55 +159,73 @@ std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, 
 
 }  // namespace
 
-void add_session_options(CLI::App& command, SessionOptions& options) {
-  command.add_option("model", options.model_path, "the model's GGUF file")->required();
-  command.add_option("--ctx,-c", options.ctx, "context in tokens (default: the model's limit, at most 32768)")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
-  command.add_option("--threads,-t", options.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
-  command.add_option("--device", options.device, "where the model runs")
-      ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
-      ->capture_default_str();
-  command.add_option("--vram", options.vram, "the GPU's memory to use, as 12G (default: what is free)");
-  command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)");
-  command.add_option("--resident-experts", options.resident_experts,
-                     "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)");
-  command
-      .add_option("--prefill-experts", options.prefill_experts,
-                  "what a prompt does with experts that are not on the GPU: compute them on the CPU, copy those it "
-                  "uses, or stream them ahead")
-      ->check(CLI::IsMember({"auto", "cpu", "copy", "stream"}))
-      ->capture_default_str();
-  command
-      .add_option("--expert-cache", options.expert_cache,
-                  "which experts stay on the GPU while the model runs: those likeliest to be used next, or for "
-                  "comparisons the first ones, the last used, the most used")
-      ->check(CLI::IsMember({"adaptive", "static", "lru", "lfu"}))
-      ->capture_default_str();
-  command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA")
-      ->capture_default_str();
-  command.add_option("--cache-type", options.cache, "number format of the KV cache")
-      ->check(CLI::IsMember({"bf16", "f32"}))
-      ->capture_default_str();
-  command.add_option("--ubatch", options.ubatch, "prompt tokens run at once")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
-      ->capture_default_str();
-  command.add_flag("--check", options.check, "first read the whole file and refuse weights that are not finite");
-  command.add_flag("--strict", options.strict, "a fallback is an error");
-  command.add_flag("-v,--verbose", options.verbose, "say what runs where");
+void add_model_option(CLI::App& command, SessionOptions& options) {
+  command.add_option("model,-m,--model", options.model_path, "the model's GGUF file")->required();
 }
 
-void add_sampler_options(CLI::App& command, SamplerOptions& options) {
-  command.add_option("--temp", options.temperature, "temperature; 0 always takes the likeliest token")
+void add_session_options(CLI::App& command, SessionOptions& options) {
+  const auto machine = [](CLI::Option* option) { return option->group("Machine"); };
+  const auto gpu = [](CLI::Option* option) { return option->group("GPU and experts"); };
+  machine(command.add_option("--ctx,-c", options.ctx,
+                             "context in tokens; 0: the model's limit (default: the same, at most 32768)"))
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
+  machine(command.add_option("--threads,-t", options.threads, "threads (default: one per core)"))
+      ->check(CLI::Range(1, 1024));
+  machine(command.add_option("--device", options.device, "where the model runs"))
+      ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
       ->capture_default_str();
-  command.add_option("--top-k", options.top_k, "keep the k likeliest tokens; 0: all")->capture_default_str();
-  command.add_option("--top-p", options.top_p, "keep the likeliest tokens up to this total probability")
+  machine(command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)"));
+  machine(command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA"))
       ->capture_default_str();
-  command.add_option("--min-p", options.min_p, "drop tokens below this share of the best one's probability")
+  machine(command.add_option("--cache-type", options.cache, "number format of the KV cache"))
+      ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
-  command.add_option("--repeat-penalty", options.repetition_penalty, "1: off")->capture_default_str();
-  command.add_option("--repeat-window", options.repetition_window, "how many last tokens the penalty looks at")
+  machine(command.add_option("--ubatch", options.ubatch, "prompt tokens run at once"))
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
       ->capture_default_str();
-  command.add_option("--seed", options.seed, "the same seed gives the same text")->capture_default_str();
+  machine(
+      command.add_flag("--check", options.check, "first read the whole file and refuse weights that are not finite"));
+  machine(command.add_flag("--strict", options.strict, "a fallback is an error"));
+  machine(command.add_flag("-v,--verbose", options.verbose, "say what runs where, and how fast it was"));
+  gpu(command.add_option("--vram", options.vram, "the GPU's memory to use, as 12G (default: what is free)"));
+  gpu(command.add_option("--resident-experts", options.resident_experts,
+                         "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)"));
+  gpu(command.add_option("--prefill-experts", options.prefill_experts,
+                         "what a prompt does with experts that are not on the GPU: compute them on the CPU, copy "
+                         "those it uses, or stream them ahead"))
+      ->check(CLI::IsMember({"auto", "cpu", "copy", "stream"}))
+      ->capture_default_str();
+  gpu(command.add_option("--expert-cache", options.expert_cache,
+                         "which experts stay on the GPU while the model runs: those likeliest to be used next, or for "
+                         "comparisons the first ones, the last used, the most used"))
+      ->check(CLI::IsMember({"adaptive", "static", "lru", "lfu"}))
+      ->capture_default_str();
+}
+
+void add_sampler_options(CLI::App& command, SamplerArguments& arguments) {
+  const auto add = [](CLI::Option* option) { option->group("Sampling (what is not given, the model recommends)"); };
+  add(command.add_option("--temp", arguments.temperature, "temperature; 0 always takes the likeliest token"));
+  add(command.add_option("--top-p", arguments.top_p, "keep the likeliest tokens up to this total probability"));
+  add(command.add_option("--top-k", arguments.top_k, "keep the k likeliest tokens; 0: all"));
+  add(command.add_option("--min-p", arguments.min_p, "drop tokens below this share of the best one's probability"));
+  add(command.add_option("--repeat-penalty", arguments.repetition_penalty, "1: off"));
+  add(command.add_option("--repeat-window", arguments.repetition_window, "how many last tokens the penalty looks at"));
+  add(command.add_option("--seed", arguments.seed, "the same seed gives the same text (default: another each time)"));
+}
+
+SamplerOptions Session::sampling(const SamplerArguments& arguments, const ChatTemplate* format) const {
+  SamplerOptions options = recommended_sampling(model->file().metadata(), format).options;
+  const auto set = [](auto& option, const auto& given) {
+    if (given) option = *given;
+  };
+  set(options.temperature, arguments.temperature);
+  set(options.top_k, arguments.top_k);
+  set(options.top_p, arguments.top_p);
+  set(options.min_p, arguments.min_p);
+  set(options.repetition_penalty, arguments.repetition_penalty);
+  set(options.repetition_window, arguments.repetition_window);
+  options.seed = arguments.seed ? *arguments.seed : std::random_device()();
+  return options;
 }
 
 Sampler Session::sampler(const SamplerOptions& options) const {
@@ -245,7 +265,6 @@ Session open_session(const SessionOptions& options) {
   const auto open_file = [&] {
     GgufFile file = GgufFile::open(options.model_path);
     session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
-    session.chat_template = file.metadata().string(key::kChatTemplate).value_or("");
     return file;
   };
   GgufFile file = open_file();
@@ -270,6 +289,12 @@ Session open_session(const SessionOptions& options) {
   }
   session.load_seconds = seconds_since(start);
   return session;
+}
+
+void print_summary(const Session& session) {
+  note("{}\n{}", model_line(*session.model), running_line(*session.model));
+  if (!session.gpu.empty() && !runs_on_gpu(*session.model)) note("; gpu: {}", session.gpu);
+  note("\n");
 }
 
 void print_report(const Session& session) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -15,7 +16,11 @@ namespace CLI {
 class App;
 }
 
-namespace hearth::cli {
+namespace hearth {
+
+class ChatTemplate;
+
+namespace cli {
 
 struct SessionOptions {
   std::string model_path;
@@ -30,14 +35,22 @@ struct SessionOptions {
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
 };
 
+// The model itself, the first word of its commands.
+void add_model_option(CLI::App& command, SessionOptions& options);
 void add_session_options(CLI::App& command, SessionOptions& options);
-void add_sampler_options(CLI::App& command, SamplerOptions& options);
+
+// What the command line says of sampling; what it leaves out the model recommends.
+struct SamplerArguments {
+  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int> top_k, repetition_window;
+  std::optional<uint64_t> seed;  // none: another one each time
+};
+void add_sampler_options(CLI::App& command, SamplerArguments& arguments);
 
 // A model that is ready, with what belongs to it.
 struct Session {
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
-  std::string chat_template;  // Jinja text, empty when the file has none
   double load_seconds = 0;
   std::string gpu;              // what it is, or why there is none; empty: nobody asked
   std::string statistics_path;  // where use of experts is kept for the next session; empty: nowhere
@@ -47,6 +60,8 @@ struct Session {
   Session& operator=(Session&&) = default;
   ~Session();  // keeps what was learned of the use of experts
 
+  // With every option and the seed decided; `format`: null for a text that is continued.
+  SamplerOptions sampling(const SamplerArguments& arguments, const ChatTemplate* format) const;
   Sampler sampler(const SamplerOptions& options) const;  // never chooses unused rows of the vocabulary
 };
 
@@ -55,9 +70,12 @@ struct Session {
 // `strict`.
 Session open_session(const SessionOptions& options);
 
-// The first lines: model, processor and table of kernels, context and its cache. No silent fallback.
+// What a newcomer wants to know: the model, and where it runs. Two lines.
+void print_summary(const Session& session);
+// With -v: model, processor and table of kernels, context and its cache. No silent fallback.
 void print_banner(const Session& session);
 // The last ones, with experts in two memories: hits, bytes moved, GB/s of each side.
 void print_report(const Session& session);
 
-}  // namespace hearth::cli
+}  // namespace cli
+}  // namespace hearth

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "quant/error.h"
@@ -87,6 +88,12 @@ bool stdout_is_terminal() {
 }
 bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) != 0;
+}
+
+bool stdout_has_colours() {
+  const char* const terminal = std::getenv("TERM");
+  const char* const no_colour = std::getenv("NO_COLOR");
+  return stdout_is_terminal() && terminal && std::string_view(terminal) != "dumb" && !(no_colour && *no_colour);
 }
 
 void write_out(std::string_view text) {

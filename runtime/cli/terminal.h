@@ -26,6 +26,7 @@ void catch_bus_errors();
 bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
+bool stdout_has_colours();  // a terminal that knows them, and nobody who wants none ($NO_COLOR)
 
 // To standard output. Throws Error(file) when it cannot be written: a full disk, a closed pipe.
 void write_out(std::string_view text);
