@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "quant/error.h"
-#include "runtime/chat_template.h"
+#include "runtime/chat_recognition.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"

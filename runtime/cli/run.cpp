@@ -5,7 +5,7 @@
 #include <string>
 
 #include "quant/error.h"
-#include "runtime/chat_template.h"
+#include "runtime/chat_recognition.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/session.h"
