@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "quant/gguf_keys.h"
-#include "runtime/chat_template.h"
+#include "runtime/chat_recognition.h"
 
 namespace hearth {
 namespace {

@@ -47,9 +47,9 @@ struct LineEditor::Terminal {
   }
 };
 
-LineEditor::LineEditor(std::string history_path) {
+LineEditor::LineEditor(std::string history_path, std::vector<std::string>) {
   if (!stdin_is_terminal()) return;
-  terminal_ = new Terminal;
+  terminal_ = std::make_unique<Terminal>();
   terminal_->history_path = std::move(history_path);
   terminal_->edit = el_init("hearth", stdin, stderr, stderr);
   terminal_->history = history_init();
@@ -57,7 +57,7 @@ LineEditor::LineEditor(std::string history_path) {
   ::history(terminal_->history, &event, H_SETSIZE, 1000);
   ::history(terminal_->history, &event, H_SETUNIQUE, 1);
   if (!terminal_->history_path.empty()) ::history(terminal_->history, &event, H_LOAD, terminal_->history_path.c_str());
-  el_set(terminal_->edit, EL_CLIENTDATA, terminal_);
+  el_set(terminal_->edit, EL_CLIENTDATA, terminal_.get());
   el_set(terminal_->edit, EL_GETCFN, &read_character);
   el_set(terminal_->edit, EL_PROMPT, &Terminal::prompt_of);
   el_set(terminal_->edit, EL_HIST, ::history, terminal_->history);
@@ -71,10 +71,9 @@ LineEditor::~LineEditor() {
   if (!terminal_->history_path.empty()) ::history(terminal_->history, &event, H_SAVE, terminal_->history_path.c_str());
   history_end(terminal_->history);
   el_end(terminal_->edit);
-  delete terminal_;
 }
 
-LineEditor::Got LineEditor::read_one(const std::string& prompt, std::string& line) {
+LineEditor::Got LineEditor::read_typed(const std::string& prompt, std::string& line) {
   line.clear();
   if (!terminal_) {
     if (!std::getline(std::cin, line)) return interrupted() ? Got::interrupt : Got::end;
@@ -95,10 +94,10 @@ LineEditor::Got LineEditor::read_one(const std::string& prompt, std::string& lin
 }
 
 LineEditor::Got LineEditor::read(const std::string& prompt, std::string& line) {
-  Got got = read_one(prompt, line);
+  Got got = read_typed(prompt, line);
   while (got == Got::line && line.ends_with('\\')) {
     std::string next;
-    got = read_one("... ", next);
+    got = read_typed("... ", next);
     if (got == Got::interrupt) return got;
     line.back() = '\n';
     line += next;

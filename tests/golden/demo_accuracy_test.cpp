@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/backend.h"
 #include "quant/gguf_keys.h"
-#include "runtime/chat_template.h"
+#include "runtime/chat_recognition.h"
 #include "runtime/generate.h"
 #include "tests/golden/golden.h"
 

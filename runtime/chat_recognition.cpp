@@ -1,4 +1,4 @@
-#include "runtime/chat_template.h"
+#include "runtime/chat_recognition.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
