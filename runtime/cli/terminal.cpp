@@ -13,18 +13,21 @@
 
 #include "quant/error.h"
 #include "quant/mapped_file.h"
+#include "runtime/cli/typing_mode.h"
 
 namespace hearth::cli {
 namespace {
 
 std::atomic<int> interrupts{0};
-int interrupt_event = -1;  // readable while there is one: what wakes a prompt, whichever thread took the signal
+std::atomic<bool> woken{false};
+int interrupt_event = -1;  // readable after one, and after wake_input: wakes a prompt, whichever thread took the signal
 
 void on_interrupt(int) {
   if (interrupts.fetch_add(1) < 1) {
     eventfd_write(interrupt_event, 1);
     return;
   }
+  restore_terminal();
   std::signal(SIGINT, SIG_DFL);
   std::raise(SIGINT);
 }
@@ -36,6 +39,7 @@ void on_bus_error(int, siginfo_t* info, void*) {
     std::signal(SIGBUS, SIG_DFL);
     return;
   }
+  restore_terminal();
   for (const char* text :
        {"hearth: ", path, ": cannot be read: it was shortened while it was in use, or its disk failed\n"}) {
     if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
@@ -71,12 +75,25 @@ void clear_interrupt() {
   eventfd_read(interrupt_event, &count);
 }
 
-bool wait_for_input() {
+Input wait_for_input(int timeout_ms) {
   pollfd events[] = {{STDIN_FILENO, POLLIN, 0}, {interrupt_event, POLLIN, 0}};
-  while (!interrupted()) {
-    if (poll(events, 2, -1) > 0 && events[0].revents != 0) return !interrupted();
+  for (;;) {
+    if (interrupted()) return Input::interrupted;
+    if (woken.exchange(false)) {
+      eventfd_t count;
+      eventfd_read(interrupt_event, &count);
+      if (interrupted()) eventfd_write(interrupt_event, 1);
+      return Input::woken;
+    }
+    const int ready = poll(events, 2, timeout_ms);
+    if (ready == 0) return Input::nothing;
+    if (ready > 0 && events[1].revents == 0) return Input::ready;
   }
-  return false;
+}
+
+void wake_input() {
+  woken = true;
+  eventfd_write(interrupt_event, 1);
 }
 
 bool stdin_is_terminal() {

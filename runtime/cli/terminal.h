@@ -16,8 +16,11 @@ namespace hearth::cli {
 void catch_interrupts();
 bool interrupted();
 void clear_interrupt();
-// Sleeps until standard input has something to read, or its end; false: Ctrl-C came first.
-bool wait_for_input();
+// Sleeps until standard input has something to read, or its end; a signal came (interrupted()), which goes first; somebody
+// called wake_input; or `timeout_ms` have passed (negative: never).
+enum class Input { ready, interrupted, woken, nothing };
+Input wait_for_input(int timeout_ms = -1);
+void wake_input();  // may be called from a signal handler
 
 // A mapped file that somebody shortens is noticed when its end is read, in the middle of a kernel: from now on that is
 // one line, and the exit code 1.
