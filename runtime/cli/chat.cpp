@@ -10,6 +10,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/generate.h"
@@ -58,7 +59,7 @@ class Chat {
       const LineEditor::Got got = editor.read("> ", line);
       if (got == LineEditor::Got::end) break;
       if (got == LineEditor::Got::interrupt) {
-        require(interactive, ErrorKind::interrupted, "interrupted");
+        require(interactive && ending_signal() == 0, ErrorKind::interrupted, "interrupted");
         note("(/exit or Ctrl-D leaves)\n");
         continue;
       }
@@ -130,7 +131,7 @@ class Chat {
     generated_tokens_ += int64_t(result.tokens.size());
     prefill_seconds_ += result.prefill_seconds;
     decode_seconds_ += result.decode_seconds;
-    if (result.reason == StopReason::interrupted && !stdin_is_terminal()) fail(ErrorKind::interrupted, "interrupted");
+    if (result.reason == StopReason::interrupted && (!stdin_is_terminal() || ending_signal() != 0)) check_interrupt();
     if (result.reason == StopReason::interrupted) note("(stopped)\n\n");
     if (result.reason == StopReason::context_full)
       note("(the context of {} tokens is full: /clear starts anew, --ctx makes it larger)\n",
@@ -154,14 +155,13 @@ class Chat {
       flush_out();
     };
     GenerateCallbacks callbacks;
+    ReadingLine reading;
     callbacks.stop_now = interrupted;
-    callbacks.on_token = [&](Token token) { show(utf8.push(session_.tokenizer->bytes_of(token, true))); };
-    const bool long_prompt = int64_t(prompt.size()) - int64_t(conversation_.history().size()) > 1024;
-    if (long_prompt && stderr_is_terminal())
-      callbacks.on_prefill = [&](int64_t done, int64_t total) {
-        note("\r\033[Kreading {} of {} tokens", done, total);
-        if (done == total) note("\r\033[K");
-      };
+    callbacks.on_token = [&](Token token) {
+      reading.finish();
+      show(utf8.push(session_.tokenizer->bytes_of(token, true)));
+    };
+    callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
     GenerateResult result;
     try {
       result = conversation_.generate(prompt, sampler_, options, callbacks);
@@ -170,6 +170,7 @@ class Chat {
       flush_out();
       throw;
     }
+    reading.finish();
     show(utf8.finish());
     write_out("\n");
     if (stdin_is_terminal()) write_out("\n");
@@ -203,7 +204,6 @@ void chat(const ChatArguments& arguments) {
   require_utf8(arguments.system, "--system");
   Session session = open_session(arguments.session);
   print_banner(session);
-  catch_interrupts();
   Chat(arguments, session).run();
 }
 

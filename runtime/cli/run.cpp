@@ -7,10 +7,11 @@
 #include "quant/error.h"
 #include "runtime/chat_template.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/expert_recorder.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/expert_trace.h"
 #include "runtime/generate.h"
 
 namespace hearth::cli {
@@ -74,35 +75,6 @@ void print_json(const GenerateResult& result, const std::string& text) {
   print("{}\n", object.dump());
 }
 
-// --record-experts: what the router chooses goes into a file as it happens.
-class ExpertRecorder {
- public:
-  explicit ExpertRecorder(std::string path) : path_(std::move(path)) {}
-  void listen(SessionOptions& options) {
-    if (path_.empty()) return;
-    options.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
-      if (writer_) writer_->add(layer - n_dense_, position, ids);
-    };
-  }
-  void start(const Model& model) {
-    if (path_.empty()) return;
-    n_dense_ = model.config().n_dense_layers;
-    writer_ = std::make_unique<ExpertTraceWriter>(path_, trace_shape(model));
-  }
-  // Ctrl-C before the first step leaves no file.
-  void finish(bool stopped) {
-    if (!writer_ || (stopped && writer_->n_steps() == 0)) return;
-    require(writer_->n_steps() > 0, ErrorKind::resource,
-            "--record-experts: this device does not tell which experts it uses; try --device cpu");
-    writer_->finish();
-  }
-
- private:
-  std::string path_;
-  int64_t n_dense_ = 0;
-  std::unique_ptr<ExpertTraceWriter> writer_;
-};
-
 void run(const RunArguments& arguments) {
   require(arguments.chat || arguments.system.empty(), ErrorKind::usage, "--system needs --chat");
   require_utf8(arguments.system, "--system");
@@ -112,7 +84,6 @@ void run(const RunArguments& arguments) {
   recorder.listen(session_options);
   Session session = open_session(session_options);
   recorder.start(*session.model);
-  catch_interrupts();
   if (arguments.session.verbose) print_banner(session);
   const std::vector<Token> tokens = prompt_tokens(arguments, session, prompt);
   Sampler sampler = session.sampler(arguments.sampler);
@@ -129,8 +100,13 @@ void run(const RunArguments& arguments) {
   GenerateOptions options;
   options.max_tokens = arguments.max_tokens;
   GenerateCallbacks callbacks;
+  ReadingLine reading;
   callbacks.stop_now = interrupted;
-  callbacks.on_token = [&](Token token) { show(utf8.push(session.tokenizer->bytes_of(token, true))); };
+  callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
+  callbacks.on_token = [&](Token token) {
+    reading.finish();
+    show(utf8.push(session.tokenizer->bytes_of(token, true)));
+  };
   GenerateResult result;
   try {
     result = conversation.generate(tokens, sampler, options, callbacks);
@@ -139,6 +115,7 @@ void run(const RunArguments& arguments) {
     flush_out();
     throw;
   }
+  reading.finish();
   show(utf8.finish());
   recorder.finish(result.reason == StopReason::interrupted);
   if (arguments.json)
