@@ -15,13 +15,13 @@
 
 namespace {
 
-// 0 success, 1 failure, 2 wrong usage, 130 interrupted (as shells count Ctrl-C).
+// 0 success, 1 failure, 2 wrong usage, 130 interrupted (as shells count Ctrl-C; 143, 129 and 141 for other signals).
 int exit_code(hearth::ErrorKind kind) {
   switch (kind) {
     case hearth::ErrorKind::usage:
       return 2;
     case hearth::ErrorKind::interrupted:
-      return 130;
+      return hearth::cli::interrupt_status();
     default:
       return 1;
   }
@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
     cli::note("hearth: {} (see: {} --help)\n", first_line(e.what()), command);
     return exit_code(ErrorKind::usage);
   } catch (const Error& e) {
-    if (*e.what()) cli::note("hearth: {}\n", e.what());  // else it was told already
+    if (*e.what() && cli::ending_signal() == 0) cli::note("hearth: {}\n", e.what());  // else it is known already
     return exit_code(e.kind);
   } catch (const std::bad_alloc&) {
     cli::note("hearth: out of memory\n");

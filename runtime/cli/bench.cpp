@@ -81,12 +81,12 @@ void run_bench(const BenchArguments& arguments) {
   if (session_options.ctx == 0) session_options.ctx = counts.depth + std::max(counts.prefill, counts.decode) + 1;
   Session session = open_session(session_options);
   print_banner(session);
-  catch_interrupts();
   BenchOptions options = counts;
   options.progress = [](std::string_view what, int done, int total) {
     if (stderr_is_terminal()) note("\r\033[K{} {} of {}{}", what, done, total, done == total ? "\r\033[K" : "");
     return !interrupted();
   };
+  options.stop_now = interrupted;
   options.timed = [](const std::function<void()>& step) {
     time_next_gpu_step();
     step();

@@ -14,6 +14,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/generate.h"
@@ -71,7 +72,7 @@ class Chat {
       const LineEditor::Got got = editor.read("> ", line);
       if (got == LineEditor::Got::end) break;
       if (got == LineEditor::Got::interrupt) {
-        require(interactive, ErrorKind::interrupted, "interrupted");
+        require(interactive && ending_signal() == 0, ErrorKind::interrupted, "interrupted");
         note("(/exit or Ctrl-D leaves)\n");
         continue;
       }
@@ -187,15 +188,16 @@ class Chat {
       throw;
     }
     const bool stopped = result.reason == StopReason::interrupted;
-    if (stopped && result.tokens.empty()) {
+    const bool goes_on = stdin_is_terminal() && ending_signal() == 0;
+    if (result.stopped_unanswered()) {
       messages_.pop_back();
-      require(stdin_is_terminal(), ErrorKind::interrupted, "interrupted");
+      require(goes_on, ErrorKind::interrupted, "interrupted");
       note("(stopped before an answer: the message is forgotten)\n\n");
       return;
     }
     messages_.push_back(std::move(said));
     count(result);
-    require(!stopped || stdin_is_terminal(), ErrorKind::interrupted, "interrupted");
+    require(!stopped || goes_on, ErrorKind::interrupted, "interrupted");
     if (stopped) note("(stopped)\n\n");
     if (result.reason == StopReason::context_full) note("(cut short: {})\n", full_context());
     if (result.reason == StopReason::max_tokens)
@@ -229,7 +231,12 @@ class Chat {
         Answer::in_chat(*session_.tokenizer, format_, prompt.opens_thoughts, arguments_.choices.show(), true);
     GenerateCallbacks callbacks;
     callbacks.stop_now = interrupted;
-    callbacks.on_token = [&](Token token) { answer.add(token); };
+    ReadingLine reading;
+    callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
+    callbacks.on_token = [&](Token token) {
+      reading.finish();
+      answer.add(token);
+    };
     GenerateResult result;
     try {
       result = conversation_.generate(prompt.tokens, sampler_, options, callbacks);
@@ -237,7 +244,8 @@ class Chat {
       if (!answer.text().empty() || !answer.thoughts().empty()) answer.finish();  // half an answer is a line too
       throw;
     }
-    if (result.tokens.empty() && result.reason == StopReason::interrupted) return result;
+    reading.finish();
+    if (result.stopped_unanswered()) return result;
     answer.finish();
     if (stdin_is_terminal()) write_out("\n");
     flush_out();
@@ -282,7 +290,6 @@ class Chat {
 
 void chat(const ChatArguments& arguments) {
   Session session = open_session(arguments.session);
-  catch_interrupts();
   Chat chat(arguments, session);
   if (arguments.session.verbose) print_banner(session);
   if (stdin_is_terminal()) {

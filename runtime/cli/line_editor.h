@@ -5,7 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cli/history_file.h"
+
 namespace hearth::cli {
+
+class TypedLine;
 
 class LineEditor {
  public:
@@ -31,10 +35,14 @@ class LineEditor {
 
  private:
   Got read_typed(const std::string& prompt, std::string& message);
+  Got read_block(std::string& message);
+  Got read_plain(std::string& message);
 
-  struct Terminal;
-  std::unique_ptr<Terminal> terminal_;  // null: input is a pipe or a file
-  bool at_start_ = true;                // of a pipe
+  std::unique_ptr<TypedLine> typed_;  // null: input is a pipe or a file
+  HistoryFile history_;
+  std::string last_entry_;
+  std::string unread_;     // of a pipe
+  bool at_start_ = true;  // of a pipe
 };
 
 // $XDG_STATE_HOME/hearth/history, else ~/.local/state/hearth/history (folders are made); "" without a home.

@@ -10,6 +10,7 @@
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 
@@ -29,7 +30,13 @@ void logits(const LogitsArguments& arguments) {
   if (options.verbose) print_banner(session);
   KvCache cache = session.model->new_cache();
   std::vector<float> values(arguments.tokens.size() * size_t(session.model->config().vocab_size));
-  session.model->run(arguments.tokens, cache, values, true);
+  ReadingLine reading;
+  const bool done = session.model->run(arguments.tokens, cache, values, true, [&](const RunProgress& progress) {
+    reading.show(progress);
+    return !interrupted();
+  });
+  reading.finish();
+  if (!done) check_interrupt();
   const auto bytes = std::as_bytes(std::span(values));
   write_file(arguments.output, bytes);
   note("{}: float32 [{}, {}], XXH3 {}\n", arguments.output, arguments.tokens.size(), session.model->config().vocab_size,

@@ -58,12 +58,12 @@ void perplexity(PerplexityArguments& arguments) {
   PerplexityOptions options = arguments.options;
   options.n_ctx = session.model->options().n_ctx;
   if (session.tokenizer->add_bos()) options.bos = session.tokenizer->bos();
-  catch_interrupts();
   options.progress = [](int64_t done, int64_t total, double so_far) {
     if (stderr_is_terminal())
       note("\r\033[Kwindow {} of {}, perplexity {:.3f}{}", done, total, so_far, done == total ? "\r\033[K" : "");
     return !interrupted();
   };
+  options.stop_now = interrupted;
   const PerplexityResult result = measure_perplexity(*session.model, session.tokenizer->encode(text, false), options);
   if (arguments.json)
     print_json(result);

@@ -10,11 +10,12 @@
 #include "runtime/cli/answer.h"
 #include "runtime/cli/chat_options.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/expert_recorder.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/prompt.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/expert_trace.h"
 #include "runtime/generate.h"
 
 namespace hearth::cli {
@@ -123,35 +124,6 @@ void say_what_cut_it_short(const GenerateResult& result, const Model& model) {
     note("hearth: cut short: the context of {} tokens is full; --ctx makes it larger\n", model.options().n_ctx);
 }
 
-// --record-experts: what the router chooses goes into a file as it happens.
-class ExpertRecorder {
- public:
-  explicit ExpertRecorder(std::string path) : path_(std::move(path)) {}
-  void listen(SessionOptions& options) {
-    if (path_.empty()) return;
-    options.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
-      if (writer_) writer_->add(layer - n_dense_, position, ids);
-    };
-  }
-  void start(const Model& model) {
-    if (path_.empty()) return;
-    n_dense_ = model.config().n_dense_layers;
-    writer_ = std::make_unique<ExpertTraceWriter>(path_, trace_shape(model));
-  }
-  // Ctrl-C before the first step leaves no file.
-  void finish(bool stopped) {
-    if (!writer_ || (stopped && writer_->n_steps() == 0)) return;
-    require(writer_->n_steps() > 0, ErrorKind::resource,
-            "--record-experts: this device does not tell which experts it uses; try --device cpu");
-    writer_->finish();
-  }
-
- private:
-  std::string path_;
-  int64_t n_dense_ = 0;
-  std::unique_ptr<ExpertTraceWriter> writer_;
-};
-
 void check(const RunArguments& arguments) {
   const bool chat = is_chat(arguments);
   require(chat || !arguments.choices.any(), ErrorKind::usage,
@@ -164,7 +136,6 @@ void check(const RunArguments& arguments) {
 
 void run(const RunArguments& arguments) {
   check(arguments);
-  catch_interrupts();
   const std::string text = read_prompt(arguments.sources);
   ExpertRecorder recorder(arguments.record_experts);
   SessionOptions session_options = arguments.session;
@@ -187,7 +158,12 @@ void run(const RunArguments& arguments) {
   options.stop_tokens = prompt.stops;
   GenerateCallbacks callbacks;
   callbacks.stop_now = interrupted;
-  callbacks.on_token = [&](Token token) { answer.add(token); };
+  ReadingLine reading;
+  callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
+  callbacks.on_token = [&](Token token) {
+    reading.finish();
+    answer.add(token);
+  };
   GenerateResult result;
   try {
     result = conversation.generate(prompt.tokens, sampler, options, callbacks);
@@ -195,6 +171,7 @@ void run(const RunArguments& arguments) {
     if (!answer.text().empty()) answer.finish();  // half an answer is a line too
     throw;
   }
+  reading.finish();
   answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
   if (arguments.json) print_json(result, answer, is_chat(arguments), sampling.seed);

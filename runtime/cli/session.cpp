@@ -65,7 +65,7 @@ void say_what_does_not_fit(const Model& model) {
 // need them is slower, so it happens now, in the file's order. Of a file that does not fit into memory nothing is read
 // beforehand: what is needed comes when it is needed.
 void read_file(const GgufFile& file) {
-  constexpr size_t kStep = size_t(64) << 20;
+  constexpr size_t kStep = size_t(16) << 20;  // of a slow disk, in which Ctrl-C waits
   const uint64_t usable = usable_memory(), total = file.file_bytes();
   if (usable > 0 && total > usable) return;
   ProgressBar bar("reading");
@@ -79,6 +79,7 @@ void read_file(const GgufFile& file) {
       const auto step = bytes.subspan(at, std::min(kStep, bytes.size() - at));
       const auto next = bytes.subspan(at + step.size());
       if (cold) part->will_need(next.first(std::min(kStep, next.size())));  // the disk is at work meanwhile
+      check_interrupt();
       if (!part->populate(step)) return;  // a system that cannot: pages come one by one
       done += step.size();
       if (cold) bar.show(done, total, part->path());
@@ -143,7 +144,10 @@ std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, 
   model_options.ops = &gpu;
   model_options.host_ops = &choose_cpu(options);
   set_tiers(model_options, file, options);
-  model_options.loading = [&](uint64_t done, uint64_t total) { bar.show(done, total, open_gpu().description); };
+  model_options.loading = [&](uint64_t done, uint64_t total) {
+    check_interrupt();
+    bar.show(done, total, open_gpu().description);
+  };
   try {
     auto model = std::make_unique<Model>(std::move(file), model_options);
     bar.finish();
@@ -269,6 +273,7 @@ Session open_session(const SessionOptions& options) {
   };
   GgufFile file = open_file();
   if (options.check) require_finite_weights(file);
+  catch_interrupts();
   if (const Ops* gpu = choose_gpu(options, session)) {
     session.model = load_onto_gpu(std::move(file), model_options, *gpu, options);
     session.statistics_path = expert_stats_path(options.model_path);

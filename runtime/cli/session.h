@@ -67,7 +67,7 @@ struct Session {
 
 // Opens and checks everything. One line on standard error for each thing that will be slow: no AVX2, more threads than
 // cores, a model larger than memory; and for a device that this build or machine lacks, an error where it was named and
-// `strict`.
+// `strict`. Catches interrupts from then on (terminal.h), also while it loads: throws Error(interrupted).
 Session open_session(const SessionOptions& options);
 
 // What a newcomer wants to know: the model, and where it runs. Two lines.
