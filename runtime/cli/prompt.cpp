@@ -24,8 +24,7 @@ bool standard_input_speaks() {
   if (!S_ISFIFO(status.st_mode) && !S_ISSOCK(status.st_mode)) return false;
   pollfd input{STDIN_FILENO, POLLIN, 0};
   if (poll(&input, 1, kSilenceMs) > 0) return true;
-  if (!interrupted())
-    note("hearth: standard input is open and holds nothing: not waited for (</dev/null says that there is none)\n");
+  note("hearth: standard input is open and holds nothing: not waited for (</dev/null says that there is none)\n");
   return false;
 }
 

@@ -1,5 +1,6 @@
-// With GNU readline: its keys, its history and the user's ~/.inputrc ("hearth" is our name there). What is read and what
-// is shown goes through our own hands (KeyReader, LineDisplay), so it is the same with every version of the library.
+// With GNU readline: its keys, its history and the user's ~/.inputrc ("hearth" is our name there). What is read and
+// what is shown goes through our own hands (KeyReader, LineDisplay), so it is the same with every version of the
+// library.
 #include <cstdio>  // readline's headers want it
 
 #include <readline/history.h>
