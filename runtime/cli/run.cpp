@@ -147,6 +147,7 @@ void run(const RunArguments& arguments) {
   if (arguments.session.verbose) print_banner(session);
   const Prompt prompt = format ? message(arguments, session, *format, text) : continuation(arguments, session, text);
   const SamplerOptions sampling = session.sampling(arguments.sampler, format ? &*format : nullptr);
+  if (arguments.session.verbose) print_sampling(sampling);
   Sampler sampler = session.sampler(sampling);
   Conversation conversation(*session.model, *session.tokenizer);
 
@@ -178,9 +179,8 @@ void run(const RunArguments& arguments) {
   flush_out();
   if (!arguments.json) say_what_cut_it_short(result, *session.model);
   if (arguments.session.verbose)
-    note("read {} tokens at {:.0f} tok/s, wrote {} at {:.1f} tok/s, stopped by {}; seed {}\n", result.prompt_tokens,
-         result.prefill_rate(), result.tokens.size(), result.decode_rate(), stop_reason_name(result.reason),
-         sampling.seed);
+    note("read {} tokens at {:.0f} tok/s, wrote {} at {:.1f} tok/s, stopped by {}\n", result.prompt_tokens,
+         result.prefill_rate(), result.tokens.size(), result.decode_rate(), stop_reason_name(result.reason));
   if (arguments.session.verbose) print_report(session);
   if (result.reason == StopReason::interrupted) fail(ErrorKind::interrupted, "interrupted");
 }

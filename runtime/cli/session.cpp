@@ -302,6 +302,11 @@ void print_summary(const Session& session) {
   note("\n");
 }
 
+void print_sampling(const SamplerOptions& options) {
+  note("{:9} temperature {:.3g}, top-p {:.3g}, top-k {}, min-p {:.3g}, repeat penalty {:.3g}; seed {}\n", "sampling",
+       options.temperature, options.top_p, options.top_k, options.min_p, options.repetition_penalty, options.seed);
+}
+
 void print_report(const Session& session) {
   for (const auto& fact : expert_report(*session.model)) note("{:9} {}\n", fact.name, fact.value);
 }

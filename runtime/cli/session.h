@@ -74,6 +74,7 @@ Session open_session(const SessionOptions& options);
 void print_summary(const Session& session);
 // With -v: model, processor and table of kernels, context and its cache. No silent fallback.
 void print_banner(const Session& session);
+void print_sampling(const SamplerOptions& options);  // with -v
 // The last ones, with experts in two memories: hits, bytes moved, GB/s of each side.
 void print_report(const Session& session);
 

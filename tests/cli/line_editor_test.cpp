@@ -1,5 +1,5 @@
-// The line editor on a pseudo-terminal, with a person's keys, and at a pipe. The program at the other side reads messages
-// and says what it got.
+// The line editor on a pseudo-terminal, with a person's keys, and at a pipe. The program at the other side reads
+// messages and says what it got.
 #include "runtime/cli/line_editor.h"
 
 #include <doctest/doctest.h>
