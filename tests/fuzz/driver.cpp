@@ -1,7 +1,7 @@
 // Runs a fuzz target without libFuzzer: mutates its seeds a bounded number of times, the same way on every run. It
 // knows nothing of coverage; what it buys is that every build of every compiler tries the readers on broken input.
 //
-//   TARGET_fuzz_test [--inputs N] [--seed S] [SEED_DIR]    the test
+//   TARGET_fuzz_test [--inputs N] [--seconds T] [--seed S] [SEED_DIR]    the test
 //   TARGET_fuzz_test --write-seeds DIR [SEED_DIR]          the seeds as files: a corpus for libFuzzer
 //   TARGET_fuzz_test --replay FILE...                      one input as it is
 //
@@ -30,7 +30,7 @@ namespace fs = std::filesystem;
 using hearth::test::fuzz_one;
 
 constexpr size_t kInputs = 300000;
-constexpr double kMaxSeconds = 8;  // of processor time: slow builds (sanitizers) try fewer, busy machines do not
+constexpr double kSeconds = 8;  // of processor time: slow builds (sanitizers) try fewer, busy machines do not
 constexpr size_t kMaxBytes = 1 << 16;
 
 // --- What a crash leaves: set before each input, used from a signal handler.
@@ -168,7 +168,7 @@ int replay(const std::vector<std::string>& paths) {
   return 0;
 }
 
-int test(const std::vector<std::string>& seeds, size_t n_inputs, uint64_t seed) {
+int test(const std::vector<std::string>& seeds, size_t n_inputs, double max_seconds, uint64_t seed) {
   for (size_t i = 0; i < seeds.size(); ++i) {
     if (!run(seeds[i])) {
       fmt::print(stderr, "seed {} is refused: mutations of it would test little\n", i);
@@ -178,10 +178,10 @@ int test(const std::vector<std::string>& seeds, size_t n_inputs, uint64_t seed) 
   const auto seconds = [] { return double(std::clock()) / CLOCKS_PER_SEC; };
   Mutator mutator(seeds, seed);
   size_t tried = 0, taken = 0;
-  for (; tried < n_inputs && (tried % 256 != 0 || seconds() < kMaxSeconds); ++tried) taken += run(mutator.next());
+  for (; tried < n_inputs && (tried % 256 != 0 || seconds() < max_seconds); ++tried) taken += run(mutator.next());
   fmt::print("{} seeds, {} mutated inputs (--seed {}): {} taken, {} refused, in {:.1f} s\n", seeds.size(), tried, seed,
              taken, tried - taken, seconds());
-  if (tried < n_inputs) fmt::print("stopped before {} inputs: {} s are over\n", n_inputs, kMaxSeconds);
+  if (tried < n_inputs) fmt::print("stopped before {} inputs: {} s are over\n", n_inputs, max_seconds);
   return seeds.empty() || taken == 0 || taken == tried;  // all alike: the reader was not reached, or refuses nothing
 }
 
@@ -193,12 +193,15 @@ int main(int argc, char** argv) {
   catch_crashes();
   std::string seed_folder, write_to;
   size_t n_inputs = kInputs;
+  double max_seconds = kSeconds;
   uint64_t seed = 1;
   std::vector<std::string> args(argv + 1, argv + argc);
   if (!args.empty() && args[0] == "--replay") return replay({args.begin() + 1, args.end()});
   for (size_t i = 0; i < args.size(); ++i) {
     if (args[i] == "--inputs" && i + 1 < args.size()) {
       n_inputs = std::stoull(args[++i]);
+    } else if (args[i] == "--seconds" && i + 1 < args.size()) {
+      max_seconds = std::stod(args[++i]);
     } else if (args[i] == "--seed" && i + 1 < args.size()) {
       seed = std::stoull(args[++i]);
     } else if (args[i] == "--write-seeds" && i + 1 < args.size()) {
@@ -208,5 +211,5 @@ int main(int argc, char** argv) {
     }
   }
   const std::vector<std::string> seeds = all_seeds(seed_folder);
-  return write_to.empty() ? test(seeds, n_inputs, seed) : write_seeds(seeds, write_to);
+  return write_to.empty() ? test(seeds, n_inputs, max_seconds, seed) : write_seeds(seeds, write_to);
 }
