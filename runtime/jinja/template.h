@@ -33,6 +33,8 @@ class Variables {
   // As above, and each string gets a number of its own: first_source, first_source + 1, ..., in document order, values
   // only (keys of objects are given `first_source`). Returns how many strings there were.
   int set_numbered(const std::string& name, const nlohmann::ordered_json& value, int first_source);
+  // The time that strftime_now tells, in seconds since 1970; without it, that of the rendering.
+  void set_now(int64_t seconds);
 
  private:
   friend class Template;
@@ -43,7 +45,7 @@ class Variables {
 struct Limits {
   int64_t steps = 20'000'000;       // evaluated expressions, statements and characters copied, roughly
   size_t bytes = size_t(64) << 20;  // of all strings and lists that are alive, roughly
-  int depth = 100;                  // of nested expressions, blocks and macro calls
+  int depth = 1000;                 // of nested expressions, blocks and macro calls
 };
 
 class Template {

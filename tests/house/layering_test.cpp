@@ -31,6 +31,7 @@ const std::vector<Room> kRooms = {
      {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/", "convert/convert.h",
       "convert/recipe.h"}},
     {"runtime/server/", {"quant/", "kernels/ops.h", "runtime/"}},
+    {"runtime/jinja/", {"quant/error.h", "runtime/jinja/"}},
     {"runtime/", {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/"}},
 };
 
@@ -99,6 +100,7 @@ TEST_CASE("the scan catches what it is for") {
   CHECK(include_fault("quant/x.h", "#include \"runtime/model.h\"") != "");
   CHECK(include_fault("kernels/cpu/x.cpp", "#include \"kernels/cuda/backend.h\"") != "");
   CHECK(include_fault("runtime/model.cpp", "#include \"kernels/cpu/parallel.h\"") != "");
+  CHECK(include_fault("runtime/jinja/x.cpp", "#include \"runtime/tokenizer.h\"") != "");
   CHECK(include_fault("convert/x.cpp", "#include \"runtime/config.h\"") != "");
   CHECK(include_fault("quant/x.h", "#include \"format.h\"") != "");
   CHECK(include_fault("quant/x.h", "#include \"../quant/format.h\"") != "");
