@@ -1,12 +1,13 @@
 // hearth chat MODEL.gguf: a conversation that streams and keeps its cache between turns.
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "quant/error.h"
-#include "runtime/chat_recognition.h"
+#include "runtime/chat_template.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"
@@ -37,11 +38,11 @@ class Chat {
   Chat(const ChatArguments& arguments, Session& session)
       : arguments_(arguments),
         session_(session),
-        format_(recognise_chat_format(session.chat_template)),
+        chat_(choose_chat_template("", session.model->file().metadata(), *session.tokenizer)),
         conversation_(*session.model, *session.tokenizer),
         sampler_(session.sampler(arguments.sampler)),
         system_(arguments.system) {
-    require(format_ != ChatFormat::none, ErrorKind::model,
+    require(chat_.has_value(), ErrorKind::model,
             "{}: holds no chat template, so it is a base model: use `hearth run` to continue a text",
             arguments.session.model_path);
     clear();
@@ -123,7 +124,7 @@ class Chat {
       messages_.pop_back();
       throw;
     }
-    messages_.push_back({ChatMessage::Role::assistant, said, {}, result.tokens});
+    messages_.push_back({ChatMessage::Role::assistant, said, {}, {}, result.tokens});
     turns_ += 1;
     prompt_tokens_ += result.prompt_tokens;
     cached_tokens_ += result.cached_tokens;
@@ -138,10 +139,10 @@ class Chat {
   }
 
   GenerateResult stream(std::string& said) {
-    const std::vector<Token> prompt = session_.tokenizer->encode(render_chat(format_, messages_, true));
+    const std::vector<Token> prompt = session_.tokenizer->encode(chat_->render(messages_).parts);
     GenerateOptions options;
     options.max_tokens = arguments_.max_tokens;
-    if (const auto user = session_.tokenizer->find("<｜User｜>")) options.stop_tokens.push_back(*user);
+    options.stop_tokens = chat_->stop_tokens();
 
     Utf8Stream utf8;
     bool at_start = true;
@@ -190,7 +191,7 @@ class Chat {
 
   const ChatArguments& arguments_;
   Session& session_;
-  ChatFormat format_;
+  std::optional<ChatTemplate> chat_;
   Conversation conversation_;
   Sampler sampler_;
   std::string system_;

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "quant/error.h"
-#include "runtime/chat_recognition.h"
+#include "runtime/chat_template.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/session.h"
@@ -49,16 +49,15 @@ std::vector<Token> prompt_tokens(const RunArguments& arguments, const Session& s
       tokens.insert(tokens.begin(), *session.tokenizer->bos());
     return tokens;
   }
-  const ChatFormat format = recognise_chat_format(session.chat_template);
-  require(format != ChatFormat::none, ErrorKind::model, "--chat: {} holds no chat template",
-          arguments.session.model_path);
+  const auto chat = choose_chat_template("", session.model->file().metadata(), *session.tokenizer);
+  require(chat.has_value(), ErrorKind::model, "--chat: {} holds no chat template", arguments.session.model_path);
   std::vector<ChatMessage> messages;
   if (!arguments.system.empty()) messages.push_back({ChatMessage::Role::system, arguments.system});
   std::string question = text;
   while (!question.empty() && question.back() == '\n') question.pop_back();  // what `echo` adds
   require(!question.empty(), ErrorKind::usage, "the prompt is empty");
   messages.push_back({ChatMessage::Role::user, question});
-  return session.tokenizer->encode(render_chat(format, messages, true));
+  return session.tokenizer->encode(chat->render(messages).parts);
 }
 
 void print_json(const GenerateResult& result, const std::string& text) {
