@@ -176,21 +176,24 @@ ChatPrompt ChatTemplate::render(const std::vector<ChatMessage>& messages, const 
   return prompt;
 }
 
-// Templates disagree about messages that only call tools: some want no content, some an empty one; some write the
-// arguments down as they are, some make JSON of an object. The first shape in which name and arguments both arrive is
-// taken: text before objects, because it stays as the model wrote it; an escaped text has not arrived.
+// Templates disagree about messages that only call tools: R1's shows the calls only where there is no content, others
+// add content to text, or write "None"; some write the arguments down as they are, some make JSON of an object. The
+// first shape in which name and arguments arrive is taken: text before objects, because it stays as the model wrote it.
+// A text that was encoded once more has not arrived.
 ChatTemplate::CallShape ChatTemplate::find_call_shape() const {
   const std::string name = "probe_name", arguments = R"({"probe_key": "probe_value"})";
   const std::vector<ChatMessage> messages = {
       {.role = Role::user, .content = "probe"},
-      {.role = Role::assistant, .content = "", .tool_calls = {{name, arguments}}}};
-  for (const bool as_text : {true, false}) {
-    for (const bool null_content : {true, false}) {
+      {.role = Role::assistant, .content = "", .tool_calls = {{name, arguments}}},
+      {.role = Role::tool, .content = "probe"}};
+  for (const bool null_content : {true, false}) {
+    for (const bool as_text : {true, false}) {
       const CallShape shape{null_content, as_text};
       try {
         const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, shape));
-        if (contains(text, name) && contains(text, as_text ? arguments : "probe_value") && !contains(text, "None"))
-          return shape;
+        const bool arrived = contains(text, name) && contains(text, as_text ? arguments : "probe_value");
+        const bool shows_null = null_content && (contains(text, "None") || contains(text, "null"));
+        if (arrived && !shows_null) return shape;
       } catch (const Error&) {
       }
     }

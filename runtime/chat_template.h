@@ -74,7 +74,7 @@ class ChatTemplate {
  private:
   // What this template wants to be given for a message that only calls tools.
   struct CallShape {
-    bool null_content = true;       // content: none, else ""
+    bool null_content = false;      // none, else ""
     bool arguments_as_text = true;  // else as an object
   };
 

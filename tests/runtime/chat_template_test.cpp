@@ -268,6 +268,13 @@ TEST_CASE("content of messages that only call is given as the template wants it"
   CHECK(rendered(from_text("{% for m in messages %}{{ m.content }}{% if m.tool_calls %}" + shown +
                            "{% endif %}{% endfor %}"),
                  messages) == B + "Hif{}");  // not "None"
+  // Some look into the content of all but the last message.
+  CHECK(rendered(from_text("{% for m in messages %}{{ m.content if loop.last else m.content.split('|')[0] }}"
+                           "{% if m.tool_calls %}" +
+                           shown + "{% endif %}{% endfor %}"),
+                 {user("Hi"), calls({{"f", "{}"}}), result("1")}) == B + "Hif{}1");
+  // Of a template that knows no calls a content is never missing.
+  CHECK(rendered(from_text("{% for m in messages %}{{ '>' + m.content }}{% endfor %}"), messages) == B + ">Hi>");
 }
 
 TEST_CASE("calls and results belong together") {
