@@ -53,7 +53,7 @@ std::optional<Value> indexed(Budget& budget, const Value& object, int64_t index)
     if (begin >= text.size()) return std::nullopt;
     size_t end = begin;
     next_code_point(text.bytes(), end);
-    return make_text(budget, text.slice(begin, end));
+    return make_text(budget, text.slice(begin, end), object.is_markup());
   }
   if (const List* list = object.list(); list != nullptr && list->is_plain()) {
     const auto i = index_in(index, int64_t(list->items.size()));
@@ -80,8 +80,8 @@ Range slice_positions(Budget& budget, const Value& start, const Value& stop, con
   };
   const int64_t from = position(start, by < 0 ? highest : lowest);
   const int64_t to = position(stop, by < 0 ? lowest : highest);
-  if (by > 0) return {from, by, to > from ? (to - from - 1) / by + 1 : 0};
-  return {from, by, from > to ? int64_t(uint64_t(from - to - 1) / (0 - uint64_t(by))) + 1 : 0};
+  if (by > 0) return {from, by, to > from ? (to - from - 1) / by + 1 : 0, to};
+  return {from, by, from > to ? int64_t(uint64_t(from - to - 1) / (0 - uint64_t(by))) + 1 : 0, to};
 }
 
 Text slice_of_text(Budget& budget, const Text& text, const Value& start, const Value& stop, const Value& step) {
@@ -135,7 +135,7 @@ Value Interpreter::item(const Value& object, const Value& key) {
 
 Value Interpreter::slice(const Value& object, const Value& start, const Value& stop, const Value& step) {
   if (object.is_undefined()) budget_.fail("{}", *object.as_undefined().why);
-  if (object.is_text()) return text(slice_of_text(budget_, object.text(), start, stop, step));
+  if (object.is_text()) return text(slice_of_text(budget_, object.text(), start, stop, step), object.is_markup());
   if (const List* list = object.list(); list != nullptr && list->is_plain()) {
     const Range positions = slice_positions(budget_, start, stop, step, int64_t(list->items.size()));
     Values items;
@@ -144,7 +144,8 @@ Value Interpreter::slice(const Value& object, const Value& start, const Value& s
   }
   if (const Range* range = object.range()) {
     const Range positions = slice_positions(budget_, start, stop, step, range->count);
-    return Range{range->start + positions.start * range->step, range->step * positions.step, positions.count};
+    const int64_t stop = positions.stop * range->step + range->start;
+    return Range{range->start + positions.start * range->step, range->step * positions.step, positions.count, stop};
   }
   return Value::undefined(fmt::format("'{}' object cannot be sliced", type_name(object)));
 }

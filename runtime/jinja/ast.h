@@ -54,12 +54,14 @@ struct Call {
 };
 struct Filter {
   ExpressionPtr input;  // null: what a block wrote
-  const Builtin* filter;
+  std::string name;
+  const Builtin* filter;  // null: there is none of that name, which matters only where it is reached
   ArgumentList arguments;
 };
 struct Test {
   ExpressionPtr input;
-  const Builtin* test;
+  std::string name;
+  const Builtin* test;  // as above
   ArgumentList arguments;
   bool negated;
 };

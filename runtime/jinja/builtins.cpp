@@ -88,10 +88,24 @@ const Builtin* find_in(std::span<const Builtin> table, std::string_view name) {
   return found == table.end() ? nullptr : &*found;
 }
 
+namespace {
+
+Value as_markup(Budget& budget, const Value& value) {
+  if (value.is_text()) return make_text(budget, value.text(), true);
+  const List* list = value.list();
+  if (list == nullptr) return value;
+  Values items;
+  for (const Value& item : list->items) items.push_back(as_markup(budget, item));
+  return make_list(budget, std::move(items), list->kind);
+}
+
+}  // namespace
+
 Value call_builtin(Interpreter& interpreter, const Builtin& builtin, const Value& input, const Arguments& arguments) {
   const Budget::Level level(interpreter.budget());
   interpreter.budget().step();
-  return builtin.function(interpreter, input, Bound(interpreter, builtin, arguments));
+  const Value result = builtin.function(interpreter, input, Bound(interpreter, builtin, arguments));
+  return builtin.keeps_markup && input.is_markup() ? as_markup(interpreter.budget(), result) : result;
 }
 
 }  // namespace hearth::jinja

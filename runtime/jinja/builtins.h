@@ -48,7 +48,10 @@ struct Builtin {
   // Separated by spaces; those after "/" may be left out. "..." at the end: any others too.
   const char* parameters;
   Function function;
+  bool keeps_markup = false;  // strings that come out are markup if what went in is
 };
+
+constexpr bool kKeepsMarkup = true;
 
 const Builtin* find_in(std::span<const Builtin> table, std::string_view name);
 // Null if there is none of that name.

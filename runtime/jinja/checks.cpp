@@ -51,8 +51,8 @@ Value is_sequence_value(In, const Value& v, const Bound&) {
   return v.is_undefined() || v.is_text() || v.dict() != nullptr || v.range() != nullptr ||
          (v.list() != nullptr && v.list()->is_plain());
 }
-Value is_escaped(In, const Value&, const Bound&) {
-  return false;
+Value is_escaped(In, const Value& v, const Bound&) {
+  return v.is_markup();
 }
 
 int64_t whole(In interpreter, const Value& v) {

@@ -29,7 +29,11 @@ ExpressionPtr ExpressionParser::expression_or_tuple(bool with_conditional) {
 ExpressionPtr ExpressionParser::conditional() {
   const Tokens::Level level(tokens_);
   const int line = tokens_.line();
+  const std::optional<Unknown> unknown_before = unknown_;
   ExpressionPtr value = logic(true);
+  if (!tokens_.peek().is_name("if")) return value;
+  unknown_ = unknown_before;
+  const Conditionally may_be_left_out(*this, true);
   Tokens::Level nested(tokens_, false);
   while (tokens_.skip_name("if")) {
     nested.deeper();
@@ -307,13 +311,12 @@ ExpressionPtr ExpressionParser::filters_and_tests(ExpressionPtr value) {
 
 ExpressionPtr ExpressionParser::filter(ExpressionPtr input) {
   const int line = tokens_.line();
-  const Token name = tokens_.peek();
-  tokens_.expect_name("the name of a filter");
-  const Builtin* filter = find_filter(name.text);
-  if (filter == nullptr) tokens_.refuse("there is no filter named '" + name.text + "'");
+  std::string name = tokens_.expect_name("the name of a filter");
+  const Builtin* filter = find_filter(name);
+  if (filter == nullptr) note_unknown("filter", name, line);
   ArgumentList list;
   if (tokens_.peek().is_symbol("(")) list = arguments();
-  return make(line, Filter{std::move(input), filter, std::move(list)});
+  return make(line, Filter{std::move(input), std::move(name), filter, std::move(list)});
 }
 
 ExpressionPtr ExpressionParser::filters_of_block() {
@@ -326,9 +329,9 @@ ExpressionPtr ExpressionParser::filters_of_block() {
 ExpressionPtr ExpressionParser::test(ExpressionPtr input) {
   const int line = tokens_.line();
   const bool negated = tokens_.skip_name("not");
-  const std::string name = tokens_.expect_name("the name of a test");
+  std::string name = tokens_.expect_name("the name of a test");
   const Builtin* test = find_test(name);
-  if (test == nullptr) tokens_.refuse("there is no test named '" + name + "'");
+  if (test == nullptr) note_unknown("test", name, line);
   ArgumentList list;
   const Token& token = tokens_.peek();
   if (token.is_symbol("(")) {
@@ -341,7 +344,15 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr input) {
               !token.is_name("and"))) {
     list.positional.push_back(postfix(primary()));
   }
-  return make(line, Test{std::move(input), test, std::move(list), negated});
+  return make(line, Test{std::move(input), std::move(name), test, std::move(list), negated});
+}
+
+void ExpressionParser::note_unknown(const char* kind, const std::string& name, int line) {
+  if (!conditional_ && !unknown_) unknown_ = {line, fmt::format("there is no {} named '{}'", kind, name)};
+}
+
+void ExpressionParser::refuse_unknown() {
+  if (unknown_) tokens_.refuse_at(unknown_->line, unknown_->message);
 }
 
 // --- Targets.

@@ -19,6 +19,11 @@ class ExpressionParser {
   Target target(bool may_be_attribute);
   ArgumentList arguments();
 
+  // Fails if an expression since the last call named a filter or test that there is not. Where it may never be reached,
+  // inside an `if`, Jinja leaves that to when it is; so do we.
+  void refuse_unknown();
+  class Conditionally;  // inside an `if`, or inside what is not, while it lives
+
  private:
   ExpressionPtr conditional();
   ExpressionPtr logic(bool any);
@@ -48,8 +53,29 @@ class ExpressionParser {
     return std::make_unique<Expression>(Expression{line, std::move(what)});
   }
 
+  void note_unknown(const char* kind, const std::string& name, int line);
+
+  struct Unknown {
+    int line;
+    std::string message;
+  };
+
   Tokens& tokens_;
   Names& names_;
+  bool conditional_ = false;
+  std::optional<Unknown> unknown_;
+};
+
+class ExpressionParser::Conditionally {
+ public:
+  Conditionally(ExpressionParser& parser, bool conditional)
+      : parser_(parser), outer_(std::exchange(parser.conditional_, conditional)) {}
+  ~Conditionally() { parser_.conditional_ = outer_; }
+  Conditionally(const Conditionally&) = delete;
+
+ private:
+  ExpressionParser& parser_;
+  bool outer_;
 };
 
 }  // namespace hearth::jinja

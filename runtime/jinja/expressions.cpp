@@ -117,6 +117,7 @@ Value Interpreter::call(const Value& callee, const Arguments& arguments) {
 }
 
 Value Interpreter::evaluate(const Filter& filter) {
+  if (filter.filter == nullptr) budget_.fail("there is no filter named '{}'", filter.name);
   const Value input = filter.input == nullptr ? *block_input_ : evaluate(*filter.input);
   return call_builtin(*this, *filter.filter, input, evaluate_arguments(filter.arguments));
 }
@@ -130,6 +131,7 @@ Value Interpreter::apply_filter(const Expression& filter, Text input) {
 }
 
 Value Interpreter::evaluate(const Test& test) {
+  if (test.test == nullptr) budget_.fail("there is no test named '{}'", test.name);
   const Value input = evaluate(*test.input);
   return truth(call_builtin(*this, *test.test, input, evaluate_arguments(test.arguments))) != test.negated;
 }

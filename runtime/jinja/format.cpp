@@ -24,10 +24,12 @@ struct Spec {
 
 class Formatter {
  public:
-  Formatter(Interpreter& interpreter, const Text& format)
-      : interpreter_(interpreter), budget_(interpreter.budget()), format_(format) {
-    budget_.step(format.size() * 4);
+  Formatter(Interpreter& interpreter, const Value& format)
+      : interpreter_(interpreter), budget_(interpreter.budget()), format_(format.text()), markup_(format.is_markup()) {
+    budget_.step(format_.size() * 4);
   }
+
+  Value result() { return interpreter_.text(std::move(out_), markup_); }
 
  protected:
   // --- Reading the format.
@@ -155,22 +157,25 @@ class Formatter {
     for (; whole > 3; whole -= 3) digits.insert(whole - 3, 1, separator);
   }
 
+  Text str(const Value& value) { return markup_ ? escaped(budget_, value) : to_text(budget_, value); }
+
   Text repr(const Value& value) {
     Text out;
     append_repr(budget_, out, value);
-    return out;
+    return markup_ ? escape(budget_, out) : out;
   }
 
   Interpreter& interpreter_;
   Budget& budget_;
   const Text& format_;
+  const bool markup_;
   size_t at_ = 0;
   Text out_;
 };
 
 class Percent : Formatter {
  public:
-  Percent(Interpreter& interpreter, const Text& format, const Value& values)
+  Percent(Interpreter& interpreter, const Value& format, const Value& values)
       : Formatter(interpreter, format), values_(values) {
     if (values.list() != nullptr && values.list()->kind == List::Kind::tuple) {
       items_ = values.list()->items;
@@ -188,7 +193,7 @@ class Percent : Formatter {
     }
     if (next_ < items_.size() && values_.dict() == nullptr)
       budget_.fail("not all arguments converted during string formatting");
-    return interpreter_.text(std::move(out_));
+    return result();
   }
 
  private:
@@ -249,7 +254,7 @@ class Percent : Formatter {
   void convert(const Value& value, Spec spec) {
     if (spec.type == 's' || spec.type == 'r' || spec.type == 'a' || spec.type == 'c') {
       if (spec.align == '=') spec.align = '>';
-      Text text = spec.type == 's' ? to_text(budget_, value) : spec.type == 'c' ? character(value) : repr(value);
+      const Text text = spec.type == 's' ? str(value) : spec.type == 'c' ? character(value) : repr(value);
       return put_text(text, spec);
     }
     if (!value.is_number())
@@ -279,7 +284,7 @@ class Percent : Formatter {
 
 class Braces : Formatter {
  public:
-  Braces(Interpreter& interpreter, const Text& format, const Arguments& arguments)
+  Braces(Interpreter& interpreter, const Value& format, const Arguments& arguments)
       : Formatter(interpreter, format), arguments_(arguments) {}
 
   Value run() {
@@ -298,7 +303,7 @@ class Braces : Formatter {
         field();
       }
     }
-    return interpreter_.text(std::move(out_));
+    return result();
   }
 
  private:
@@ -402,7 +407,7 @@ class Braces : Formatter {
       if (spec.fill != "0") budget_.fail("expected another alignment than '=' for a string");
       spec.align = '<';
     }
-    put_text(to_text(budget_, value), spec);
+    put_text(str(value), spec);
   }
 
   const Arguments& arguments_;
@@ -412,11 +417,11 @@ class Braces : Formatter {
 
 }  // namespace
 
-Value format_percent(Interpreter& interpreter, const Text& format, const Value& values) {
+Value format_percent(Interpreter& interpreter, const Value& format, const Value& values) {
   return Percent(interpreter, format, values).run();
 }
 
-Value format_braces(Interpreter& interpreter, const Text& format, const Arguments& arguments) {
+Value format_braces(Interpreter& interpreter, const Value& format, const Arguments& arguments) {
   return Braces(interpreter, format, arguments).run();
 }
 

@@ -6,7 +6,8 @@
 namespace hearth::jinja {
 
 // `values`: a tuple, a dict for %(name)s, or a single value.
-Value format_percent(Interpreter&, const Text& format, const Value& values);
-Value format_braces(Interpreter&, const Text& format, const Arguments& arguments);
+// Markup stays markup, and what fills it in is escaped.
+Value format_percent(Interpreter&, const Value& format, const Value& values);
+Value format_braces(Interpreter&, const Value& format, const Arguments& arguments);
 
 }  // namespace hearth::jinja

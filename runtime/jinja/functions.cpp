@@ -18,6 +18,7 @@ Value make_range(Interpreter& interpreter, const Value&, const Bound& args) {
     range.start = stop;
     stop = args.integer(1, 0);
   }
+  range.stop = stop;
   range.step = args.integer(2, 1);
   if (range.step == 0) budget.fail("expected a step of range other than 0, found 0");
   const __int128 distance = __int128(stop) - range.start, step = range.step;

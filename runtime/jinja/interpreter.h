@@ -36,7 +36,7 @@ class Interpreter {
 
   Budget& budget() { return budget_; }
   std::time_t now() const { return now_; }
-  Value text(Text text) { return make_text(budget_, std::move(text)); }
+  Value text(Text text, bool markup = false) { return make_text(budget_, std::move(text), markup); }
 
   // --- What builtins ask for.
   Value call(const Value& callee, const Arguments& arguments);

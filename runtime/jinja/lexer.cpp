@@ -263,7 +263,11 @@ class Lexer {
         if (digit_at(end + 1 + sign)) end = after_digits(end + 1 + sign);
       }
     }
-    if (end == whole) return integer(10, at_);
+    if (end == whole) {
+      const size_t other = source_.find_first_not_of("0_", at_);
+      if (source_[at_] == '0' && other < end) fail_here("expected a number without leading zeros");
+      return integer(10, at_);
+    }
     Token& token = add(Token::Kind::real, without_underscores(at_, end));
     std::from_chars(token.text.data(), token.text.data() + token.text.size(), token.real);
     move_to(end);
@@ -274,6 +278,8 @@ class Lexer {
     while (end < source_.size() && (isalnum(static_cast<unsigned char>(source_[end])) || source_[end] == '_') &&
            (base > 10 || digit_at(end) || source_[end] == '_'))
       ++end;
+    if (source_.substr(begin, end - begin).find("__") != std::string::npos || source_[end - 1] == '_')
+      fail_here("expected digits between '_' in a number");
     Token& token = add(Token::Kind::integer, without_underscores(begin, end));
     const char* stop = token.text.data() + token.text.size();
     const auto [parsed, error] = std::from_chars(token.text.data(), stop, token.integer, base);

@@ -135,7 +135,7 @@ Value filter_reverse(Interpreter& i, const Value& v, const Bound&) {
   if (!v.is_text()) return generator(i, std::move(items));
   Text out;
   for (const Value& c : items) out.append(c.text());
-  return i.text(std::move(out));
+  return i.text(std::move(out), v.is_markup());
 }
 
 int64_t positive(Interpreter& i, const Bound& args, const char* filter) {
@@ -278,6 +278,7 @@ const Builtin& named(Interpreter& i, const Value& name, const Builtin* (*find)(s
 
 Value filter_map(Interpreter& i, const Value& v, const Bound& args) {
   Values out;
+  if (!truth(v)) return generator(i, {});  // as Jinja: none, too
   if (args.all.positional.empty()) {
     Value attribute, standard;
     for (const auto& [name, value] : args.all.named) {
@@ -297,6 +298,7 @@ Value filter_map(Interpreter& i, const Value& v, const Bound& args) {
 
 // Those items for which a test holds, or does not: by default whether they are true.
 Value choose(Interpreter& i, const Value& v, const Arguments& arguments, bool by_attribute, bool wanted) {
+  if (!truth(v)) return generator(i, {});  // as Jinja: none, too
   if (by_attribute && arguments.positional.empty()) i.budget().fail("expected the name of an attribute to select by");
   const Getter get(i, by_attribute ? arguments.positional[0] : Value());
   const size_t used = by_attribute;

@@ -2,6 +2,7 @@
 
 #include "runtime/jinja/format.h"
 #include "runtime/jinja/interpreter.h"
+#include "runtime/jinja/text_tools.h"
 
 namespace hearth::jinja {
 
@@ -116,7 +117,7 @@ Value repeat(Budget& budget, const Value& sequence, int64_t count) {
     Text out;
     for (size_t n = times(budget, sequence.text().footprint(), sequence.text().empty() ? 0 : count); n > 0; --n)
       out.append(sequence.text());
-    return make_text(budget, std::move(out));
+    return make_text(budget, std::move(out), sequence.is_markup());
   }
   const List& list = *sequence.list();
   Values items;
@@ -149,14 +150,15 @@ Value calculate(Interpreter& interpreter, Operator op, const Value& a, const Val
   Budget& budget = interpreter.budget();
   budget.step();
   if (a.is_number() && b.is_number()) return calculate_numbers(budget, op, a, b);
-  if (op == Operator::modulo && a.is_text()) return format_percent(interpreter, a.text(), b);
+  if (op == Operator::modulo && a.is_text()) return format_percent(interpreter, a, b);
   for (const Value* v : {&a, &b})
     if (v->is_undefined()) budget.fail("{}", *v->as_undefined().why);
   if (op == Operator::add && a.is_text() && b.is_text()) {
     budget.expect_room(a.text().footprint() + b.text().footprint());
-    Text joined = a.text();
-    joined.append(b.text());
-    return make_text(budget, std::move(joined));
+    const bool markup = a.is_markup() || b.is_markup();
+    Text joined = markup ? escaped(budget, a) : a.text();
+    joined.append(markup ? escaped(budget, b) : b.text());
+    return make_text(budget, std::move(joined), markup);
   }
   if (op == Operator::add && is_sequence(a) && is_sequence(b) && !a.is_text() && !b.is_text() &&
       a.list()->kind == b.list()->kind)

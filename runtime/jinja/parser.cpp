@@ -45,6 +45,7 @@ class Parser {
           if (tokens_.peek().is_name(end)) return block;
         statement(block, line);
       }
+      expressions_.refuse_unknown();
     }
   }
 
@@ -74,7 +75,6 @@ class Parser {
         {"call", &Parser::parse_call},   {"filter", &Parser::parse_filter},
         {"with", &Parser::parse_with},   {"generation", &Parser::parse_generation},
         {"break", &Parser::parse_break}, {"continue", &Parser::parse_continue},
-        {"print", &Parser::parse_print},
     };
     const std::string& name = tokens_.peek().text;
     const auto tag = kTags.find(name);
@@ -91,6 +91,7 @@ class Parser {
     loop.target = expressions_.target(false);
     if (!tokens_.skip_name("in")) tokens_.fail_found("'in'");
     loop.iterable = expressions_.expression_or_tuple(false);
+    const ExpressionParser::Conditionally no(expressions_, false);
     {
       const Names::Scope scope(names_);
       bind(loop.target);
@@ -113,6 +114,7 @@ class Parser {
 
   Statement parse_if(int line) {
     If choice;
+    const ExpressionParser::Conditionally yes(expressions_, true);
     for (;;) {
       ExpressionPtr test = expressions_.expression_or_tuple(false);
       end_of_tag();
@@ -183,6 +185,7 @@ class Parser {
     end_of_tag();
     const Names::Scope scope(names_);
     for (const auto& [target, value] : with.variables) bind(target);
+    const ExpressionParser::Conditionally no(expressions_, false);
     with.body = block_until("endwith", "with", line);
     return {line, std::move(with)};
   }
@@ -203,12 +206,6 @@ class Parser {
     return {line, Continue{}};
   }
 
-  Statement parse_print(int line) {
-    Print print{expressions_.expression_or_tuple()};
-    end_of_tag();
-    return {line, std::move(print)};
-  }
-
   // --- Parts of statements.
 
   void expect_loop(const char* tag) {
@@ -223,6 +220,7 @@ class Parser {
 
   // A body whose loops are its own: no `break` leaves it.
   Block inner_block(const char* end, const char* opener, int line) {
+    const ExpressionParser::Conditionally no(expressions_, false);
     const Names::Scope scope(names_);
     const int outer_loops = std::exchange(loops_, 0);
     Block body = block_until(end, opener, line);

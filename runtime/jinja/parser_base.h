@@ -38,7 +38,8 @@ class Tokens {
   [[noreturn]] void fail_found(const std::string& expected) const {
     fail_at(name_, line(), "expected " + expected + ", found " + describe(peek()));
   }
-  [[noreturn]] void refuse(const std::string& message) const { fail_at(name_, line(), message); }
+  [[noreturn]] void refuse(const std::string& message) const { refuse_at(line(), message); }
+  [[noreturn]] void refuse_at(int line, const std::string& message) const { fail_at(name_, line, message); }
 
   // Held while something nested is parsed.
   class Level {

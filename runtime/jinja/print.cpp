@@ -9,13 +9,11 @@ namespace hearth::jinja {
 std::string float_text(double d) {
   if (std::isnan(d)) return "nan";
   if (std::isinf(d)) return d < 0 ? "-inf" : "inf";
-  char scientific[40];
-  const auto end = std::to_chars(scientific, scientific + sizeof scientific, d, std::chars_format::scientific).ptr;
-  const std::string_view text(scientific, size_t(end - scientific));
-  const int exponent = std::atoi(text.data() + text.find('e') + 1);
-  if (d != 0 && (exponent < -4 || exponent >= 16)) return std::string(text);
-  char fixed[40];
-  std::string out(fixed, std::to_chars(fixed, fixed + sizeof fixed, d, std::chars_format::fixed).ptr);
+  char buffer[40];
+  const std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, d, std::chars_format::scientific).ptr);
+  const int exponent = std::stoi(text.substr(text.find('e') + 1));
+  if (d != 0 && (exponent < -4 || exponent >= 16)) return text;
+  std::string out(buffer, std::to_chars(buffer, buffer + sizeof buffer, d, std::chars_format::fixed).ptr);
   if (out.find('.') == std::string::npos) out += ".0";
   return out;
 }
@@ -119,9 +117,8 @@ void append_dict_repr(Budget& budget, Text& out, const Dict& dict) {
 }
 
 std::string range_repr(const Range& range) {
-  const int64_t stop = range.start + range.count * range.step;
-  if (range.step == 1) return fmt::format("range({}, {})", range.start, stop);
-  return fmt::format("range({}, {}, {})", range.start, stop, range.step);
+  if (range.step == 1) return fmt::format("range({}, {})", range.start, range.stop);
+  return fmt::format("range({}, {}, {})", range.start, range.stop, range.step);
 }
 
 std::string number_text(const Value& value) {
@@ -135,7 +132,9 @@ void append_repr(Budget& budget, Text& out, const Value& value) {
   budget.step();
   budget.expect_room(out.footprint());
   if (value.is_text()) {
+    if (value.is_markup()) out.append("Markup(", 0);
     append_text_repr(budget, out, value.text());
+    if (value.is_markup()) out.append(")", 0);
   } else if (value.is_number()) {
     out.append(number_text(value), value.source());
   } else if (value.list() != nullptr) {

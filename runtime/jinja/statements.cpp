@@ -114,13 +114,16 @@ Values Interpreter::loop_items(const For& loop, const Value& iterable) {
 Interpreter::Flow Interpreter::run_loop(const For& loop, const Value& iterable, int depth) {
   auto state =
       std::make_shared<Loop>(budget_, loop_items(loop, iterable), depth, loop.recursive ? &loop : nullptr, scope_);
+  bool completed = false;  // the body, once: Jinja goes on to the else where every round was left by break or continue
   for (size_t i = 0; i < state->size(); ++i) {
     const InScope scope(*this);
     assign(loop.target, state->start(i));
     scope_->set("loop", std::shared_ptr<Object>(state));
-    if (run(loop.body) == Flow::broken) break;
+    const Flow flow = run(loop.body);
+    completed = completed || flow == Flow::normal;
+    if (flow == Flow::broken) break;
   }
-  if (state->size() == 0) {
+  if (!completed) {
     const InScope scope(*this);
     return run(loop.otherwise);
   }

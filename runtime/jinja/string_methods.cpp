@@ -150,7 +150,8 @@ Value str_count(Interpreter& interpreter, const Value& s, const Bound& args) {
 }
 
 Value str_replace(Interpreter& i, const Value& s, const Bound& args) {
-  return i.text(replace(i.budget(), s.text(), args.text(0).bytes(), args.text(1), args.integer(2, -1)));
+  const Text by = s.is_markup() ? escaped(i.budget(), args[1]) : args.text(1);
+  return i.text(replace(i.budget(), s.text(), args.text(0).bytes(), by, args.integer(2, -1)));
 }
 
 Value str_removeprefix(Interpreter& i, const Value& s, const Bound& args) {
@@ -196,10 +197,11 @@ Value str_join(Interpreter& interpreter, const Value& s, const Bound& args) {
   bool first = true;
   for (const Value& item : iterate(budget, args[0])) {
     if (!item.is_text()) budget.fail("expected strings to join, found '{}'", type_name(item));
-    budget.step(item.text().size() + s.text().size());
-    budget.expect_room(out.footprint() + item.text().footprint() + s.text().footprint());
+    const Text text = s.is_markup() ? escaped(budget, item) : item.text();
+    budget.step(text.size() + s.text().size());
+    budget.expect_room(out.footprint() + text.footprint() + s.text().footprint());
     if (!std::exchange(first, false)) out.append(s.text());
-    out.append(item.text());
+    out.append(text);
   }
   return interpreter.text(std::move(out));
 }
@@ -309,17 +311,17 @@ Value str_isascii(Interpreter&, const Value& s, const Bound&) {
 }
 
 Value str_format(Interpreter& i, const Value& s, const Bound& args) {
-  return format_braces(i, s.text(), args.all);
+  return format_braces(i, s, args.all);
 }
 
 constexpr Builtin kStringMethods[] = {
-    {"capitalize", "", str_capitalize},
-    {"center", "width / fillchar", str_center},
+    {"capitalize", "", str_capitalize, kKeepsMarkup},
+    {"center", "width / fillchar", str_center, kKeepsMarkup},
     {"count", "sub / start end", str_count},
     {"endswith", "suffix / start end", str_endswith},
-    {"expandtabs", "/ tabsize", str_expandtabs},
+    {"expandtabs", "/ tabsize", str_expandtabs, kKeepsMarkup},
     {"find", "sub / start end", str_find},
-    {"format", "...", str_format},
+    {"format", "...", str_format, kKeepsMarkup},
     {"index", "sub / start end", str_index},
     {"isalnum", "", str_isalnum},
     {"isalpha", "", str_isalpha},
@@ -330,29 +332,29 @@ constexpr Builtin kStringMethods[] = {
     {"isnumeric", "", str_isdigit},
     {"isspace", "", str_isspace},
     {"isupper", "", str_isupper},
-    {"join", "iterable", str_join},
-    {"ljust", "width / fillchar", str_ljust},
-    {"lower", "", str_lower},
-    {"casefold", "", str_lower},
-    {"lstrip", "/ chars", str_lstrip},
-    {"partition", "sep", str_partition},
-    {"removeprefix", "prefix", str_removeprefix},
-    {"removesuffix", "suffix", str_removesuffix},
-    {"replace", "old new / count", str_replace},
+    {"join", "iterable", str_join, kKeepsMarkup},
+    {"ljust", "width / fillchar", str_ljust, kKeepsMarkup},
+    {"lower", "", str_lower, kKeepsMarkup},
+    {"casefold", "", str_lower, kKeepsMarkup},
+    {"lstrip", "/ chars", str_lstrip, kKeepsMarkup},
+    {"partition", "sep", str_partition, kKeepsMarkup},
+    {"removeprefix", "prefix", str_removeprefix, kKeepsMarkup},
+    {"removesuffix", "suffix", str_removesuffix, kKeepsMarkup},
+    {"replace", "old new / count", str_replace, kKeepsMarkup},
     {"rfind", "sub / start end", str_rfind},
     {"rindex", "sub / start end", str_rindex},
-    {"rjust", "width / fillchar", str_rjust},
-    {"rpartition", "sep", str_rpartition},
-    {"rsplit", "/ sep maxsplit", str_rsplit},
-    {"rstrip", "/ chars", str_rstrip},
-    {"split", "/ sep maxsplit", str_split},
-    {"splitlines", "/ keepends", str_splitlines},
+    {"rjust", "width / fillchar", str_rjust, kKeepsMarkup},
+    {"rpartition", "sep", str_rpartition, kKeepsMarkup},
+    {"rsplit", "/ sep maxsplit", str_rsplit, kKeepsMarkup},
+    {"rstrip", "/ chars", str_rstrip, kKeepsMarkup},
+    {"split", "/ sep maxsplit", str_split, kKeepsMarkup},
+    {"splitlines", "/ keepends", str_splitlines, kKeepsMarkup},
     {"startswith", "prefix / start end", str_startswith},
-    {"strip", "/ chars", str_strip},
-    {"swapcase", "", str_swapcase},
-    {"title", "", str_title},
-    {"upper", "", str_upper},
-    {"zfill", "width", str_zfill},
+    {"strip", "/ chars", str_strip, kKeepsMarkup},
+    {"swapcase", "", str_swapcase, kKeepsMarkup},
+    {"title", "", str_title, kKeepsMarkup},
+    {"upper", "", str_upper, kKeepsMarkup},
+    {"zfill", "width", str_zfill, kKeepsMarkup},
 };
 
 }  // namespace

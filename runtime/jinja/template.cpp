@@ -47,7 +47,7 @@ class Importer {
 
  private:
   static Value text(const std::string& bytes, int source) {
-    return std::shared_ptr<const CountedText>(new CountedText{Text(bytes, source), {}});
+    return std::shared_ptr<const CountedText>(new CountedText{Text(bytes, source), {}, false});
   }
 
   Value list(const Json& json, int depth) {

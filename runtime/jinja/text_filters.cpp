@@ -84,34 +84,31 @@ Value filter_truncate(Interpreter& i, const Value& v, const Bound& args) {
   if (length < end_length) budget.fail("expected a length of at least {} for truncate, found {}", end_length, length);
   if (leeway < 0) budget.fail("expected a leeway of at least 0 for truncate, found {}", leeway);
   budget.step(text.size());
-  if (int64_t(text.length()) <= length || int64_t(text.length()) - length <= leeway) return i.text(text);
+  if (int64_t(text.length()) <= length || int64_t(text.length()) - length <= leeway) return i.text(text, v.is_markup());
   Text kept = text.slice(0, text.position_of(size_t(length - end_length)));
   if (!args.boolean(1, false)) kept = split(budget, kept, " ", 1, true)[0];
-  kept.append(end);
-  return i.text(std::move(kept));
+  kept.append(v.is_markup() ? escape(budget, end) : end);
+  return i.text(std::move(kept), v.is_markup());
 }
 
 Value filter_escape(Interpreter& i, const Value& v, const Bound&) {
-  Text text = text_of(i, v);
-  constexpr std::pair<const char*, const char*> kEscapes[] = {
-      {"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"'", "&#39;"}, {"\"", "&#34;"}};
-  for (const auto& [plain, escaped] : kEscapes)
-    text = replace(i.budget(), text, plain, Text(escaped, text.any_source()), -1);
-  return i.text(std::move(text));
+  return i.text(escaped(i.budget(), v), true);
 }
-
-Value filter_safe(Interpreter& i, const Value& v, const Bound& args) {
-  return filter_string(i, v, args);
+Value filter_forceescape(Interpreter& i, const Value& v, const Bound&) {
+  return i.text(escape(i.budget(), text_of(i, v)), true);
+}
+Value filter_safe(Interpreter& i, const Value& v, const Bound&) {
+  return i.text(text_of(i, v), true);
 }
 
 Value filter_format(Interpreter& i, const Value& v, const Bound& args) {
   Budget& budget = i.budget();
   if (args.all.named.empty())
-    return format_percent(i, text_of(i, v), make_list(budget, args.all.positional, List::Kind::tuple));
+    return format_percent(i, filter_string(i, v, args), make_list(budget, args.all.positional, List::Kind::tuple));
   if (!args.all.positional.empty()) budget.fail("expected arguments for 'format' either with names or without");
   Entries named;
   for (const auto& [name, value] : args.all.named) named.emplace_back(Value::constant(name), value);
-  return format_percent(i, text_of(i, v), make_dict(budget, std::move(named)));
+  return format_percent(i, filter_string(i, v, args), make_dict(budget, std::move(named)));
 }
 
 Value filter_wordcount(Interpreter& i, const Value& v, const Bound&) {
@@ -156,7 +153,7 @@ Value filter_urlencode(Interpreter& i, const Value& v, const Bound&) {
     out.append("=", 0);
     append_quoted(i, out, text_of(i, two[1]), "");
   }
-  return i.text(std::move(out));
+  return i.text(replace(budget, out, "%20", Text("+", out.any_source()), -1));
 }
 
 Value filter_tojson(Interpreter& i, const Value& v, const Bound& args) {
@@ -294,27 +291,27 @@ Value filter_default(Interpreter&, const Value& v, const Bound& args) {
 
 constexpr Builtin kTextFilters[] = {
     {"abs", "", filter_abs},
-    {"capitalize", "", filter_capitalize},
-    {"center", "/ width", filter_center},
+    {"capitalize", "", filter_capitalize, kKeepsMarkup},
+    {"center", "/ width", filter_center, kKeepsMarkup},
     {"d", "/ default_value boolean", filter_default},
     {"default", "/ default_value boolean", filter_default},
     {"e", "", filter_escape},
     {"escape", "", filter_escape},
     {"float", "/ default", filter_float},
-    {"forceescape", "", filter_escape},
+    {"forceescape", "", filter_forceescape},
     {"format", "...", filter_format},
-    {"indent", "/ width first blank", filter_indent},
+    {"indent", "/ width first blank", filter_indent, kKeepsMarkup},
     {"int", "/ default base", filter_int},
-    {"lower", "", filter_lower},
+    {"lower", "", filter_lower, kKeepsMarkup},
     {"replace", "old new / count", filter_replace},
     {"round", "/ precision method", filter_round},
     {"safe", "", filter_safe},
     {"string", "", filter_string},
     {"title", "", filter_title},
     {"tojson", "/ ensure_ascii indent separators sort_keys", filter_tojson},
-    {"trim", "/ chars", filter_trim},
+    {"trim", "/ chars", filter_trim, kKeepsMarkup},
     {"truncate", "/ length killwords end leeway", filter_truncate},
-    {"upper", "", filter_upper},
+    {"upper", "", filter_upper, kKeepsMarkup},
     {"urlencode", "", filter_urlencode},
     {"wordcount", "", filter_wordcount},
 };

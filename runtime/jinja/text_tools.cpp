@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/jinja/print.h"
+
 namespace hearth::jinja {
 
 namespace {
@@ -187,6 +189,28 @@ Text title(Budget& budget, const Text& text, bool (*starts_word)(char32_t before
     starts = starts_word(c);
   });
   return out;
+}
+
+Text escape(Budget& budget, const Text& text) {
+  Text out;
+  each_code_point(budget, text, [&](char32_t c, size_t begin, size_t end) {
+    const char* entity = c == '&'    ? "&amp;"
+                         : c == '<'  ? "&lt;"
+                         : c == '>'  ? "&gt;"
+                         : c == '\'' ? "&#39;"
+                         : c == '"'  ? "&#34;"
+                                     : nullptr;
+    if (entity == nullptr) {
+      out.append(text, begin, end);
+    } else {
+      out.append(entity, text.source_at(begin));
+    }
+  });
+  return out;
+}
+
+Text escaped(Budget& budget, const Value& value) {
+  return value.is_markup() ? value.text() : escape(budget, to_text(budget, value));
 }
 
 Text pad(Budget& budget, const Text& text, int64_t width, std::string_view fill, int64_t left_share_of_two) {

@@ -26,6 +26,10 @@ Text lower(Budget&, const Text&);
 Text capitalize(Budget&, const Text&);
 // Every letter after something for which starts_word holds is a capital, as is the first; the others are small.
 Text title(Budget&, const Text&, bool (*starts_word)(char32_t before));
+// With entities for & < > ' ".
+Text escape(Budget&, const Text&);
+// The text of a value; escaped, unless it is markup.
+Text escaped(Budget&, const Value&);
 // To `width` characters.
 Text pad(Budget&, const Text&, int64_t width, std::string_view fill, int64_t left_share_of_two);
 

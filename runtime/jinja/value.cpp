@@ -6,7 +6,7 @@
 namespace hearth::jinja {
 
 Value Value::constant(std::string text) {
-  return std::shared_ptr<const CountedText>(new CountedText{Text(std::move(text)), {}});
+  return std::shared_ptr<const CountedText>(new CountedText{Text(std::move(text)), {}, false});
 }
 
 Value Value::undefined(std::string why) {
@@ -37,10 +37,10 @@ Value Object::call(Interpreter&, const Arguments&) {
 
 // --- Making values.
 
-Value make_text(Budget& budget, Text text) {
+Value make_text(Budget& budget, Text text, bool markup) {
   budget.step(text.size());
   Charge charge(budget, text.footprint() + sizeof(CountedText));
-  return std::shared_ptr<const CountedText>(new CountedText{std::move(text), std::move(charge)});
+  return std::shared_ptr<const CountedText>(new CountedText{std::move(text), std::move(charge), markup});
 }
 
 int depth_of(const Value& value) {

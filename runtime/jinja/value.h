@@ -32,11 +32,13 @@ struct None {};
 // range(...), never written out.
 struct Range {
   int64_t start = 0, step = 1, count = 0;
+  int64_t stop = 0;  // as it was given: what is printed
   int64_t operator[](int64_t i) const { return start + i * step; }
 };
 struct CountedText {
   Text text;
   Charge charge;
+  bool markup = false;  // given by the filters safe and escape: what is joined to it is escaped, as Jinja does
 };
 
 class Value {
@@ -64,6 +66,7 @@ class Value {
   bool is_integer() const { return std::holds_alternative<int64_t>(data_) || is_bool(); }  // Python's bool is an int
   bool is_number() const { return is_integer() || is_float(); }
   bool is_text() const { return std::holds_alternative<std::shared_ptr<const CountedText>>(data_); }
+  bool is_markup() const { return is_text() && std::get<std::shared_ptr<const CountedText>>(data_)->markup; }
   // A list, tuple, generator or view of a dict.
   const List* list() const { return pointer<const List>(); }
   const Dict* dict() const { return pointer<const Dict>(); }
@@ -135,7 +138,7 @@ class Object : public Holder {
 };
 
 // --- Making values; the budget pays.
-Value make_text(Budget&, Text text);
+Value make_text(Budget&, Text text, bool markup = false);
 Value make_list(Budget&, Values items, List::Kind kind = List::Kind::list);
 Value make_dict(Budget&, Entries entries);  // of equal keys the last value counts
 int depth_of(const Value&);
