@@ -38,6 +38,8 @@ struct ChatOptions {
       {};  // further ones that the template may read; nobody's control tokens
 };
 
+struct OriginPiece;
+
 struct ChatPrompt {
   std::vector<PromptPart> parts;  // from BOS on
   bool opens_thoughts = false;    // it ends inside <think>: what the model says next is thought
@@ -72,13 +74,13 @@ class ChatTemplate {
  private:
   // What this template wants to be given for a message that only calls tools.
   struct CallShape {
-    bool null_content = true;       // content: none, else ""
+    bool null_content = false;      // none, else ""
     bool arguments_as_text = true;  // else as an object
   };
-  struct Rendered;
 
-  Rendered render_pieces(const std::vector<ChatMessage>& messages, const ChatOptions& options,
-                         const CallShape& shape) const;
+  std::vector<OriginPiece> render_pieces(const std::vector<ChatMessage>& messages, const ChatOptions& options,
+                                         const CallShape& shape) const;
+  void set_thinking(bool think, jinja::Variables& variables) const;
   CallShape find_call_shape() const;
   void look_at_turns();
 
@@ -86,6 +88,8 @@ class ChatTemplate {
   std::string name_;
   const Tokenizer* tokenizer_;
   bool can_switch_thinking_ = false, announces_tools_ = false, thinks_ = false;
+  bool calls_tools_ = false;  // in DeepSeek's way
+  const char* thoughts_key_;  // what the template calls the thoughts of a message
   CallShape call_shape_;
   std::vector<Token> stop_tokens_;
   std::string answer_lead_;

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "quant/gguf_keys.h"
-#include "runtime/chat_recognition.h"
+#include "runtime/jinja/template.h"
 
 namespace hearth {
 namespace {
@@ -83,11 +83,14 @@ std::string token_text(const GgufMetadata& m, const char* key) {
 
 std::string chat_text(const GgufMetadata& m) {
   const auto text = m.string(key::kChatTemplate);
-  if (!text || text->empty()) return "none: a base model";
+  if (!text || text->empty()) return "no template";
   try {
-    return std::string(chat_format_name(recognise_chat_format(*text)));
-  } catch (const Error&) {
-    return fmt::format("not one that hearth knows ({} bytes)", text->size());
+    const jinja::Template chat(*text, "the template");
+    const bool thinks = chat.reads("thinking") || chat.reads("enable_thinking");
+    return fmt::format("a template of {} bytes{}{}", text->size(), chat.reads("tools") ? ", announces tools" : "",
+                       thinks ? ", switches thinking" : "");
+  } catch (const Error& error) {
+    return fmt::format("a template of {} bytes that is not understood: {}", text->size(), error.what());
   }
 }
 

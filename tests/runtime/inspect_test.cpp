@@ -101,7 +101,7 @@ TEST_CASE("inspect: shows a vocabulary, and what cannot be run says why") {
   CHECK(r.n_active_parameters == 0);
   CHECK(fact(r.vocabulary, "tokenizer") == "gpt2, deepseek-llm");
   CHECK(fact(r.vocabulary, "begin") == "0 <｜begin▁of▁sentence｜>");
-  CHECK(fact(r.vocabulary, "chat") == "none: a base model");
+  CHECK(fact(r.vocabulary, "chat") == "no template");
   CHECK(fact(r.origin, "error").find("hearth.recipe") != std::string::npos);
 }
 
