@@ -1,0 +1,46 @@
+#!/bin/bash
+# What takes longer than CI may: tests that run many times over. Each has a small part in CI.
+#
+#   tests/long.sh [NAME ...]    those tests, or all of them; the programs of $BUILD (default: build) are used
+#
+# Prints a line for each, and ends with 1 where one failed.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+BUILD=${BUILD:-build}
+HEARTH=$(realpath "$BUILD/hearth") || exit 2
+TMP=$(mktemp -d) && trap 'rm -rf "$TMP"' EXIT
+export XDG_STATE_HOME=$TMP XDG_CACHE_HOME=$TMP
+
+# A model that is shortened in the middle of an answer ends the program with one line and 1, whichever thread meets the
+# end of the file. In CI: terminal_test.
+shortened() {
+  local runs=${RUNS:-200} i ended
+  "$HEARTH" convert demo/checkpoint "$TMP/demo.gguf" --recipe f32 2>/dev/null || return
+  for i in $(seq "$runs"); do
+    cp "$TMP/demo.gguf" "$TMP/use.gguf"
+    "$HEARTH" run "$TMP/use.gguf" -p "The sun is" -n 400 --ctx 600 --temp 1 --isa scalar -t 2 \
+      >"$TMP/out" 2>"$TMP/err" &
+    while kill -0 $! 2>/dev/null && [ ! -s "$TMP/out" ]; do sleep 0.01; done
+    sleep "0.0$((i % 10))"
+    truncate -s 1M "$TMP/use.gguf"
+    wait $! 2>/dev/null
+    ended=$?
+    if [ $ended != 1 ] || [ "$(wc -l <"$TMP/err")" != 1 ]; then
+      echo "run $i of $runs: ended with $ended and said: $(cat "$TMP/err")"
+      return 1
+    fi
+  done
+  echo "$runs runs: one line and exit status 1 each"
+}
+
+tests="shortened"
+failed=0
+for name in ${*:-$tests}; do
+  case " $tests " in
+    *" $name "*) ;;
+    *) echo "unknown test $name: there are $tests"; exit 2 ;;
+  esac
+  echo "== $name"
+  "$name" || failed=1
+done
+exit $failed
