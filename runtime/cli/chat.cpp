@@ -10,6 +10,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
@@ -215,8 +216,10 @@ void add_chat(CLI::App& app) {
   add_session_options(*command, arguments->session);
   add_sampler_options(*command, arguments->sampler);
   command->add_option("--system", arguments->system, "system message");
-  command->add_option("-n,--max-tokens", arguments->max_tokens, "longest answer in tokens")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
+  command
+      ->add_option("-n,--max-tokens", arguments->max_tokens,
+                   "longest answer in tokens, as 512 or 4k; -1: no limit (default)")
+      ->transform(answer_length());
   command->callback([arguments] { chat(*arguments); });
 }
 

@@ -9,6 +9,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/expert_recorder.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
@@ -126,6 +127,7 @@ void run(const RunArguments& arguments) {
   if (arguments.session.verbose)
     note("read {} tokens at {:.0f} tok/s, wrote {} at {:.1f} tok/s, stopped by {}\n", result.prompt_tokens,
          result.prefill_rate(), result.tokens.size(), result.decode_rate(), stop_reason_name(result.reason));
+  keep_decode_speed(session, result);
   if (arguments.session.verbose) print_report(session);
   if (result.reason == StopReason::interrupted) fail(ErrorKind::interrupted, "interrupted");
 }
@@ -139,8 +141,10 @@ void add_run(CLI::App& app) {
   add_sampler_options(*command, arguments->sampler);
   CLI::Option* prompt = command->add_option("-p,--prompt", arguments->prompt, "the text (default: standard input)");
   command->add_option("--file,-f", arguments->file, "read the text from a file")->excludes(prompt);
-  command->add_option("-n,--max-tokens", arguments->max_tokens, "longest answer in tokens")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
+  command
+      ->add_option("-n,--max-tokens", arguments->max_tokens,
+                   "longest answer in tokens, as 512 or 4k; -1: no limit (default)")
+      ->transform(answer_length());
   command->add_flag("--chat", arguments->chat, "the text is a message to the assistant, not the beginning of a text");
   command->add_option("--system", arguments->system, "system message, with --chat");
   command->add_option("--record-experts", arguments->record_experts,

@@ -2,12 +2,14 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <limits>
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 #include "runtime/calibration.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/cli/verify.h"
 #include "runtime/expert_cache.h"
@@ -98,11 +100,6 @@ ExpertPolicy expert_policy(const std::string& name) {
   return name == "lfu" ? ExpertPolicy::lfu : ExpertPolicy::adaptive;
 }
 
-// To which rates belong that were measured.
-CalibrationInput this_machine(int n_threads) {
-  return {.n_threads = n_threads, .cpu = cpu_description(), .gpu = open_gpu().description, .folder = cache_folder()};
-}
-
 // Budgets, and what to do with experts for which there is no room.
 void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& options) {
   const ModelConfig config = read_config(file);
@@ -161,16 +158,34 @@ std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, 
 
 }  // namespace
 
+CalibrationInput this_machine(int n_threads) {
+  return {.n_threads = n_threads, .cpu = cpu_description(), .gpu = open_gpu().description, .folder = cache_folder()};
+}
+
+// With experts on both sides no single memory is what decoding waits for.
+void keep_decode_speed(const Session& session, const GenerateResult& result) {
+  constexpr int64_t kEnough = 16;  // tokens
+  const Model& model = *session.model;
+  if (model.hybrid() || result.decode_steps < kEnough) return;
+  keep_seen(this_machine(model.options().n_threads), model_key(model.file()),
+            {.decoding = double(model.active_bytes()) * result.decode_rate(), .on_gpu = runs_on_gpu(model)});
+}
+
 void add_session_options(CLI::App& command, SessionOptions& options) {
   command.add_option("model", options.model_path, "the model's GGUF file")->required();
-  command.add_option("--ctx,-c", options.ctx, "context in tokens (default: the model's limit, at most 32768)")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
-  command.add_option("--threads,-t", options.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
+  command
+      .add_option("--ctx,-c", options.ctx,
+                  "context in tokens, as 4096 or 4k; 0: the model's limit (default: the same, at most 32768)")
+      ->transform(context_length());
+  command.add_option("--threads,-t", options.threads, "threads; 0: one per core (default: the same)")
+      ->transform(whole_number(0, 1024));
   command.add_option("--device", options.device, "where the model runs")
       ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
       ->capture_default_str();
-  command.add_option("--vram", options.vram, "the GPU's memory to use, as 12G (default: what is free)");
-  command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)");
+  command.add_option("--vram", options.vram, "the GPU's memory to use, as 12G (default: what is free)")
+      ->transform(memory_size());
+  command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)")
+      ->transform(memory_size());
   command.add_option("--resident-experts", options.resident_experts,
                      "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)");
   command
@@ -191,7 +206,7 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
   command.add_option("--ubatch", options.ubatch, "prompt tokens run at once")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
+      ->transform(token_count(1, int64_t(1) << 16))
       ->capture_default_str();
   command.add_flag("--check", options.check, "first read the whole file and refuse weights that are not finite");
   command.add_flag("--strict", options.strict, "a fallback is an error");
@@ -199,17 +214,29 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
 }
 
 void add_sampler_options(CLI::App& command, SamplerOptions& options) {
+  constexpr double kAnyNumber = std::numeric_limits<double>::infinity();  // the sampler knows its limits
+  constexpr int64_t kMostWhole = std::numeric_limits<int>::max();
   command.add_option("--temp", options.temperature, "temperature; 0 always takes the likeliest token")
+      ->transform(decimal_number(0, kAnyNumber))
       ->capture_default_str();
-  command.add_option("--top-k", options.top_k, "keep the k likeliest tokens; 0: all")->capture_default_str();
+  command.add_option("--top-k", options.top_k, "keep the k likeliest tokens; 0: all")
+      ->transform(whole_number(0, kMostWhole))
+      ->capture_default_str();
   command.add_option("--top-p", options.top_p, "keep the likeliest tokens up to this total probability")
+      ->transform(decimal_number(0, 1))
       ->capture_default_str();
   command.add_option("--min-p", options.min_p, "drop tokens below this share of the best one's probability")
+      ->transform(decimal_number(0, 1))
       ->capture_default_str();
-  command.add_option("--repeat-penalty", options.repetition_penalty, "1: off")->capture_default_str();
+  command.add_option("--repeat-penalty", options.repetition_penalty, "1: off")
+      ->transform(decimal_number(0, kAnyNumber))
+      ->capture_default_str();
   command.add_option("--repeat-window", options.repetition_window, "how many last tokens the penalty looks at")
+      ->transform(whole_number(0, kMostWhole))
       ->capture_default_str();
-  command.add_option("--seed", options.seed, "the same seed gives the same text")->capture_default_str();
+  command.add_option("--seed", options.seed, "the same seed gives the same text; random: another one each time")
+      ->transform(seed_number())
+      ->capture_default_str();
 }
 
 Sampler Session::sampler(const SamplerOptions& options) const {
@@ -240,7 +267,7 @@ Session open_session(const SessionOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   ModelOptions model_options;
   model_options.n_threads = choose_threads(options);
-  model_options.n_ctx = options.ctx;
+  model_options.n_ctx = options.ctx == kWholeContext ? 0 : options.ctx;
   model_options.ubatch = options.ubatch;
   model_options.routed = options.routed;
   model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
@@ -253,6 +280,7 @@ Session open_session(const SessionOptions& options) {
     return file;
   };
   GgufFile file = open_file();
+  if (options.ctx == kWholeContext) model_options.n_ctx = read_config(file).context_length;
   if (options.check) require_finite_weights(file);
   catch_interrupts();
   if (const Ops* gpu = choose_gpu(options, session)) {
@@ -268,6 +296,7 @@ Session open_session(const SessionOptions& options) {
     require(options.vram.empty() && options.resident_experts.empty(), ErrorKind::usage,
             "{}: the model runs on the CPU alone{}{}", options.vram.empty() ? "--resident-experts" : "--vram",
             session.gpu.empty() ? "" : "; gpu: ", session.gpu);
+    if (!options.ram.empty()) note("hearth: --ram: does nothing here, as the model runs on the CPU alone\n");
     model_options.ops = &choose_cpu(options);
     read_file(file);
     session.model = std::make_unique<Model>(std::move(file), model_options);
