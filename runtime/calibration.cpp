@@ -149,7 +149,7 @@ class Calibration {
   double read_bandwidth(int times) const {
     const ReadBandwidth reads(in_.n_threads, ram_bytes());
     double best = 0;
-    for (int i = 0; i < times; ++i) best = std::max(best, reads.measure(in_.seconds));
+    for (int i = 0; i < times; ++i) best = std::max(best, reads.measure(in_.seconds, ReadBandwidth::Time::processor));
     return best;
   }
   size_t ram_bytes() const {

@@ -214,10 +214,9 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
 }
 
 void add_sampler_options(CLI::App& command, SamplerOptions& options) {
-  constexpr double kAnyNumber = std::numeric_limits<double>::infinity();  // the sampler knows its limits
   constexpr int64_t kMostWhole = std::numeric_limits<int>::max();
   command.add_option("--temp", options.temperature, "temperature; 0 always takes the likeliest token")
-      ->transform(decimal_number(0, kAnyNumber))
+      ->transform(decimal_number(0, 100))
       ->capture_default_str();
   command.add_option("--top-k", options.top_k, "keep the k likeliest tokens; 0: all")
       ->transform(whole_number(0, kMostWhole))
@@ -229,7 +228,7 @@ void add_sampler_options(CLI::App& command, SamplerOptions& options) {
       ->transform(decimal_number(0, 1))
       ->capture_default_str();
   command.add_option("--repeat-penalty", options.repetition_penalty, "1: off")
-      ->transform(decimal_number(0, kAnyNumber))
+      ->transform(decimal_number(0, 100))
       ->capture_default_str();
   command.add_option("--repeat-window", options.repetition_window, "how many last tokens the penalty looks at")
       ->transform(whole_number(0, kMostWhole))

@@ -70,22 +70,6 @@ TEST_CASE("plan --simulate tells hit rates and speed by size and policy, in word
   CHECK(sizes.back()["policies"]["LRU"]["tok_s"] > sizes.front()["policies"]["LRU"]["tok_s"]);
 }
 
-TEST_CASE("a recording that was interrupted is whole all the same") {
-  TempDir dir;
-  std::string prompt;  // a second of work or more, slice by slice
-  for (int i = 0; i < 200; ++i) prompt += "The sun is a star. ";
-  const auto stopped = run_process(
-      {hearth_program(), "run", demo_model(), "-p", prompt, "-v", "--isa", "scalar", "--ubatch", "1", "--threads", "1",
-       "--record-experts", dir / "trace"},
-      {.interrupt_when = [](const std::string&, const std::string& err) { return contains(err, "ready"); }});
-  INFO(stopped.err);
-  CHECK(stopped.exit_code == 130);
-  REQUIRE(fs::exists(dir / "trace"));
-  CHECK(std::distance(fs::directory_iterator(dir.path()), {}) == 1);
-  CHECK(run_hearth({"plan", "--simulate", dir / "trace", "--token-by-token", "--vram", "0", "--ram-bandwidth", "1"})
-            .exit_code == 0);
-}
-
 // Ended in the middle of its answer, by a signal or because nobody reads it any more.
 TEST_CASE("a recording that is ended from outside keeps what it has") {
   TempDir dir;
