@@ -139,8 +139,9 @@ struct GgufTensorPlan {
   size_t bytes() const { return format->bytes(shape.cols()) * size_t(shape.rows()); }
 };
 
-// Writes to `path + ".partial"`, and renames to `path` only after everything arrived, was synced and is complete. A
-// destroyed unfinished writer removes the partial file; nothing that looks whole is ever left behind.
+// Writes to `path + ".partial"`, and renames to `path` only after everything arrived, was synced and is complete; both
+// stand beside what a link names, and the mode of what is replaced is kept. A destroyed unfinished writer removes the
+// partial file; nothing that looks whole is ever left behind.
 class GgufWriter {
  public:
   // Lays out and writes the header, and claims the disk space of the whole file: a full disk is known now. Values known

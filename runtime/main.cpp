@@ -1,12 +1,17 @@
 // The `hearth` command: parses, dispatches, and turns every Error into one line and an exit code.
+#include <fcntl.h>
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <clocale>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <iostream>
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quant/error.h"
@@ -56,14 +61,29 @@ void add_help(CLI::App& app) {
   });
 }
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
+// Descriptors 0 to 2 that are closed are opened, or the first file would get their numbers, and answers would be
+// written into the model. Nothing can be read from standard input then, nor written to standard output: an error, as
+// before.
+void open_closed_descriptors() {
+  constexpr int kModes[] = {O_WRONLY, O_RDONLY, O_RDWR};
+  for (int fd = 0; fd < 3; ++fd)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", kModes[fd]) != fd) std::_Exit(1);
+}
+
+// The first line of what CLI11 says, in plain words.
+std::string message_of(const CLI::ParseError& error) {
+  const std::string text = error.what(), line = text.substr(0, text.find('\n'));
+  constexpr std::string_view kTwice = ": At Most 1 required but received ";
+  const size_t twice = line.find(kTwice);
+  if (twice == std::string::npos) return line;
+  return fmt::format("{}: expected once, found {} times", line.substr(0, twice), line.substr(twice + kTwice.size()));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   using namespace hearth;
+  open_closed_descriptors();
   // Line editing counts characters and not bytes; a bare container has no locale set, but speaks UTF-8 all the same.
   if (!std::setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
 
@@ -98,14 +118,21 @@ int main(int argc, char** argv) {
     cli::flush_out();
     return 0;
   } catch (const CLI::Success& e) {  // --help, --version
-    return app.exit(e);
+    app.exit(e);
+    std::cout.flush();
+    if (!std::cout) cli::note("hearth: standard output: cannot be written\n");
+    return std::cout ? 0 : 1;
   } catch (const CLI::ParseError& e) {
     const auto chosen = app.get_subcommands();
     const std::string command = chosen.empty() ? "hearth" : "hearth " + chosen.front()->get_name();
-    cli::note("hearth: {} (see: {} --help)\n", first_line(e.what()), command);
+    cli::note("hearth: {} (see: {} --help)\n", message_of(e), command);
     return exit_code(ErrorKind::usage);
   } catch (const Error& e) {
-    if (*e.what() && cli::ending_signal() == 0) cli::note("hearth: {}\n", e.what());  // else it is known already
+    // Whoever sent a signal that ends a program knows why it ended; a closed pipe is what failed to be written to.
+    const int signal = cli::ending_signal();
+    const bool ended = signal == SIGPIPE || (signal != 0 && e.kind == ErrorKind::interrupted);
+    if (ended) return cli::interrupt_status();
+    if (*e.what()) cli::note("hearth: {}\n", e.what());  // else it was told already
     return exit_code(e.kind);
   } catch (const std::bad_alloc&) {
     cli::note("hearth: out of memory\n");

@@ -186,6 +186,7 @@ struct Model::Impl {
                                         limits_of(config, options), *pool, *cache, read_ahead, options);
     }
     finish();
+    for (const auto& part : file.parts()) part->remember_content();  // in memory now, as far as it will be
   }
 
   void check(std::span<const Token> tokens, const KvCache& cache) const;

@@ -14,6 +14,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
@@ -307,7 +308,10 @@ void add_chat(CLI::App& app) {
   CLI::App* command = app.add_subcommand("chat", "talk with a model; input may also be piped, one message a line");
   add_model_option(*command, arguments->session);
   add_chat_options(*command, arguments->choices);
-  command->add_option("-n,--max-tokens", arguments->max_tokens, "longest answer in tokens; -1: no limit")
+  command
+      ->add_option("-n,--max-tokens", arguments->max_tokens,
+                   "longest answer in tokens, as 512 or 4k; -1: no limit (default)")
+      ->transform(answer_length())
       ->group("Conversation");
   command->add_flag("--no-history", arguments->no_history, "keep nothing of what is typed")->group("Conversation");
   add_sampler_options(*command, arguments->sampler);

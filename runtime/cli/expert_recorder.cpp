@@ -6,9 +6,8 @@
 namespace hearth::cli {
 
 ExpertRecorder::~ExpertRecorder() {
-  if (!writer_ || writer_->n_steps() == 0) return;
   try {
-    writer_->finish();
+    finish(true);
   } catch (const Error& error) {
     note("hearth: {}\n", error.what());
   }
@@ -16,6 +15,9 @@ ExpertRecorder::~ExpertRecorder() {
 
 void ExpertRecorder::listen(SessionOptions& options) {
   if (path_.empty()) return;
+  require(path_ != "-", ErrorKind::usage, "--record-experts: standard output is for the answer: expected a file");
+  catch_interrupts();
+  file_ = std::make_unique<OutputFile>(path_);
   options.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
     if (writer_) writer_->add(layer - n_dense_, position, ids);
   };
@@ -24,7 +26,7 @@ void ExpertRecorder::listen(SessionOptions& options) {
 void ExpertRecorder::start(const Model& model) {
   if (path_.empty()) return;
   n_dense_ = model.config().n_dense_layers;
-  writer_ = std::make_unique<ExpertTraceWriter>(path_, trace_shape(model));
+  writer_ = std::make_unique<ExpertTraceWriter>(std::move(file_), trace_shape(model));
 }
 
 void ExpertRecorder::finish(bool stopped) {
@@ -32,7 +34,7 @@ void ExpertRecorder::finish(bool stopped) {
   if (!writer || (stopped && writer->n_steps() == 0)) return;
   require(writer->n_steps() > 0, ErrorKind::resource,
           "--record-experts: this device does not tell which experts it uses; try --device cpu");
-  writer->finish();
+  if (writer->finish()) note("hearth: {}: another program wrote it meanwhile; replaced\n", path_);
 }
 
 }  // namespace hearth::cli

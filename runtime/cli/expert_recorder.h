@@ -17,8 +17,10 @@ class ExpertRecorder {
   ExpertRecorder(const ExpertRecorder&) = delete;
   ExpertRecorder& operator=(const ExpertRecorder&) = delete;
 
-  void listen(SessionOptions& options);  // before the session is opened; the recorder is to outlive it
-  void start(const Model& model);        // throws Error(file), or Error(usage): no routed experts
+  // Before the session is opened, which the recorder is to outlive. Throws Error(file): it cannot be written;
+  // Error(usage): "-". Catches interrupts, as there is something to clean up from then on.
+  void listen(SessionOptions& options);
+  void start(const Model& model);  // throws Error(usage): no routed experts
   // Throws Error(file): disk full; Error(resource): nothing was told, unless it was `stopped` before the first step,
   // which leaves no file.
   void finish(bool stopped);
@@ -26,6 +28,7 @@ class ExpertRecorder {
  private:
   std::string path_;
   int64_t n_dense_ = 0;
+  std::unique_ptr<OutputFile> file_;  // until there is a writer
   std::unique_ptr<ExpertTraceWriter> writer_;
 };
 

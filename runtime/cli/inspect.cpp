@@ -68,12 +68,8 @@ void print_expert_names(const char* what, const std::vector<ExpertShares::Expert
 void inspect_experts(const InspectArguments& arguments) {
   const ExpertStats stats = read_expert_stats(arguments.experts);
   if (!arguments.svg.empty()) {
-    const std::string picture = plot_heat_map(stats);
-    if (arguments.svg == "-") {
-      write_out(picture);
-      return;
-    }
-    write_text_file(arguments.svg, picture);
+    write_text_file(arguments.svg, plot_heat_map(stats));
+    if (arguments.svg == "-") return;
   }
   const ExpertShares shares = expert_shares(stats);
   print("{}: {} MoE layers of {} experts, {:.0f} tokens\n", arguments.experts, stats.n_layers, stats.n_experts,

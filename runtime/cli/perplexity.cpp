@@ -9,6 +9,7 @@
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 
@@ -81,7 +82,7 @@ void add_perplexity(CLI::App& app) {
   command->get_option("--ctx")->description("tokens per window (default 512)");
   command->add_option("--file,-f", arguments->file, "the text")->required();
   command->add_option("--windows", arguments->options.max_windows, "score only so many windows")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 32));
+      ->transform(whole_number(1, int64_t(1) << 32));
   CLI::Option* save = command->add_option("--save-baseline", arguments->options.save_baseline,
                                           "store this model's predictions in a file");
   command->add_option("--baseline", arguments->options.baseline, "compare with stored predictions")->excludes(save);

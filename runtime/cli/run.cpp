@@ -12,6 +12,7 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/expert_recorder.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/prompt.h"
 #include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
@@ -175,6 +176,7 @@ void run(const RunArguments& arguments) {
   reading.finish();
   answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
+  keep_decode_speed(session, result);
   if (arguments.json) print_json(result, answer, is_chat(arguments), sampling.seed);
   flush_out();
   if (!arguments.json) say_what_cut_it_short(result, *session.model);
@@ -202,7 +204,9 @@ void add_run(CLI::App& app) {
   add(command->add_flag("--chat", arguments->chat, "the text is a message to the assistant"));
   add(command->add_flag("--special", arguments->special, "read control tokens in the text as such"));
   add(command->add_option("--suffix", arguments->suffix, "fill in what stands between the text and this one"));
-  add(command->add_option("-n,--max-tokens", arguments->max_tokens, "longest answer in tokens; -1: no limit"));
+  add(command->add_option("-n,--max-tokens", arguments->max_tokens,
+                          "longest answer in tokens, as 512 or 4k; -1: no limit (default)"))
+      ->transform(answer_length());
   add(command->add_flag("--json", arguments->json, "print one JSON object instead of text"));
   add_chat_options(*command, arguments->choices);
   add_sampler_options(*command, arguments->sampler);

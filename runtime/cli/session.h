@@ -8,6 +8,8 @@
 #include <span>
 #include <string>
 
+#include "runtime/calibration.h"
+#include "runtime/generate.h"
 #include "runtime/model.h"
 #include "runtime/sampler.h"
 #include "runtime/tokenizer.h"
@@ -69,6 +71,12 @@ struct Session {
 // cores, a model larger than memory; and for a device that this build or machine lacks, an error where it was named and
 // `strict`. Catches interrupts from then on (terminal.h), also while it loads: throws Error(interrupted).
 Session open_session(const SessionOptions& options);
+
+// To which machine figures belong that were measured (runtime/calibration.h).
+CalibrationInput this_machine(int n_threads);
+
+// Tells later plans how fast the model decoded here.
+void keep_decode_speed(const Session& session, const GenerateResult& result);
 
 // What a newcomer wants to know: the model, and where it runs. Two lines.
 void print_summary(const Session& session);

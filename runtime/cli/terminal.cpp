@@ -52,14 +52,17 @@ void on_interrupt(int signal) {
 
 // Only what may be called from a signal handler is.
 void on_bus_error(int, siginfo_t* info, void*) {
+  // Several threads may meet the end of a file at once: one of them says so, and ends them all.
+  static std::atomic_flag said;
   const char* const path = mapped_file_at(info->si_addr);
+  while (path && said.test_and_set()) pause();
   if (!path) {  // not ours: it happens again, and is fatal then
     std::signal(SIGBUS, SIG_DFL);
     return;
   }
   restore_terminal();
-  for (const char* text :
-       {"hearth: ", path, ": cannot be read: it was shortened while it was in use, or its disk failed\n"}) {
+  for (const char* text : {isatty(STDERR_FILENO) ? "\r\033[K" : "", "hearth: ", path,
+                           ": cannot be read: it was shortened while it was in use, or its disk failed\n"}) {
     if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
   }
   _exit(1);

@@ -37,6 +37,7 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
   const pid_t child = fork();
   if (child < 0) std::abort();
   if (child == 0) {
+    signal(SIGPIPE, SIG_DFL);  // which we ignore
     dup2(in[0], 0);
     dup2(out[1], 1);
     dup2(err[1], 2);
