@@ -20,10 +20,11 @@ class KeyReader {
   KeyReader(std::function<bool(std::string_view)> has_meaning, std::function<void()> woken);
 
   // The next byte; kEnd at the end of the input, and as long as interrupted(). Ctrl-C, Ctrl-Z and Ctrl-backslash become
-  // signals here and not in the terminal, so that they are no signals in a paste. A paste begins with kPasteBegins; then
-  // read_paste is to be called.
+  // signals here and not in the terminal, so that they are no signals in a paste. A paste begins with kPasteBegins;
+  // then read_paste is to be called.
   int next();
-  // What was pasted, with '\n' at the ends of lines. A paste that halts comes in several pieces, each with kPasteBegins.
+  // What was pasted, with '\n' at the ends of lines. A paste that halts comes in several pieces, each with
+  // kPasteBegins.
   std::string read_paste();
   // Whether next() would wait.
   bool idle() const;

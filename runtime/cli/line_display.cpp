@@ -52,8 +52,7 @@ Glyph glyph_at(std::string_view text, size_t column) {
 
 }  // namespace
 
-LineDisplay::Layout LineDisplay::lay_out(std::string_view prompt, std::string_view text, size_t point,
-                                         size_t columns) {
+LineDisplay::Layout LineDisplay::lay_out(std::string_view prompt, std::string_view text, size_t point, size_t columns) {
   Layout layout;
   layout.rows.emplace_back();
   const auto add = [&](std::string_view part, bool has_cursor) {

@@ -41,7 +41,7 @@ class LineEditor {
   std::unique_ptr<TypedLine> typed_;  // null: input is a pipe or a file
   HistoryFile history_;
   std::string last_entry_;
-  std::string unread_;     // of a pipe
+  std::string unread_;    // of a pipe
   bool at_start_ = true;  // of a pipe
 };
 

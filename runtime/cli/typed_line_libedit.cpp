@@ -1,4 +1,5 @@
-// With libedit, where GNU readline is not installed. What is read goes through our KeyReader; what is shown is libedit's.
+// With libedit, where GNU readline is not installed. What is read goes through our KeyReader; what is shown is
+// libedit's.
 #include <histedit.h>
 
 #include <algorithm>
@@ -20,14 +21,14 @@ struct Binding {
 };
 // The keys that send escape sequences, as xterm and its many relatives do.
 constexpr Binding kBindings[] = {
-    {"\033[A", "ed-prev-history"},      {"\033OA", "ed-prev-history"},      {"\033[B", "ed-next-history"},
-    {"\033OB", "ed-next-history"},      {"\033[C", "ed-next-char"},         {"\033OC", "ed-next-char"},
-    {"\033[D", "ed-prev-char"},         {"\033OD", "ed-prev-char"},         {"\033[H", "ed-move-to-beg"},
-    {"\033OH", "ed-move-to-beg"},       {"\033[1~", "ed-move-to-beg"},      {"\033[F", "ed-move-to-end"},
-    {"\033OF", "ed-move-to-end"},       {"\033[4~", "ed-move-to-end"},      {"\033[3~", "ed-delete-next-char"},
-    {"\033[1;5C", "em-next-word"},      {"\033[1;5D", "ed-prev-word"},      {"\033b", "ed-prev-word"},
-    {"\033f", "em-next-word"},          {"\033d", "em-delete-next-word"},   {"\033\177", "ed-delete-prev-word"},
-    {"\020", "ed-prev-history"},        {"\016", "ed-next-history"},        {"\022", "em-inc-search-prev"},
+    {"\033[A", "ed-prev-history"}, {"\033OA", "ed-prev-history"},    {"\033[B", "ed-next-history"},
+    {"\033OB", "ed-next-history"}, {"\033[C", "ed-next-char"},       {"\033OC", "ed-next-char"},
+    {"\033[D", "ed-prev-char"},    {"\033OD", "ed-prev-char"},       {"\033[H", "ed-move-to-beg"},
+    {"\033OH", "ed-move-to-beg"},  {"\033[1~", "ed-move-to-beg"},    {"\033[F", "ed-move-to-end"},
+    {"\033OF", "ed-move-to-end"},  {"\033[4~", "ed-move-to-end"},    {"\033[3~", "ed-delete-next-char"},
+    {"\033[1;5C", "em-next-word"}, {"\033[1;5D", "ed-prev-word"},    {"\033b", "ed-prev-word"},
+    {"\033f", "em-next-word"},     {"\033d", "em-delete-next-word"}, {"\033\177", "ed-delete-prev-word"},
+    {"\020", "ed-prev-history"},   {"\016", "ed-next-history"},      {"\022", "em-inc-search-prev"},
 };
 
 bool is_bound(std::string_view sequence) {
@@ -143,16 +144,17 @@ TypedLine::Result TypedLine::read(const std::string& prompt) {
   library_->mode.read_begins();
   int count = 0;
   const char* const text = el_gets(library_->edit, &count);
-  library_->keys.end_line();
-  library_->mode.read_ends();
   Result result;
-  result.end = !text || count <= 0;
-  if (!result.end) result.text.assign(text, size_t(count));
+  result.interrupted = interrupted();
+  result.end = (!text || count <= 0) && !result.interrupted;
+  if (text && count > 0) result.text.assign(text, size_t(count));
   if (result.text.ends_with('\n') || result.text.ends_with('\r')) result.text.pop_back();
-  if (interrupted()) {
+  if (result.interrupted) {
     el_reset(library_->edit);
     note("\n");
   }
+  library_->keys.end_line();
+  library_->mode.read_ends();
   result.pastes = std::move(library_->pastes);
   return result;
 }

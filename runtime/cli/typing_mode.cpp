@@ -56,7 +56,7 @@ void on_continue(int) {
 void on_stop(int signal);
 
 void handle(int signal, void (*handler)(int), int flags) {
-  struct sigaction before, action {};
+  struct sigaction before, action{};
   if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) return;
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
