@@ -105,6 +105,7 @@ TypedLine::Library::Library(std::vector<std::string> words)
   rl_prep_term_function = nullptr;  // TypingMode does it, and signals too
   rl_deprep_term_function = nullptr;
   rl_completion_entry_function = [](const char*, int) -> char* { return nullptr; };  // ours is complete_word
+  rl_tty_set_echoing(1);
   rl_catch_signals = 0;
   rl_catch_sigwinch = 0;
   rl_initialize();
@@ -140,7 +141,7 @@ void TypedLine::Library::woken() {
     return;
   }
   if (resumed) {
-    display->begin();
+    display->resumed();
   } else if (resized) {
     display->resized();
   }
