@@ -11,6 +11,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kPath = "PATH";
+
 std::string_view common_prefix(std::string_view a, std::string_view b) {
   return a.substr(0, size_t(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin()));
 }
@@ -67,12 +69,14 @@ Completion complete(std::string_view before, const std::vector<std::string>& com
     return from_names(names_that_follow(path), path.substr(path.rfind('/') + 1));
   };
   std::vector<std::string> names;
-  for (const std::string& command : commands) {
-    if (before.starts_with(command) && command.ends_with(' ')) {
+  for (std::string command : commands) {
+    const bool takes_path = command.ends_with(kPath);
+    if (takes_path) command.resize(command.size() - kPath.size());
+    if (takes_path && before.starts_with(command)) {
       before.remove_prefix(std::min(before.find_first_not_of(' ', command.size()), before.size()));
       return path_completion(before);  // to the end of the line: blanks are part of a name
     }
-    if (before.starts_with('/') && command.starts_with(before)) names.push_back(command);
+    if (before.starts_with('/') && command.starts_with(before)) names.push_back(std::move(command));
   }
   if (!names.empty()) return from_names(std::move(names), before);
   const std::string_view word = before.substr(before.find_last_of(" \t\n") + 1);

@@ -170,6 +170,11 @@ void LineDisplay::resized() {
   begin();
 }
 
+void LineDisplay::resumed() {
+  put("\r");
+  begin();
+}
+
 void LineDisplay::clear_window() {
   put("\033[H\033[2J");
   begin();

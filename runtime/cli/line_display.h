@@ -22,6 +22,8 @@ class LineDisplay {
   void finish(std::string_view prompt, std::string_view text);
   // The window has another size, and may have moved what was shown.
   void resized();
+  // A shell had the terminal meanwhile.
+  void resumed();
   void clear_window();
 
  private:

@@ -60,7 +60,7 @@ LineEditor::Got LineEditor::read_typed(const std::string& prompt, std::string& m
   Got got = Got::line;
   for (bool first = true;; first = false) {
     TypedLine::Result line = typed_->read(first ? prompt : kContinued);
-    if (interrupted()) return Got::interrupt;
+    if (line.interrupted) return Got::interrupt;
     if (line.end) {
       if (first) return Got::end;
       note("\n");
@@ -85,7 +85,7 @@ LineEditor::Got LineEditor::read_typed(const std::string& prompt, std::string& m
 LineEditor::Got LineEditor::read_block(std::string& message) {
   while (!message.ends_with(kQuotes)) {
     TypedLine::Result line = typed_->read(kContinued);
-    if (interrupted()) return Got::interrupt;
+    if (line.interrupted) return Got::interrupt;
     if (line.end) {
       note("\n");
       break;

@@ -21,8 +21,8 @@ class LineEditor {
   };
 
   // The history is kept in `history_path` between runs ("" keeps none); a file that cannot be read or written is no
-  // reason to fail. `commands` are what Tab completes at the beginning of a line, each with its slash; one that ends in
-  // a blank ("/read ") takes the path of a file, which Tab completes too.
+  // reason to fail. `commands` are what Tab completes at the beginning of a line: "/help"; "/system ", behind which a
+  // text follows; "/read PATH", behind which Tab completes the path of a file.
   explicit LineEditor(std::string history_path, std::vector<std::string> commands = {});
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;

@@ -20,9 +20,11 @@ class TypedLine {
   struct Result {
     std::string text;  // several lines after a paste
     bool end = false;  // of the input, or Ctrl-D at an empty line
-    std::vector<std::string> pastes;
+    bool interrupted = false;
+    std::vector<std::string> pastes;  // into this line, or their pieces
   };
-  // When interrupted() came first, what was typed until then. The cursor is at the beginning of a row, but after `end`.
+  // Afterwards the cursor is at the beginning of a row, but for `end`. Ctrl-C typed right behind a line is a signal
+  // that comes when the line is read.
   Result read(const std::string& prompt);
 
   void remember(const std::string& entry);

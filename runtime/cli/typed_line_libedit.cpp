@@ -144,16 +144,17 @@ TypedLine::Result TypedLine::read(const std::string& prompt) {
   library_->mode.read_begins();
   int count = 0;
   const char* const text = el_gets(library_->edit, &count);
-  library_->keys.end_line();
-  library_->mode.read_ends();
   Result result;
-  result.end = !text || count <= 0;
-  if (!result.end) result.text.assign(text, size_t(count));
+  result.interrupted = interrupted();
+  result.end = (!text || count <= 0) && !result.interrupted;
+  if (text && count > 0) result.text.assign(text, size_t(count));
   if (result.text.ends_with('\n') || result.text.ends_with('\r')) result.text.pop_back();
-  if (interrupted()) {
+  if (result.interrupted) {
     el_reset(library_->edit);
     note("\n");
   }
+  library_->keys.end_line();
+  library_->mode.read_ends();
   result.pastes = std::move(library_->pastes);
   return result;
 }

@@ -7,9 +7,11 @@
 #include <readline/readline.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <clocale>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "runtime/cli/completion.h"
 #include "runtime/cli/key_reader.h"
@@ -38,12 +40,37 @@ struct TypedLine::Library {
   static int accept(int, int);
   static int paste(int, int);
   static int complete_word(int, int);
+  static int line_up(int count, int key);
+  static int line_down(int count, int key);
+  static int to_line_begin(int, int);
+  static int to_line_end(int, int);
   static int clear_window(int, int);
 };
 
 TypedLine::Library* TypedLine::Library::self = nullptr;
 
 namespace {
+
+size_t line_begin(std::string_view text, size_t point) {
+  return text.substr(0, point).rfind('\n') + 1;
+}
+size_t line_end(std::string_view text, size_t point) {
+  return std::min(text.find('\n', point), text.size());
+}
+
+bool begins_character(char byte) {
+  return (byte & 0xC0) != 0x80;
+}
+size_t characters_in(std::string_view text) {
+  return size_t(std::count_if(text.begin(), text.end(), begins_character));
+}
+// Of so many characters, or of the rest of the line.
+size_t bytes_of(std::string_view text, size_t characters) {
+  const size_t end = line_end(text, 0);
+  size_t at = 0;
+  while (at < end && (characters > 0 || !begins_character(text[at]))) characters -= begins_character(text[at++]);
+  return at;
+}
 
 bool is_bound(std::string_view sequence) {
   int type = 0;
@@ -78,9 +105,23 @@ TypedLine::Library::Library(std::vector<std::string> words)
   rl_prep_term_function = nullptr;  // TypingMode does it, and signals too
   rl_deprep_term_function = nullptr;
   rl_completion_entry_function = [](const char*, int) -> char* { return nullptr; };  // ours is complete_word
+  rl_tty_set_echoing(1);
   rl_catch_signals = 0;
   rl_catch_sigwinch = 0;
   rl_initialize();
+  // What terminals send that readline does not bind by itself; distributions do it in /etc/inputrc.
+  const std::pair<const char*, rl_command_func_t*> more_keys[] = {
+      {"\033[1~", to_line_begin},      {"\033[7~", to_line_begin},
+      {"\033[4~", to_line_end},        {"\033[8~", to_line_end},
+      {"\033[3~", rl_delete},          {"\033[1;5C", rl_forward_word},
+      {"\033[1;5D", rl_backward_word}, {"\033[5~", rl_beginning_of_history},
+      {"\033[6~", rl_end_of_history},
+  };
+  for (const auto& [key, function] : more_keys) rl_bind_keyseq_if_unbound(key, function);
+  for (const char* key : {"\033[A", "\033OA"}) bind(key, line_up);
+  for (const char* key : {"\033[B", "\033OB"}) bind(key, line_down);
+  for (const char* key : {"\033[H", "\033OH", "\001"}) bind(key, to_line_begin);
+  for (const char* key : {"\033[F", "\033OF", "\005"}) bind(key, to_line_end);
   bind(kPasteBegins.data(), paste);
   bind("\t", complete_word);
   if (!display) return;
@@ -100,7 +141,7 @@ void TypedLine::Library::woken() {
     return;
   }
   if (resumed) {
-    display->begin();
+    display->resumed();
   } else if (resized) {
     display->resized();
   }
@@ -120,6 +161,34 @@ int TypedLine::Library::accept(int, int) {
 
 int TypedLine::Library::clear_window(int, int) {
   self->display->clear_window();
+  return 0;
+}
+
+// The arrows go through the lines of a message, and beyond them through the history.
+int TypedLine::Library::line_up(int count, int key) {
+  const std::string_view text = rl_line_buffer;
+  const size_t begin = line_begin(text, size_t(rl_point));
+  if (begin == 0) return rl_get_previous_history(count, key);
+  const size_t before = line_begin(text, begin - 1);
+  rl_point = int(before + bytes_of(text.substr(before), characters_in(text.substr(begin, size_t(rl_point) - begin))));
+  return 0;
+}
+
+int TypedLine::Library::line_down(int count, int key) {
+  const std::string_view text = rl_line_buffer;
+  const size_t begin = line_begin(text, size_t(rl_point)), end = line_end(text, size_t(rl_point));
+  if (end == text.size()) return rl_get_next_history(count, key);
+  rl_point = int(end + 1 + bytes_of(text.substr(end + 1), characters_in(text.substr(begin, size_t(rl_point) - begin))));
+  return 0;
+}
+
+int TypedLine::Library::to_line_begin(int, int) {
+  rl_point = int(line_begin(rl_line_buffer, size_t(rl_point)));
+  return 0;
+}
+
+int TypedLine::Library::to_line_end(int, int) {
+  rl_point = int(line_end(rl_line_buffer, size_t(rl_point)));
   return 0;
 }
 
@@ -165,13 +234,14 @@ TypedLine::Result TypedLine::read(const std::string& prompt) {
   if (library_->display) library_->display->begin();
   library_->mode.read_begins();
   char* const text = readline(prompt.c_str());
-  library_->keys.end_line();
-  library_->mode.read_ends();
   Result result;
-  result.end = text == nullptr;
+  result.interrupted = interrupted();
+  result.end = text == nullptr && !result.interrupted;
   if (text) result.text = text;
   std::free(text);
-  if (result.end && interrupted()) note("\n");
+  if (!text && result.interrupted) note("\n");
+  library_->keys.end_line();
+  library_->mode.read_ends();
   result.pastes = std::move(library_->pastes);
   return result;
 }

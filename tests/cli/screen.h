@@ -112,18 +112,33 @@ class Screen {
     const size_t n = parameters.empty() ? 0 : std::stoul(parameters), steps = std::max<size_t>(n, 1);
     wraps_ = false;
     switch (bytes[last]) {
-      case 'A': row_ -= std::min(row_, steps); break;
-      case 'B': row_ = std::min(row_ + steps, cells_.size() - 1); break;
-      case 'C': column_ = std::min(column_ + steps, columns_ - 1); break;
-      case 'D': column_ -= std::min(column_, steps); break;
-      case 'G': column_ = std::min(steps, columns_) - 1; break;
-      case 'H': row_ = column_ = 0; break;
-      case 'K': clear(row_, column_); break;
+      case 'A':
+        row_ -= std::min(row_, steps);
+        break;
+      case 'B':
+        row_ = std::min(row_ + steps, cells_.size() - 1);
+        break;
+      case 'C':
+        column_ = std::min(column_ + steps, columns_ - 1);
+        break;
+      case 'D':
+        column_ -= std::min(column_, steps);
+        break;
+      case 'G':
+        column_ = std::min(steps, columns_) - 1;
+        break;
+      case 'H':
+        row_ = column_ = 0;
+        break;
+      case 'K':
+        clear(row_, column_);
+        break;
       case 'J':
         clear(row_, n == 2 ? 0 : column_);
         for (size_t i = n == 2 ? 0 : row_ + 1; i < cells_.size(); ++i) clear(i, 0);
         break;
-      default: FAIL("a sequence that the line editor has no reason to send");
+      default:
+        FAIL("a sequence that the line editor has no reason to send");
     }
     return last + 1;
   }
