@@ -65,7 +65,7 @@ GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfToken
   metadata.set(key::kQuantizationVersion, GgufValue::of_u32(2));
   add_model_metadata(config, metadata);
   if (plan.names.n_mtp_layers > 0) {
-    metadata.set(key::kNextnPredictLayers, GgufValue::of_u32(uint32_t(plan.names.n_mtp_layers)));
+    metadata.set(key::kHearthMtpLayerCount, GgufValue::of_u32(uint32_t(plan.names.n_mtp_layers)));
   }
   add_tokenizer_metadata(tokenizer, metadata);
   metadata.set(key::kHearthVersion, GgufValue::of_string(HEARTH_VERSION));

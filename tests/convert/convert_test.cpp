@@ -77,7 +77,7 @@ TEST_CASE("what the file says about itself") {
   CHECK(m.unsigned_integer(key::kFileType) == 7);
   CHECK(m.unsigned_integer(key::kQuantizationVersion) == 2);
   CHECK(m.unsigned_integer(key::kAlignment) == 64);
-  CHECK(m.find(key::kNextnPredictLayers) == nullptr);
+  CHECK(m.find(key::kHearthMtpLayerCount) == nullptr);
   CHECK(m.strings(key::kTokens)->size() == 10);
 
   const std::vector<uint64_t>* checksums = m.u64s(key::kHearthChecksums);
@@ -123,7 +123,9 @@ TEST_CASE("the MTP layer is in the file, and hidden from programs that would ref
   convert_checkpoint(place.options);
   const GgufFile file = GgufFile::open(place.options.output);
   CHECK(file.find_tensor("blk.2.nextn.eh_proj.weight"));
-  CHECK(file.metadata().unsigned_integer(key::kNextnPredictLayers) == 1);
+  CHECK(file.metadata().unsigned_integer(key::kHearthMtpLayerCount) == 1);
+  // llama.cpp subtracts this key from block_count: with both, it would leave out a layer of the model.
+  CHECK(!file.metadata().find(key::kNextnPredictLayers));
   CHECK(file.metadata().unsigned_integer(key::kBlockCount) == 2);
   size_t n_mtp = 0;
   for (const Tensor& tensor : file.tensors()) n_mtp += tensor.name.starts_with("blk.2.");
