@@ -22,6 +22,14 @@ inline constexpr const char* kSplitNo = "split.no";                             
 inline constexpr const char* kSplitCount = "split.count";                            // u16
 inline constexpr const char* kSplitTensorsCount = "split.tensors.count";             // i32, of all parts
 
+// How to sample by default: from the checkpoint's generation_config.json. Each may be absent.
+inline constexpr const char* kSamplingTemp = "general.sampling.temp";                     // f32; 0: greedy
+inline constexpr const char* kSamplingTopK = "general.sampling.top_k";                    // i32; 0: all
+inline constexpr const char* kSamplingTopP = "general.sampling.top_p";                    // f32
+inline constexpr const char* kSamplingMinP = "general.sampling.min_p";                    // f32
+inline constexpr const char* kSamplingPenaltyRepeat = "general.sampling.penalty_repeat";  // f32; 1: off
+inline constexpr const char* kSamplingPenaltyLastN = "general.sampling.penalty_last_n";   // i32, tokens; -1: all
+
 inline constexpr const char* kDeepseek2 = "deepseek2";  // the architecture of V2, V2-Lite, Coder-V2, V2.5, V3, R1
 
 // Sizes.
