@@ -44,7 +44,7 @@ class Peer:
         request = {"prompt": tokens, "n_predict": 1, "n_probs": n_vocabulary, "temperature": 0, "cache_prompt": False}
         answer = self.server.handle_completions(request)
         out = np.full(n_vocabulary, np.nan)
-        for entry in answer["completion_probabilities"][0]["top_logprobs"]:
+        for entry in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:
             out[entry["id"]] = entry["logprob"]
         return out
 
@@ -84,7 +84,7 @@ def main():
                     f"{checkpoint.name} {arguments.recipe}, {n} tokens, {told.sum()} of {told.size} told: "
                     f"hearth and peer {difference:.1e}, peer and reference {from_reference:.1e}"
                 )
-    sys.exit(worst > arguments.limit)
+    sys.exit(int(worst > arguments.limit))
 
 
 if __name__ == "__main__":
