@@ -424,6 +424,18 @@ GgufFile GgufFile::open(const std::string& path) {
   return file;
 }
 
+GgufFile GgufFile::planned(const std::string& path, const GgufMetadata& metadata,
+                           const std::vector<GgufTensorPlan>& tensors) {
+  GgufFile file;
+  file.metadata_ = metadata;
+  file.metadata_.source = path;
+  for (const GgufTensorPlan& plan : tensors) {
+    file.index_.emplace(plan.name, file.tensors_.size());
+    file.tensors_.push_back({plan.name, plan.format, plan.shape});
+  }
+  return file;
+}
+
 void GgufFile::add(GgufContents&& part) {
   if (parts_.size() == 1) metadata_ = std::move(part.metadata);
   for (Tensor& tensor : part.tensors) {

@@ -19,6 +19,7 @@ struct Vocabulary {
   std::array<int32_t, 256> byte_tokens;  // -1: a byte that is not part of UTF-8 and has no token
   std::vector<Merge> merges;             // by rank
   std::optional<int32_t> bos, eos, pad;
+  std::vector<int32_t> other_ends;  // that end a text besides eos
   bool add_bos = true;
 };
 

@@ -9,6 +9,7 @@
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/numbers.h"
+#include "runtime/cli/planned_file.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/seconds_since.h"
 
@@ -33,6 +34,7 @@ void print_notes(const ConvertReport& report) {
 void convert(ConvertArguments& arguments) {
   ConvertOptions& options = arguments.options;
   options.keep_mtp = !arguments.no_mtp;
+  options.check_planned = check_planned_file;
   options.n_threads = arguments.threads > 0 ? arguments.threads : default_threads();
   if (arguments.dry_run) {
     const ConvertReport plan = plan_conversion(options);
