@@ -25,12 +25,15 @@ inline constexpr const char* kSplitTensorsCount = "split.tensors.count";        
 inline constexpr const char* kDeepseek2 = "deepseek2";  // the architecture of V2, V2-Lite, Coder-V2, V2.5, V3, R1
 
 // Sizes.
-inline constexpr const char* kBlockCount = "deepseek2.block_count";  // u32, without the MTP layers
+// u32. In our files without the MTP layers; in those of others with kNextnPredictLayers among them (runtime/config.h).
+inline constexpr const char* kBlockCount = "deepseek2.block_count";
 inline constexpr const char* kContextLength = "deepseek2.context_length";
 inline constexpr const char* kEmbeddingLength = "deepseek2.embedding_length";
 inline constexpr const char* kFeedForwardLength = "deepseek2.feed_forward_length";  // of the dense layers
 inline constexpr const char* kVocabSize = "deepseek2.vocab_size";
-inline constexpr const char* kNextnPredictLayers = "deepseek2.nextn_predict_layers";  // u32, MTP layers in the file
+// u32, MTP layers that others count in kBlockCount. Our files had it until kHearthMtpLayerCount, and did not count
+// them.
+inline constexpr const char* kNextnPredictLayers = "deepseek2.nextn_predict_layers";
 
 // Attention. key_length and value_length are 576 and 512 (latent) in current files, 192 and 128 in old ones; the heads'
 // own widths are in the _mla keys where those exist.
@@ -80,9 +83,11 @@ inline constexpr const char* kAddEosToken = "tokenizer.ggml.add_eos_token";
 inline constexpr const char* kChatTemplate = "tokenizer.chat_template";  // string, Jinja
 
 // Ours.
-inline constexpr const char* kHearthVersion = "hearth.version";      // string, the program that wrote the file
-inline constexpr const char* kHearthSource = "hearth.source";        // string, the checkpoint's name
-inline constexpr const char* kHearthRecipe = "hearth.recipe";        // string, "q4_k_m"
+inline constexpr const char* kHearthVersion = "hearth.version";  // string, the program that wrote the file
+inline constexpr const char* kHearthSource = "hearth.source";    // string, the checkpoint's name
+inline constexpr const char* kHearthRecipe = "hearth.recipe";    // string, "q4_k_m"
+// u32, MTP layers in the appendix, numbered from kBlockCount on. Absent: none, or an older file of ours.
+inline constexpr const char* kHearthMtpLayerCount = "hearth.mtp_layer_count";
 inline constexpr const char* kHearthChecksums = "hearth.checksums";  // u64s: XXH3-64 of each tensor, in file order
 inline constexpr const char* kHearthAppendix = "hearth.appendix";    // u64, where in the file it begins (gguf.h)
 
