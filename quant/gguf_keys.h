@@ -70,11 +70,13 @@ inline constexpr const char* kLeadingDenseBlockCount = "deepseek2.leading_dense_
 inline constexpr const char* kExpertCount = "deepseek2.expert_count";
 inline constexpr const char* kExpertUsedCount = "deepseek2.expert_used_count";
 inline constexpr const char* kExpertSharedCount = "deepseek2.expert_shared_count";
+inline constexpr const char* kExpertSharedFeedForwardLength =
+    "deepseek2.expert_shared_feed_forward_length";  // of all shared experts; rare
 inline constexpr const char* kExpertFeedForwardLength = "deepseek2.expert_feed_forward_length";
 inline constexpr const char* kExpertGroupCount = "deepseek2.expert_group_count";  // absent in old files
 inline constexpr const char* kExpertGroupUsedCount = "deepseek2.expert_group_used_count";
 inline constexpr const char* kExpertWeightsScale = "deepseek2.expert_weights_scale";
-inline constexpr const char* kExpertWeightsNorm = "deepseek2.expert_weights_norm";  // bool; absent: false
+inline constexpr const char* kExpertWeightsNorm = "deepseek2.expert_weights_norm";  // bool; V2: absent
 inline constexpr const char* kExpertGatingFunc = "deepseek2.expert_gating_func";    // u32, GatingFunc; absent: softmax
 
 // Vocabulary.
@@ -93,13 +95,16 @@ inline constexpr const char* kAddEosToken = "tokenizer.ggml.add_eos_token";
 inline constexpr const char* kChatTemplate = "tokenizer.chat_template";  // string, Jinja
 
 // Ours.
+inline constexpr const char* kHearthPrefix = "hearth.";
 inline constexpr const char* kHearthVersion = "hearth.version";  // string, the program that wrote the file
 inline constexpr const char* kHearthSource = "hearth.source";    // string, the checkpoint's name
 inline constexpr const char* kHearthRecipe = "hearth.recipe";    // string, "q4_k_m"
 // u32, MTP layers in the appendix, numbered from kBlockCount on. Absent: none, or an older file of ours.
 inline constexpr const char* kHearthMtpLayerCount = "hearth.mtp_layer_count";
 inline constexpr const char* kHearthChecksums = "hearth.checksums";  // u64s: XXH3-64 of each tensor, in file order
-inline constexpr const char* kHearthAppendix = "hearth.appendix";    // u64, where in the file it begins (gguf.h)
+// strings "blk.0.attn_q.weight Q4_K", by the order of kHearthChecksums: what each is of. Absent in older files.
+inline constexpr const char* kHearthChecksumNames = "hearth.checksum_names";
+inline constexpr const char* kHearthAppendix = "hearth.appendix";  // u64, where in the file it begins (gguf.h)
 
 }  // namespace key
 

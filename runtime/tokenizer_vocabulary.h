@@ -26,4 +26,7 @@ struct Vocabulary {
 // Throws Error(format) for what is missing or contradicts itself.
 Vocabulary read_vocabulary(const GgufMetadata& metadata);
 
+// What the vocabulary does not say and read_vocabulary takes for granted, a line each.
+std::vector<std::string> vocabulary_guesses(const GgufMetadata& metadata);
+
 }  // namespace hearth

@@ -23,12 +23,11 @@ void require_round_trip(const Tokenizer& tokenizer, const std::string& path) {
           path, kSample, back);
 }
 
-std::string chat_note(const GgufMetadata& metadata) {
-  const auto text = metadata.string(key::kChatTemplate);
-  if (!text) return "";
+std::string chat_note(const GgufMetadata& metadata, const Tokenizer& tokenizer) {
   try {
-    recognise_chat_format(*text);
-    return "";
+    if (choose_chat_template("", metadata, tokenizer)) return "";
+    return "the checkpoint has no chat template: the file continues texts, and chats where --chat-template gives it "
+           "one";
   } catch (const Error& error) {
     return fmt::format("the file will not chat by its own template: {}", error.what());
   }
@@ -39,13 +38,13 @@ std::string chat_note(const GgufMetadata& metadata) {
 std::vector<std::string> check_planned_file(const GgufFile& file) {
   try {
     weight_sizes(file, read_config(file));
-    require_round_trip(Tokenizer(file.metadata()), file.path());
+    const Tokenizer tokenizer(file.metadata());
+    require_round_trip(tokenizer, file.path());
+    const std::string note = chat_note(file.metadata(), tokenizer);
+    return note.empty() ? std::vector<std::string>{} : std::vector<std::string>{note};
   } catch (const Error& error) {
     fail(error.kind, "nothing was written, as hearth would not open the file: {}", error.what());
   }
-  std::vector<std::string> notes;
-  if (std::string note = chat_note(file.metadata()); !note.empty()) notes.push_back(std::move(note));
-  return notes;
 }
 
 }  // namespace hearth::cli

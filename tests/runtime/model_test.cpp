@@ -268,6 +268,10 @@ TEST_CASE("model: layouts of other files give the same bits") {
     extra.name = "blk.3.nextn.enorm.weight";
     m.tensors.push_back(extra);
   }));
+  CHECK(same_after([](TinyModel& m) {  // counted, and its tensors left out
+    m.metadata.set(key::kBlockCount, GgufValue::of_u32(4));
+    m.metadata.set(key::kNextnPredictLayers, GgufValue::of_u32(1));
+  }));
   CHECK(same_after([](TinyModel& m) {  // unsplit beside the split ones
     TinyModel old(TinyShape::v2());
     old.make_old_layout();
