@@ -97,7 +97,7 @@ void read_experts(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) 
   c.n_activated_experts = c.is_v3() ? defaults.integer("num_experts_per_tok", 8, 8, 1, kMaxExperts)
                                     : json.integer("num_experts_per_tok", 1, kMaxExperts);
   c.moe_inter_dim = json.integer("moe_intermediate_size", 1, kMaxWidth);
-  c.n_dense_layers = defaults.integer("first_k_dense_replace", 0, 3, 0, c.n_layers);
+  c.n_dense_layers = json.integer_or("first_k_dense_replace", HfConfig::kAskTensors, 0, c.n_layers);
   const int64_t frequency = json.integer_or("moe_layer_freq", 1, 1, kMaxLayers);
   if (frequency != 1) {
     json.refuse("moe_layer_freq: expected 1, found {}: GGUF has no key for MoE layers that alternate with dense ones",

@@ -33,7 +33,8 @@ struct HfConfig {
   int64_t vocab_size = 0, dim = 0, n_layers = 0, n_heads = 0, max_context = 0;
   int64_t q_lora_rank = 0;  // 0: plain q_proj; may be kAskTensors
   int64_t kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
-  int64_t inter_dim = 0, moe_inter_dim = 0, n_dense_layers = 0;
+  int64_t inter_dim = 0, moe_inter_dim = 0;
+  int64_t n_dense_layers = 0;  // may be kAskTensors
   int64_t n_routed_experts = 0, n_activated_experts = 0;
   int64_t n_shared_experts = 0;                       // may be kAskTensors
   int64_t n_expert_groups = 1, n_limited_groups = 1;  // 1, 1: no groups

@@ -19,9 +19,17 @@ int64_t rows_in_a_layer(const Checkpoint& checkpoint, int64_t first, int64_t end
 
 void read_sizes_off_tensors(const Checkpoint& checkpoint, HfConfig& c) {
   const auto say = [&](const char* key, int64_t value, const char* none) {
-    c.notes.push_back(fmt::format("config.json leaves out {}: {} by the tensors' shapes", key,
-                                  value > 0 ? fmt::to_string(value) : none));
+    c.notes.push_back(
+        fmt::format("config.json leaves out {}: {} by the tensors", key, value > 0 ? fmt::to_string(value) : none));
   };
+  if (c.n_dense_layers == HfConfig::kAskTensors) {
+    c.n_dense_layers = 0;
+    const auto has_router = [&](int64_t layer) {
+      return checkpoint.find(fmt::format("model.layers.{}.mlp.gate.weight", layer)) != nullptr;
+    };
+    while (c.n_dense_layers < c.n_layers && !has_router(c.n_dense_layers)) ++c.n_dense_layers;
+    say("first_k_dense_replace", c.n_dense_layers, "0");
+  }
   if (c.q_lora_rank == HfConfig::kAskTensors) {
     c.q_lora_rank = rows_in_a_layer(checkpoint, 0, c.n_layers, "self_attn.q_a_proj.weight");
     say("q_lora_rank", c.q_lora_rank, "none");

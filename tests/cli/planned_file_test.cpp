@@ -126,7 +126,6 @@ TEST_CASE("the recommended sampling of the checkpoint is in the file") {
   const Demo demo;
   write_text(demo.folder() / "generation_config.json", R"({"do_sample": true, "temperature": 0.9, "top_p": 0.5})");
   REQUIRE(demo.convert().exit_code == 0);
-  const std::string shown =
-      run_hearth({"inspect", demo.output(), "-v"}).out + run_hearth({"inspect", demo.output()}).out;
+  const std::string shown = run_hearth({"inspect", demo.output(), "--metadata"}).out;
   CHECK_MESSAGE(contains(shown, "general.sampling.temp"), shown);
 }

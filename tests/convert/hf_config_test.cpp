@@ -253,7 +253,7 @@ TEST_CASE("fields that are missing, of another type, or contradict each other") 
 TEST_CASE("an absent key takes its class's own default, and that is said") {
   Json json = published_v3();
   for (const char* key : {"norm_topk_prob", "routed_scaling_factor", "n_group", "topk_group", "num_experts_per_tok",
-                          "first_k_dense_replace", "rope_theta", "rms_norm_eps", "max_position_embeddings"}) {
+                          "rope_theta", "rms_norm_eps", "max_position_embeddings"}) {
     json.erase(key);
   }
   const HfConfig v3 = parse(json);
@@ -262,23 +262,20 @@ TEST_CASE("an absent key takes its class's own default, and that is said") {
   CHECK(v3.n_expert_groups == 8);
   CHECK(v3.n_limited_groups == 4);
   CHECK(v3.n_activated_experts == 8);
-  CHECK(v3.n_dense_layers == 3);
   CHECK(v3.rope_theta == 10000);
   CHECK(v3.norm_eps == 1e-6);
   CHECK(v3.max_context == 4096);
   REQUIRE(v3.notes.size() == 1);
-  for (const char* said : {"leaves out 9 keys", "DeepseekV3Config", "norm_topk_prob true", "routed_scaling_factor 2.5",
-                           "n_group 8", "topk_group 4", "first_k_dense_replace 3", "rope_theta 10000"}) {
+  for (const char* said : {"leaves out 8 keys", "DeepseekV3Config", "norm_topk_prob true", "routed_scaling_factor 2.5",
+                           "n_group 8", "topk_group 4", "rope_theta 10000"}) {
     CHECK_MESSAGE(contains(v3.notes[0], said), v3.notes[0]);
   }
 
   json = published_lite();
-  for (const char* key : {"norm_topk_prob", "routed_scaling_factor", "topk_method", "first_k_dense_replace"})
-    json.erase(key);
+  for (const char* key : {"norm_topk_prob", "routed_scaling_factor", "topk_method"}) json.erase(key);
   const HfConfig v2 = parse(json);
   CHECK(!v2.norm_topk_prob);
   CHECK(v2.route_scale == 1);
-  CHECK(v2.n_dense_layers == 0);
   REQUIRE(v2.notes.size() == 1);
   CHECK(contains(v2.notes[0], "DeepseekV2Config"));
   CHECK(contains(v2.notes[0], "topk_method greedy"));
@@ -297,6 +294,8 @@ TEST_CASE("sizes that are absent are asked of the tensors, null is none") {
   CHECK(parse(json).n_shared_experts == 0);
   json.erase("q_lora_rank");
   json.erase("n_shared_experts");
+  json.erase("first_k_dense_replace");
+  CHECK(parse(json).n_dense_layers == HfConfig::kAskTensors);
   CHECK(parse(json).q_lora_rank == HfConfig::kAskTensors);
   CHECK(parse(json).n_shared_experts == HfConfig::kAskTensors);
   json["n_shared_experts"] = 0;

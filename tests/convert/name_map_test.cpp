@@ -129,11 +129,14 @@ TEST_CASE("sizes that config.json leaves out, and models without shared experts"
   TinyCheckpoint tiny = tiny_v3(false);
   tiny.config.erase("q_lora_rank");
   tiny.config.erase("n_shared_experts");
+  tiny.config.erase("first_k_dense_replace");
   const Mapped mapped(tiny);
+  CHECK(mapped.config.n_dense_layers == 1);
   CHECK(mapped.config.q_lora_rank == 48);
   CHECK(mapped.config.n_shared_experts == 1);
-  REQUIRE(mapped.config.notes.size() == 2);
-  CHECK(contains(mapped.config.notes[0], "config.json leaves out q_lora_rank: 48 by the tensors' shapes"));
+  REQUIRE(mapped.config.notes.size() == 3);
+  CHECK(contains(mapped.config.notes[0], "config.json leaves out first_k_dense_replace: 1 by the tensors"));
+  CHECK(contains(mapped.config.notes[1], "config.json leaves out q_lora_rank: 48 by the tensors"));
 
   for (const Json& none : {Json(), Json(0)}) {
     TinyCheckpoint without;
