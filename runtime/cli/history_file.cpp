@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,24 +16,20 @@ namespace {
 
 constexpr std::string_view kLibeditHeader = "_HiStOrY_V2_";
 
-// The file, locked against other chats: for appending, and while it is replaced by a shorter one.
+// The file, while no other chat appends to it or replaces it by a shorter one. The lock is a file beside it, which
+// stays.
 class LockedFile {
  public:
   explicit LockedFile(const std::string& path) {
-    for (int tries = 0; tries < 100; ++tries) {
-      // O_NONBLOCK: a FIFO would wait for its reader.
-      descriptor_ = open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-      struct stat opened, named;
-      if (descriptor_ < 0 || fstat(descriptor_, &opened) != 0 || !S_ISREG(opened.st_mode)) break;
-      while (flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) continue;
-      if (stat(path.c_str(), &named) == 0 && named.st_ino == opened.st_ino && named.st_dev == opened.st_dev) return;
-      close(descriptor_);  // meanwhile somebody replaced it
-    }
-    if (descriptor_ >= 0) close(descriptor_);
-    descriptor_ = -1;
+    std::error_code none;
+    if (std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none)) return;
+    lock_ = open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    while (lock_ >= 0 && flock(lock_, LOCK_EX) != 0 && errno == EINTR) continue;
+    descriptor_ = open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
   }
   ~LockedFile() {
     if (descriptor_ >= 0) close(descriptor_);
+    if (lock_ >= 0) close(lock_);
   }
   LockedFile(const LockedFile&) = delete;
   LockedFile& operator=(const LockedFile&) = delete;
@@ -50,7 +45,7 @@ class LockedFile {
   }
 
  private:
-  int descriptor_ = -1;
+  int lock_ = -1, descriptor_ = -1;
 };
 
 std::string escaped(std::string_view entry) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cwchar>
+#include <utility>
 
 #include "runtime/cli/completion.h"
 #include "runtime/cli/history_file.h"
@@ -43,6 +44,7 @@ struct TypedLine::Library {
   std::vector<std::string> pastes;  // into the line that is being read
   std::string prompt;
   TypingMode mode;
+  bool reading = false;
   KeyReader keys{is_bound, [this] { woken(); }};
   EditLine* edit = nullptr;
   ::History* history = nullptr;
@@ -89,6 +91,7 @@ TypedLine::Library::~Library() {
 
 void TypedLine::Library::woken() {
   const bool resumed = mode.resumed(), resized = mode.resized();
+  if (!resumed && !resized) return;
   if (resized) el_resize(edit);
   if (resumed) note("\n");
   el_set(edit, EL_REFRESH);
@@ -96,10 +99,11 @@ void TypedLine::Library::woken() {
 
 // One character; 0 at the end of the input, -1 when interrupted.
 int TypedLine::Library::read_character(EditLine* edit, wchar_t* character) {
-  KeyReader& keys = of(edit).keys;
+  Library& self = of(edit);
+  if (!std::exchange(self.reading, true)) self.mode.read_begins();  // libedit has just set the terminal its own way
   std::mbstate_t state{};
   for (;;) {
-    const int key = keys.next();
+    const int key = self.keys.next();
     if (key == KeyReader::kEnd) return interrupted() ? -1 : 0;
     const char byte = char(key);
     const size_t length = std::mbrtowc(character, &byte, 1, &state);
@@ -141,7 +145,7 @@ void TypedLine::remember(const std::string& entry) {
 TypedLine::Result TypedLine::read(const std::string& prompt) {
   library_->prompt = prompt;
   library_->pastes.clear();
-  library_->mode.read_begins();
+  library_->reading = false;
   int count = 0;
   const char* const text = el_gets(library_->edit, &count);
   Result result;

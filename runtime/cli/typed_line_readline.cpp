@@ -134,6 +134,7 @@ TypedLine::Library::Library(std::vector<std::string> words)
 // Ctrl-Z and fg, or the window has another size.
 void TypedLine::Library::woken() {
   const bool resumed = mode.resumed(), resized = mode.resized();
+  if (!resumed && !resized) return;
   if (!display) {
     if (resized) rl_resize_terminal();
     if (resumed) rl_on_new_line();

@@ -34,6 +34,13 @@ using Got = cli::LineEditor::Got;
 
 namespace {
 
+// libedit shows wide characters, emoji and long texts less well, and has no keys for the lines of a message.
+#ifdef HEARTH_LIBEDIT
+constexpr bool kLibedit = true;
+#else
+constexpr bool kLibedit = false;
+#endif
+
 const bool locale_is_set = std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr;
 
 std::string visible(const std::string& text) {
@@ -253,7 +260,7 @@ TEST_CASE("a line, and the end") {
   CHECK(person.restored());
 }
 
-TEST_CASE("wide characters: the cursor is where it belongs") {
+TEST_CASE("wide characters: the cursor is where it belongs" * doctest::skip(kLibedit)) {
   Person person;
   person.type("请翻译文字");
   person.shows("> 请翻译文字");
@@ -272,7 +279,7 @@ TEST_CASE("wide characters: the cursor is where it belongs") {
   person.gets("line: x翻译文y字\n");
 }
 
-TEST_CASE("emoji of several code points and combining marks leave nothing behind") {
+TEST_CASE("emoji of several code points and combining marks leave nothing behind" * doctest::skip(kLibedit)) {
   const std::string family = "👩\u200D👩\u200D👧", accent = "e\u0301";
   Person person;
   person.type(family + "a" + accent + "b");
@@ -287,7 +294,7 @@ TEST_CASE("emoji of several code points and combining marks leave nothing behind
   person.gets("line: ok\n");
 }
 
-TEST_CASE("wide characters at the edge of the window, and lines longer than it") {
+TEST_CASE("wide characters at the edge of the window, and lines longer than it" * doctest::skip(kLibedit)) {
   Person person({.rows = 6, .columns = 11});
   person.type("一二三四五");  // the fifth has one column left, and goes to the next row
   person.shows("五");
@@ -351,7 +358,7 @@ TEST_CASE("pastes of all kinds") {
   pasted(lines + "last", "text: " + visible_lines + "last");
 }
 
-TEST_CASE("a long paste can be edited, and stays on the screen whole") {
+TEST_CASE("a long paste can be edited, and stays on the screen whole" * doctest::skip(kLibedit)) {
   Person person;
   std::string lines;
   for (int i = 0; i < 50; ++i) lines += fmt::format("line {}\r", i);
@@ -518,7 +525,7 @@ TEST_CASE("Ctrl-Z during an answer, and SIGSTOP") {
   person.gets("line: answer\nline: more\n");
 }
 
-TEST_CASE("the window changes its size while somebody types") {
+TEST_CASE("the window changes its size while somebody types" * doctest::skip(kLibedit)) {
   Person person({.rows = 8, .columns = 20});
   person.type("above\r");
   person.gets("line: above\n");
@@ -609,7 +616,7 @@ TEST_CASE("history: several lines, two chats at once, killed at any time") {
   later.type(
       "\x12"
       "sec");  // Ctrl-R
-  later.until([&] { return later.screen().text().find("`sec': second") != std::string::npos; });
+  later.until([&] { return later.screen().text().find(kLibedit ? "bck:sec" : "`sec': second") != std::string::npos; });
   later.type("\r");
   later.gets("line: several\\x0alines\\n\\x09with a tab\nline: second\n");
   later.type("\x10\x10");  // Ctrl-P, and the one before
@@ -637,7 +644,7 @@ TEST_CASE("history: what libedit wrote is read, and what is too long is made sho
   CHECK(entries.front() == "100");
   CHECK(entries.back() == "1099");
   CHECK(fs::file_size(path) < 5000);
-  CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 2);  // no scraps
+  CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 3);  // and the lock; no scraps
 
   std::ofstream(path, std::ios::app) << "cut";  // the disk was full
   history.append("after");

@@ -127,6 +127,14 @@ class Screen {
       case 'G':
         column_ = std::min(steps, columns_) - 1;
         break;
+      case '@':  // libedit: room for characters
+        for (size_t i = 0; i < steps; ++i) cells_[row_].insert(cells_[row_].begin() + ptrdiff_t(column_), " ");
+        cells_[row_].resize(columns_);
+        break;
+      case 'P':  // libedit: without characters
+        for (size_t i = 0; i < steps; ++i) cells_[row_].erase(cells_[row_].begin() + ptrdiff_t(column_));
+        cells_[row_].resize(columns_, " ");
+        break;
       case 'H':
         row_ = column_ = 0;
         break;
