@@ -14,6 +14,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Role = ChatMessage::Role;
 
+// For the few words with which a template is tried: a hostile one must not make opening a file slow.
+constexpr jinja::Limits kProbe{.steps = 1'000'000};
+
 const char* role_name(Role role) {
   switch (role) {
     case Role::system:
@@ -117,7 +120,8 @@ ChatTemplate::ChatTemplate(std::string_view jinja, std::string name, const Token
 }
 
 std::vector<OriginPiece> ChatTemplate::render_pieces(const std::vector<ChatMessage>& messages,
-                                                     const ChatOptions& options, const CallShape& shape) const {
+                                                     const ChatOptions& options, const CallShape& shape,
+                                                     const jinja::Limits& limits) const {
   const Json list = messages_json(messages, shape.null_content, shape.arguments_as_text, thoughts_key_);
   Json tools;  // null: none
   for (const std::string& text : options.tools) tools.push_back({{"type", "function"}, {"function", parse_tool(text)}});
@@ -141,7 +145,7 @@ std::vector<OriginPiece> ChatTemplate::render_pieces(const std::vector<ChatMessa
   }
 
   std::vector<OriginPiece> pieces;
-  for (jinja::Piece& piece : template_.render(variables)) {
+  for (jinja::Piece& piece : template_.render(variables, limits)) {
     Origin origin;
     if (piece.source >= kFirst) origin = {Origin::kNoMessage, false};
     if (piece.source >= kFirst && piece.source < others) origin = origins[size_t(piece.source - kFirst)];
@@ -190,7 +194,7 @@ ChatTemplate::CallShape ChatTemplate::find_call_shape() const {
     for (const bool as_text : {true, false}) {
       const CallShape shape{null_content, as_text};
       try {
-        const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, shape));
+        const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, shape, kProbe));
         const bool arrived = contains(text, name) && contains(text, as_text ? arguments : "probe_value");
         const bool shows_null = null_content && (contains(text, "None") || contains(text, "null"));
         if (arrived && !shows_null) return shape;
@@ -207,8 +211,8 @@ void ChatTemplate::look_at_turns() {
                                              {.role = Role::assistant, .content = "probe two"},
                                              {.role = Role::user, .content = "probe three"}};
   try {
-    const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, {}));
-    const std::string asked = joined(render_pieces({messages[0]}, {}, {}));
+    const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, {}, kProbe));
+    const std::string asked = joined(render_pieces({messages[0]}, {}, {}, kProbe));
     const size_t answer = text.find(messages[1].content), next = text.find(messages[2].content);
     if (answer == std::string::npos || next == std::string::npos || next < answer) return;
     const size_t answer_end = answer + messages[1].content.size();

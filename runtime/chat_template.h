@@ -79,7 +79,7 @@ class ChatTemplate {
   };
 
   std::vector<OriginPiece> render_pieces(const std::vector<ChatMessage>& messages, const ChatOptions& options,
-                                         const CallShape& shape) const;
+                                         const CallShape& shape, const jinja::Limits& limits = {}) const;
   void set_thinking(bool think, jinja::Variables& variables) const;
   CallShape find_call_shape() const;
   void look_at_turns();

@@ -2,18 +2,18 @@
 
     python make_chat_cases.py [tokenizer_config.json of DeepSeek-V3, to compare with]
 
-Every expected prompt is rendered twice: by a plain renderer written from the description of the formats (`expected`, what
-built-in formats give), and by jinja2, as transformers uses it, from a template in the shape in which the models publish
-theirs (`template_gives` where that is another text). They differ where the published shape is at fault (V3's leaves a
-single tool call unclosed and mixes up the second round of calls), and where it writes the arguments of calls anew.
+Every expected prompt is rendered twice: by a plain renderer written from the description of the formats (`expected`,
+what built-in formats give), and by jinja2, as transformers uses it, from a template in the shape in which the models
+publish theirs (`template_gives` where that is another text). They differ where the published shape is at fault (V3's
+leaves a single tool call unclosed and mixes up the second round of calls), and where it writes the arguments of calls
+anew.
 """
 
 import json
 import sys
 from pathlib import Path
 
-import jinja2
-import jinja2.sandbox
+from hf_jinja import environment
 
 HERE = Path(__file__).parent
 BOS, EOS = "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"
@@ -288,22 +288,6 @@ WANT_OBJECTS = ("v31", "v31_thinking", "chatml")  # for the arguments of calls
 THINKING = {"v31": False, "v31_thinking": True}
 
 
-def refuse(text):
-    raise jinja2.exceptions.TemplateError(text)
-
-
-def environment():
-    """As transformers makes it."""
-    env = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    env.filters["tojson"] = lambda x, ensure_ascii=False, indent=None, separators=None, sort_keys=False: json.dumps(
-        x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-    env.globals["raise_exception"] = refuse
-    return env
-
-
 def with_objects(message):
     calls = [
         {**c, "function": {**c["function"], "arguments": json.loads(c["function"]["arguments"])}}
@@ -393,7 +377,8 @@ def render(name, messages, add_generation_prompt, tools=None):
 
 def render_tool(tool):
     f = tool["function"]
-    return f"\n### {f['name']}\nDescription: {f['description']}\n\nParameters: {json.dumps(f['parameters'], ensure_ascii=False)}\n"
+    parameters = json.dumps(f["parameters"], ensure_ascii=False)
+    return f"\n### {f['name']}\nDescription: {f['description']}\n\nParameters: {parameters}\n"
 
 
 V31_TOOLS = (
@@ -595,7 +580,8 @@ def main():
     tools = [{"tools": FUNCTIONS[:n], "expected": tools_message(FUNCTIONS[:n])} for n in (1, 2)]
     text = ",\n".join(json.dumps(row) for row in rows)
     (HERE / "chat_cases.json").write_text(
-        f'{{"templates": {json.dumps(TEMPLATES, indent=1)},\n"built_in": {json.dumps(BUILT_IN)},\n"tools": {json.dumps(tools)},\n"cases": [\n{text}\n]}}\n'
+        f'{{"templates": {json.dumps(TEMPLATES, indent=1)},\n"built_in": {json.dumps(BUILT_IN)},\n'
+        f'"tools": {json.dumps(tools)},\n"cases": [\n{text}\n]}}\n'
     )
     print(
         f"{len(rows)} prompts, {sum('template_gives' in row for row in rows)} of them not as the template renders them"
