@@ -24,6 +24,7 @@ struct LogitsArguments {
 
 void logits(const LogitsArguments& arguments) {
   SessionOptions options = arguments.session;
+  options.needs_text = false;
   if (options.ctx == 0) options.ctx = int64_t(arguments.tokens.size());
   Session session = open_session(options);
   if (options.verbose) print_banner(session);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/model.h"
 #include "runtime/sampler.h"
@@ -26,7 +27,9 @@ struct SessionOptions {
   int64_t ctx = 0;
   int64_t ubatch = 512;
   bool check = false, strict = false, verbose = false;
-  // Not an option: told which experts are chosen (ModelOptions::routed).
+  // Not options. Without text a file needs no vocabulary.
+  bool needs_text = true;
+  // Told which experts are chosen (ModelOptions::routed).
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
 };
 
@@ -54,6 +57,9 @@ struct Session {
 // cores, a model larger than memory; and for a device that this build or machine lacks, an error where it was named and
 // `strict`.
 Session open_session(const SessionOptions& options);
+
+// A line on standard error for each thing that the file does not say and that was guessed.
+void say_guesses(const GgufFile& file, const std::vector<std::string>& guesses);
 
 // The first lines: model, processor and table of kernels, context and its cache. No silent fallback.
 void print_banner(const Session& session);
