@@ -118,7 +118,8 @@ struct GgufTensorPlan {
 // A mapped GGUF file, or all parts of a split one (PREFIX-00001-of-00003.gguf; opened by any part).
 class GgufFile {
  public:
-  // Throws Error(file) or Error(format). A tensor of a foreign format is refused by name here.
+  // Throws Error(file) or Error(format), which says what the file is where it is something else: a checkpoint, a piece
+  // of a GGUF file. Tensors may be of formats that are not computed here.
   static GgufFile open(const std::string& path);
 
   // The directory of a file that is still to be written, as its readers will find it: tensors have no data yet.
@@ -150,8 +151,8 @@ class GgufWriter {
  public:
   // Lays out and writes the header, and claims the disk space of the whole file: a full disk is known now. Values known
   // only at the end (checksums) are given here with their final length and replaced by `patch` before `finish`.
-  // `general.alignment` and `hearth.appendix` are set by the writer. Throws Error(file), or Error(format) for names or
-  // shapes no reader takes.
+  // `general.alignment` and `hearth.appendix` are set by the writer, and `hearth.checksum_names` where there are
+  // checksums. Throws Error(file), or Error(format) for names or shapes no reader takes.
   GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
              uint32_t alignment = 64);
   ~GgufWriter();

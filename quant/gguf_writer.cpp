@@ -155,6 +155,14 @@ void add_container(Layout& layout, const GgufMetadata& metadata, const std::vect
   layout.file_bytes = data_begin + offset;
 }
 
+// Other programs copy tensors in another order or format: each checksum says what it is of.
+void name_checksums(GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors) {
+  if (!metadata.find(key::kHearthChecksums)) return;
+  std::vector<std::string> names;
+  for (const GgufTensorPlan& plan : tensors) names.push_back(plan.name + " " + plan.format->name);
+  metadata.set(key::kHearthChecksumNames, GgufValue::of_strings(std::move(names)));
+}
+
 Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors, uint32_t alignment) {
   assert(std::has_single_bit(alignment) && alignment >= 8);
   const auto in_appendix = [](const GgufTensorPlan& plan) { return plan.appendix; };
@@ -166,6 +174,7 @@ Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors
   GgufMetadata appendix_metadata;
   appendix_metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
   metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
+  name_checksums(metadata, tensors);
   metadata.erase(key::kHearthAppendix);
   if (n_main < tensors.size()) {
     // Its value depends on the header's size, not the other way round: laid out once to learn it.

@@ -96,7 +96,7 @@ const char* mapped_file_at(const void* address) {
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // or a FIFO would wait for its writer
   if (fd < 0) fail_errno(path, "cannot open");
   struct Closer {
     int fd;

@@ -48,7 +48,7 @@ float ConfigReader::number_or_guess(float guess, const char* whose, const char* 
 }
 
 void ConfigReader::note_guess(const char* key, const std::string& value, const char* whose) {
-  notes_.push_back(fmt::format("{} is missing: {} is assumed, {}", key, value, whose));
+  notes_.push_back(fmt::format("{} is missing: assumed {} ({})", key, value, whose));
 }
 
 const Tensor* ConfigReader::in_layers(const char* role, int64_t n_layers) const {

@@ -29,7 +29,7 @@ class ConfigReader {
   // Where the key is missing: `guess`, with a note.
   float number_or_guess(float guess, const char* whose, const char* key, double low, double high);
 
-  // "KEY is missing: VALUE is assumed, WHOSE": one line, for what changes results and is in no key or shape.
+  // "KEY is missing: assumed VALUE (WHOSE)": one line, for what changes results and is in no key or shape.
   void note_guess(const char* key, const std::string& value, const char* whose);
 
   // The first tensor of this role in layers [0, n_layers); null: no layer has one.

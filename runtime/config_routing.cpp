@@ -88,7 +88,7 @@ void guess_groups(ConfigReader& in, ModelConfig& c, const ClassCustom& custom) {
   if (rule.n_groups == 1 && c.q_lora_rank == 0) return;  // V2-Lite has none, and no key in its old files
   in.note_guess(
       key::kExpertGroupCount,
-      rule.n_groups == 1 ? "no grouping" : fmt::format("{} groups, {} kept,", rule.n_groups, rule.n_limited_groups),
+      rule.n_groups == 1 ? "no grouping" : fmt::format("{} groups, {} kept", rule.n_groups, rule.n_limited_groups),
       custom.whose);
 }
 

@@ -55,6 +55,14 @@ class RopeMemory {
   RopeTable table_;
 };
 
+// Of a file all of whose formats are computed here.
+ModelConfig runnable_config(const GgufFile& file) {
+  ModelConfig config = read_config(file);
+  const std::string refusal = not_computed(file, config);
+  require(refusal.empty(), ErrorKind::model, "{}: {}", file.path(), refusal);
+  return config;
+}
+
 // Where everything will be: asked before anything is loaded. Are these sizes that the backend knows, and if it has a
 // memory of its own, what fits there?
 Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& options) try {
@@ -166,7 +174,7 @@ struct Model::Impl {
 
   Impl(GgufFile&& f, const ModelOptions& o)
       : file(std::move(f)),
-        config(read_config(file)),
+        config(runnable_config(file)),
         options(with_defaults(o, config, file.path())),
         ops(*options.ops),
         sizes(model_sizes(file)),

@@ -181,7 +181,7 @@ Vocabulary read_vocabulary(const GgufMetadata& metadata) {
 std::vector<std::string> vocabulary_guesses(const GgufMetadata& metadata) {
   std::vector<std::string> guesses;
   if (!metadata.find(key::kAddBosToken))
-    guesses.push_back(fmt::format("{} is missing: true is assumed, as in every DeepSeek-V2 and V3", key::kAddBosToken));
+    guesses.push_back(fmt::format("{} is missing: assumed true (as in every DeepSeek-V2 and V3)", key::kAddBosToken));
   if (!metadata.find(key::kEosTokenId))
     guesses.push_back(fmt::format("{} is missing: no token ends an answer", key::kEosTokenId));
   return guesses;

@@ -25,6 +25,7 @@ struct LogitsArguments {
 void logits(const LogitsArguments& arguments) {
   const std::vector<Token> tokens = parse_token_ids(arguments.tokens, "--tokens");
   SessionOptions options = arguments.session;
+  options.needs_text = false;
   catch_interrupts();  // from here on there is something to clean up
   OutputFile output(arguments.output);
   if (options.ctx == 0) options.ctx = int64_t(tokens.size());

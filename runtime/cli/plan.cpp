@@ -11,6 +11,7 @@
 
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/session.h"
 #include "runtime/cli/simulate.h"
 #include "runtime/cli/smaller_recipe.h"
 #include "runtime/cli/terminal.h"
@@ -48,6 +49,9 @@ class Planned {
         described_(described_machine(arguments, model_key(file_))),
         plan_(plan_placement(model_, input(described_.machine))),
         floor_(floor_of(model_, plan_)) {
+    say_guesses(file_, model_.config.notes);
+    if (const std::string refusal = not_computed(file_, model_.config); !refusal.empty())
+      note("hearth: {}: {}; it is planned for by its bytes and does not run here\n", arguments.path, refusal);
     if (!known_.why_not.empty()) note("hearth: {}\n", known_.why_not);
     look_for_help();
   }

@@ -23,6 +23,8 @@
 #include "runtime/sampling_defaults.h"
 #include "runtime/seconds_since.h"
 #include "runtime/size_text.h"
+#include "runtime/tokenizer_vocabulary.h"
+#include "runtime/weights.h"
 
 namespace hearth::cli {
 namespace {
@@ -61,6 +63,14 @@ void say_what_does_not_fit(const Model& model) {
   const MemoryNeed need{model.file().file_bytes(), model.active_bytes(), model.working_bytes() + model.cache_bytes()};
   const std::string advice = memory_advice(need, usable_memory());
   if (!advice.empty()) note("hearth: {}: {}\n", model.file().path(), advice);
+}
+
+// What the header alone tells is told before the whole file is read.
+void refuse_by_header(const GgufFile& file) {
+  const ModelConfig config = read_config(file);
+  say_guesses(file, config.notes);
+  const std::string refusal = not_computed(file, config);
+  require(refusal.empty(), ErrorKind::model, "{}: {}", file.path(), refusal);
 }
 
 // The first walk over freshly mapped pages is slow, and reading them from disk in the order in which tokens happen to
@@ -291,10 +301,13 @@ Session open_session(const SessionOptions& options) {
   Session session;
   const auto open_file = [&] {
     GgufFile file = GgufFile::open(options.model_path);
+    if (!options.needs_text) return file;
     session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
     return file;
   };
   GgufFile file = open_file();
+  refuse_by_header(file);
+  if (options.needs_text) say_guesses(file, vocabulary_guesses(file.metadata()));
   if (options.ctx == kWholeContext) model_options.n_ctx = read_config(file).context_length;
   if (options.check) require_finite_weights(file);
   catch_interrupts();
@@ -319,6 +332,10 @@ Session open_session(const SessionOptions& options) {
   }
   session.load_seconds = seconds_since(start);
   return session;
+}
+
+void say_guesses(const GgufFile& file, const std::vector<std::string>& guesses) {
+  for (const std::string& guess : guesses) note("hearth: {}: {}\n", file.path(), guess);
 }
 
 void print_summary(const Session& session) {

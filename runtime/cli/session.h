@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/calibration.h"
 #include "runtime/generate.h"
@@ -33,7 +34,9 @@ struct SessionOptions {
   int64_t ctx = 0;
   int64_t ubatch = 512;
   bool check = false, strict = false, verbose = false;
-  // Not an option: told which experts are chosen (ModelOptions::routed).
+  // Not options. Without text a file needs no vocabulary.
+  bool needs_text = true;
+  // Told which experts are chosen (ModelOptions::routed).
   std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
 };
 
@@ -77,6 +80,9 @@ CalibrationInput this_machine(int n_threads);
 
 // Tells later plans how fast the model decoded here.
 void keep_decode_speed(const Session& session, const GenerateResult& result);
+
+// A line on standard error for each thing that the file does not say and that was guessed.
+void say_guesses(const GgufFile& file, const std::vector<std::string>& guesses);
 
 // What a newcomer wants to know: the model, and where it runs. Two lines.
 void print_summary(const Session& session);

@@ -196,6 +196,26 @@ TEST_CASE("model files that are missing, foreign, truncated or corrupt") {
   check_refused(run_hearth({"run", dir / "other.gguf", "-p", "x"}), 1, {"shallowsk", "deepseek2"});
 }
 
+TEST_CASE("a checkpoint where a model was meant names the command that converts it") {
+  for (const char* command : {"chat", "run", "inspect", "plan", "verify"}) {
+    CAPTURE(command);
+    check_refused(run_hearth({command, demo_checkpoint()}, {.input = "x"}), 1, {demo_checkpoint(), "hearth convert"});
+    check_refused(run_hearth({command, demo_checkpoint() + "/model.safetensors"}, {.input = "x"}), 1,
+                  {"safetensors", "hearth convert"});
+  }
+}
+
+TEST_CASE("pieces of a model file say how they are joined") {
+  TempDir dir;
+  const std::string whole = slurp(demo_model());
+  spill(dir / "x.gguf.part1of2", whole.substr(0, whole.size() / 2));
+  spill(dir / "x.gguf.part2of2", whole.substr(whole.size() / 2));
+  for (const char* piece : {"x.gguf.part1of2", "x.gguf.part2of2"})
+    check_refused(
+        run_hearth({"run", dir / piece, "-p", "x"}), 1,
+        {piece, "cat " + (dir / "x.gguf.part1of2") + " " + (dir / "x.gguf.part2of2") + " > " + (dir / "x.gguf")});
+}
+
 TEST_CASE("conversions that cannot be leave nothing behind") {
   TempDir dir;
   const std::string out = dir / "out.gguf";

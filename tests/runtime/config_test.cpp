@@ -113,14 +113,14 @@ TEST_CASE("config: without their keys, gate, norm and scale are the class's, and
   CHECK(c2.routing.score == Routing::Score::softmax);
   CHECK_FALSE(c2.routing.normalize);
   CHECK(c2.routing.scale == 1.0f);
-  CHECK(says(c2, {"expert_weights_scale is missing: 1 is assumed"}));
+  CHECK(says(c2, {"expert_weights_scale is missing: assumed 1"}));
 
   const ModelConfig c3 = config_of(v3);  // a bias to choose experts with is V3's
   CHECK(c3.routing.score == Routing::Score::sigmoid);
   CHECK(c3.routing.normalize);
   CHECK(c3.routing.scale == 2.5f);
-  CHECK(says(c3, {"expert_gating_func is missing: sigmoid", "blk.2.exp_probs_b.bias",
-                  "expert_weights_norm is missing: true", "expert_weights_scale is missing: 2.5"}));
+  CHECK(says(c3, {"expert_gating_func is missing: assumed sigmoid", "blk.2.exp_probs_b.bias",
+                  "expert_weights_norm is missing: assumed true", "expert_weights_scale is missing: assumed 2.5"}));
 
   v3.metadata.set(key::kExpertGatingFunc, GgufValue::of_u32(0));  // what some write for none
   CHECK(config_of(v3).routing.score == Routing::Score::sigmoid);
@@ -191,7 +191,7 @@ TEST_CASE("config: 0 groups means none, and how many of V3's 8 are kept is known
   TinyModel model(s);
   model.metadata.erase(key::kExpertGroupUsedCount);
   CHECK(config_of(model).routing.n_limited_groups == 4);
-  CHECK(says(config_of(model), {"expert_group_used_count is missing: 4 of 8"}));
+  CHECK(says(config_of(model), {"expert_group_used_count is missing: assumed 4 of 8"}));
 }
 
 TEST_CASE("config: a key_length of the latent's without the heads' own: those are in the tensors") {
@@ -302,7 +302,7 @@ TEST_CASE("config: positions and norms without their keys are those of all model
   const ModelConfig c = config_of(model);
   CHECK(c.rope_theta == 10000.0f);
   CHECK(c.norm_eps == 1e-6f);
-  CHECK(says(c, {"rope.freq_base is missing: 10000", "layer_norm_rms_epsilon is missing: 1e-06"}));
+  CHECK(says(c, {"rope.freq_base is missing: assumed 10000", "layer_norm_rms_epsilon is missing: assumed 1e-06"}));
 }
 
 TEST_CASE("config: YaRN without its multiplier or its type takes the class's, and says it") {
@@ -315,7 +315,7 @@ TEST_CASE("config: YaRN without its multiplier or its type takes the class's, an
   TinyModel untyped;
   untyped.metadata.erase(key::kRopeScalingType);
   CHECK(config_of(untyped).yarn.enabled);
-  CHECK(says(config_of(untyped), {"rope.scaling.type is missing: yarn", "yarn_log_multiplier"}));
+  CHECK(says(config_of(untyped), {"rope.scaling.type is missing: assumed yarn", "yarn_log_multiplier"}));
 }
 
 namespace {
