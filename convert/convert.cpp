@@ -10,11 +10,13 @@
 #include <map>
 #include <mutex>
 
+#include "convert/foreign.h"
+#include "convert/generation_config.h"
 #include "convert/hf_config.h"
 #include "convert/name_map.h"
 #include "convert/quantize.h"
 #include "convert/recipe.h"
-#include "convert/safetensors.h"
+#include "convert/tensor_sizes.h"
 #include "convert/tokenizer_json.h"
 #include "quant/checksum.h"
 #include "quant/error.h"
@@ -44,17 +46,31 @@ struct Plan {
   ConvertReport report;
 };
 
-// What the file calls its origin: the checkpoint's own name if it is one, else the directory's.
+// A folder of the hub's cache is named after its repository: models--ORG--NAME/snapshots/REVISION. Empty: another
+// folder.
+std::string name_in_hub_cache(const fs::path& folder) {
+  constexpr std::string_view kModels = "models--", kBetween = "--";
+  const fs::path snapshots = folder.parent_path();
+  const std::string repository = snapshots.parent_path().filename().string();
+  if (snapshots.filename() != "snapshots" || !repository.starts_with(kModels)) return "";
+  std::string name = repository.substr(kModels.size());
+  if (const size_t at = name.find(kBetween); at != std::string::npos) name.replace(at, kBetween.size(), "/");
+  return name;
+}
+
+// What the file calls its origin: the repository's name, or the checkpoint's own if it is one, else the directory's.
 std::string source_name(const HfConfig& config, const std::string& dir) {
+  fs::path path = fs::absolute(dir).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  if (const std::string name = name_in_hub_cache(path); !name.empty()) return name;
   if (!config.name.empty() && config.name != "." && config.name.back() != '/') {
     return config.name.starts_with('/') ? fs::path(config.name).filename().string() : config.name;
   }
-  fs::path path = fs::absolute(dir).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();
   return path.filename().string();
 }
 
-GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfTokenizer& tokenizer) {
+GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfTokenizer& tokenizer,
+                           const GenerationConfig& generation) {
   const HfConfig& config = plan.config;
   const std::string source = source_name(config, plan.checkpoint.dir());
   GgufMetadata metadata;
@@ -65,9 +81,10 @@ GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfToken
   metadata.set(key::kQuantizationVersion, GgufValue::of_u32(2));
   add_model_metadata(config, metadata);
   if (plan.names.n_mtp_layers > 0) {
-    metadata.set(key::kNextnPredictLayers, GgufValue::of_u32(uint32_t(plan.names.n_mtp_layers)));
+    metadata.set(key::kHearthMtpLayerCount, GgufValue::of_u32(uint32_t(plan.names.n_mtp_layers)));
   }
   add_tokenizer_metadata(tokenizer, metadata);
+  add_sampling_metadata(generation, metadata);
   metadata.set(key::kHearthVersion, GgufValue::of_string(HEARTH_VERSION));
   metadata.set(key::kHearthSource, GgufValue::of_string(source));
   metadata.set(key::kHearthRecipe, GgufValue::of_string(recipe.name));
@@ -115,25 +132,44 @@ void choose_formats(Plan& plan, const Recipe& recipe) {
   }
 }
 
+// The tokenizer's files, and the tokens that others name.
+HfTokenizer read_tokenizer(const HfConfig& config, const GenerationConfig& generation, const std::string& dir) {
+  HfTokenizer tokenizer = read_hf_tokenizer(dir, config.vocab_size);
+  add_token_ids({generation.bos, std::nullopt, generation.eos}, tokenizer);
+  add_token_ids({config.bos_token_id, config.pad_token_id, config.eos_token_ids}, tokenizer);
+  if (!tokenizer.bos) tokenizer.notes.push_back("no file names a BOS token: prompts begin without one");
+  if (!tokenizer.eos) tokenizer.notes.push_back("no file names an EOS token: only a limit ends an answer");
+  if (!tokenizer.other_ends.empty()) {
+    tokenizer.notes.push_back(
+        fmt::format("token{} {} end{} a text besides EOS{}", tokenizer.other_ends.size() == 1 ? "" : "s",
+                    fmt::join(tokenizer.other_ends, ", "), tokenizer.other_ends.size() == 1 ? "s" : "",
+                    tokenizer.other_ends.size() > 2 ? "; GGUF has names for the first two" : ""));
+  }
+  return tokenizer;
+}
+
 Plan make_plan(const ConvertOptions& options) {
   const Recipe& recipe = find_recipe(options.recipe);
-  std::error_code error;
-  require(fs::is_directory(options.checkpoint_dir, error), ErrorKind::file,
-          "{}: expected the directory of a Hugging Face checkpoint", options.checkpoint_dir);
+  require_checkpoint_folder(options.checkpoint_dir);
   Plan plan;
   plan.config = read_hf_config((fs::path(options.checkpoint_dir) / "config.json").string());
-  HfTokenizer tokenizer = read_hf_tokenizer(options.checkpoint_dir, plan.config.vocab_size);
-  if (!tokenizer.bos) tokenizer.bos = plan.config.bos_token_id;
-  if (!tokenizer.eos) tokenizer.eos = plan.config.eos_token_id;
-  if (!tokenizer.pad) tokenizer.pad = plan.config.pad_token_id;
+  const GenerationConfig generation = read_generation_config(options.checkpoint_dir, plan.config.vocab_size);
+  const HfTokenizer tokenizer = read_tokenizer(plan.config, generation, options.checkpoint_dir);
   plan.checkpoint = Checkpoint::open(options.checkpoint_dir);
+  read_sizes_off_tensors(plan.checkpoint, plan.config);
   plan.names = map_names(plan.config, plan.checkpoint, options.keep_mtp);
   choose_formats(plan, recipe);
-  plan.metadata = make_metadata(plan, recipe, tokenizer);
+  plan.metadata = make_metadata(plan, recipe, tokenizer, generation);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
-  for (const std::vector<std::string>& notes :
-       {plan.config.notes, plan.checkpoint.notes(), plan.names.notes, tokenizer.notes}) {
+  const auto add_notes = [&](const std::vector<std::string>& notes) {
     plan.report.notes.insert(plan.report.notes.end(), notes.begin(), notes.end());
+  };
+  for (const auto& notes :
+       {plan.config.notes, plan.checkpoint.notes(), plan.names.notes, tokenizer.notes, generation.notes}) {
+    add_notes(notes);
+  }
+  if (options.check_planned) {
+    add_notes(options.check_planned(GgufFile::planned(options.output, plan.metadata, plan.tensors)));
   }
   return plan;
 }
@@ -183,8 +219,13 @@ class FirstError {
   std::exception_ptr error_;
 };
 
-// Reads, encodes and writes one tensor in slabs of rows, all threads at once. Returns its checksum.
-uint64_t convert_tensor(const Plan& plan, size_t index, int n_threads, GgufWriter& writer, Progress& progress) {
+struct Converted {
+  uint64_t checksum = 0;
+  int64_t n_clamped = 0;  // weights too large for the format
+};
+
+// Reads, encodes and writes one tensor in slabs of rows, all threads at once.
+Converted convert_tensor(const Plan& plan, size_t index, int n_threads, GgufWriter& writer, Progress& progress) {
   const OutputTensor& tensor = plan.names.tensors[index];
   const Format& format = *plan.tensors[index].format;
   const RowEncoder encoder(tensor, format);
@@ -228,7 +269,7 @@ uint64_t convert_tensor(const Plan& plan, size_t index, int n_threads, GgufWrite
   }
   error.rethrow();
   progress.report();
-  return sum.value();
+  return {sum.value(), encoder.n_clamped()};
 }
 
 // Reads the written file as a stranger would and compares every tensor with what was meant to be there.
@@ -272,6 +313,13 @@ void verify(const Plan& plan, const std::string& path, const std::vector<uint64_
   progress.report();
 }
 
+std::string clamped_note(const std::vector<std::string>& clamped) {
+  const size_t shown = std::min<size_t>(clamped.size(), 5);
+  return fmt::format("weights too large for F16 became its largest number, 65504: {}{} (bf16 and f32 hold them)",
+                     fmt::join(clamped.begin(), clamped.begin() + std::ptrdiff_t(shown), ", "),
+                     clamped.size() > shown ? fmt::format(" and of {} other tensors", clamped.size() - shown) : "");
+}
+
 void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
   std::error_code error;
   require(!options.output.empty(), ErrorKind::usage, "expected the name of an output file");
@@ -291,7 +339,7 @@ ConvertReport plan_conversion(const ConvertOptions& options) {
 
 ConvertReport convert_checkpoint(const ConvertOptions& options) {
   require(options.n_threads >= 1, ErrorKind::usage, "expected 1 thread or more, found {}", options.n_threads);
-  const Plan plan = make_plan(options);
+  Plan plan = make_plan(options);
   check_output(options, plan.checkpoint);
 
   uint64_t bytes_total = 0;
@@ -299,13 +347,17 @@ ConvertReport convert_checkpoint(const ConvertOptions& options) {
   Progress progress(options, bytes_total);
   GgufWriter writer(options.output, plan.metadata, plan.tensors);
   std::vector<uint64_t> checksums;
+  std::vector<std::string> clamped;
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
-    checksums.push_back(convert_tensor(plan, i, options.n_threads, writer, progress));
+    const auto [checksum, n_clamped] = convert_tensor(plan, i, options.n_threads, writer, progress);
+    checksums.push_back(checksum);
+    if (n_clamped > 0) clamped.push_back(fmt::format("{} of {}", n_clamped, plan.tensors[i].name));
   }
   writer.patch(key::kHearthChecksums, GgufValue::of_u64s(checksums));
   writer.sync();
   verify(plan, writer.partial_path(), checksums, options.n_threads, progress);
   writer.finish();
+  if (!clamped.empty()) plan.report.notes.push_back(clamped_note(clamped));
   return plan.report;
 }
 

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "quant/gguf.h"
+
 namespace hearth {
 
 struct ConvertProgress {
@@ -24,6 +26,9 @@ struct ConvertOptions {
   // The multi-token-prediction layer of V3 and R1 (2 % of the file). It is kept where llama.cpp-family programs, which
   // would refuse it, do not see it (gguf.h, hearth.appendix); false leaves it out.
   bool keep_mtp = true;
+  // Is given the file as it will be, without its tensors' data, before anything is written: whoever will open it can
+  // refuse it now (Error) and say what it will not do with it (notes for the report).
+  std::function<std::vector<std::string>(const GgufFile&)> check_planned = {};
   // Called now and then from one thread; returning false interrupts (Error(interrupted), nothing left behind).
   std::function<bool(const ConvertProgress&)> progress = {};
 };
@@ -37,7 +42,8 @@ struct ConvertReport {
   uint64_t file_bytes = 0;  // exact, also for a plan
   double bits_per_weight = 0;
   std::vector<ConvertPlanRow> tensors;
-  std::vector<std::string> notes;  // what the user should know: fallbacks by group, tensors skipped, odd things found
+  std::vector<std::string> notes;  // what the user should know: fallbacks by group, tensors skipped, odd things found,
+                                   // and after a conversion weights that did not fit
 };
 
 // Everything but the writing: exact size and the format of each tensor. Throws Error.

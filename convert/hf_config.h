@@ -12,7 +12,10 @@
 
 namespace hearth {
 
-inline constexpr int64_t kScaleBlock = 128;  // rows and columns of an FP8 weight that share a scale
+// Rows and columns of an FP8 weight that share a scale, where a scale serves a block.
+struct ScaleBlock {
+  int64_t rows = 128, cols = 128;
+};
 
 struct HfYarn {
   double factor = 1, beta_fast = 32, beta_slow = 1;
@@ -22,14 +25,18 @@ struct HfYarn {
 
 // In the words of the authors' reference implementation.
 struct HfConfig {
+  static constexpr int64_t kAskTensors = -1;  // config.json does not say; the tensors' shapes do
+
   std::string path;        // of config.json, for messages
   std::string model_type;  // deepseek_v2 or deepseek_v3
   std::string name;        // what the checkpoint calls itself; may be empty
   int64_t vocab_size = 0, dim = 0, n_layers = 0, n_heads = 0, max_context = 0;
-  int64_t q_lora_rank = 0;  // 0: plain q_proj
+  int64_t q_lora_rank = 0;  // 0: plain q_proj; may be kAskTensors
   int64_t kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
-  int64_t inter_dim = 0, moe_inter_dim = 0, n_dense_layers = 0;
-  int64_t n_routed_experts = 0, n_shared_experts = 0, n_activated_experts = 0;
+  int64_t inter_dim = 0, moe_inter_dim = 0;
+  int64_t n_dense_layers = 0;  // may be kAskTensors
+  int64_t n_routed_experts = 0, n_activated_experts = 0;
+  int64_t n_shared_experts = 0;                       // may be kAskTensors
   int64_t n_expert_groups = 1, n_limited_groups = 1;  // 1, 1: no groups
   GatingFunc gating = GatingFunc::softmax;
   bool selection_bias = false;  // e_score_correction_bias, with groups by top-2 sum (V3)
@@ -38,16 +45,19 @@ struct HfConfig {
   double norm_eps = 1e-6, rope_theta = 10000;
   std::optional<HfYarn> yarn;
   bool tied_embeddings = false;
-  int64_t n_mtp_layers = 0;  // as configured; the checkpoint may hold none of them
-  std::optional<int64_t> bos_token_id, eos_token_id, pad_token_id;
-  std::vector<std::string> notes;  // odd things that were settled
+  int64_t n_mtp_layers = 0;  // as configured; the checkpoint may hold others
+  ScaleBlock scale_block;
+  std::optional<int64_t> bos_token_id, pad_token_id;
+  std::vector<int64_t> eos_token_ids;
+  std::vector<std::string> notes;  // what was settled: odd things, and the class's values for keys that are absent
 
   int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   bool is_dense(int64_t layer) const { return layer < n_dense_layers; }
+  bool is_v3() const { return model_type == "deepseek_v3"; }
 };
 
-// Throws Error(format) for bad JSON, Error(model) for a model of another kind and for fields that are missing or
-// contradict each other.
+// Throws Error(format) for bad JSON, Error(model) for a model of another kind, for fields that are missing or
+// contradict each other, and for keys that change the forward in ways that are unknown here.
 HfConfig parse_hf_config(std::string_view text, const std::string& path);
 HfConfig read_hf_config(const std::string& path);
 

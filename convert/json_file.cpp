@@ -11,11 +11,45 @@ namespace {
 constexpr size_t kMaxJsonText = 80;
 constexpr size_t kMaxLine = 400;
 
+// Python's words for numbers that JSON has not, outside of strings, put between quotes.
+std::string quote_python_numbers(std::string_view text) {
+  std::string out;
+  bool in_string = false;
+  for (size_t at = 0; at < text.size();) {
+    size_t length = 1;
+    if (in_string) {
+      if (text[at] == '\\' && at + 1 < text.size()) length = 2;
+      in_string = text[at] != '"';
+    } else {
+      in_string = text[at] == '"';
+      for (const std::string_view word : {"NaN", "-Infinity", "Infinity"}) {
+        if (text.substr(at).starts_with(word)) length = word.size();
+      }
+    }
+    const std::string_view piece = text.substr(at, length);
+    if (length > 2) {
+      out.append("\"").append(piece).append("\"");
+    } else {
+      out += piece;
+    }
+    at += length;
+  }
+  return out;
+}
+
+// A copy is made only of texts that need one: a tokenizer.json has tens of megabytes.
+Json parse_json(std::string_view text) {
+  if (text.find("NaN") == std::string_view::npos && text.find("Infinity") == std::string_view::npos) {
+    return Json::parse(text.begin(), text.end());
+  }
+  return Json::parse(quote_python_numbers(text));
+}
+
 }  // namespace
 
 Json parse_json_object(std::string_view text, const std::string& path) {
   try {
-    Json json = Json::parse(text.begin(), text.end());
+    Json json = parse_json(text);
     require(json.is_object(), ErrorKind::format, "{}: expected a JSON object, found {}", path, json.type_name());
     return json;
   } catch (const Json::exception& error) {
@@ -50,6 +84,11 @@ JsonFields::JsonFields(const Json& object, std::string path, std::string place)
 const Json* JsonFields::find(const char* key) const {
   const auto it = object_->find(key);
   return it == object_->end() || it->is_null() ? nullptr : &*it;
+}
+
+bool JsonFields::is_null(const char* key) const {
+  const auto it = object_->find(key);
+  return it != object_->end() && it->is_null();
 }
 
 void JsonFields::refuse_value(const char* key, const char* expected, const Json* found) const {

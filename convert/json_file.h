@@ -18,7 +18,8 @@ using Json = nlohmann::json;
 
 inline constexpr uint64_t kMaxConfigBytes = 16'000'000;  // of those that hold settings
 
-// Throws Error(format): not JSON, or not an object at the top.
+// Throws Error(format): not JSON, or not an object at the top. NaN and Infinity, as Python writes them, become the
+// strings of that name: they stop nobody who does not ask for that value.
 Json parse_json_object(std::string_view text, const std::string& path);
 // Throws Error(file) as well: missing or larger than `max_bytes`.
 Json read_json_object(const std::string& path, uint64_t max_bytes);
@@ -36,6 +37,8 @@ class JsonFields {
   const std::string& path() const { return path_; }
   const Json* find(const char* key) const;  // null: absent
   bool has(const char* key) const { return find(key) != nullptr; }
+  bool is_null(const char* key) const;  // there, and null
+  const Json& object() const { return *object_; }
 
   // Getters throw Error(model) where the value has another type or lies outside [low, high].
   int64_t integer(const char* key, int64_t low, int64_t high) const;  // must be there

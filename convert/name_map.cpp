@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "convert/foreign.h"
+#include "convert/name_table.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 
@@ -10,133 +12,12 @@ namespace hearth {
 
 namespace {
 
-// Where a row of the table applies.
-enum class When {
-  begin,        // once, before the layers
-  end,          // once, after the layers
-  end_untied,   // once, unless the embedding serves as head
-  mtp_begin,    // before each MTP layer
-  mtp_end,      // after each MTP layer
-  layer,        // every layer
-  query_plain,  // every layer, where queries have no latent
-  query_latent,
-  dense,   // dense layers
-  expert,  // MoE layers
-  biased,  // MoE layers with a selection bias
-};
-
-struct Row {
-  const char* hf;    // {L}: layer, {E}: expert
-  const char* gguf;  // within the layer where there is one
-  Role role;
-  Transform transform;
-  When when;
-  Shape (*shape)(const HfConfig&);  // in the checkpoint
-  bool optional = false;
-};
-
-using C = HfConfig;
-Shape vec_dim(const C& c) {
-  return Shape(c.dim);
-}
-Shape mat_vocab(const C& c) {
-  return Shape(c.vocab_size, c.dim);
-}
-Shape mat_kv_b(const C& c) {
-  return Shape(c.n_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank);
-}
-Shape mat_dense_in(const C& c) {
-  return Shape(c.inter_dim, c.dim);
-}
-Shape mat_dense_down(const C& c) {
-  return Shape(c.dim, c.inter_dim);
-}
-Shape mat_expert_in(const C& c) {
-  return Shape(c.moe_inter_dim, c.dim);
-}
-Shape mat_expert_down(const C& c) {
-  return Shape(c.dim, c.moe_inter_dim);
-}
-Shape mat_shared_in(const C& c) {
-  return Shape(c.moe_inter_dim * c.n_shared_experts, c.dim);
-}
-Shape mat_shared_down(const C& c) {
-  return Shape(c.dim, c.moe_inter_dim * c.n_shared_experts);
-}
-
-#define ATTN "model.layers.{L}.self_attn."
-#define MLP "model.layers.{L}.mlp."
-
-// THE table. Its order is the file's, and that of the forward.
-const Row kRows[] = {
-    {"model.embed_tokens.weight", name::kTokenEmbd, Role::embedding, Transform::copy, When::begin, mat_vocab},
-
-    // A token and the hidden state behind it become the input of the MTP layer.
-    {"model.layers.{L}.embed_tokens.weight", name::kNextnEmbedTokens, Role::embedding, Transform::copy, When::mtp_begin,
-     mat_vocab, true},
-    {"model.layers.{L}.enorm.weight", name::kNextnEnorm, Role::vector, Transform::copy, When::mtp_begin, vec_dim},
-    {"model.layers.{L}.hnorm.weight", name::kNextnHnorm, Role::vector, Transform::copy, When::mtp_begin, vec_dim},
-    {"model.layers.{L}.eh_proj.weight", name::kNextnEhProj, Role::mtp_proj, Transform::copy, When::mtp_begin,
-     [](const C& c) { return Shape(c.dim, 2 * c.dim); }},
-
-    {"model.layers.{L}.input_layernorm.weight", name::kAttnNorm, Role::vector, Transform::copy, When::layer, vec_dim},
-    {ATTN "q_proj.weight", name::kAttnQ, Role::query, Transform::copy, When::query_plain,
-     [](const C& c) { return Shape(c.n_heads * c.qk_head_dim(), c.dim); }},
-    {ATTN "q_a_proj.weight", name::kAttnQA, Role::query, Transform::copy, When::query_latent,
-     [](const C& c) { return Shape(c.q_lora_rank, c.dim); }},
-    {ATTN "q_a_layernorm.weight", name::kAttnQANorm, Role::vector, Transform::copy, When::query_latent,
-     [](const C& c) { return Shape(c.q_lora_rank); }},
-    {ATTN "q_b_proj.weight", name::kAttnQB, Role::query, Transform::copy, When::query_latent,
-     [](const C& c) { return Shape(c.n_heads * c.qk_head_dim(), c.q_lora_rank); }},
-    {ATTN "kv_a_proj_with_mqa.weight", name::kAttnKvAMqa, Role::latent, Transform::copy, When::layer,
-     [](const C& c) { return Shape(c.kv_lora_rank + c.qk_rope_head_dim, c.dim); }},
-    {ATTN "kv_a_layernorm.weight", name::kAttnKvANorm, Role::vector, Transform::copy, When::layer,
-     [](const C& c) { return Shape(c.kv_lora_rank); }},
-    {ATTN "kv_b_proj.weight", name::kAttnKB, Role::latent, Transform::k_part, When::layer, mat_kv_b},
-    {ATTN "kv_b_proj.weight", name::kAttnVB, Role::latent, Transform::v_part, When::layer, mat_kv_b},
-    {ATTN "o_proj.weight", name::kAttnOutput, Role::attn_output, Transform::copy, When::layer,
-     [](const C& c) { return Shape(c.dim, c.n_heads * c.v_head_dim); }},
-
-    {"model.layers.{L}.post_attention_layernorm.weight", name::kFfnNorm, Role::vector, Transform::copy, When::layer,
-     vec_dim},
-    {MLP "gate_proj.weight", name::kFfnGate, Role::dense_in, Transform::copy, When::dense, mat_dense_in},
-    {MLP "up_proj.weight", name::kFfnUp, Role::dense_in, Transform::copy, When::dense, mat_dense_in},
-    {MLP "down_proj.weight", name::kFfnDown, Role::dense_down, Transform::copy, When::dense, mat_dense_down},
-    {MLP "gate.weight", name::kFfnGateInp, Role::vector, Transform::copy, When::expert,
-     [](const C& c) { return Shape(c.n_routed_experts, c.dim); }},
-    {MLP "gate.e_score_correction_bias", name::kExpProbsB, Role::vector, Transform::copy, When::biased,
-     [](const C& c) { return Shape(c.n_routed_experts); }},
-    {MLP "experts.{E}.gate_proj.weight", name::kFfnGateExps, Role::expert_in, Transform::stack, When::expert,
-     mat_expert_in},
-    {MLP "experts.{E}.up_proj.weight", name::kFfnUpExps, Role::expert_in, Transform::stack, When::expert,
-     mat_expert_in},
-    {MLP "experts.{E}.down_proj.weight", name::kFfnDownExps, Role::expert_down, Transform::stack, When::expert,
-     mat_expert_down},
-    {MLP "shared_experts.gate_proj.weight", name::kFfnGateShexp, Role::shared_in, Transform::copy, When::expert,
-     mat_shared_in},
-    {MLP "shared_experts.up_proj.weight", name::kFfnUpShexp, Role::shared_in, Transform::copy, When::expert,
-     mat_shared_in},
-    {MLP "shared_experts.down_proj.weight", name::kFfnDownShexp, Role::shared_down, Transform::copy, When::expert,
-     mat_shared_down},
-
-    {"model.layers.{L}.shared_head.norm.weight", name::kNextnSharedHeadNorm, Role::vector, Transform::copy,
-     When::mtp_end, vec_dim},
-    {"model.layers.{L}.shared_head.head.weight", name::kNextnSharedHeadHead, Role::head, Transform::copy, When::mtp_end,
-     mat_vocab, true},
-
-    {"model.norm.weight", name::kOutputNorm, Role::vector, Transform::copy, When::end, vec_dim},
-    {"lm_head.weight", name::kOutput, Role::head, Transform::copy, When::end_untied, mat_vocab},
-};
-
-#undef ATTN
-#undef MLP
-
 std::string substitute(std::string text, const char* what, int64_t value) {
   const size_t at = text.find(what);
   return at == std::string::npos ? text : text.replace(at, 3, std::to_string(value));
 }
 
-Shape file_shape(const Row& row, const HfConfig& c) {
+Shape file_shape(const NameRow& row, const HfConfig& c) {
   const Shape source = row.shape(c);
   switch (row.transform) {
     case Transform::copy:
@@ -149,6 +30,17 @@ Shape file_shape(const Row& row, const HfConfig& c) {
       return Shape(c.n_heads, c.v_head_dim, c.kv_lora_rank);
   }
   return source;
+}
+
+Shape without_first_axis(const Shape& shape) {
+  switch (shape.rank) {
+    case 3:
+      return Shape(shape.dim[1], shape.dim[2]);
+    case 2:
+      return Shape(shape.dim[1]);
+    default:
+      return Shape();
+  }
 }
 
 class Mapper {
@@ -167,8 +59,7 @@ class Mapper {
       add_layer(layer, true);
       add(layer, true, {When::mtp_end});
     }
-    refuse_missing();
-    refuse_unknown(n_kept, n_found);
+    settle_leftovers(n_kept, n_found);
     out_.n_mtp_layers = n_kept;
     if (n_kept < n_found) {
       out_.notes.push_back(fmt::format("{} multi-token-prediction layer{} of the checkpoint left out, as asked",
@@ -178,7 +69,8 @@ class Mapper {
   }
 
  private:
-  // A configuration may announce MTP layers that the checkpoint does not hold: transformers saves it so.
+  // A configuration may announce MTP layers that the checkpoint does not hold (transformers saves it so), or say
+  // nothing of those that it does hold. No other layer has an eh_proj.
   int64_t count_mtp_layers() {
     int64_t found = 0;
     for (int64_t i = 0; i < c_.n_mtp_layers; ++i) {
@@ -186,7 +78,13 @@ class Mapper {
       const auto it = checkpoint_.tensors().lower_bound(prefix);
       if (it != checkpoint_.tensors().end() && it->first.starts_with(prefix)) found = i + 1;
     }
-    if (found == 0 && c_.n_mtp_layers > 0) {
+    const int64_t announced = found;
+    while (checkpoint_.find(fmt::format("model.layers.{}.eh_proj.weight", c_.n_layers + found))) ++found;
+    if (found > announced) {
+      out_.notes.push_back(
+          fmt::format("layer {} is a multi-token-prediction layer by its weights, though config.json announces {}",
+                      c_.n_layers + announced, c_.n_mtp_layers == 0 ? "none" : "fewer"));
+    } else if (found == 0 && c_.n_mtp_layers > 0) {
       out_.notes.push_back(
           fmt::format("config.json announces {} multi-token-prediction layer{}, the checkpoint holds none",
                       c_.n_mtp_layers, c_.n_mtp_layers == 1 ? "" : "s"));
@@ -200,6 +98,7 @@ class Mapper {
       whens.push_back(When::dense);
     } else {
       whens.push_back(When::expert);
+      if (c_.n_shared_experts > 0) whens.push_back(When::shared);
       if (c_.selection_bias) whens.push_back(When::biased);
     }
     add(layer, mtp, whens);
@@ -207,12 +106,12 @@ class Mapper {
 
   // The rows of the table that apply, in its order.
   void add(int64_t layer, bool mtp, const std::vector<When>& whens) {
-    for (const Row& row : kRows) {
+    for (const NameRow& row : name_table()) {
       if (std::find(whens.begin(), whens.end(), row.when) != whens.end()) add(row, layer, mtp);
     }
   }
 
-  void add(const Row& row, int64_t layer, bool mtp) {
+  void add(const NameRow& row, int64_t layer, bool mtp) {
     const std::string hf = substitute(row.hf, "{L}", layer);
     if (row.optional && !checkpoint_.find(hf)) return;
     OutputTensor out;
@@ -223,11 +122,16 @@ class Mapper {
     out.transform = row.transform;
     out.shape = file_shape(row, c_);
     const int64_t n_sources = row.transform == Transform::stack ? c_.n_routed_experts : 1;
-    for (int64_t e = 0; e < n_sources; ++e) out.sources.push_back(source(substitute(hf, "{E}", e), row));
+    const std::string fused = checkpoint_.find(substitute(hf, "{E}", 0)) ? "" : find_fused(row, layer);
+    if (!fused.empty()) {
+      out.sources = cut_experts(fused, row);
+    } else {
+      for (int64_t e = 0; e < n_sources; ++e) out.sources.push_back(source(substitute(hf, "{E}", e), row));
+    }
     out_.tensors.push_back(std::move(out));
   }
 
-  WeightSource source(const std::string& hf, const Row& row) {
+  WeightSource source(const std::string& hf, const NameRow& row) {
     const Shape expected = row.shape(c_);
     WeightSource out;
     out.weight = checkpoint_.find(hf);
@@ -235,53 +139,122 @@ class Mapper {
       if (n_missing_++ == 0) first_missing_ = fmt::format("{} {}", hf, expected.text());
       return out;
     }
-    known_.insert(out.weight->name);
-    require(out.weight->shape == expected, ErrorKind::model, "{}: expected {}, found {}", out.weight->place(),
-            expected.text(), out.weight->shape.text());
-    require(out.weight->dtype->usable(), ErrorKind::model, "{}: expected BF16, F16, F32 or F8_E4M3, found {}",
-            out.weight->place(), out.weight->dtype->name);
-    if (out.weight->dtype->fp8) out.scale = scale_of(*out.weight, hf);
+    use(hf);
+    require_weight(*out.weight, expected);
+    if (!out.weight->dtype->fp8) return out;
+    require(expected.rank == 2, ErrorKind::model, "{}: expected BF16, F16 or F32 for a vector, found F8_E4M3",
+            out.weight->place());
+    out.scale = scale_of(*out.weight, hf);
+    set_scale_blocks(out, expected.dim[0], c_.scale_block);
     return out;
   }
 
+  void require_weight(const SourceTensor& weight, const Shape& expected) const {
+    require(weight.shape == expected, ErrorKind::model, "{}: expected {}, found {}", weight.place(), expected.text(),
+            weight.shape.text());
+    require(weight.dtype->usable(), ErrorKind::model, "{}: expected BF16, F16, F32 or F8_E4M3, found {}",
+            weight.place(), weight.dtype->name);
+  }
+
   const SourceTensor* scale_of(const SourceTensor& weight, const std::string& hf) {
-    require(weight.shape.rank == 2, ErrorKind::model, "{}: expected BF16, F16 or F32 for a vector, found F8_E4M3",
-            weight.place());
-    const std::string name = hf + "_scale_inv";
+    const bool inv = checkpoint_.find(hf + "_scale_inv");  // DeepSeek's name; it is no inverse
+    const std::string name = hf + (inv ? "_scale_inv" : "_scale");
     const SourceTensor* scale = checkpoint_.find(name);
-    require(scale, ErrorKind::model, "{}: is F8_E4M3, but {} is missing", weight.place(), name);
-    known_.insert(scale->name);
-    const Shape expected((weight.shape.dim[0] + kScaleBlock - 1) / kScaleBlock,
-                         (weight.shape.dim[1] + kScaleBlock - 1) / kScaleBlock);
-    require(scale->shape == expected, ErrorKind::model, "{}: expected {} (blocks of 128x128), found {}", scale->place(),
-            expected.text(), scale->shape.text());
-    require(std::string_view(scale->dtype->name) == "F32", ErrorKind::model, "{}: expected F32, found {}",
-            scale->place(), scale->dtype->name);
+    require(scale, ErrorKind::model, "{}: is F8_E4M3, but {}_scale_inv is missing, and {}_scale too", weight.place(),
+            hf, hf);
+    use(name);
+    require_scale_type(*scale);
     return scale;
   }
 
-  void refuse_missing() const {
-    require(n_missing_ == 0, ErrorKind::model, "{}: {} tensor{} missing, the first: {}", checkpoint_.dir(), n_missing_,
-            n_missing_ == 1 ? " is" : "s are", first_missing_);
+  // The name of the tensor that holds the row's matrices of all experts; empty: there is none.
+  std::string find_fused(const NameRow& row, int64_t layer) const {
+    if (!row.fused.hf) return "";
+    const std::string hf = substitute(row.fused.hf, "{L}", layer);
+    for (const std::string& name : {hf, hf + ".weight"}) {
+      if (checkpoint_.find(name)) return name;
+    }
+    return "";
   }
 
-  // A tensor that nobody asked for means that the model is not what config.json says: better refused than left out.
-  void refuse_unknown(int64_t n_mtp_kept, int64_t n_mtp_found) {
-    size_t n_unknown = 0, n_rotary = 0;
-    std::string first;
+  // The matrices of a row of the table, expert by expert, as parts of the tensor that holds them all: [E, parts * rows,
+  // cols], its scale with the experts in front, or one value for all.
+  std::vector<WeightSource> cut_experts(const std::string& name, const NameRow& row) {
+    const SourceTensor& fused = *checkpoint_.find(name);
+    const Shape part = row.shape(c_);
+    const int64_t experts = c_.n_routed_experts, rows = part.dim[0], all_rows = rows * row.fused.parts;
+    use(name);
+    require_weight(fused, Shape(experts, all_rows, part.dim[1]));
+    const SourceTensor* scale = fused.dtype->fp8 ? scale_of(fused, name) : nullptr;
+    const bool scale_per_expert = scale && scale->shape.rank > 0 && scale->shape.dim[0] == experts;
+    std::vector<WeightSource> sources;
+    for (int64_t e = 0; e < experts; ++e) {
+      const int64_t first = e * all_rows + row.fused.part * rows;
+      WeightSource source;
+      source.weight = cut(fused, part, first * part.dim[1], fmt::format("{} expert {}", fused.name, e));
+      if (scale) {
+        const Shape of_expert = without_first_axis(scale->shape);
+        source.scale = scale_per_expert ? cut(*scale, of_expert, e * value_count(of_expert), scale->name) : scale;
+        source.scale_first_row = row.fused.part * rows;
+        set_scale_blocks(source, all_rows, c_.scale_block);
+      }
+      sources.push_back(source);
+    }
+    return sources;
+  }
+
+  // `shape` elements from the one numbered `first` on.
+  const SourceTensor* cut(const SourceTensor& whole, const Shape& shape, int64_t first, std::string name) {
+    const size_t bytes = whole.elem_bytes();
+    SourceTensor piece = whole;
+    piece.name = std::move(name);
+    piece.shape = shape;
+    piece.bytes = whole.bytes.subspan(size_t(first) * bytes, size_t(value_count(shape)) * bytes);
+    out_.cuttings.push_back(std::make_unique<SourceTensor>(std::move(piece)));
+    return out_.cuttings.back().get();
+  }
+
+  void use(const std::string& name) { known_.insert(checkpoint_.tensors().find(name)->first); }
+
+  // What nobody asked for: known to be of no use, or a sign that the model is not what config.json says. That is better
+  // refused than left out, and beside missing tensors it tells what there is instead.
+  void settle_leftovers(int64_t n_mtp_kept, int64_t n_mtp_found) {
+    std::vector<const SourceTensor*> unknown;
+    size_t n_rotary = 0, n_activation_scales = 0;
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
       if (known_.contains(name) || in_dropped_mtp(name, n_mtp_kept, n_mtp_found)) continue;
       if (name.ends_with(".rotary_emb.inv_freq")) {  // follows from the configuration
         ++n_rotary;
+      } else if (is_activation_scale(name)) {  // activations and cache are quantized anew, if at all
+        ++n_activation_scales;
       } else if (name == "lm_head.weight" && c_.tied_embeddings) {
         out_.notes.push_back("lm_head.weight left out: tie_word_embeddings makes the embedding the head");
-      } else if (n_unknown++ == 0) {
-        first = fmt::format("{} {} {}", tensor.place(), tensor.dtype->name, tensor.shape.text());
+      } else {
+        unknown.push_back(&tensor);
       }
     }
-    require(n_unknown == 0, ErrorKind::model, "{}: {} tensor{} not of a {} model with {} layers, the first: {}",
-            checkpoint_.dir(), n_unknown, n_unknown == 1 ? " is" : "s are", c_.model_type, c_.n_layers, first);
+    if (n_missing_ > 0) refuse_missing(unknown);
+    if (!unknown.empty()) {
+      fail(ErrorKind::model, "{}: {} not of a {} model with {} layers, the first: {}{}", checkpoint_.dir(),
+           unknown.size() == 1 ? "1 tensor is" : fmt::format("{} tensors are", unknown.size()), c_.model_type,
+           c_.n_layers, unknown.front()->description(), layout_hint(unknown));
+    }
     if (n_rotary > 0) out_.notes.push_back(fmt::format("{} rotary_emb.inv_freq tensors left out", n_rotary));
+    if (n_activation_scales > 0) {
+      out_.notes.push_back(
+          fmt::format("{} scales of activations and cache (input_scale and the like) left out: they are not used here",
+                      n_activation_scales));
+    }
+  }
+
+  [[noreturn]] void refuse_missing(const std::vector<const SourceTensor*>& unknown) const {
+    const std::string found =
+        unknown.empty()
+            ? ""
+            : fmt::format("; found instead {} tensor{} of another layout, the first: {}{}", unknown.size(),
+                          unknown.size() == 1 ? "" : "s", unknown.front()->description(), layout_hint(unknown));
+    fail(ErrorKind::model, "{}: {} missing, the first: {}{}", checkpoint_.dir(),
+         n_missing_ == 1 ? "1 tensor is" : fmt::format("{} tensors are", n_missing_), first_missing_, found);
   }
 
   bool in_dropped_mtp(const std::string& name, int64_t n_kept, int64_t n_found) const {
@@ -294,7 +267,7 @@ class Mapper {
   const HfConfig& c_;
   const Checkpoint& checkpoint_;
   NameMap out_;
-  std::set<std::string_view> known_;
+  std::set<std::string_view> known_;  // by the names of checkpoint_.tensors()
   size_t n_missing_ = 0;
   std::string first_missing_;
 };

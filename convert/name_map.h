@@ -1,11 +1,13 @@
 // Which tensors of a checkpoint become which tensors of the file, and how: the one table of names.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "convert/checkpoint.h"
 #include "convert/hf_config.h"
-#include "convert/safetensors.h"
+#include "convert/scales.h"
 
 namespace hearth {
 
@@ -34,11 +36,6 @@ enum class Transform {
   v_part,  // kv_b -> attn_v_b [H, dv, r]: the value rows of each head
 };
 
-struct WeightSource {
-  const SourceTensor* weight = nullptr;
-  const SourceTensor* scale = nullptr;  // F32, one per 128x128 block; null unless the weight is F8_E4M3
-};
-
 struct OutputTensor {
   std::string name;
   Role role = Role::vector;
@@ -52,11 +49,14 @@ struct OutputTensor {
 struct NameMap {
   std::vector<OutputTensor> tensors;  // in the order the forward visits them, MTP layers last
   int64_t n_mtp_layers = 0;           // that the file will hold
+  // Single experts cut out of tensors that hold all of a layer; sources point here.
+  std::vector<std::unique_ptr<SourceTensor>> cuttings;
   std::vector<std::string> notes;
 };
 
 // Every tensor the configuration asks for must be in the checkpoint with the right shape and type, and nothing may be
-// left over that the table does not know. Throws Error(model) naming tensors, expected and found.
+// left over that the table does not know. An MTP layer is told by its weights, announced or not. Throws Error(model)
+// naming tensors, expected and found.
 NameMap map_names(const HfConfig& config, const Checkpoint& checkpoint, bool keep_mtp);
 
 }  // namespace hearth

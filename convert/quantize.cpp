@@ -33,13 +33,6 @@ std::span<const std::byte> row_bytes(const SourceTensor& weight, int64_t row, in
   return weight.bytes.subspan(size_t(row) * bytes, size_t(n) * bytes);
 }
 
-float scale_at(const WeightSource& source, int64_t row, int64_t col) {
-  const int64_t index = row / kScaleBlock * source.scale->shape.cols() + col / kScaleBlock;
-  float scale;
-  std::memcpy(&scale, source.scale->bytes.data() + size_t(index) * sizeof scale, sizeof scale);
-  return scale;
-}
-
 [[noreturn]] void refuse_value(const SourceTensor& weight, int64_t row, int64_t col, float value) {
   const std::string index = weight.shape.rank == 1 ? fmt::format("[{}]", col) : fmt::format("[{}, {}]", row, col);
   const char* found = std::isnan(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";
@@ -53,6 +46,14 @@ bool all_finite(const float* x, int64_t n) {
   return bad == 0;
 }
 
+// Weights that the encoder of F16 replaces by the largest number of that type.
+int64_t count_beyond_f16(const float* x, int64_t n) {
+  constexpr float kRoundsToInfinity = 65520;
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i) count += std::abs(x[i]) >= kRoundsToInfinity;
+  return count;
+}
+
 // Row `row` of a source as floats [cols].
 void read_row(const WeightSource& source, int64_t row, std::vector<std::byte>& aligned, float* out) {
   const SourceTensor& weight = *source.weight;
@@ -61,9 +62,9 @@ void read_row(const WeightSource& source, int64_t row, std::vector<std::byte>& a
   if (weight.dtype->fp8) {
     const auto* q = reinterpret_cast<const uint8_t*>(bytes.data());
     const std::array<float, 256>& values = e4m3_values();
-    for (int64_t begin = 0; begin < cols; begin += kScaleBlock) {
+    for (int64_t begin = 0; begin < cols; begin += source.scale_cols) {
       const float scale = scale_at(source, row, begin);
-      const int64_t end = std::min(begin + kScaleBlock, cols);
+      const int64_t end = std::min(begin + source.scale_cols, cols);
       for (int64_t c = begin; c < end; ++c) out[c] = values[q[c]] * scale;
     }
   } else {
@@ -79,11 +80,21 @@ void read_row(const WeightSource& source, int64_t row, std::vector<std::byte>& a
   }
 }
 
-// One block of 128 weights along a row of the file, as the checkpoint has it.
-BlockF8_E4M3 carry_block(const WeightSource& source, int64_t row, int64_t col, const uint8_t (&q)[kScaleBlock]) {
+constexpr int64_t kBlock = BlockF8_E4M3::kElems;
+
+// Whether runs of kBlock weights along a row have one scale each, and such runs down a column.
+bool scales_follow_rows(const WeightSource& source) {
+  return source.scale_cols % kBlock == 0 || source.scale_cols >= source.weight->shape.cols();
+}
+bool scales_follow_columns(const WeightSource& source) {
+  return source.scale_rows % kBlock == 0 || source.scale_rows >= source.weight->shape.dim[0];
+}
+
+// One block of weights along a row of the file, as the checkpoint has it.
+BlockF8_E4M3 carry_block(const WeightSource& source, int64_t row, int64_t col, const uint8_t (&q)[kBlock]) {
   const float scale = scale_at(source, row, col);
   require(std::isfinite(scale), ErrorKind::format, "{}: expected finite scales, found {} for block [{}, {}]",
-          source.scale->place(), scale, row / kScaleBlock, col / kScaleBlock);
+          source.scale->place(), scale, row / source.scale_rows, col / source.scale_cols);
   return f8_e4m3_block(q, scale);
 }
 
@@ -100,12 +111,15 @@ RowEncoder::RowEncoder(const OutputTensor& tensor, const Format& format) : tenso
   if (transform == Transform::k_part || transform == Transform::v_part) {
     head_rows_ = weight.shape.dim[0] / tensor.shape.dim[0];
   }
-  const bool all_fp8 = std::all_of(tensor.sources.begin(), tensor.sources.end(),
-                                   [](const WeightSource& source) { return source.weight->dtype->fp8; });
-  carries_fp8_ = all_fp8 && format.id == FormatId::f8_e4m3;
-  // A row of the transposed part runs down the source's rows: its blocks of 128 have one scale each only where every
-  // head begins at a multiple of 128 (V3: 128 + 128 rows a head).
-  if (transform == Transform::k_part && head_rows_ % kScaleBlock != 0) carries_fp8_ = false;
+  // A row of the transposed part runs down the source's rows: its blocks have one scale each where the whole weight has
+  // one, or where every head begins at a multiple of 128 (V3: 128 + 128 rows a head).
+  const auto can_carry = [&](const WeightSource& source) {
+    if (!source.weight->dtype->fp8) return false;
+    if (transform != Transform::k_part) return scales_follow_rows(source);
+    const bool one_scale = source.scale_rows >= source.weight->shape.dim[0];
+    return scales_follow_columns(source) && (one_scale || head_rows_ % kBlock == 0);
+  };
+  carries_fp8_ = format.id == FormatId::f8_e4m3 && std::all_of(tensor.sources.begin(), tensor.sources.end(), can_carry);
 }
 
 RowEncoder::SourceRow RowEncoder::locate(int64_t row) const {
@@ -181,9 +195,9 @@ void RowEncoder::carry_head_transposed(int64_t head, std::byte* blocks) const {
   const int64_t r = tensor_.shape.dim[1], dn = tensor_.shape.dim[2], first = head * head_rows_;
   const auto* q = reinterpret_cast<const uint8_t*>(row_bytes(*source.weight, first, dn).data());
   for (int64_t c = 0; c < r; ++c) {
-    for (int64_t begin = 0; begin < dn; begin += kScaleBlock) {
-      uint8_t column[kScaleBlock];
-      for (int64_t i = 0; i < kScaleBlock; ++i) {
+    for (int64_t begin = 0; begin < dn; begin += kBlock) {
+      uint8_t column[kBlock];
+      for (int64_t i = 0; i < kBlock; ++i) {
         column[i] = q[(begin + i) * r + c];
         if (is_e4m3_nan(column[i])) refuse_value(*source.weight, first + begin + i, c, NAN);
       }
@@ -199,10 +213,10 @@ void RowEncoder::encode_carried(int64_t first, int64_t n, std::byte* blocks) con
   for (int64_t i = first; i < first + n; ++i) {
     const auto [source, row] = locate(i);
     const auto* q = reinterpret_cast<const uint8_t*>(row_bytes(*source->weight, row, 1).data());
-    for (int64_t begin = 0; begin < cols; begin += kScaleBlock) {
-      uint8_t part[kScaleBlock];
-      std::memcpy(part, q + begin, kScaleBlock);
-      for (int64_t j = 0; j < kScaleBlock; ++j) {
+    for (int64_t begin = 0; begin < cols; begin += kBlock) {
+      uint8_t part[kBlock];
+      std::memcpy(part, q + begin, kBlock);
+      for (int64_t j = 0; j < kBlock; ++j) {
         if (is_e4m3_nan(part[j])) refuse_value(*source->weight, row, begin + j, NAN);
       }
       const BlockF8_E4M3 block = carry_block(*source, row, begin, part);
@@ -230,6 +244,7 @@ void RowEncoder::encode(int64_t first, int64_t n, Scratch& scratch, std::byte* b
       const auto [source, row] = locate(first + i);
       read_row(*source, row, scratch.aligned, scratch.rows.data());
     }
+    if (format_.id == FormatId::f16) clamped_ += count_beyond_f16(scratch.rows.data(), unit_ * cols);
     // Row by row, so that bytes cannot depend on how the work was cut into pieces.
     for (int64_t j = 0; j < unit_; ++j) {
       format_.encode(scratch.rows.data() + j * cols, nullptr, blocks + size_t(i + j) * row_size, cols);

@@ -1,6 +1,7 @@
 // Rows of a checkpoint's tensors -> rows of the file: read, dequantized where they are FP8, transformed, encoded.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -30,6 +31,9 @@ class RowEncoder {
   // -> blocks [n, row bytes]. Throws Error(format) for NaN or infinity, naming the source tensor and where in it.
   void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const;
 
+  // Weights too large for F16 so far, which got its largest number.
+  int64_t n_clamped() const { return clamped_; }
+
   // The checkpoint's bytes behind these rows: their number, and hints to the kernel.
   uint64_t source_bytes(int64_t first, int64_t n) const;
   void will_need(int64_t first, int64_t n) const;
@@ -56,6 +60,7 @@ class RowEncoder {
   int64_t head_rows_ = 0;  // of kv_b, dn + dv; 0 where the source is not kv_b
   int64_t unit_ = 1;
   bool carries_fp8_ = false;
+  mutable std::atomic<int64_t> clamped_ = 0;
 };
 
 }  // namespace hearth

@@ -212,8 +212,10 @@ std::vector<std::string> recipe_names() {
 }
 
 const Recipe& find_recipe(std::string_view name) {
+  std::string lower(name);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
   for (const Recipe& recipe : kRecipes) {
-    if (name == recipe.name) return recipe;
+    if (lower == recipe.name) return recipe;
   }
   fail(ErrorKind::usage, "unknown recipe {}: expected one of {}", name, fmt::join(recipe_names(), " "));
 }

@@ -22,7 +22,7 @@ struct Recipe {
 };
 
 std::vector<std::string> recipe_names();
-const Recipe& find_recipe(std::string_view name);  // throws Error(usage) listing the names
+const Recipe& find_recipe(std::string_view name);  // in any case; throws Error(usage) listing the names
 
 struct ChosenFormat {
   const Format* format;

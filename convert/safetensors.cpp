@@ -15,10 +15,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the safetensors library
-constexpr uint64_t kMaxIndexBytes = 100'000'000;
 constexpr size_t kMaxNameBytes = 400;
-constexpr const char* kSingleFile = "model.safetensors";
-constexpr const char* kIndexFile = "model.safetensors.index.json";
 
 const std::vector<SourceDtype>& dtypes() {
   static const std::vector<SourceDtype> table = {
@@ -38,7 +35,7 @@ const std::vector<SourceDtype>& dtypes() {
       {"U8", 1, nullptr, false},
       {"BOOL", 1, nullptr, false},
       {"F8_E5M2", 1, nullptr, false},
-      {"F8_E8M0", 1, nullptr, false},
+      {kE8M0, 1, nullptr, false},  // of scales only
   };
   return table;
 }
@@ -262,6 +259,10 @@ std::string SourceTensor::place() const {
   return file ? fs::path(file->path()).filename().string() + ": " + name : name;
 }
 
+std::string SourceTensor::description() const {
+  return fmt::format("{} {} {}", place(), dtype->name, shape.text());
+}
+
 std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& path) {
   refuse_foreign(bytes, path);
   require(bytes.size() >= 8, ErrorKind::format, "{}: truncated: expected at least 8 bytes, found {}", path,
@@ -314,81 +315,6 @@ std::map<std::string, std::string> parse_safetensors_index(std::string_view text
     files[name] = shard;
   }
   return files;
-}
-
-void Checkpoint::add_file(const std::string& name) {
-  const std::string path = (fs::path(dir_) / name).string();
-  files_.push_back(std::make_unique<MappedFile>(path));
-  const MappedFile* file = files_.back().get();
-  for (SourceTensor& tensor : parse_safetensors(file->bytes(), path)) {
-    tensor.file = file;
-    const auto [it, is_new] = tensors_.try_emplace(tensor.name, tensor);
-    require(is_new, ErrorKind::format, "{}: tensor {} is in two files: {} and {}", dir_, tensor.name,
-            fs::path(it->second.file->path()).filename().string(), name);
-  }
-}
-
-Checkpoint Checkpoint::open(const std::string& dir) {
-  std::error_code error;
-  require(fs::is_directory(dir, error), ErrorKind::file, "{}: expected the directory of a Hugging Face checkpoint",
-          dir);
-  Checkpoint checkpoint;
-  checkpoint.dir_ = dir;
-
-  std::set<std::string> present;
-  bool pytorch = false;
-  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (name.ends_with(".safetensors")) present.insert(name);
-    pytorch = pytorch || name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth");
-  }
-  require(!error, ErrorKind::file, "{}: cannot list: {}", dir, error.message());
-
-  std::set<std::string> used;
-  const std::string index_path = (fs::path(dir) / kIndexFile).string();
-  if (present.contains(kSingleFile)) {  // goes first, as in transformers
-    used.insert(kSingleFile);
-    checkpoint.add_file(kSingleFile);
-  } else if (fs::exists(index_path, error)) {
-    const MappedFile file(index_path);
-    require(file.size() <= kMaxIndexBytes, ErrorKind::format, "{}: expected at most {} bytes, found {}", index_path,
-            kMaxIndexBytes, file.size());
-    const auto index =
-        parse_safetensors_index({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, index_path);
-    for (const auto& [tensor, shard] : index) used.insert(shard);
-    std::vector<std::string> missing;
-    std::set_difference(used.begin(), used.end(), present.begin(), present.end(), std::back_inserter(missing));
-    require(missing.empty(), ErrorKind::file, "{}: {} of {} shards are missing, the first: {}", dir, missing.size(),
-            used.size(), missing.empty() ? "" : missing.front());
-    for (const std::string& shard : used) checkpoint.add_file(shard);
-    for (const auto& [name, shard] : index) {
-      const SourceTensor* tensor = checkpoint.find(name);
-      require(tensor, ErrorKind::format, "{}: tensor {} is listed for {}, which does not hold it", index_path,
-              one_line(name), shard);
-      const std::string found = fs::path(tensor->file->path()).filename().string();
-      require(found == shard, ErrorKind::format, "{}: tensor {}: expected in {}, found in {}", index_path,
-              one_line(name), shard, found);
-    }
-  } else {
-    require(present.empty(), ErrorKind::file, "{}: has {} .safetensors files, but neither {} nor {}", dir,
-            present.size(), kSingleFile, kIndexFile);
-    fail(ErrorKind::file, "{}: has no {}{}", dir, kSingleFile,
-         pytorch ? ": PyTorch .bin checkpoints are not supported, save it as safetensors first" : "");
-  }
-
-  std::vector<std::string> extra;
-  std::set_difference(present.begin(), present.end(), used.begin(), used.end(), std::back_inserter(extra));
-  if (!extra.empty()) {
-    checkpoint.notes_.push_back(fmt::format("{} .safetensors file{} that the checkpoint does not name left aside: {}{}",
-                                            extra.size(), extra.size() == 1 ? "" : "s", extra.front(),
-                                            extra.size() == 1 ? "" : ", ..."));
-  }
-  return checkpoint;
-}
-
-const SourceTensor* Checkpoint::find(std::string_view name) const {
-  const auto it = tensors_.find(name);
-  return it == tensors_.end() ? nullptr : &it->second;
 }
 
 }  // namespace hearth

@@ -1,8 +1,7 @@
-// Hugging Face checkpoints' tensors: one safetensors file, or shards with an index. Mapped, never copied.
+// The safetensors format: a file's tensors, and the index of several files. Nothing is copied.
 #pragma once
 
 #include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +11,8 @@
 #include "quant/tensor.h"
 
 namespace hearth {
+
+inline constexpr const char* kE8M0 = "F8_E8M0";  // powers of two: scales may be of it, weights not
 
 // One row per element type that a file may hold. `format` is null for types no weight of ours may have; F8_E4M3 is one
 // byte per element here, with its scales in a tensor of their own.
@@ -30,7 +31,8 @@ struct SourceTensor {
   std::span<const std::byte> bytes;
   const MappedFile* file = nullptr;  // null when parsed from memory
 
-  std::string place() const;  // "model-00001-of-00004.safetensors: model.norm.weight", for messages
+  std::string place() const;        // "model-00001-of-00004.safetensors: model.norm.weight", for messages
+  std::string description() const;  // place, type and shape
   uint32_t elem_bytes() const { return dtype->bytes; }
 };
 
@@ -40,26 +42,5 @@ std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, co
 
 // Which file holds which tensor, from the text of model.safetensors.index.json: sorted by name.
 std::map<std::string, std::string> parse_safetensors_index(std::string_view text, const std::string& path);
-
-class Checkpoint {
- public:
-  // Opens model.safetensors, or every shard that model.safetensors.index.json names, in `dir`. Throws Error(file) for a
-  // missing shard, Error(format) for a corrupt one and for an index that the shards contradict.
-  static Checkpoint open(const std::string& dir);
-
-  const std::string& dir() const { return dir_; }
-  const SourceTensor* find(std::string_view name) const;  // null: absent
-  const std::map<std::string, SourceTensor, std::less<>>& tensors() const { return tensors_; }
-  const std::vector<std::unique_ptr<MappedFile>>& files() const { return files_; }
-  const std::vector<std::string>& notes() const { return notes_; }  // files that were left aside
-
- private:
-  void add_file(const std::string& name);
-
-  std::string dir_;
-  std::vector<std::unique_ptr<MappedFile>> files_;
-  std::map<std::string, SourceTensor, std::less<>> tensors_;
-  std::vector<std::string> notes_;
-};
 
 }  // namespace hearth

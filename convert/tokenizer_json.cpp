@@ -3,20 +3,19 @@
 #include <algorithm>
 #include <filesystem>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "convert/json_file.h"
+#include "convert/tokenizer_settings.h"
 #include "quant/checksum.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
-#include "quant/mapped_file.h"
 
 namespace hearth {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr uint64_t kMaxTokenizerBytes = 256'000'000;
 
 // The deepseek-llm pattern lists 2729 letters by their code points. The list itself lives where it is used, in the
 // tokenizer; here a checksum tells that a file has exactly this one.
@@ -90,10 +89,10 @@ class TokenizerReader {
     out_.pre = recognise_pre_tokenizer(json);
     refuse_normalizer(json);
     read_vocabulary(json);
+    read_merges(json);
     read_added_tokens(json);
     fill_unused();
-    read_merges(json);
-    read_settings();
+    read_token_settings(texts_, ids_, out_);
     return std::move(out_);
   }
 
@@ -158,6 +157,12 @@ class TokenizerReader {
     return id;
   }
 
+  // One character, which the byte alphabet writes in one or two bytes.
+  static bool is_byte(const std::string& token) {
+    const auto first = static_cast<unsigned char>(token[0]);
+    return token.size() == 1 || (token.size() == 2 && first >= 0xC2 && first <= 0xC5);
+  }
+
   void read_vocabulary(const Json& json) {
     const auto model = json.find("model");
     if (model == json.end() || !model->is_object()) corrupt("has no model");
@@ -174,7 +179,10 @@ class TokenizerReader {
     if (vocab == model->end() || !vocab->is_object() || vocab->empty()) corrupt("has no vocab");
     out_.tokens.resize(size_t(vocab_size_));
     out_.types.resize(size_t(vocab_size_));
-    for (const auto& [token, id] : vocab->items()) put(checked_id(id, token), token, TokenType::normal);
+    for (const auto& [token, id] : vocab->items()) {
+      put(checked_id(id, token), token, TokenType::normal);
+      if (is_byte(token)) ordinary_.insert(id.get<int64_t>());
+    }
   }
 
   // Control tokens are those that are marked special, and those written like one: DeepSeek-V3 does not mark its role
@@ -193,11 +201,39 @@ class TokenizerReader {
       const bool complete = entry.is_object() && entry.contains("id") && entry.value("content", Json()).is_string();
       if (!complete) corrupt("added_tokens: expected objects with id and content, found {}", json_text(entry));
       const std::string token = entry["content"].get<std::string>();
-      for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
-        if (entry.value(flag, Json()) == true) unsupported("added token \"{}\": {} is not supported", token, flag);
-      }
-      const bool control = is_control(token, entry.value("special", Json()) == true);
-      put(checked_id(entry["id"], token), token, control ? TokenType::control : TokenType::user_defined);
+      const int64_t id = checked_id(entry["id"], token);
+      const TokenType type = added_type(entry, id, token);
+      if (type != TokenType::normal) note_unkept_flags(entry, token);
+      put(id, token, type);
+    }
+  }
+
+  // An ordinary word may be added once more. Marked special or not, merges make it too, so it cannot be a control
+  // token, which text never becomes.
+  TokenType added_type(const Json& entry, int64_t id, const std::string& token) {
+    const bool special = entry.value("special", Json()) == true;
+    if (!ordinary_.contains(id)) return is_control(token, special) ? TokenType::control : TokenType::user_defined;
+    const char* why = nullptr;
+    if (!std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 0x7f; })) {
+      why = "its letters stand for other bytes";
+    } else if (entry.value("single_word", Json()) == true) {
+      why = "GGUF cannot say that it matches single words only";
+    }
+    if (why) {
+      out_.notes.push_back(fmt::format("added token \"{}\" is an ordinary one and stays so: {}", one_line(token), why));
+      return TokenType::normal;
+    }
+    out_.notes.push_back(fmt::format("added token \"{}\" is an ordinary one too: it is matched as a whole{}",
+                                     one_line(token), special ? ", and shown" : ""));
+    return TokenType::user_defined;
+  }
+
+  void note_unkept_flags(const Json& entry, const std::string& token) {
+    for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
+      if (entry.value(flag, Json()) != true) continue;
+      out_.notes.push_back(fmt::format(
+          "added token \"{}\": {} is left out, GGUF has no word for it: {}", one_line(token), flag,
+          flag == std::string_view("single_word") ? "it is matched inside of words too" : "blanks beside it stay"));
     }
   }
 
@@ -235,72 +271,12 @@ class TokenizerReader {
         corrupt("merge {}: expected two tokens without spaces, found {}", rank, json_text(merge));
       }
       for (const std::string& token : {left, right, left + right}) {
-        if (!ids_.contains(token))
-          corrupt("merge {} ({}): \"{}\" is not in the vocabulary", rank, json_text(merge), token);
+        const auto id = ids_.find(token);
+        if (id == ids_.end()) corrupt("merge {} ({}): \"{}\" is not in the vocabulary", rank, json_text(merge), token);
+        ordinary_.insert(id->second);
       }
       out_.merges.push_back(left + " " + right);
     }
-  }
-
-  // "text", or {"content": "text", ...}
-  std::optional<int64_t> named_token(const JsonFields& config, const char* key) const {
-    const Json* value = config.find(key);
-    if (!value) return std::nullopt;
-    const Json& text = value->is_object() && value->contains("content") ? (*value)["content"] : *value;
-    if (!text.is_string()) config.refuse("{}: expected the text of a token, found {}", key, json_text(*value));
-    const auto it = ids_.find(text.get<std::string>());
-    if (it == ids_.end()) config.refuse("{} {} is not in the vocabulary of tokenizer.json", key, json_text(text));
-    return it->second;
-  }
-
-  void read_settings() {
-    const std::string path = (fs::path(texts_.dir) / "tokenizer_config.json").string();
-    const Json json = parse_json_object(texts_.tokenizer_config, path);
-    const JsonFields config(json, path);
-    out_.bos = named_token(config, "bos_token");
-    out_.eos = named_token(config, "eos_token");
-    out_.pad = named_token(config, "pad_token");
-    out_.add_bos = config.boolean_or("add_bos_token", true);
-    out_.add_eos = config.boolean_or("add_eos_token", false);
-    read_generation_config();
-    read_chat_template(config);
-  }
-
-  void read_generation_config() {
-    if (!texts_.generation_config) return;
-    const std::string path = (fs::path(texts_.dir) / "generation_config.json").string();
-    const Json json = parse_json_object(*texts_.generation_config, path);
-    const Json eos = json.value("eos_token_id", Json());  // an id, or a list of them
-    const Json first = eos.is_array() && !eos.empty() ? eos[0] : eos;
-    if (!first.is_number_unsigned() || first.get<uint64_t>() >= uint64_t(vocab_size_)) return;
-    const int64_t id = first.get<int64_t>();
-    if (!out_.eos) out_.eos = id;
-    if (*out_.eos != id) {
-      out_.notes.push_back(fmt::format(
-          "generation_config.json ends on token {}, the tokenizer on {}: the latter counts", id, *out_.eos));
-    }
-  }
-
-  // A file of its own, a text, or a list of named texts.
-  void read_chat_template(const JsonFields& config) {
-    if (texts_.chat_template) {
-      out_.chat_template = std::string(*texts_.chat_template);
-      return;
-    }
-    const Json* value = config.find("chat_template");
-    if (value && value->is_string()) out_.chat_template = value->get<std::string>();
-    if (value && value->is_array()) {
-      for (const Json& entry : *value) {
-        if (entry.is_object() && entry.value("name", Json()) == "default" &&
-            entry.value("template", Json()).is_string()) {
-          out_.chat_template = entry["template"].get<std::string>();
-        }
-      }
-    }
-    if (value && !out_.chat_template) {
-      config.refuse("chat_template: expected a text or a list with one named default, found {}", json_text(*value));
-    }
-    if (!out_.chat_template) out_.notes.push_back("the checkpoint has no chat template");
   }
 
   const TokenizerTexts& texts_;
@@ -308,23 +284,8 @@ class TokenizerReader {
   const int64_t vocab_size_;
   HfTokenizer out_;
   std::unordered_map<std::string, int64_t> ids_;
+  std::unordered_set<int64_t> ordinary_;  // what merges take and make, and bytes
 };
-
-// A file that is mapped while its text is used.
-struct TextFile {
-  TextFile(const fs::path& path, uint64_t max_bytes) : file(path.string()) {
-    require(file.size() <= max_bytes, ErrorKind::format, "{}: expected at most {} bytes, found {}", file.path(),
-            max_bytes, file.size());
-  }
-  std::string_view text() const { return {reinterpret_cast<const char*>(file.bytes().data()), file.size()}; }
-  MappedFile file;
-};
-
-std::optional<TextFile> optional_text(const fs::path& path, uint64_t max_bytes) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return std::nullopt;
-  return TextFile(path, max_bytes);
-}
 
 }  // namespace
 
@@ -334,32 +295,6 @@ HfTokenizer parse_hf_tokenizer(const TokenizerTexts& texts, int64_t vocab_size) 
   } catch (const Json::exception& error) {  // a value of another kind where the reader did not ask first
     fail(ErrorKind::format, "{}: tokenizer files of an unexpected form: {}", texts.dir, one_line(error.what()));
   }
-}
-
-HfTokenizer read_hf_tokenizer(const std::string& dir, int64_t vocab_size) {
-  const fs::path folder(dir);
-  const TextFile json(folder / "tokenizer.json", kMaxTokenizerBytes);
-  const TextFile config(folder / "tokenizer_config.json", kMaxConfigBytes);
-  const auto chat_template = optional_text(folder / "chat_template.jinja", kMaxConfigBytes);
-  const auto generation = optional_text(folder / "generation_config.json", kMaxConfigBytes);
-  TokenizerTexts texts{dir, json.text(), config.text(), {}, {}};
-  if (chat_template) texts.chat_template = chat_template->text();
-  if (generation) texts.generation_config = generation->text();
-  return parse_hf_tokenizer(texts, vocab_size);
-}
-
-void add_tokenizer_metadata(const HfTokenizer& t, GgufMetadata& metadata) {
-  metadata.set(key::kTokenizerModel, GgufValue::of_string("gpt2"));
-  metadata.set(key::kTokenizerPre, GgufValue::of_string(t.pre));
-  metadata.set(key::kTokens, GgufValue::of_strings(t.tokens));
-  metadata.set(key::kTokenTypes, GgufValue::of_i32s(t.types));
-  metadata.set(key::kMerges, GgufValue::of_strings(t.merges));
-  if (t.bos) metadata.set(key::kBosTokenId, GgufValue::of_u32(uint32_t(*t.bos)));
-  if (t.eos) metadata.set(key::kEosTokenId, GgufValue::of_u32(uint32_t(*t.eos)));
-  if (t.pad) metadata.set(key::kPaddingTokenId, GgufValue::of_u32(uint32_t(*t.pad)));
-  metadata.set(key::kAddBosToken, GgufValue::of_bool(t.add_bos));
-  metadata.set(key::kAddEosToken, GgufValue::of_bool(t.add_eos));
-  if (t.chat_template) metadata.set(key::kChatTemplate, GgufValue::of_string(*t.chat_template));
 }
 
 }  // namespace hearth

@@ -17,6 +17,7 @@ struct HfTokenizer {
   std::vector<int32_t> types;       // TokenType, by id
   std::vector<std::string> merges;  // "left right", by rank
   std::optional<int64_t> bos, eos, pad;
+  std::vector<int64_t> other_ends;  // that end a text too
   bool add_bos = true, add_eos = false;
   std::optional<std::string> chat_template;
   std::vector<std::string> notes;
@@ -26,14 +27,25 @@ struct HfTokenizer {
 struct TokenizerTexts {
   std::string dir;
   std::string_view tokenizer_json, tokenizer_config;
-  std::optional<std::string_view> chat_template;      // chat_template.jinja: goes before the one in the configuration
-  std::optional<std::string_view> generation_config;  // its eos_token_id counts where the tokenizer names none
+  std::optional<std::string_view> chat_template;       // chat_template.jinja: goes before the one in the configuration
+  std::optional<std::string_view> chat_template_json;  // chat_template.json, as processors save it
+  // Names tokens that the configuration leaves open.
+  std::optional<std::string_view> special_tokens_map;
 };
 
-// Throws Error(format) for bad JSON, ids that collide or lie outside of [0, vocab_size), merges of unknown tokens;
-// Error(model) for a tokenizer of another kind.
+// Words that were added though they exist already are matched as a whole and stay what merges make, as in the
+// tokenizers library. Throws Error(format) for bad JSON, ids that collide or lie outside of [0, vocab_size), merges of
+// unknown tokens; Error(model) for a tokenizer of another kind.
 HfTokenizer parse_hf_tokenizer(const TokenizerTexts& texts, int64_t vocab_size);
 HfTokenizer read_hf_tokenizer(const std::string& dir, int64_t vocab_size);
+
+// What config.json and generation_config.json say besides: they name BOS, EOS and PAD where the tokenizer does not, and
+// every other token that ends a text is kept.
+struct TokenIds {
+  std::optional<int64_t> bos, pad;
+  std::vector<int64_t> eos;
+};
+void add_token_ids(const TokenIds& ids, HfTokenizer& tokenizer);
 
 void add_tokenizer_metadata(const HfTokenizer& tokenizer, GgufMetadata& metadata);
 

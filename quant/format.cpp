@@ -2,6 +2,9 @@
 
 #include <cassert>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
 
 #include "quant/decode.h"
 #include "quant/encode.h"
@@ -58,17 +61,112 @@ constexpr Format kFormats[] = {
     row<BlockI4_G128>(FormatId::i4_g128, "I4_G128", encode_i4_g128, 0.1017f),
 };
 
-// ggml's other numbers: known, so that a refusal can say what was found.
-constexpr struct {
-  uint32_t type;
-  std::string_view name;
-} kForeign[] = {
-    {4, "Q4_2"},      {5, "Q4_3"},   {9, "Q8_1"},   {15, "Q8_K"},       {16, "IQ2_XXS"},    {17, "IQ2_XS"},
-    {18, "IQ3_XXS"},  {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},      {24, "I8"},         {25, "I16"},
-    {26, "I32"},      {27, "I64"},   {28, "F64"},   {29, "IQ1_M"},      {31, "Q4_0_4_4"},   {32, "Q4_0_4_8"},
-    {33, "Q4_0_8_8"}, {34, "TQ1_0"}, {35, "TQ2_0"}, {36, "IQ4_NL_4_4"}, {37, "IQ4_NL_4_8"}, {38, "IQ4_NL_8_8"},
-    {39, "MXFP4"},    {40, "NVFP4"}, {41, "Q1_0"},  {42, "Q2_0"},
+constexpr Format listed(uint32_t type, const char* name, uint32_t block_elems = 0, uint32_t block_bytes = 0,
+                        uint32_t row_header = 0) {
+  return {FormatId(type), name, block_elems, block_bytes, nullptr, nullptr, nullptr, 0, row_header};
+}
+
+// What other programs write: number, name, weights and bytes of a block, bytes before a row. Names with _R are blocks
+// of several rows interleaved, which take what the rows would take one by one.
+constexpr Format kListed[] = {
+    // ggml.
+    listed(4, "Q4_2"),
+    listed(5, "Q4_3"),
+    listed(9, "Q8_1", 32, 36),
+    listed(15, "Q8_K", 256, 292),
+    listed(16, "IQ2_XXS", 256, 66),
+    listed(17, "IQ2_XS", 256, 74),
+    listed(18, "IQ3_XXS", 256, 98),
+    listed(19, "IQ1_S", 256, 50),
+    listed(21, "IQ3_S", 256, 110),
+    listed(22, "IQ2_S", 256, 82),
+    listed(24, "I8", 1, 1),
+    listed(25, "I16", 1, 2),
+    listed(26, "I32", 1, 4),
+    listed(27, "I64", 1, 8),
+    listed(28, "F64", 1, 8),
+    listed(29, "IQ1_M", 256, 56),
+    listed(31, "Q4_0_4_4", 32, 18),
+    listed(32, "Q4_0_4_8", 32, 18),
+    listed(33, "Q4_0_8_8", 32, 18),
+    listed(34, "TQ1_0", 256, 54),
+    listed(35, "TQ2_0", 256, 66),
+    listed(37, "IQ4_NL_4_8", 32, 18),
+    listed(38, "IQ4_NL_8_8", 32, 18),
+    listed(39, "MXFP4", 32, 17),
+    listed(40, "NVFP4", 64, 36),
+    listed(41, "Q1_0", 128, 18),
+    listed(42, "Q2_0", 64, 18),
+    // ik_llama.cpp. An I2_S is no sum of rows.
+    listed(36, "I2_S"),
+    listed(133, "Q6_0", 32, 26),
+    listed(134, "IQ1_BN", 64, 13, 2),
+    listed(135, "IQ2_BN", 64, 16, 4),
+    listed(136, "Q8_K64", 64, 68),
+    listed(137, "IQ2_K", 256, 76),
+    listed(138, "IQ3_K", 256, 110),
+    listed(139, "IQ4_K", 256, 144),
+    listed(140, "IQ5_K", 256, 176),
+    listed(141, "IQ6_K", 256, 212),
+    listed(144, "IQ4_KS", 256, 136, 4),
+    listed(145, "IQ2_KS", 256, 70, 2),
+    listed(146, "IQ4_KSS", 256, 128, 4),
+    listed(151, "Q8_KV", 32, 32, 8),
+    listed(152, "IQ5_KS", 256, 168, 4),
+    listed(153, "IQ2_KT", 256, 68, 4),
+    listed(154, "IQ3_KT", 256, 100, 4),
+    listed(155, "IQ4_KT", 256, 128, 4),
+    listed(156, "IQ3_KS", 256, 102, 2),
+    listed(157, "IQ2_KL", 256, 86, 2),
+    listed(158, "IQ1_KT", 256, 56, 4),
+    listed(202, "Q4_0_R8", 32, 18),
+    listed(206, "Q5_0_R4", 32, 22),
+    listed(208, "Q8_0_R8", 32, 34),
+    listed(210, "Q2_K_R4", 256, 84),
+    listed(211, "Q3_K_R4", 256, 110),
+    listed(212, "Q4_K_R4", 256, 144),
+    listed(213, "Q5_K_R4", 256, 176),
+    listed(214, "Q6_K_R4", 256, 210),
+    listed(216, "IQ2_XXS_R4", 256, 66),
+    listed(217, "IQ2_XS_R4", 256, 74),
+    listed(218, "IQ3_XXS_R4", 256, 98),
+    listed(219, "IQ1_S_R4", 32, 6, 2),
+    listed(220, "IQ4_NL_R4", 32, 18),
+    listed(221, "IQ3_S_R4", 256, 110),
+    listed(222, "IQ2_S_R4", 256, 82),
+    listed(223, "IQ4_XS_R8", 256, 136),
+    listed(229, "IQ1_M_R4", 32, 7, 2),
+    listed(230, "BF16_R16", 1, 2),
+    listed(233, "Q6_0_R4", 32, 26),
+    listed(335, "IQ2_BN_R4", 64, 16, 4),
+    listed(337, "IQ2_K_R4", 256, 76),
+    listed(338, "IQ3_K_R4", 256, 110),
+    listed(339, "IQ4_K_R4", 256, 144),
+    listed(340, "IQ5_K_R4", 256, 176),
+    listed(344, "IQ4_KS_R4", 256, 136, 4),
+    listed(352, "IQ5_KS_R4", 256, 168, 4),
+    listed(353, "MXFP4_R8", 32, 17),
+    listed(397, "Q8_K_R16", 256, 258),
+    listed(398, "Q8_KV_R8", 32, 32, 4),
+    listed(399, "Q8_K_R8", 256, 258),
 };
+
+// Rows for numbers that no table has, made when one is met.
+const Format& nameless_format(uint32_t type) {
+  struct Nameless {
+    std::string name;
+    Format format;
+  };
+  static std::mutex mutex;
+  static std::map<uint32_t, Nameless> met;
+  const std::lock_guard lock(mutex);
+  const auto [it, is_new] = met.try_emplace(type);
+  if (is_new) {
+    it->second.name = "type " + std::to_string(type);
+    it->second.format = listed(type, it->second.name.c_str());
+  }
+  return it->second.format;
+}
 
 char upper(char c) {
   return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c;
@@ -108,11 +206,12 @@ const Format& format_of(FormatId id) {
   return *format;
 }
 
-std::string_view foreign_format_name(uint32_t gguf_type) {
-  for (const auto& f : kForeign) {
-    if (f.type == gguf_type) return f.name;
+const Format& listed_format(uint32_t gguf_type) {
+  if (const Format* format = find_format(gguf_type)) return *format;
+  for (const Format& f : kListed) {
+    if (uint32_t(f.id) == gguf_type) return f;
   }
-  return "";
+  return nameless_format(gguf_type);
 }
 
 }  // namespace hearth

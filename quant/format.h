@@ -1,5 +1,7 @@
 // THE table of formats: one row per way of storing weights. Sizes, names, decode, encode and the tolerated error are
 // asked from it; nothing else in the project switches over formats (a fast backend keeps one decoder struct per row).
+// A second table lists the formats that other programs write and this one does not compute: files with them can be
+// looked at, checked and planned with, and are refused where they would have to run.
 #pragma once
 
 #include <cstddef>
@@ -42,19 +44,22 @@ struct Format {
   void (*encode)(const float* x, const float* importance, void* blocks, int64_t n);
   // blocks [n / block_elems]: are all n weights numbers? Told from the scales, where those decide it.
   bool (*finite)(const void* blocks, int64_t n);
-  float tolerance;  // largest accepted RMS(decode(encode(x)) - x) / RMS(x) for rows of Gaussian weights
+  float tolerance;          // largest accepted RMS(decode(encode(x)) - x) / RMS(x) for rows of Gaussian weights
+  uint32_t row_header = 0;  // bytes before the blocks of a row
 
+  bool computed() const { return decode != nullptr; }  // false: listed only, the functions above are null
+  bool sized() const { return block_elems > 0; }       // false: nothing is known but the name
   double bits_per_weight() const { return 8.0 * block_bytes / block_elems; }
   bool fits(int64_t row) const { return row > 0 && row % block_elems == 0; }
   // Bytes of a row of n weights; n must be a multiple of block_elems.
-  size_t bytes(int64_t n) const { return size_t(n / block_elems) * block_bytes; }
+  size_t bytes(int64_t n) const { return row_header + size_t(n / block_elems) * block_bytes; }
 };
 
-std::span<const Format> all_formats();             // in the order of their ids
-const Format* find_format(uint32_t gguf_type);     // null: not one of ours
-const Format* find_format(std::string_view name);  // case-insensitive; null: not one of ours
+std::span<const Format> all_formats();             // those that are computed, in the order of their ids
+const Format* find_format(uint32_t gguf_type);     // null: not computed here
+const Format* find_format(std::string_view name);  // case-insensitive; null: not computed here
 const Format& format_of(FormatId id);              // every FormatId has its row
-std::string_view foreign_format_name(
-    uint32_t gguf_type);  // "IQ2_XXS" for ggml types we recognise but cannot read, else ""
+// Of any number in a file: computed, listed, or unheard of and then named "type 999". Lives as long as the program.
+const Format& listed_format(uint32_t gguf_type);
 
 }  // namespace hearth

@@ -106,13 +106,27 @@ struct GgufContents {
 // checked against `bytes` before use, and tensors may not overlap. Throws Error(format) naming `source`.
 GgufContents parse_gguf(std::span<const std::byte> bytes, const std::string& source);
 
+// What a tensor of the file to be written will be; its bytes come later, in pieces.
+struct GgufTensorPlan {
+  std::string name;
+  const Format* format;
+  Shape shape;
+  bool appendix = false;  // hidden from other programs; these come last
+  size_t bytes() const { return format->bytes(shape.cols()) * size_t(shape.rows()); }
+};
+
 // A mapped GGUF file, or all parts of a split one (PREFIX-00001-of-00003.gguf; opened by any part).
 class GgufFile {
  public:
-  // Throws Error(file) or Error(format). A tensor of a foreign format is refused by name here.
+  // Throws Error(file) or Error(format), which says what the file is where it is something else: a checkpoint, a piece
+  // of a GGUF file. Tensors may be of formats that are not computed here.
   static GgufFile open(const std::string& path);
 
-  const std::string& path() const { return parts_.front()->path(); }
+  // The directory of a file that is still to be written, as its readers will find it: tensors have no data yet.
+  static GgufFile planned(const std::string& path, const GgufMetadata& metadata,
+                          const std::vector<GgufTensorPlan>& tensors);
+
+  const std::string& path() const { return metadata_.source; }
   const GgufMetadata& metadata() const { return metadata_; }
   const std::vector<Tensor>& tensors() const { return tensors_; }         // file order
   const Tensor* find_tensor(std::string_view name) const;                 // null: absent
@@ -130,23 +144,15 @@ class GgufFile {
   std::map<std::string, size_t, std::less<>> index_;
 };
 
-// What a tensor of the file to be written will be; its bytes come later, in pieces.
-struct GgufTensorPlan {
-  std::string name;
-  const Format* format;
-  Shape shape;
-  bool appendix = false;  // hidden from other programs; these come last
-  size_t bytes() const { return format->bytes(shape.cols()) * size_t(shape.rows()); }
-};
-
-// Writes to `path + ".partial"`, and renames to `path` only after everything arrived, was synced and is complete. A
-// destroyed unfinished writer removes the partial file; nothing that looks whole is ever left behind.
+// Writes to `path + ".partial"`, and renames to `path` only after everything arrived, was synced and is complete; both
+// stand beside what a link names, and the mode of what is replaced is kept. A destroyed unfinished writer removes the
+// partial file; nothing that looks whole is ever left behind.
 class GgufWriter {
  public:
   // Lays out and writes the header, and claims the disk space of the whole file: a full disk is known now. Values known
   // only at the end (checksums) are given here with their final length and replaced by `patch` before `finish`.
-  // `general.alignment` and `hearth.appendix` are set by the writer. Throws Error(file), or Error(format) for names or
-  // shapes no reader takes.
+  // `general.alignment` and `hearth.appendix` are set by the writer, and `hearth.checksum_names` where there are
+  // checksums. Throws Error(file), or Error(format) for names or shapes no reader takes.
   GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
              uint32_t alignment = 64);
   ~GgufWriter();

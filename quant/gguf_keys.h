@@ -22,15 +22,26 @@ inline constexpr const char* kSplitNo = "split.no";                             
 inline constexpr const char* kSplitCount = "split.count";                            // u16
 inline constexpr const char* kSplitTensorsCount = "split.tensors.count";             // i32, of all parts
 
+// How to sample by default: from the checkpoint's generation_config.json. Each may be absent.
+inline constexpr const char* kSamplingTemp = "general.sampling.temp";                     // f32; 0: greedy
+inline constexpr const char* kSamplingTopK = "general.sampling.top_k";                    // i32; 0: all
+inline constexpr const char* kSamplingTopP = "general.sampling.top_p";                    // f32
+inline constexpr const char* kSamplingMinP = "general.sampling.min_p";                    // f32
+inline constexpr const char* kSamplingPenaltyRepeat = "general.sampling.penalty_repeat";  // f32; 1: off
+inline constexpr const char* kSamplingPenaltyLastN = "general.sampling.penalty_last_n";   // i32, tokens; -1: all
+
 inline constexpr const char* kDeepseek2 = "deepseek2";  // the architecture of V2, V2-Lite, Coder-V2, V2.5, V3, R1
 
 // Sizes.
-inline constexpr const char* kBlockCount = "deepseek2.block_count";  // u32, without the MTP layers
+// u32. In our files without the MTP layers; in those of others with kNextnPredictLayers among them (runtime/config.h).
+inline constexpr const char* kBlockCount = "deepseek2.block_count";
 inline constexpr const char* kContextLength = "deepseek2.context_length";
 inline constexpr const char* kEmbeddingLength = "deepseek2.embedding_length";
 inline constexpr const char* kFeedForwardLength = "deepseek2.feed_forward_length";  // of the dense layers
 inline constexpr const char* kVocabSize = "deepseek2.vocab_size";
-inline constexpr const char* kNextnPredictLayers = "deepseek2.nextn_predict_layers";  // u32, MTP layers in the file
+// u32, MTP layers that others count in kBlockCount. Our files had it until kHearthMtpLayerCount, and did not count
+// them.
+inline constexpr const char* kNextnPredictLayers = "deepseek2.nextn_predict_layers";
 
 // Attention. key_length and value_length are 576 and 512 (latent) in current files, 192 and 128 in old ones; the heads'
 // own widths are in the _mla keys where those exist.
@@ -59,11 +70,13 @@ inline constexpr const char* kLeadingDenseBlockCount = "deepseek2.leading_dense_
 inline constexpr const char* kExpertCount = "deepseek2.expert_count";
 inline constexpr const char* kExpertUsedCount = "deepseek2.expert_used_count";
 inline constexpr const char* kExpertSharedCount = "deepseek2.expert_shared_count";
+inline constexpr const char* kExpertSharedFeedForwardLength =
+    "deepseek2.expert_shared_feed_forward_length";  // of all shared experts; rare
 inline constexpr const char* kExpertFeedForwardLength = "deepseek2.expert_feed_forward_length";
 inline constexpr const char* kExpertGroupCount = "deepseek2.expert_group_count";  // absent in old files
 inline constexpr const char* kExpertGroupUsedCount = "deepseek2.expert_group_used_count";
 inline constexpr const char* kExpertWeightsScale = "deepseek2.expert_weights_scale";
-inline constexpr const char* kExpertWeightsNorm = "deepseek2.expert_weights_norm";  // bool; absent: false
+inline constexpr const char* kExpertWeightsNorm = "deepseek2.expert_weights_norm";  // bool; V2: absent
 inline constexpr const char* kExpertGatingFunc = "deepseek2.expert_gating_func";    // u32, GatingFunc; absent: softmax
 
 // Vocabulary.
@@ -74,17 +87,24 @@ inline constexpr const char* kTokenTypes = "tokenizer.ggml.token_type";    // i3
 inline constexpr const char* kMerges = "tokenizer.ggml.merges";            // strings "left right", by rank
 inline constexpr const char* kBosTokenId = "tokenizer.ggml.bos_token_id";  // u32
 inline constexpr const char* kEosTokenId = "tokenizer.ggml.eos_token_id";
+inline constexpr const char* kEotTokenId = "tokenizer.ggml.eot_token_id";  // these two end a text as EOS does
+inline constexpr const char* kEomTokenId = "tokenizer.ggml.eom_token_id";
 inline constexpr const char* kPaddingTokenId = "tokenizer.ggml.padding_token_id";
 inline constexpr const char* kAddBosToken = "tokenizer.ggml.add_bos_token";  // bool
 inline constexpr const char* kAddEosToken = "tokenizer.ggml.add_eos_token";
 inline constexpr const char* kChatTemplate = "tokenizer.chat_template";  // string, Jinja
 
 // Ours.
-inline constexpr const char* kHearthVersion = "hearth.version";      // string, the program that wrote the file
-inline constexpr const char* kHearthSource = "hearth.source";        // string, the checkpoint's name
-inline constexpr const char* kHearthRecipe = "hearth.recipe";        // string, "q4_k_m"
+inline constexpr const char* kHearthPrefix = "hearth.";
+inline constexpr const char* kHearthVersion = "hearth.version";  // string, the program that wrote the file
+inline constexpr const char* kHearthSource = "hearth.source";    // string, the checkpoint's name
+inline constexpr const char* kHearthRecipe = "hearth.recipe";    // string, "q4_k_m"
+// u32, MTP layers in the appendix, numbered from kBlockCount on. Absent: none, or an older file of ours.
+inline constexpr const char* kHearthMtpLayerCount = "hearth.mtp_layer_count";
 inline constexpr const char* kHearthChecksums = "hearth.checksums";  // u64s: XXH3-64 of each tensor, in file order
-inline constexpr const char* kHearthAppendix = "hearth.appendix";    // u64, where in the file it begins (gguf.h)
+// strings "blk.0.attn_q.weight Q4_K", by the order of kHearthChecksums: what each is of. Absent in older files.
+inline constexpr const char* kHearthChecksumNames = "hearth.checksum_names";
+inline constexpr const char* kHearthAppendix = "hearth.appendix";  // u64, where in the file it begins (gguf.h)
 
 }  // namespace key
 

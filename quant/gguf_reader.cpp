@@ -5,6 +5,7 @@
 
 #include "quant/gguf.h"
 #include "quant/gguf_keys.h"
+#include "quant/not_gguf.h"
 
 namespace hearth {
 
@@ -20,17 +21,6 @@ constexpr uint64_t kMaxNameBytes = 65535;                    // GGUF's limit for
 // Names end up in messages on terminals, so they hold no control characters.
 bool printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
-}
-
-// Files that are often met where a GGUF file was meant.
-std::string_view foreign_container(std::span<const std::byte> bytes) {
-  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 64));
-  if (head.starts_with("version https://git-lfs")) return "a Git LFS pointer: the file itself was not downloaded";
-  if (head.starts_with("PK")) return "a zip or PyTorch archive";
-  if (head.starts_with("tjgg") || head.starts_with("fmgg") || head.starts_with("lmgg")) return "a GGML file of 2023";
-  if (head.starts_with("<")) return "a web page";
-  if (head.size() > 9 && head.substr(8, 2) == "{\"") return "a safetensors file";
-  return "not a GGUF file";
 }
 
 // A reading position in the header. Every read is checked against the end of the file.
@@ -110,7 +100,7 @@ class Parser {
 
   void read_magic_and_version() {
     if (bytes_.size() < 4 || std::memcmp(bytes_.data(), "GGUF", 4) != 0) {
-      refuse("expected a GGUF file, found {}", foreign_container(bytes_));
+      refuse("expected a GGUF file, found {}", what_bytes_are(bytes_));
     }
     cursor_.take(4, "the magic");
     const auto version = cursor_.number<uint32_t>("the version");
@@ -277,9 +267,9 @@ class Parser {
     Tensor tensor;
     tensor.name = std::string(cursor_.name("the name of tensor", index));
     tensor.shape = read_shape(tensor.name);
-    tensor.format = read_format(tensor.name);
+    tensor.format = &listed_format(cursor_.number<uint32_t>("the format of tensor", tensor.name));
     const auto offset = cursor_.number<uint64_t>("the offset of tensor", tensor.name);
-    if (!tensor.format->fits(tensor.shape.cols())) {
+    if (tensor.format->sized() && !tensor.format->fits(tensor.shape.cols())) {
       refuse("tensor {} {}: rows of {} need a multiple of {} columns, found {}", tensor.name, tensor.shape.text(),
              tensor.format->name, tensor.format->block_elems, tensor.shape.cols());
     }
@@ -310,17 +300,6 @@ class Parser {
     return shape;
   }
 
-  const Format* read_format(std::string_view name) {
-    const auto type = cursor_.number<uint32_t>("the format of tensor", name);
-    if (const Format* format = find_format(type)) return format;
-    const std::string_view foreign = foreign_format_name(type);
-    std::string readable;
-    for (const Format& format : all_formats())
-      readable += fmt::format("{}{}", readable.empty() ? "" : " ", format.name);
-    refuse("tensor {} has format {}, which hearth cannot read; readable: {}", name,
-           foreign.empty() ? fmt::format("number {}", type) : std::string(foreign), readable);
-  }
-
   uint64_t align(uint64_t value) const { return (value + alignment_ - 1) / alignment_ * alignment_; }
 
   // Everything is known now: points the tensors at their data, and checks that they lie in the file and apart.
@@ -328,22 +307,21 @@ class Parser {
     const uint64_t data_begin = align(cursor_.position());
     data_end_ = data_begin;
     const uint64_t data_bytes = data_begin < bytes_.size() ? bytes_.size() - data_begin : 0;
-    for (const Place& place : places_) {
-      Tensor& tensor = contents_.tensors[place.tensor];
-      if (place.offset > data_bytes || tensor.bytes() > data_bytes - place.offset) {
-        refuse("truncated or corrupt: tensor {} takes {} bytes at {} of the data, the file has {}", tensor.name,
-               tensor.bytes(), place.offset, data_bytes);
-      }
-      tensor.data = bytes_.data() + data_begin + place.offset;
-      data_end_ = std::max(data_end_, data_begin + align(place.offset + tensor.bytes()));
-    }
     std::sort(places_.begin(), places_.end(), [](const Place& a, const Place& b) { return a.offset < b.offset; });
-    for (size_t i = 1; i < places_.size(); ++i) {
-      const Tensor& before = contents_.tensors[places_[i - 1].tensor];
-      const Tensor& after = contents_.tensors[places_[i].tensor];
-      if (before.data + before.bytes() > after.data) {
-        refuse("corrupt: tensors {} and {} overlap", before.name, after.name);
+    for (size_t i = 0; i < places_.size(); ++i) {
+      const uint64_t offset = places_[i].offset;
+      const uint64_t next = i + 1 < places_.size() ? places_[i + 1].offset : data_bytes;
+      Tensor& tensor = contents_.tensors[places_[i].tensor];
+      if (!tensor.format->sized()) tensor.extent = next > offset ? next - offset : 0;
+      if (offset > data_bytes || tensor.bytes() > data_bytes - offset) {
+        refuse("truncated or corrupt: tensor {} takes {} bytes at {} of the data, the file has {}", tensor.name,
+               tensor.bytes(), offset, data_bytes);
       }
+      if (i + 1 < places_.size() && tensor.bytes() > next - offset) {
+        refuse("corrupt: tensors {} and {} overlap", tensor.name, contents_.tensors[places_[i + 1].tensor].name);
+      }
+      tensor.data = bytes_.data() + data_begin + offset;
+      data_end_ = std::max(data_end_, data_begin + align(offset + tensor.bytes()));
     }
   }
 
@@ -369,92 +347,10 @@ class Parser {
   uint32_t alignment_ = kDefaultAlignment;
 };
 
-// "dir/PREFIX-00002-of-00003.gguf" -> "dir/PREFIX"; nothing where the name is not of that form for `count` parts.
-std::optional<std::string> split_prefix(const std::string& path, uint64_t count) {
-  const std::string tail = fmt::format("-of-{:05}.gguf", count);
-  constexpr size_t number = 6;  // "-00002"
-  if (!path.ends_with(tail) || path.size() < tail.size() + number) return std::nullopt;
-  const std::string middle = path.substr(path.size() - tail.size() - number, number);
-  const bool digits = std::all_of(middle.begin() + 1, middle.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (middle[0] != '-' || !digits) return std::nullopt;
-  return path.substr(0, path.size() - tail.size() - number);
-}
-
-// How many files this one says it is a part of.
-uint64_t split_count(const GgufMetadata& metadata) {
-  return std::max<uint64_t>(1, metadata.unsigned_integer(key::kSplitCount).value_or(1));
-}
-
 }  // namespace
 
 GgufContents parse_gguf(std::span<const std::byte> bytes, const std::string& source) {
   return Parser(bytes, source).parse();
-}
-
-GgufFile GgufFile::open(const std::string& path) {
-  GgufFile file;
-  auto first = std::make_unique<MappedFile>(path);
-  GgufContents contents = parse_gguf(first->bytes(), path);
-  const uint64_t n_parts = split_count(contents.metadata);
-  if (n_parts == 1) {
-    file.parts_.push_back(std::move(first));
-    file.add(std::move(contents));
-    return file;
-  }
-
-  const std::optional<std::string> prefix = split_prefix(path, n_parts);
-  require(prefix.has_value(), ErrorKind::format,
-          "{}: is one of {} parts, expected a name ending in -NNNNN-of-{:05}.gguf", path, n_parts, n_parts);
-  for (uint64_t i = 0; i < n_parts; ++i) {
-    const std::string part_path = fmt::format("{}-{:05}-of-{:05}.gguf", *prefix, i + 1, n_parts);
-    auto part = std::make_unique<MappedFile>(part_path);
-    contents = parse_gguf(part->bytes(), part_path);
-    const uint64_t count = split_count(contents.metadata);
-    const auto number = contents.metadata.unsigned_integer(key::kSplitNo);
-    require(count == n_parts && number == i, ErrorKind::format,
-            "{}: expected part {} of {} by its name, its keys say part {} of {}", part_path, i + 1, n_parts,
-            number ? std::to_string(*number + 1) : "?", count);
-    file.parts_.push_back(std::move(part));
-    file.add(std::move(contents));
-  }
-  const auto n_tensors = file.metadata_.unsigned_integer(key::kSplitTensorsCount);
-  require(!n_tensors || *n_tensors == file.tensors_.size(), ErrorKind::format,
-          "{}: expected {} tensors in all parts ({}), found {}", path, n_tensors.value_or(0), key::kSplitTensorsCount,
-          file.tensors_.size());
-  return file;
-}
-
-void GgufFile::add(GgufContents&& part) {
-  if (parts_.size() == 1) metadata_ = std::move(part.metadata);
-  for (Tensor& tensor : part.tensors) {
-    const auto [it, is_new] = index_.try_emplace(tensor.name, tensors_.size());
-    require(is_new, ErrorKind::format, "{}: corrupt: tensor {} occurs twice", parts_.back()->path(), tensor.name);
-    tensors_.push_back(std::move(tensor));
-  }
-}
-
-const Tensor* GgufFile::find_tensor(std::string_view name) const {
-  const auto it = index_.find(name);
-  return it == index_.end() ? nullptr : &tensors_[it->second];
-}
-
-const Tensor& GgufFile::tensor(std::string_view name) const {
-  const Tensor* found = find_tensor(name);
-  require(found, ErrorKind::model, "{}: tensor {} is missing", path(), name);
-  return *found;
-}
-
-const Tensor& GgufFile::tensor(std::string_view name, const Shape& shape) const {
-  const Tensor& found = tensor(name);
-  require(found.shape == shape, ErrorKind::model, "{}: {}: expected {}, found {}", path(), name, shape.text(),
-          found.shape.text());
-  return found;
-}
-
-uint64_t GgufFile::file_bytes() const {
-  uint64_t total = 0;
-  for (const auto& part : parts_) total += part->size();
-  return total;
 }
 
 }  // namespace hearth

@@ -15,6 +15,7 @@
 
 #include "quant/gguf.h"
 #include "quant/gguf_keys.h"
+#include "quant/output_file.h"
 
 namespace hearth {
 
@@ -154,6 +155,14 @@ void add_container(Layout& layout, const GgufMetadata& metadata, const std::vect
   layout.file_bytes = data_begin + offset;
 }
 
+// Other programs copy tensors in another order or format: each checksum says what it is of.
+void name_checksums(GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors) {
+  if (!metadata.find(key::kHearthChecksums)) return;
+  std::vector<std::string> names;
+  for (const GgufTensorPlan& plan : tensors) names.push_back(plan.name + " " + plan.format->name);
+  metadata.set(key::kHearthChecksumNames, GgufValue::of_strings(std::move(names)));
+}
+
 Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors, uint32_t alignment) {
   assert(std::has_single_bit(alignment) && alignment >= 8);
   const auto in_appendix = [](const GgufTensorPlan& plan) { return plan.appendix; };
@@ -165,6 +174,7 @@ Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors
   GgufMetadata appendix_metadata;
   appendix_metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
   metadata.set(key::kAlignment, GgufValue::of_u32(alignment));
+  name_checksums(metadata, tensors);
   metadata.erase(key::kHearthAppendix);
   if (n_main < tensors.size()) {
     // Its value depends on the header's size, not the other way round: laid out once to learn it.
@@ -229,16 +239,21 @@ struct GgufWriter::Impl {
 // Creates the partial file, or takes over one that a killed process left. The lock keeps two writers of the same path
 // apart; after locking, the name must still mean our file, or the other writer has just renamed or removed it.
 void GgufWriter::Impl::open_partial() {
-  struct stat info;
-  require(stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode), ErrorKind::file,
+  struct stat old, info;
+  const bool exists = stat(path.c_str(), &old) == 0;
+  require(!exists || S_ISREG(old.st_mode), ErrorKind::file,
           "{}: exists and is not a regular file, so it cannot be replaced", path);
-  fd = open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  require(!exists || access(path.c_str(), W_OK) == 0, ErrorKind::file, "{}: cannot write: {}", path, reason(errno));
+  fd = open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
   require(fd >= 0, ErrorKind::file, "{}: cannot create: {}", partial, reason(errno));
+  require(fstat(fd, &info) == 0 && S_ISREG(info.st_mode), ErrorKind::file,
+          "{}: exists and is not a regular file, so it cannot be written", partial);
   struct stat named;
   const bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &info) == 0 &&
                       stat(partial.c_str(), &named) == 0 && info.st_ino == named.st_ino && info.st_dev == named.st_dev;
   require(locked, ErrorKind::file, "{}: another process is writing it", partial);
   owns_partial = true;
+  if (exists) fchmod(fd, old.st_mode & 0777);  // what is replaced keeps its mode
   require(ftruncate(fd, 0) == 0, ErrorKind::file, "{}: cannot empty: {}", partial, reason(errno));
 }
 
@@ -273,8 +288,10 @@ void GgufWriter::Impl::write_at(uint64_t offset, std::span<const std::byte> byte
 GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
                        uint32_t alignment)
     : impl_(std::make_unique<Impl>()) {
-  impl_->path = path;
-  impl_->partial = path + ".partial";
+  require(path != "-", ErrorKind::usage,
+          "-: standard output cannot be written out of order and read back: expected a file's name");
+  impl_->path = link_target(path);
+  impl_->partial = impl_->path + ".partial";
   impl_->layout = lay_out(metadata, tensors, alignment);
   impl_->arrived.resize(tensors.size());
   impl_->tensors = std::move(tensors);

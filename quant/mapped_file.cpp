@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "quant/checksum.h"
 #include "quant/error.h"
 
 namespace hearth {
@@ -43,6 +44,18 @@ int64_t modified_at(const struct stat& info) {
   return int64_t(info.st_mtim.tv_sec) * 1000000000 + info.st_mtim.tv_nsec;
 }
 
+// A file of hundreds of gigabytes is not read twice. But whoever writes another one over it, or anything into its
+// header, meets one of these pieces.
+uint64_t sampled_checksum(std::span<const std::byte> bytes) {
+  constexpr size_t kWhole = size_t(64) << 20, kEnds = size_t(1) << 20, kPiece = 4096, kPieces = 256;
+  if (bytes.size() <= kWhole) return checksum(bytes);
+  Checksum sum;
+  sum.add(bytes.first(kEnds));
+  for (size_t i = 1; i < kPieces; ++i) sum.add(bytes.subspan(bytes.size() / kPieces * i, kPiece));
+  sum.add(bytes.last(kEnds));
+  return sum.value();
+}
+
 // What mapped_file_at looks at: no memory that moves, no locks. `end` is set last and cleared first. More mappings than
 // there is room for are possible, and nameless.
 struct Mapping {
@@ -50,7 +63,7 @@ struct Mapping {
   std::atomic<bool> taken = false;
   char path[1024];
 };
-std::array<Mapping, 64> mappings;
+std::array<Mapping, 512> mappings;
 
 void remember(const std::string& path, const std::byte* data, size_t size) {
   for (Mapping& m : mappings) {
@@ -83,7 +96,7 @@ const char* mapped_file_at(const void* address) {
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // or a FIFO would wait for its writer
   if (fd < 0) fail_errno(path, "cannot open");
   struct Closer {
     int fd;
@@ -116,7 +129,19 @@ MappedFile::~MappedFile() {
 
 bool MappedFile::changed() const {
   struct stat info;
-  return fstat(fd_, &info) != 0 || modified_at(info) != modified_ || size_t(info.st_size) != size_;
+  if (fstat(fd_, &info) != 0 || size_t(info.st_size) != size_) return true;
+  const int64_t modified = modified_at(info);
+  if (modified == modified_) return false;
+  if (content_ != sampled_checksum(bytes())) return true;
+  modified_ = modified;
+  return false;
+}
+
+void MappedFile::remember_content() {
+  content_.reset();
+  if (changed()) return;
+  const uint64_t sum = sampled_checksum(bytes());
+  if (!changed()) content_ = sum;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
@@ -124,7 +149,8 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       fd_(std::exchange(other.fd_, -1)),
-      modified_(other.modified_) {}
+      modified_(other.modified_),
+      content_(other.content_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
@@ -132,6 +158,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(fd_, other.fd_);
   std::swap(modified_, other.modified_);
+  std::swap(content_, other.content_);
   return *this;
 }
 

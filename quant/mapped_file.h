@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -22,8 +24,12 @@ class MappedFile {
   size_t size() const { return size_; }
 
   // Whether somebody has written to the file since it was mapped, or shortened it: then what is mapped is not what was
-  // checked. A file that was replaced by another of the same name is still mapped as it was.
+  // checked. A file that was replaced by another of the same name is still mapped as it was. One that was only touched,
+  // or written anew with the same bytes, has not changed, as far as remember_content saw it; without that the time
+  // decides.
   bool changed() const;
+  // Keeps a checksum of what the file holds: of all of it up to 64 MiB, of larger ones its ends and 255 pieces between.
+  void remember_content();
 
   // Hints for a range inside the file, rounded outwards to pages. They never fail.
   void will_need(std::span<const std::byte> range) const;  // read ahead
@@ -39,7 +45,8 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   int fd_ = -1;
-  int64_t modified_ = 0;  // nanoseconds
+  mutable int64_t modified_ = 0;     // nanoseconds
+  std::optional<uint64_t> content_;  // what remember_content saw
 };
 
 // The path of the mapped file that an address lies in; null: none. May be called from a signal handler: reading beyond

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "quant/format.h"
@@ -48,9 +49,13 @@ struct Tensor {
   const Format* format = nullptr;
   Shape shape;
   const std::byte* data = nullptr;
+  size_t extent = 0;  // of a format that is not sized: bytes up to the next tensor; else 0
 
-  size_t row_bytes() const { return format->bytes(shape.cols()); }
-  size_t bytes() const { return row_bytes() * size_t(shape.rows()); }
+  size_t row_bytes() const { return format->sized() ? format->bytes(shape.cols()) : extent / size_t(shape.rows()); }
+  size_t bytes() const { return format->sized() ? row_bytes() * size_t(shape.rows()) : extent; }
 };
+
+// "40 IQ2_XXS, 2 IQ3_S": how many tensors are in which format, the most frequent first.
+std::string format_counts(std::span<const Tensor* const> tensors);
 
 }  // namespace hearth

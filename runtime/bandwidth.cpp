@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <new>
 #include <thread>
@@ -46,6 +47,13 @@ class DirectFile {
   int fd_;
 };
 
+// That this thread was on a processor.
+double processor_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
+}
+
 struct FreesBytes {
   void operator()(std::byte* memory) const { std::free(memory); }
 };
@@ -61,7 +69,7 @@ ReadBandwidth::ReadBandwidth(int n_threads, size_t bytes) : n_threads_(n_threads
 }
 
 // Each thread sums its own part over and over for the same stretch of time; the rates of all are added.
-double ReadBandwidth::measure(double seconds) const {
+double ReadBandwidth::measure(double seconds, Time time) const {
   constexpr size_t kLanes = 32, kPiece = 1 << 15;  // independent sums; values between two looks at the clock
   const size_t part = buffer_.size() / size_t(n_threads_) / kPiece * kPiece;
   std::atomic<int> ready = 0;
@@ -73,6 +81,7 @@ double ReadBandwidth::measure(double seconds) const {
     ++ready;
     while (ready < n_threads_) std::this_thread::yield();
     const auto start = Clock::now();
+    const double processor_start = processor_seconds();
     size_t n_read = 0;
     while (seconds_since(start) < seconds) {
       const uint64_t* piece = begin + n_read % part;
@@ -81,7 +90,8 @@ double ReadBandwidth::measure(double seconds) const {
       }
       n_read += kPiece;
     }
-    rates[size_t(thread)] = double(n_read * sizeof(uint64_t)) / seconds_since(start);
+    const double spent = time == Time::wall ? seconds_since(start) : processor_seconds() - processor_start;
+    rates[size_t(thread)] = double(n_read * sizeof(uint64_t)) / spent;
     for (const uint64_t sum : sums) total += sum;
   };
   {

@@ -15,7 +15,10 @@ namespace hearth {
 class ReadBandwidth {
  public:
   explicit ReadBandwidth(int n_threads, size_t bytes = size_t(512) << 20);
-  double measure(double seconds = 0.12) const;
+  // By the wall's clock it is what this machine gives at the moment; by the time that the threads were on a processor,
+  // what it would give to them alone: others that want the processors do not count.
+  enum class Time { wall, processor };
+  double measure(double seconds = 0.12, Time time = Time::wall) const;
 
  private:
   int n_threads_;

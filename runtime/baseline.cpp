@@ -1,10 +1,7 @@
 #include "runtime/baseline.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cassert>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -49,13 +46,16 @@ BaselineHeader read_header(const MappedFile& file) {
   return header;
 }
 
+const std::string& absent(const std::string& path) {
+  require(path != "-", ErrorKind::usage, "a baseline is a file: expected its name, found -");
+  require(!std::filesystem::exists(path), ErrorKind::usage, "{}: exists already", path);
+  return path;
+}
+
 }  // namespace
 
 BaselineWriter::BaselineWriter(const std::string& path, const BaselineHeader& header)
-    : path_(path), partial_(path + ".partial"), codes_(static_cast<size_t>(header.vocab_size)) {
-  require(!std::filesystem::exists(path), ErrorKind::usage, "{}: exists already", path);
-  file_ = std::fopen(partial_.c_str(), "wb");
-  require(file_ != nullptr, ErrorKind::file, "{}: cannot create: {}", partial_, std::strerror(errno));
+    : file_(absent(path)), codes_(static_cast<size_t>(header.vocab_size)) {
   FileHeader raw{};
   std::memcpy(raw.magic, kMagic, sizeof kMagic);
   raw.version = kVersion;
@@ -67,15 +67,8 @@ BaselineWriter::BaselineWriter(const std::string& path, const BaselineHeader& he
   write(&raw, sizeof raw);
 }
 
-BaselineWriter::~BaselineWriter() {
-  if (!file_) return;
-  std::fclose(file_);
-  ::unlink(partial_.c_str());
-}
-
 void BaselineWriter::write(const void* data, size_t bytes) {
-  require(std::fwrite(data, 1, bytes, file_) == bytes, ErrorKind::file, "{}: cannot write: {}", partial_,
-          std::strerror(errno));
+  file_.write({static_cast<const std::byte*>(data), bytes});
 }
 
 void BaselineWriter::add(std::span<const float> log_probs, Token next) {
@@ -90,12 +83,7 @@ void BaselineWriter::add(std::span<const float> log_probs, Token next) {
 }
 
 void BaselineWriter::finish() {
-  const bool flushed = std::fflush(file_) == 0 && ::fsync(::fileno(file_)) == 0;
-  require(flushed, ErrorKind::file, "{}: cannot write: {}", partial_, std::strerror(errno));
-  require(std::rename(partial_.c_str(), path_.c_str()) == 0, ErrorKind::file, "{}: cannot rename to {}: {}", partial_,
-          path_, std::strerror(errno));
-  std::fclose(file_);
-  file_ = nullptr;
+  file_.finish();
 }
 
 BaselineReader::BaselineReader(const std::string& path)

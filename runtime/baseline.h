@@ -16,13 +16,13 @@
 // The step of 0.00037 nats, renormalised on reading, leaves an error of about 1e-8 in the divergence.
 #pragma once
 
-#include <cstdio>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "quant/mapped_file.h"
+#include "quant/output_file.h"
 #include "runtime/tokenizer.h"
 
 namespace hearth {
@@ -40,9 +40,6 @@ class BaselineWriter {
  public:
   // Throws Error(file): cannot be written; Error(usage): `path` exists.
   BaselineWriter(const std::string& path, const BaselineHeader& header);
-  ~BaselineWriter();
-  BaselineWriter(const BaselineWriter&) = delete;
-  BaselineWriter& operator=(const BaselineWriter&) = delete;
 
   void add(std::span<const float> log_probs, Token next);  // log_probs [V]; Throws Error(file): disk full
   void finish();
@@ -50,8 +47,7 @@ class BaselineWriter {
  private:
   void write(const void* data, size_t bytes);
 
-  std::string path_, partial_;
-  std::FILE* file_ = nullptr;
+  OutputFile file_;
   std::vector<uint16_t> codes_;
 };
 

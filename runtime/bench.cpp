@@ -32,20 +32,20 @@ class Runner {
         logits_(static_cast<size_t>(model.config().vocab_size)) {}
 
   void fill_to_depth() {
-    if (options_.depth > 0) model_.run(first(options_.depth), cache_, {});
+    if (options_.depth > 0) run(first(options_.depth), {});
   }
 
   double prefill_rate() {
     cache_.truncate(options_.depth);
     const auto start = Clock::now();
-    model_.run(first(options_.prefill), cache_, logits_);
+    run(first(options_.prefill), logits_);
     return double(options_.prefill) / seconds_since(start);
   }
 
   double decode_rate() {
     cache_.truncate(options_.depth);
     const auto start = Clock::now();
-    for (int64_t i = 0; i < options_.decode; ++i) model_.run(std::span(tokens_).subspan(size_t(i), 1), cache_, logits_);
+    for (int64_t i = 0; i < options_.decode; ++i) run(std::span(tokens_).subspan(size_t(i), 1), logits_);
     return double(options_.decode) / seconds_since(start);
   }
 
@@ -53,11 +53,15 @@ class Runner {
   Timeline timed_token() {
     if (!options_.timed) return {};
     cache_.truncate(options_.depth);
-    return timeline(options_.timed([&] { model_.run(first(1), cache_, logits_); }));
+    return timeline(options_.timed([&] { run(first(1), logits_); }));
   }
 
  private:
   std::span<const Token> first(int64_t n) const { return std::span(tokens_).first(size_t(n)); }
+  void run(std::span<const Token> tokens, std::span<float> logits) {
+    const auto go_on = [&](const RunProgress&) { return !options_.stop_now || !options_.stop_now(); };
+    require(model_.run(tokens, cache_, logits, false, go_on), ErrorKind::interrupted, "interrupted");
+  }
 
   Model& model_;
   const BenchOptions& options_;

@@ -1,287 +1,229 @@
 #include "runtime/chat_template.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "quant/error.h"
+#include "runtime/chat_prompt.h"
+#include "runtime/chat_tools.h"
+#include "runtime/utf8.h"
 
 namespace hearth {
 
 namespace {
 
-// The bar is U+FF5C, not ASCII's; the blank is U+2581, neither a space nor an underscore.
-constexpr std::string_view kBos = "<｜begin▁of▁sentence｜>", kEos = "<｜end▁of▁sentence｜>";
-constexpr std::string_view kUser = "<｜User｜>", kAssistant = "<｜Assistant｜>";
-constexpr std::string_view kCallsBegin = "<｜tool▁calls▁begin｜>", kCallsEnd = "<｜tool▁calls▁end｜>";
-constexpr std::string_view kCallBegin = "<｜tool▁call▁begin｜>", kCallEnd = "<｜tool▁call▁end｜>";
-constexpr std::string_view kSeparator = "<｜tool▁sep｜>";
-constexpr std::string_view kResultsBegin = "<｜tool▁outputs▁begin｜>", kResultsEnd = "<｜tool▁outputs▁end｜>";
-constexpr std::string_view kResultBegin = "<｜tool▁output▁begin｜>", kResultEnd = "<｜tool▁output▁end｜>";
-constexpr std::string_view kThoughtsBegin = "<think>", kThoughtsEnd = "</think>";
-constexpr std::string_view kFenceBegin = "\n```json\n", kFenceEnd = "```";
+using Json = nlohmann::ordered_json;
+using Role = ChatMessage::Role;
+
+// For the few words with which a template is tried: a hostile one must not make opening a file slow.
+constexpr jinja::Limits kProbe{.steps = 1'000'000};
+
+const char* role_name(Role role) {
+  switch (role) {
+    case Role::system:
+      return "system";
+    case Role::user:
+      return "user";
+    case Role::assistant:
+      return "assistant";
+    case Role::tool:
+      return "tool";
+  }
+  return "";
+}
+
+// Calls are numbered, in the nine characters that some templates insist on, and results follow their calls in order.
+std::string call_id(size_t number) {
+  return fmt::format("call{:05}", number % 100000);
+}
+
+std::string text_of(const Tokenizer& tokenizer, std::optional<Token> token) {
+  return token ? tokenizer.bytes_of(*token, true) : "";
+}
+
+Json calls_json(const std::vector<ToolCall>& calls, bool arguments_as_text, std::vector<std::string>& called) {
+  Json list = Json::array();
+  for (const ToolCall& call : calls) {
+    const std::string text = repair_utf8(call.arguments);
+    Json arguments = arguments_as_text ? Json(text) : Json::parse(text, nullptr, false);
+    if (arguments.is_discarded()) arguments = text;
+    const std::string name = repair_utf8(call.name);
+    list.push_back({{"id", call_id(called.size())},
+                    {"type", "function"},
+                    {"function", {{"name", name}, {"arguments", std::move(arguments)}}}});
+    called.push_back(name);
+  }
+  return list;
+}
+
+// The messages as transformers gives them to templates, except that content comes first: the number of the first string
+// is also that of the names of object members, which a model may have chosen.
+Json messages_json(const std::vector<ChatMessage>& messages, bool null_content, bool arguments_as_text,
+                   const char* thoughts_key) {
+  Json list = Json::array();
+  std::vector<std::string> called;
+  size_t answered = 0;
+  for (const ChatMessage& message : messages) {
+    const bool only_calls = message.content.empty() && !message.tool_calls.empty();
+    Json json;
+    json["content"] = repair_utf8(message.content);
+    if (only_calls && null_content && !list.empty()) json["content"] = nullptr;
+    json["role"] = role_name(message.role);
+    if (!message.thoughts.empty()) json[thoughts_key] = repair_utf8(message.thoughts);
+    if (message.role == Role::assistant) answered = called.size();
+    if (!message.tool_calls.empty()) json["tool_calls"] = calls_json(message.tool_calls, arguments_as_text, called);
+    if (message.role == Role::tool) {
+      json["tool_call_id"] = call_id(answered);
+      if (answered < called.size()) json["name"] = called[answered];
+      ++answered;
+    }
+    list.push_back(std::move(json));
+  }
+  return list;
+}
+
+// Whose each string in the messages is, in the order in which Variables::set_numbered numbers them.
+void find_origins(const Json& value, std::string_view key, size_t message, std::vector<Origin>& out) {
+  if (value.is_string()) {
+    const bool ours = key == "role" || key == "type" || key == "id" || key == "tool_call_id";
+    out.push_back(ours ? Origin{} : Origin{message, false});
+  }
+  if (value.is_array())
+    for (const Json& item : value) find_origins(item, key, message, out);
+  if (value.is_object())
+    for (const auto& [name, item] : value.items())
+      find_origins(item, key == "arguments" ? key : std::string_view(name), message, out);
+}
 
 bool contains(std::string_view text, std::string_view what) {
   return text.find(what) != std::string_view::npos;
 }
 
-// A template's text in one spelling: single quotes, and line ends as characters, which mean the same to Jinja.
-std::string normalised(std::string_view jinja) {
+std::string joined(const std::vector<OriginPiece>& pieces) {
   std::string text;
-  for (size_t i = 0; i < jinja.size(); ++i) {
-    const bool line_end = jinja.substr(i, 2) == "\\n";
-    text += line_end ? '\n' : jinja[i] == '"' ? '\'' : jinja[i];
-    i += line_end;
-  }
+  for (const OriginPiece& piece : pieces) text += piece.text;
   return text;
-}
-
-// How often `mark` stands in the template. What follows it must be one of `after`, or the format is not one of ours.
-int count(std::string_view jinja, std::string_view mark, const std::vector<std::string>& after) {
-  int found = 0;
-  for (size_t at = 0; (at = jinja.find(mark, at)) != std::string_view::npos; ++found) {
-    at += mark.size();
-    const std::string_view rest = jinja.substr(at);
-    const bool known =
-        std::any_of(after.begin(), after.end(), [&](const auto& text) { return rest.starts_with(text); });
-    require(known, ErrorKind::model, "unknown chat template: '{}' is followed by '{}', which no format known here does",
-            mark, rest.substr(0, rest.find_first_of("\n\r")).substr(0, 40));
-  }
-  return found;
-}
-
-ChatFormat recognise_marks(std::string_view jinja) {
-  const std::string thoughts = std::string(kThoughtsBegin) + "\n";
-  count(jinja, kUser, {"'", "{{"});
-  count(jinja, kAssistant, {"'", "{{", std::string(kCallsBegin), thoughts});
-  count(jinja, kThoughtsBegin, {"\n"});
-  count(jinja, kThoughtsEnd, {"' in ", "')"});  // asked for and split at, never written
-  ChatFormat format{.turns = ChatFormat::Turns::marks};
-  format.joins_systems = contains(jinja, "'\n\n'");
-  format.drops_thoughts = contains(jinja, "split('" + std::string(kThoughtsEnd) + "')");
-  format.opens_thoughts = contains(jinja, std::string(kAssistant) + thoughts);
-  format.mark_ends_user = contains(jinja, "+ '" + std::string(kAssistant) + "'");
-  // The first result and the later ones are written apart, the later ones with or without a newline.
-  const bool apart = count(jinja, kResultBegin, {""}) > 1;
-  format.lines_between_results = !apart || contains(jinja, "\n" + std::string(kResultBegin));
-  return format;
-}
-
-// --- rendering ---
-
-class Renderer {
- public:
-  explicit Renderer(const ChatFormat& format) : format_(format) {}
-
-  void words(const ChatMessage& message) {
-    using Role = ChatMessage::Role;
-    require(message.role != Role::tool && message.tool_calls.empty(), ErrorKind::usage,
-            "the chat format of this model ({}) has no tools", chat_format_name(format_));
-    if (message.role == Role::user) write("User: ");
-    if (message.role == Role::assistant) write(message.tokens.empty() ? "Assistant: " : "Assistant:");
-    if (message.role == Role::assistant) {
-      quote_answer(message);
-      write(kEos);
-    } else {
-      quote(message.content);
-      write("\n\n");
-    }
-  }
-
-  void marks(const ChatMessage& message) {
-    using Role = ChatMessage::Role;
-    if (message.role == Role::system) return;  // said at the beginning
-    if (message.role == Role::tool) {
-      if (!after_result_) write(kResultsBegin);
-      if (after_result_ && format_.lines_between_results) write("\n");
-      write(kResultBegin);
-      quote(message.content);
-      write(kResultEnd);
-      after_result_ = true;
-      return;
-    }
-    const bool continues = after_result_;  // an answer to a tool's result follows it directly
-    end_results();
-    if (message.role == Role::user) {
-      write(kUser);
-      quote(message.content);
-      if (format_.mark_ends_user) write(kAssistant);
-    } else {
-      if (!continues && !format_.mark_ends_user) write(kAssistant);
-      quote_answer(message);
-      write(kEos);
-    }
-    after_user_ = message.role == Role::user;
-  }
-
-  void systems(const std::vector<ChatMessage>& messages) {
-    std::string joined;
-    bool first = true;
-    for (const ChatMessage& message : messages) {
-      if (message.role != ChatMessage::Role::system) continue;
-      if (!format_.joins_systems) joined.clear();
-      if (format_.joins_systems && !first) joined += "\n\n";
-      joined += message.content;
-      first = false;
-    }
-    quote(joined);
-  }
-
-  std::vector<PromptPart> finish(bool add_generation_prompt) {
-    const bool continues = after_result_;
-    end_results();
-    if (!add_generation_prompt) return std::move(parts_);
-    if (format_.turns == ChatFormat::Turns::words) {
-      write("Assistant:");  // the model writes the space: after a prompt with one, V2-Lite babbles
-    } else if (!continues) {
-      if (!(format_.mark_ends_user && after_user_)) write(kAssistant);
-      if (format_.opens_thoughts) write(std::string(kThoughtsBegin) + "\n");
-    }
-    return std::move(parts_);
-  }
-
-  void write(std::string_view text) { append(text, true); }
-
- private:
-  void append(std::string_view text, bool special) {
-    if (text.empty()) return;
-    if (parts_.empty() || parts_.back().special != special || !parts_.back().tokens.empty())
-      parts_.push_back({"", special});
-    parts_.back().text += text;
-  }
-
-  void quote(std::string_view text) { append(text, false); }
-
-  void quote_answer(const ChatMessage& message) {
-    const size_t thoughts_end = message.content.rfind(kThoughtsEnd);
-    const bool drops = format_.drops_thoughts && thoughts_end != std::string::npos;
-    if (!message.tokens.empty() && !drops) {
-      parts_.push_back({"", false, message.tokens});
-      return;
-    }
-    quote(drops ? std::string_view(message.content).substr(thoughts_end + kThoughtsEnd.size()) : message.content);
-    for (size_t i = 0; i < message.tool_calls.size(); ++i) {
-      write(i == 0 ? kCallsBegin : "\n");
-      write(std::string(kCallBegin) + "function" + std::string(kSeparator));
-      quote(message.tool_calls[i].name);
-      write(kFenceBegin);
-      quote(message.tool_calls[i].arguments);
-      write("\n" + std::string(kFenceEnd) + std::string(kCallEnd));
-    }
-    if (!message.tool_calls.empty()) write(kCallsEnd);
-  }
-
-  void end_results() {
-    if (after_result_) write(kResultsEnd);
-    after_result_ = false;
-  }
-
-  const ChatFormat& format_;
-  std::vector<PromptPart> parts_;
-  bool after_result_ = false, after_user_ = false;
-};
-
-// --- parsing ---
-
-// Takes `expected` off the front of `text`.
-bool take(std::string_view& text, std::string_view expected) {
-  if (!text.starts_with(expected)) return false;
-  text.remove_prefix(expected.size());
-  return true;
-}
-
-// Takes everything up to `end` off the front of `text`, and `end` with it.
-std::optional<std::string_view> take_until(std::string_view& text, std::string_view end) {
-  const size_t at = text.find(end);
-  if (at == std::string_view::npos) return std::nullopt;
-  const std::string_view taken = text.substr(0, at);
-  text.remove_prefix(at + end.size());
-  return taken;
-}
-
-// The calls that all of `text` is made of.
-std::optional<std::vector<ToolCall>> parse_calls(std::string_view text) {
-  std::vector<ToolCall> calls;
-  if (!take(text, kCallsBegin)) return std::nullopt;
-  do {
-    if (!take(text, kCallBegin) || !take_until(text, kSeparator)) return std::nullopt;
-    const auto name = take_until(text, kFenceBegin);
-    auto arguments = take_until(text, kCallEnd);
-    if (!name || !arguments || !arguments->ends_with(kFenceEnd)) return std::nullopt;
-    arguments->remove_suffix(kFenceEnd.size());
-    if (arguments->ends_with('\n')) arguments->remove_suffix(1);
-    calls.push_back({std::string(*name), std::string(*arguments)});
-  } while (take(text, "\n"));
-  if (text != kCallsEnd) return std::nullopt;
-  return calls;
 }
 
 }  // namespace
 
-std::string_view chat_format_name(const ChatFormat& format) {
-  if (format.turns == ChatFormat::Turns::none) return "none";
-  if (format.turns == ChatFormat::Turns::words) return "deepseek-v2";
-  if (format.opens_thoughts) return "deepseek-r1, opening thoughts";
-  if (format.drops_thoughts) return format.mark_ends_user ? "deepseek-r1-0528" : "deepseek-r1";
-  if (format.mark_ends_user) return "deepseek-v3-0324";
-  return format.joins_systems ? "deepseek-v3" : "deepseek-v2.5";
+ChatTemplate::ChatTemplate(std::string_view jinja, std::string name, const Tokenizer& tokenizer)
+    : template_(jinja, name), name_(std::move(name)), tokenizer_(&tokenizer) {
+  for (const char* variable : {"thinking", "enable_thinking", "reasoning_effort"})
+    can_switch_thinking_ |= template_.reads(variable);
+  announces_tools_ = template_.reads("tools");
+  thinks_ = contains(jinja, "</think>");
+  calls_tools_ = contains(jinja, "<｜tool▁calls▁begin｜>");
+  thoughts_key_ =
+      contains(jinja, "reasoning_content") || !contains(jinja, "thinking") ? "reasoning_content" : "thinking";
+  call_shape_ = find_call_shape();
+  look_at_turns();
 }
 
-ChatFormat recognise_chat_format(std::string_view jinja_template) {
-  if (jinja_template.empty()) return ChatFormat::none;
-  const std::string jinja = normalised(jinja_template);
-  if (contains(jinja, kUser) && contains(jinja, kAssistant)) return recognise_marks(jinja);
-  const bool words = contains(jinja, "'User: '") && contains(jinja, "'Assistant: '") &&
-                     contains(jinja, "'Assistant:'") && contains(jinja, "'\n\n'") && !contains(jinja, "'System: '");
-  require(
-      words, ErrorKind::model,
-      "unknown chat template: expected the turns of DeepSeek V2 ('User: ') or of V2.5, V3 and R1 ('{}'), found '{}'",
-      kUser, jinja.substr(0, jinja.find('\n')).substr(0, 80));
-  return ChatFormat::v2;
-}
+std::vector<OriginPiece> ChatTemplate::render_pieces(const std::vector<ChatMessage>& messages,
+                                                     const ChatOptions& options, const CallShape& shape,
+                                                     const jinja::Limits& limits) const {
+  const Json list = messages_json(messages, shape.null_content, shape.arguments_as_text, thoughts_key_);
+  Json tools;  // null: none
+  for (const std::string& text : options.tools) tools.push_back({{"type", "function"}, {"function", parse_tool(text)}});
 
-std::vector<PromptPart> render_chat(const ChatFormat& format, const std::vector<ChatMessage>& messages,
-                                    bool add_generation_prompt) {
-  require(format.turns != ChatFormat::Turns::none, ErrorKind::usage, "the model has no chat template");
-  Renderer renderer(format);
-  renderer.write(kBos);
-  if (format.turns == ChatFormat::Turns::words) {
-    for (const ChatMessage& message : messages) renderer.words(message);
-  } else {
-    renderer.systems(messages);
-    for (const ChatMessage& message : messages) renderer.marks(message);
+  constexpr int kFirst = 1;
+  jinja::Variables variables;
+  const int others = kFirst + variables.set_numbered("messages", list, kFirst);  // refuses what is nested too deep
+  std::vector<Origin> origins;
+  for (size_t i = 0; i < list.size(); ++i) find_origins(list[i], "", i, origins);
+  variables.set("tools", tools, others);
+  variables.set("documents", nullptr);
+  variables.set("add_generation_prompt", options.add_generation_prompt);
+  const std::string bos = text_of(*tokenizer_, tokenizer_->bos());
+  variables.set("bos_token", bos);
+  variables.set("eos_token", text_of(*tokenizer_, tokenizer_->eos()));
+  variables.set("pad_token", text_of(*tokenizer_, tokenizer_->pad()));
+  if (options.think) set_thinking(*options.think, variables);
+  for (const auto& [name, text] : options.variables) {
+    const Json value = Json::parse(text, nullptr, false);
+    variables.set(name, value.is_discarded() ? Json(repair_utf8(text)) : value, others);
   }
-  return renderer.finish(add_generation_prompt);
+
+  std::vector<OriginPiece> pieces;
+  for (jinja::Piece& piece : template_.render(variables, limits)) {
+    Origin origin;
+    if (piece.source >= kFirst) origin = {Origin::kNoMessage, false};
+    if (piece.source >= kFirst && piece.source < others) origin = origins[size_t(piece.source - kFirst)];
+    pieces.push_back({std::move(piece.text), origin});
+  }
+  const bool has_bos = !pieces.empty() && pieces[0].origin.trusted && pieces[0].text.starts_with(bos);
+  if (tokenizer_->add_bos() && !has_bos) pieces.insert(pieces.begin(), {bos, {}});
+  return pieces;
 }
 
-ChatMessage parse_answer(const ChatFormat& format, std::string_view text) {
-  ChatMessage answer{.role = ChatMessage::Role::assistant, .content = ""};
-  if (format.turns == ChatFormat::Turns::words) take(text, " ");
-  const size_t at = format.turns == ChatFormat::Turns::marks ? text.find(kCallsBegin) : std::string_view::npos;
-  if (at != std::string_view::npos) {
-    if (auto calls = parse_calls(text.substr(at))) {
-      answer.tool_calls = std::move(*calls);
-      text = text.substr(0, at);
+void ChatTemplate::set_thinking(bool think, jinja::Variables& variables) const {
+  variables.set("thinking", think);
+  variables.set("enable_thinking", think);
+  // Where there is a switch, the effort is another question.
+  if (!template_.reads("thinking") && !template_.reads("enable_thinking"))
+    variables.set("reasoning_effort", think ? "high" : "none");
+}
+
+ChatPrompt ChatTemplate::render(const std::vector<ChatMessage>& messages, const ChatOptions& options) const {
+  require(options.tools.empty() || announces_tools_, ErrorKind::usage,
+          "{}: announces no tools; describe them in the system message", name_);
+  require(!options.think || can_switch_thinking_, ErrorKind::usage, "{}: cannot switch thinking on or off", name_);
+  const std::vector<OriginPiece> pieces = render_pieces(messages, options, call_shape_);
+  std::vector<RememberedAnswer> answers;
+  for (size_t i = 0; i < messages.size(); ++i)
+    if (!messages[i].tokens.empty()) answers.push_back({i, messages[i].tokens, !messages[i].tool_calls.empty()});
+  ChatPrompt prompt{prompt_parts(pieces, answers, *tokenizer_)};
+  if (!prompt.parts.empty() && prompt.parts.back().special) {
+    const std::string& end = prompt.parts.back().text;
+    prompt.opens_thoughts = std::string_view(end).substr(0, end.find_last_not_of(" \t\r\n") + 1).ends_with("<think>");
+  }
+  return prompt;
+}
+
+// Templates disagree about messages that only call tools: R1's shows the calls only where there is no content, others
+// add content to text, or write "None"; some write the arguments down as they are, some make JSON of an object. The
+// first shape in which name and arguments arrive is taken: text before objects, because it stays as the model wrote it.
+// A text that was encoded once more has not arrived.
+ChatTemplate::CallShape ChatTemplate::find_call_shape() const {
+  const std::string name = "probe_name", arguments = R"({"probe_key": "probe_value"})";
+  const std::vector<ChatMessage> messages = {
+      {.role = Role::user, .content = "probe"},
+      {.role = Role::assistant, .content = "", .tool_calls = {{name, arguments}}},
+      {.role = Role::tool, .content = "probe"}};
+  for (const bool null_content : {true, false}) {
+    for (const bool as_text : {true, false}) {
+      const CallShape shape{null_content, as_text};
+      try {
+        const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, shape, kProbe));
+        const bool arrived = contains(text, name) && contains(text, as_text ? arguments : "probe_value");
+        const bool shows_null = null_content && (contains(text, "None") || contains(text, "null"));
+        if (arrived && !shows_null) return shape;
+      } catch (const Error&) {
+      }
     }
   }
-  answer.content = text;
-  return answer;
+  return {};
 }
 
-std::string tools_system_message(const std::vector<std::string>& tools_json) {
-  using Json = nlohmann::ordered_json;  // keeps the order of keys
-  std::string message =
-      "You are a helpful Assistant.\n\n## Tools\n\n### Function\n\nYou have the following functions available:\n";
-  for (const std::string& text : tools_json) {
-    Json tool = Json::parse(text, nullptr, false);
-    require(!tool.is_discarded() && tool.is_object(), ErrorKind::usage, "a tool is not a JSON object: {}",
-            text.substr(0, 60));
-    if (tool.contains("function") && tool["function"].is_object()) tool = Json(tool["function"]);
-    require(tool.contains("name") && tool["name"].is_string(), ErrorKind::usage, "a tool has no name: {}",
-            text.substr(0, 60));
-    message += "\n- `" + tool["name"].get<std::string>() + "`:\n```json\n" + tool.dump(4) + "\n```";
+// How turns end and answers begin is seen in a conversation.
+void ChatTemplate::look_at_turns() {
+  const std::vector<ChatMessage> messages = {{.role = Role::user, .content = "probe one"},
+                                             {.role = Role::assistant, .content = "probe two"},
+                                             {.role = Role::user, .content = "probe three"}};
+  try {
+    const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, {}, kProbe));
+    const std::string asked = joined(render_pieces({messages[0]}, {}, {}, kProbe));
+    const size_t answer = text.find(messages[1].content), next = text.find(messages[2].content);
+    if (answer == std::string::npos || next == std::string::npos || next < answer) return;
+    const size_t answer_end = answer + messages[1].content.size();
+    for (const Token token : tokenizer_->encode(text.substr(answer_end, next - answer_end), true))
+      if (tokenizer_->is_control(token) && token != tokenizer_->eos()) stop_tokens_.push_back(token);
+    const std::string_view before = std::string_view(text).substr(0, answer);
+    if (before.starts_with(asked) && before.find_first_not_of(" \n", asked.size()) == std::string_view::npos)
+      answer_lead_ = before.substr(asked.size());
+  } catch (const Error&) {
+    // It refuses such a conversation: eos alone ends a turn.
   }
-  return message;
 }
 
 }  // namespace hearth

@@ -1,11 +1,16 @@
-// Chat formats of the DeepSeek family (fact sheet section 9), recognised from the template stored in the file and
-// rendered byte-exactly by our own code: no template language is interpreted.
+// Conversations as prompts. The text of a chat template decides, whichever model family wrote it: the file's own, a
+// built-in one, or a user's. It is interpreted (runtime/jinja), and what people, tools and models wrote is kept apart
+// from what the template wrote: only the latter may hold control tokens.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "quant/gguf.h"
+#include "runtime/jinja/template.h"
 #include "runtime/tokenizer.h"
 
 namespace hearth {
@@ -17,71 +22,93 @@ struct ToolCall {
 
 struct ChatMessage {
   enum class Role { system, user, assistant, tool } role = Role::user;
-  std::string content;
+  std::string content;                    // of an assistant: the answer alone
   std::vector<ToolCall> tool_calls = {};  // of an assistant
-  // Of an assistant: what was sampled, without the closing eos. Replayed exactly, in place of content and calls (which
-  // say the same), unless the format drops thoughts and there are some.
+  std::string thoughts = {};              // of an assistant, without <think> and </think>
+  // Of an assistant: what was sampled, without the closing eos. Replayed exactly, so that the cache is found again,
+  // where the prompt shows the same text; a template that drops thoughts or trims answers has its way.
   std::vector<Token> tokens = {};
 };
 
-// What a template does, feature by feature; the published ones have names.
-struct ChatFormat {
-  enum class Turns {
-    none,   // a base model: no template; text is continued
-    words,  // "User: ...\n\nAssistant: ..."
-    marks,  // <｜User｜>...<｜Assistant｜>...
-  } turns = Turns::none;
-  // Of turns by marks:
-  bool joins_systems = false;         // several system messages are joined by an empty line; else the last one counts
-  bool drops_thoughts = false;        // earlier answers appear without what they hold up to </think>
-  bool opens_thoughts = false;        // the prompt ends with <think>\n
-  bool mark_ends_user = false;        // <｜Assistant｜> ends each user's message; else it begins each answer
-  bool lines_between_results = true;  // a newline between the results of several tool calls
-
-  bool operator==(const ChatFormat&) const = default;
-  static const ChatFormat none;
-  static const ChatFormat v2;        // V2-Chat, V2-Lite-Chat, Coder-V2-Instruct
-  static const ChatFormat v2_5;      // V2.5, and V3 as first released
-  static const ChatFormat v3;        // V3
-  static const ChatFormat v3_0324;   // V3-0324
-  static const ChatFormat r1;        // R1
-  static const ChatFormat r1_think;  // R1, the later template
-  static const ChatFormat r1_0528;   // R1-0528
+struct ChatOptions {
+  bool add_generation_prompt = true;
+  std::optional<bool> think = {};       // nothing: as the template does by itself
+  std::vector<std::string> tools = {};  // JSON objects as text, {"type": "function", "function": {...}} or the inside
+  std::map<std::string, std::string> variables =
+      {};  // further ones that the template may read; nobody's control tokens
 };
 
-inline constexpr ChatFormat ChatFormat::none{};
-inline constexpr ChatFormat ChatFormat::v2{.turns = Turns::words};
-inline constexpr ChatFormat ChatFormat::v2_5{.turns = Turns::marks};
-inline constexpr ChatFormat ChatFormat::v3{.turns = Turns::marks, .joins_systems = true};
-inline constexpr ChatFormat ChatFormat::v3_0324{.turns = Turns::marks, .joins_systems = true, .mark_ends_user = true};
-inline constexpr ChatFormat ChatFormat::r1{
-    .turns = Turns::marks, .joins_systems = true, .drops_thoughts = true, .lines_between_results = false};
-inline constexpr ChatFormat ChatFormat::r1_think{.turns = Turns::marks,
-                                                 .joins_systems = true,
-                                                 .drops_thoughts = true,
-                                                 .opens_thoughts = true,
-                                                 .lines_between_results = false};
-inline constexpr ChatFormat ChatFormat::r1_0528{
-    .turns = Turns::marks, .joins_systems = true, .drops_thoughts = true, .mark_ends_user = true};
+struct OriginPiece;
 
-std::string_view chat_format_name(const ChatFormat& format);  // "deepseek-v2.5", ...
+struct ChatPrompt {
+  std::vector<PromptPart> parts;  // from BOS on
+  bool opens_thoughts = false;    // it ends inside <think>: what the model says next is thought
+};
 
-// By what the stored Jinja text says. Throws Error(model) for a template that is none of these; empty text: none.
-ChatFormat recognise_chat_format(std::string_view jinja_template);
+class ChatTemplate {
+ public:
+  // Parses `jinja` and tries it on a few messages. `name` is what errors call it; the tokenizer must outlive this.
+  // Throws Error(model) with the line that is not understood.
+  ChatTemplate(std::string_view jinja, std::string name, const Tokenizer& tokenizer);
 
-// The whole prompt, from BOS on. With `add_generation_prompt` it ends where the assistant begins to speak, which after
-// a tool's result is right there. What people and tools wrote is in parts that are not special. Throws Error(usage) for
-// tools in a format that has none, and for ChatFormat::none.
-std::vector<PromptPart> render_chat(const ChatFormat& format, const std::vector<ChatMessage>& messages,
-                                    bool add_generation_prompt);
+  const std::string& name() const { return name_; }
 
-// What an assistant said, taken apart: the inverse of how render_chat shows it, without the closing eos. Text that is
-// not a complete and well-formed list of calls stays content.
-//   text: decoded with control tokens
-ChatMessage parse_answer(const ChatFormat& format, std::string_view text);
+  // Throws Error(model) with the line where the template fails, Error(usage) with its own words for a conversation that
+  // it refuses, and Error(usage) for tools or `think` when it knows nothing of them.
+  ChatPrompt render(const std::vector<ChatMessage>& messages, const ChatOptions& options = {}) const;
 
-// The system message that announces functions to V2.5, V3 and R1. Tools: JSON objects as text with name, description
-// and parameters, or such an object inside {"type": "function", "function": ...}. Throws Error(usage).
+  bool can_switch_thinking() const { return can_switch_thinking_; }
+  bool announces_tools() const { return announces_tools_; }
+  bool thinks() const { return thinks_; }  // it speaks of </think>
+
+  // Tokens besides eos that end a turn: <|im_end|>, <|eot_id|>, and the mark of the next user's turn.
+  const std::vector<Token>& stop_tokens() const { return stop_tokens_; }
+  // Blanks in front of an answer that are the format's, though the model writes them: " " in V2's "Assistant: ".
+  const std::string& answer_lead() const { return answer_lead_; }
+
+  // What an assistant said, taken apart: content and DeepSeek's tool calls. Text that is not a complete and well-formed
+  // list of calls, or of a template without such calls, stays content.
+  //   text: decoded with control tokens, without thoughts
+  ChatMessage parse_answer(std::string_view text) const;
+
+ private:
+  // What this template wants to be given for a message that only calls tools.
+  struct CallShape {
+    bool null_content = false;      // none, else ""
+    bool arguments_as_text = true;  // else as an object
+  };
+
+  std::vector<OriginPiece> render_pieces(const std::vector<ChatMessage>& messages, const ChatOptions& options,
+                                         const CallShape& shape, const jinja::Limits& limits = {}) const;
+  void set_thinking(bool think, jinja::Variables& variables) const;
+  CallShape find_call_shape() const;
+  void look_at_turns();
+
+  jinja::Template template_;
+  std::string name_;
+  const Tokenizer* tokenizer_;
+  bool can_switch_thinking_ = false, announces_tools_ = false, thinks_ = false;
+  bool calls_tools_ = false;  // in DeepSeek's way
+  const char* thoughts_key_;  // what the template calls the thoughts of a message
+  CallShape call_shape_;
+  std::vector<Token> stop_tokens_;
+  std::string answer_lead_;
+};
+
+// The one that `option` names (a built-in format, or a file of Jinja text), else the model file's own; nothing: it has
+// none. Throws Error(usage) for a name that is neither, Error(file), and what the constructor throws.
+std::optional<ChatTemplate> choose_chat_template(const std::string& option, const GgufMetadata& metadata,
+                                                 const Tokenizer& tokenizer);
+
+// Built-in formats: deepseek-v2, deepseek-v2.5, deepseek-v3, ..., chatml, llama3.
+std::vector<std::string> chat_template_names();
+
+// Those whose control tokens are in the vocabulary, the likeliest first: advice for a file without a template.
+std::vector<std::string> fitting_chat_templates(const Tokenizer& tokenizer);
+
+// The system message that announces functions to V2.5, V3 and R1, whose templates do not. Tools: JSON objects as text
+// with name, description and parameters, or such an object inside {"type": "function", "function": ...}. Throws
+// Error(usage).
 std::string tools_system_message(const std::vector<std::string>& tools_json);
 
 }  // namespace hearth

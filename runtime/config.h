@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/ops.h"
 #include "quant/gguf.h"
@@ -19,7 +20,9 @@ struct YarnConfig {
 
 struct ModelConfig {
   std::string name;
-  int64_t dim = 0, n_layers = 0, n_heads = 0, vocab_size = 0, context_length = 0;
+  // Layers that are run. MTP layers are numbered from n_layers on, whether their tensors are in the file or not.
+  int64_t n_layers = 0, n_mtp_layers = 0;
+  int64_t dim = 0, n_heads = 0, vocab_size = 0, context_length = 0;
   int64_t q_lora_rank = 0;  // 0: plain attn_q
   int64_t kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
   int64_t inter_dim = 0, moe_inter_dim = 0, n_dense_layers = 0;
@@ -28,6 +31,8 @@ struct ModelConfig {
   float norm_eps = 1e-6f;
   float rope_theta = 10000.0f;
   YarnConfig yarn;
+  // What changes results and is neither in a key nor in a tensor's shape: a line each, naming key and guess.
+  std::vector<std::string> notes;
 
   int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   int64_t cache_width() const { return kv_lora_rank + qk_rope_head_dim; }
@@ -37,7 +42,9 @@ struct ModelConfig {
   float softmax_scale() const;  // qk_head_dim^-1/2 * mscale^2
 };
 
-// Throws Error(model) for another architecture, a missing or contradictory key: named, with expected and found.
+// A key that is missing is derived from tensors' shapes where they tell, else guessed from the class (V2 or V3) where
+// its published models agree, else refused. Throws Error(model) for another architecture, a missing, unknown or
+// contradictory key: named, with expected and found.
 ModelConfig read_config(const GgufFile& file);
 
 }  // namespace hearth

@@ -65,14 +65,20 @@ void ExpertCache::land(bool wait) {
 }
 
 void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  ops_.order_fetch(exec_);  // the memory is being cleared
-  for (const Swap& swap : residency_.fill()) begin(swap);
-  const uint64_t total = bytes_under_way_;
+  ops_.order_fetch(exec_);                         // the memory is being cleared
+  constexpr uint64_t kAtOnce = uint64_t(1) << 30;  // what has begun is waited for where `progress` ends it all
+  const std::vector<Swap> swaps = residency_.fill();
+  uint64_t total = 0, begun = 0;
+  for (const Swap& swap : swaps) total += pool_.expert_bytes(swap.admit.layer + n_dense_);
   const Clock::time_point start = Clock::now();
-  while (!copies_.empty()) {
+  for (size_t next = 0; next < swaps.size() || !copies_.empty();) {
+    for (; next < swaps.size() && bytes_under_way_ < kAtOnce; ++next) {
+      begun += pool_.expert_bytes(swaps[next].admit.layer + n_dense_);
+      begin(swaps[next]);
+    }
     std::this_thread::sleep_for(std::chrono::microseconds(200));
     land(false);
-    if (progress) progress(total - bytes_under_way_, total);
+    if (progress) progress(begun - bytes_under_way_, total);
   }
   counts_ = {};
   landed_since_ = 0;

@@ -1,9 +1,6 @@
 #include "runtime/expert_trace.h"
 
-#include <unistd.h>
-
 #include <cassert>
-#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -78,8 +75,8 @@ TraceShape trace_shape(const Model& model) {
   return shape;
 }
 
-ExpertTraceWriter::ExpertTraceWriter(const std::string& path, TraceShape shape)
-    : path_(path), partial_(path + ".partial"), shape_(std::move(shape)) {
+ExpertTraceWriter::ExpertTraceWriter(std::unique_ptr<OutputFile> file, TraceShape shape)
+    : file_(std::move(file)), shape_(std::move(shape)) {
   const ordered_json object = {{"model", shape_.model},
                                {"layers", shape_.n_layers},
                                {"experts", shape_.n_experts},
@@ -88,22 +85,19 @@ ExpertTraceWriter::ExpertTraceWriter(const std::string& path, TraceShape shape)
                                {"token_bytes", shape_.token_bytes},
                                {"fixed_bytes", shape_.fixed_bytes}};
   const std::string header = object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-  file_ = std::fopen(partial_.c_str(), "wb");
-  require(file_ != nullptr, ErrorKind::file, "{}: cannot create: {}", partial_, std::strerror(errno));
   FileHead head{{}, kTraceVersion, uint32_t(header.size())};
   std::memcpy(head.magic, kTraceMagic, sizeof kTraceMagic);
   write(&head, sizeof head);
   write(header.data(), header.size());
 }
 
-ExpertTraceWriter::~ExpertTraceWriter() {
-  if (!file_) return;
-  std::fclose(file_);
-  ::unlink(partial_.c_str());
-}
-
 void ExpertTraceWriter::write(const void* data, size_t bytes) {
-  if (!error_ && std::fwrite(data, 1, bytes, file_) != bytes) error_ = errno;
+  if (error_) return;
+  try {
+    file_->write({static_cast<const std::byte*>(data), bytes});
+  } catch (const Error& error) {
+    error_ = error;
+  }
 }
 
 void ExpertTraceWriter::add(int64_t layer, int64_t position, std::span<const int32_t> ids) {
@@ -124,13 +118,9 @@ void ExpertTraceWriter::add(int64_t layer, int64_t position, std::span<const int
   ++n_steps_;
 }
 
-void ExpertTraceWriter::finish() {
-  if (!error_ && (std::fflush(file_) != 0 || ::fsync(::fileno(file_)) != 0)) error_ = errno;
-  require(error_ == 0, ErrorKind::file, "{}: cannot write: {}", partial_, std::strerror(error_));
-  require(std::rename(partial_.c_str(), path_.c_str()) == 0, ErrorKind::file, "{}: cannot rename to {}: {}", partial_,
-          path_, std::strerror(errno));
-  std::fclose(file_);
-  file_ = nullptr;
+bool ExpertTraceWriter::finish() {
+  if (error_) throw *error_;
+  return file_->finish();
 }
 
 ExpertTrace read_expert_trace(const std::string& path) {

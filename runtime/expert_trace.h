@@ -15,11 +15,15 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "quant/error.h"
+#include "quant/output_file.h"
 #include "runtime/model.h"
 
 namespace hearth {
@@ -48,27 +52,25 @@ ExpertTrace read_expert_trace(const std::string& path);
 // The same with slices of the prompt as if they had been decoded, token by token.
 ExpertTrace token_by_token(const ExpertTrace& trace);
 
-// Writes to `path + ".partial"` as steps come; `finish` renames it. Destroyed unfinished, it leaves nothing.
+// Writes steps as they come, as quant/output_file.h says. Destroyed unfinished, it leaves nothing.
 class ExpertTraceWriter {
  public:
-  ExpertTraceWriter(const std::string& path, TraceShape shape);  // throws Error(file)
-  ~ExpertTraceWriter();
-  ExpertTraceWriter(const ExpertTraceWriter&) = delete;
-  ExpertTraceWriter& operator=(const ExpertTraceWriter&) = delete;
+  ExpertTraceWriter(std::unique_ptr<OutputFile> file, TraceShape shape);
+  ExpertTraceWriter(const std::string& path, TraceShape shape)  // throws Error(file)
+      : ExpertTraceWriter(std::make_unique<OutputFile>(path), std::move(shape)) {}
 
   // MoE layer by layer, as ModelOptions::routed tells: ids [T,K]. A step whose layers did not all come is left out.
   // Throws nothing: what went wrong is told by finish.
   void add(int64_t layer, int64_t position, std::span<const int32_t> ids);
   int64_t n_steps() const { return n_steps_; }
-  void finish();  // throws Error(file): disk full
+  bool finish();  // throws Error(file): disk full. True: see OutputFile
 
  private:
   void write(const void* data, size_t bytes);
 
-  std::string path_, partial_;
+  std::unique_ptr<OutputFile> file_;
   TraceShape shape_;
-  std::FILE* file_ = nullptr;
-  int error_ = 0;  // errno of the first write that failed
+  std::optional<Error> error_;  // of the first write that failed
   int64_t position_ = 0, n_steps_ = 0, next_layer_ = 0;
   std::vector<uint16_t> ids_;
 };

@@ -65,21 +65,22 @@ int64_t Conversation::reuse(std::span<const Token> prompt) {
 
 // Runs what is missing of the prompt; false when interrupted.
 bool Conversation::prefill(std::span<const Token> prompt, const GenerateCallbacks& callbacks) {
-  const size_t cached = history_.size();
-  const auto after_slice = [&](int64_t done) {
-    history_.assign(prompt.begin(), prompt.begin() + std::ptrdiff_t(cached) + done);
-    if (callbacks.on_prefill) callbacks.on_prefill(int64_t(history_.size()), int64_t(prompt.size()));
-    return history_.size() == prompt.size() || !callbacks.stop_now || !callbacks.stop_now();
-  };
-  return model_.run(prompt.subspan(cached), cache_, logits_, false, after_slice);
+  const bool complete =
+      model_.run(prompt.subspan(history_.size()), cache_, logits_, false, [&](const RunProgress& progress) {
+        if (callbacks.on_reading) callbacks.on_reading(progress);
+        return !callbacks.stop_now || !callbacks.stop_now();
+      });
+  history_.assign(prompt.begin(), prompt.begin() + std::ptrdiff_t(cache_.length()));
+  return complete;
 }
 
 StopReason Conversation::decode(Sampler& sampler, const GenerateOptions& options, const GenerateCallbacks& callbacks,
                                 GenerateResult& result) {
+  const auto go_on = [&](const RunProgress&) { return !callbacks.stop_now || !callbacks.stop_now(); };
   while (options.max_tokens < 0 || int64_t(result.tokens.size()) < options.max_tokens) {
     if (callbacks.stop_now && callbacks.stop_now()) return StopReason::interrupted;
     const Token token = sampler.sample(logits_, history_);
-    if (token == tokenizer_.eos() && !options.ignore_eos) return StopReason::eos;
+    if (tokenizer_.ends_text(token) && !options.ignore_eos) return StopReason::eos;
     if (std::ranges::find(options.stop_tokens, token) != options.stop_tokens.end()) return StopReason::eos;
     result.tokens.push_back(token);
     if (callbacks.on_token) callbacks.on_token(token);
@@ -87,7 +88,7 @@ StopReason Conversation::decode(Sampler& sampler, const GenerateOptions& options
     // The last token that was asked for needs no logits after it, so it is not run.
     if (int64_t(result.tokens.size()) == options.max_tokens) break;
     if (context_left() == 0) return StopReason::context_full;
-    model_.run({&token, 1}, cache_, logits_);
+    if (!model_.run({&token, 1}, cache_, logits_, false, go_on)) return StopReason::interrupted;
     history_.push_back(token);
     ++result.decode_steps;
   }

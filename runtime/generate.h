@@ -32,14 +32,19 @@ struct GenerateResult {
   int64_t decode_steps = 0;   // sampled tokens that were run, one by one, for the next one's logits
   double prefill_seconds = 0, decode_seconds = 0;
 
+  // Stopped while the prompt was read: nothing was said to it, and a chat forgets it.
+  bool stopped_unanswered() const { return reason == StopReason::interrupted && tokens.empty(); }
   double prefill_rate() const;  // tok/s of the tokens that were run; 0 when nothing was measured
   double decode_rate() const;
 };
 
+// Both of the last two are called many times in a millisecond, also in the middle of a layer, on the thread that
+// generates: they are to be quick. (ReadingLine of runtime/cli/ is made for on_reading.)
 struct GenerateCallbacks {
-  std::function<void(Token token)> on_token;                    // every sampled token, not the closing eos
-  std::function<void(int64_t done, int64_t total)> on_prefill;  // after each slice of the prompt
-  std::function<bool()> stop_now;                               // asked between slices and tokens (Ctrl-C)
+  std::function<void(Token token)> on_token;  // every sampled token, not the closing eos
+  // While the prompt is read, how far that is: of its tokens that are not in the cache already.
+  std::function<void(const RunProgress& progress)> on_reading;
+  std::function<bool()> stop_now;  // true: Ctrl-C. Reading stops, or the token under way is given up
 };
 
 class Conversation {
@@ -47,8 +52,9 @@ class Conversation {
   Conversation(Model& model, const Tokenizer& tokenizer);
 
   // Makes the history equal to `prompt` (re-using the longest common prefix of what the cache already holds), then
-  // samples until something stops it. An interrupted call keeps what was done, so the next one resumes cheaply.
-  // Throws Error(usage): empty prompt; Error(resource): the prompt does not fit the context (with both numbers).
+  // samples until something stops it. An interrupted call keeps what was done (whole slices of the prompt), so the next
+  // one resumes cheaply, with the same bits. Throws Error(usage): empty prompt; Error(resource): the prompt does not
+  // fit the context (with both numbers).
   GenerateResult generate(std::span<const Token> prompt, Sampler& sampler, const GenerateOptions& options,
                           const GenerateCallbacks& callbacks = {});
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "kernels/watch.h"
 #include "runtime/seconds_since.h"
 
 namespace hearth {
@@ -97,10 +98,11 @@ void Hybrid::host_turn(int64_t layer) try {
     require(id >= 0 && id < config_.n_routed_experts, ErrorKind::resource,
             "layer {}: the router chose expert {} of {}: the GPU has failed", layer, id, config_.n_routed_experts);
   }
+  n_copied_ = 0;
+  if (!watch_goes_on()) return;  // what the others give is not to be used, nor to be counted
   if (options_.routed) options_.routed(layer, position_, ids);
   cache_.note(layer, ids, n_tokens_);
   counts_.chosen += ids.size();
-  n_copied_ = 0;
   compute_on_host(layer, n_tokens_ > 1 ? share_with_gpu(layer, ids) : pool_.on_host(layer), ids);
 } catch (const std::exception& error) {
   if (failure_.empty()) failure_ = error.what();
@@ -149,6 +151,7 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
   const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, sides_.host.stream};
   sides_.host.moe_ffn(exec, experts, {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),
                       Mat<float>(y_, T, config_.dim));
+  if (watch_stopped()) return;  // no rate to learn from
   const double seconds = seconds_since(start);
   counts_.on_host += uint64_t(n_pairs);
   const double bytes = double(pool_.expert_bytes(layer));

@@ -6,7 +6,9 @@
 #include <string_view>
 
 #include "quant/gguf_keys.h"
-#include "runtime/chat_template.h"
+#include "runtime/jinja/template.h"
+#include "runtime/tokenizer_vocabulary.h"
+#include "runtime/weights.h"
 
 namespace hearth {
 namespace {
@@ -48,12 +50,17 @@ std::string routing_text(const ModelConfig& c) {
   return text + fmt::format(", scaled by {}", rule.scale);
 }
 
+std::string layers_text(const ModelConfig& c) {
+  std::string text = fmt::format("{} dense", c.n_dense_layers);
+  if (c.n_moe_layers() > 0) text += fmt::format(", {} with experts", c.n_moe_layers());
+  if (c.n_mtp_layers > 0) text += fmt::format(", {} for MTP (not run)", c.n_mtp_layers);
+  return text;
+}
+
 std::vector<Fact> model_facts(const ModelConfig& c) {
   std::vector<Fact> facts = {
       {"name", c.name.empty() ? "(none)" : c.name},
-      {"layers", c.n_dense_layers == c.n_layers
-                     ? fmt::format("{} dense", c.n_layers)
-                     : fmt::format("{} dense, {} with experts", c.n_dense_layers, c.n_layers - c.n_dense_layers)},
+      {"layers", layers_text(c)},
       {"width", fmt::format("{}, vocabulary of {}", c.dim, c.vocab_size)},
       {"attention", fmt::format("{} heads of {} + {} (values {}), latent {}, queries {}", c.n_heads, c.qk_nope_head_dim,
                                 c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank,
@@ -71,6 +78,7 @@ std::vector<Fact> model_facts(const ModelConfig& c) {
                                     ? fmt::format("theta {}, YaRN x {} over {}, mscale_all_dim {:.4g}", c.rope_theta,
                                                   c.yarn.factor, c.yarn.original_context, c.yarn.log_multiplier * 10)
                                     : fmt::format("theta {}, no scaling", c.rope_theta)});
+  for (const std::string& note : c.notes) facts.push_back({"guessed", note});
   return facts;
 }
 
@@ -83,11 +91,14 @@ std::string token_text(const GgufMetadata& m, const char* key) {
 
 std::string chat_text(const GgufMetadata& m) {
   const auto text = m.string(key::kChatTemplate);
-  if (!text || text->empty()) return "none: a base model";
+  if (!text || text->empty()) return "no template";
   try {
-    return std::string(chat_format_name(recognise_chat_format(*text)));
-  } catch (const Error&) {
-    return fmt::format("not one that hearth knows ({} bytes)", text->size());
+    const jinja::Template chat(*text, "the template");
+    const bool thinks = chat.reads("thinking") || chat.reads("enable_thinking");
+    return fmt::format("a template of {} bytes{}{}", text->size(), chat.reads("tools") ? ", announces tools" : "",
+                       thinks ? ", switches thinking" : "");
+  } catch (const Error& error) {
+    return fmt::format("a template of {} bytes that is not understood: {}", text->size(), error.what());
   }
 }
 
@@ -95,7 +106,7 @@ std::vector<Fact> vocabulary_facts(const GgufMetadata& m) {
   const auto* tokens = m.strings(key::kTokens);
   if (!tokens) return {};
   const auto* merges = m.strings(key::kMerges);
-  return {
+  std::vector<Fact> facts = {
       {"tokenizer", fmt::format("{}, {}", m.string(key::kTokenizerModel).value_or("(none)"),
                                 m.string(key::kTokenizerPre).value_or("no pre-tokenizer"))},
       {"entries", fmt::format("{} tokens, {} merges", tokens->size(), merges ? merges->size() : 0)},
@@ -103,6 +114,8 @@ std::vector<Fact> vocabulary_facts(const GgufMetadata& m) {
       {"end", token_text(m, key::kEosTokenId)},
       {"chat", chat_text(m)},
   };
+  for (const std::string& guess : vocabulary_guesses(m)) facts.push_back({"guessed", guess});
+  return facts;
 }
 
 std::vector<Fact> origin_facts(const GgufMetadata& m) {
@@ -160,8 +173,9 @@ InspectReport inspect(const GgufFile& file) {
   try {
     report.config = read_config(file);
     report.model = model_facts(*report.config);
+    report.why_not = not_computed(file, *report.config);
   } catch (const Error& e) {
-    report.config_error = e.what();
+    report.why_not = e.what();
   }
 
   const int64_t n_layers = report.config ? report.config->n_layers : INT64_MAX;

@@ -39,6 +39,8 @@ struct TensorGroup {
   const Format* format = nullptr;
   int64_t n_tensors = 0;
   uint64_t n_parameters = 0, bytes = 0;
+
+  double bits_per_weight() const { return n_parameters ? 8.0 * double(bytes) / double(n_parameters) : 0; }
 };
 
 struct InspectReport {
@@ -49,7 +51,7 @@ struct InspectReport {
   uint64_t n_active_parameters = 0;  // used per token: K of E experts, the head, without the embedding's lookup
   double bits_per_weight = 0;
   std::optional<ModelConfig> config;            // absent: another architecture, or a vocabulary without a model
-  std::string config_error;                     // why it is absent
+  std::string why_not;                          // why the model does not run here; empty: it does
   std::vector<Fact> model, vocabulary, origin;  // for people
 };
 

@@ -4,8 +4,10 @@
 #include <bit>
 #include <cassert>
 #include <chrono>
+#include <exception>
 #include <numeric>
 
+#include "kernels/watch.h"
 #include "runtime/expert_cache.h"
 #include "runtime/hybrid.h"
 #include "runtime/layer.h"
@@ -53,6 +55,14 @@ class RopeMemory {
   RopeTable table_;
 };
 
+// Of a file all of whose formats are computed here.
+ModelConfig runnable_config(const GgufFile& file) {
+  ModelConfig config = read_config(file);
+  const std::string refusal = not_computed(file, config);
+  require(refusal.empty(), ErrorKind::model, "{}: {}", file.path(), refusal);
+  return config;
+}
+
 // Where everything will be: asked before anything is loaded. Are these sizes that the backend knows, and if it has a
 // memory of its own, what fits there?
 Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& options) try {
@@ -94,6 +104,42 @@ class TimeAdder {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// Passes on to whoever watches a call of run what the kernels' watch asks, and keeps what he throws until the kernels
+// are done.
+class RunWatch {
+ public:
+  RunWatch(const std::function<bool(const RunProgress&)>& told, int64_t total) : told_(told), at_{0, total, 0} {}
+
+  // A slice of n tokens is in its layer i of n_layers.
+  void at_layer(int64_t i, int64_t n_layers, int64_t n) {
+    at_.share = (double(at_.done) + double(n) * double(i) / double(n_layers)) / double(at_.total);
+  }
+  void slice_done(int64_t n) {
+    at_.done += n;
+    at_.share = double(at_.done) / double(at_.total);
+  }
+  bool goes_on() { return watch_.ask(); }
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  static bool ask(void* context) {
+    auto& self = *static_cast<RunWatch*>(context);
+    try {
+      return !self.told_ || self.told_(self.at_);
+    } catch (...) {
+      self.thrown_ = std::current_exception();
+      return false;
+    }
+  }
+
+  const std::function<bool(const RunProgress&)>& told_;
+  RunProgress at_;
+  std::exception_ptr thrown_;
+  Watch watch_{ask, this};
+};
+
 bool exceeds_memory(const GgufFile& file) {
   const uint64_t usable = usable_memory();
   return usable > 0 && file.file_bytes() > usable;
@@ -128,7 +174,7 @@ struct Model::Impl {
 
   Impl(GgufFile&& f, const ModelOptions& o)
       : file(std::move(f)),
-        config(read_config(file)),
+        config(runnable_config(file)),
         options(with_defaults(o, config, file.path())),
         ops(*options.ops),
         sizes(model_sizes(file)),
@@ -148,11 +194,12 @@ struct Model::Impl {
                                         limits_of(config, options), *pool, *cache, read_ahead, options);
     }
     finish();
+    for (const auto& part : file.parts()) part->remember_content();  // in memory now, as far as it will be
   }
 
   void check(std::span<const Token> tokens, const KvCache& cache) const;
-  void forward(const Step& step, const KvCache& cache) const;
-  void queue(std::span<const Token> tokens, KvCache& cache) const;
+  void forward(const Step& step, const KvCache& cache, RunWatch& watch) const;
+  void queue(std::span<const Token> tokens, const KvCache& cache, RunWatch& watch) const;
   void finish() const;
   void head(const Activations& a, int64_t first_row, int64_t n_rows, float* logits) const;
 };
@@ -172,12 +219,15 @@ void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) con
           cache.capacity());
 }
 
-// Tokens of one sequence from step.at.first on, through all layers. Leaves the residual stream in act.x.
-void Model::Impl::forward(const Step& step, const KvCache& cache) const {
+// Tokens of one sequence from step.at.first on, through all layers. Leaves the residual stream in act.x. A slice may be
+// left between layers; but one token's operations may be recorded, and are queued to the end.
+void Model::Impl::forward(const Step& step, const KvCache& cache, RunWatch& watch) const {
   const Activations& a = step.act;
   ops.embed(exec, weights.token_embd, a.tokens, a.x);
   ops.rms_norm(exec, a.x, weights.layers[0].attn_norm, config.norm_eps, a.h);
   for (int64_t i = 0; i < config.n_layers; ++i) {
+    watch.at_layer(i, config.n_layers, step.n_tokens());
+    if (!watch.goes_on() && step.n_tokens() > 1) return;
     const LayerWeights& w = weights.layers[size_t(i)];
     attention(step, w, cache.layer(i), a.h, a.y);
     ops.add_rms_norm(exec, a.y, a.x, w.ffn_norm, config.norm_eps, a.h);
@@ -189,7 +239,7 @@ void Model::Impl::forward(const Step& step, const KvCache& cache) const {
 }
 
 // The next tokens of a sequence, at most a ubatch.
-void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
+void Model::Impl::queue(std::span<const Token> tokens, const KvCache& cache, RunWatch& watch) const {
   const int64_t n = int64_t(tokens.size()), first = cache.length();
   const Activations act = activations.step(n);
   std::vector<int32_t> positions(tokens.size());
@@ -206,16 +256,16 @@ void Model::Impl::queue(std::span<const Token> tokens, KvCache& cache) const {
       const Impl& model;
       const Step& step;
       const KvCache& cache;
-    } context{*this, step, cache};
+      RunWatch& watch;
+    } context{*this, step, cache, watch};
     const auto run = [](const void* p) {
       const auto& c = *static_cast<const Context*>(p);
-      c.model.forward(c.step, c.cache);
+      c.model.forward(c.step, c.cache, c.watch);
     };
     ops.step(exec, {cache.layer(0).data, n, bound}, run, &context);
   } else {
-    forward(step, cache);
+    forward(step, cache, watch);
   }
-  cache.advance(n);
 }
 
 void Model::Impl::finish() const {
@@ -291,23 +341,29 @@ size_t Model::working_bytes() const {
 }
 
 bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits,
-                const std::function<bool(int64_t done)>& progress) {
+                const std::function<bool(const RunProgress&)>& told) {
   const Impl& m = *impl_;
   const int64_t T = int64_t(tokens.size()), V = m.config.vocab_size;
   m.check(tokens, cache);
   const TimeAdder stopwatch(impl_->running_seconds);
   assert(logits.empty() || int64_t(logits.size()) == (all_logits ? T * V : V));
 
+  RunWatch watch(told, T);
   for (int64_t done = 0; done < T;) {
     const int64_t n = std::min(m.options.ubatch, T - done);
-    m.queue(tokens.subspan(size_t(done), size_t(n)), cache);
+    m.queue(tokens.subspan(size_t(done), size_t(n)), cache, watch);
     done += n;
 
     const Activations act = m.activations.step(n);
     if (!logits.empty() && all_logits) m.head(act, 0, n, logits.data() + (done - n) * V);
     if (!logits.empty() && !all_logits && done == T) m.head(act, n - 1, 1, logits.data());
-    if (progress || done == T) m.finish();
-    if (progress && !progress(done)) return false;
+    if (told || done == T) m.finish();
+    if (watch_stopped()) {
+      watch.rethrow();
+      return false;
+    }
+    cache.advance(n);
+    watch.slice_done(n);
   }
   return true;
 }

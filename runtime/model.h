@@ -52,8 +52,15 @@ struct ModelOptions {
   // Whether experts are asked of the disk before they are computed: where the file does not fit into memory, or as
   // said.
   std::optional<bool> read_ahead = {};
-  // Told the bytes of weights that the backend has taken, of how many.
+  // Told the bytes of weights that the backend has taken, of how many. What it throws ends the loading.
   std::function<void(uint64_t done, uint64_t total)> loading = {};
+};
+
+// How far a call of Model::run is.
+struct RunProgress {
+  int64_t done = 0;   // tokens that the cache holds: whole slices
+  int64_t total = 0;  // tokens of the call
+  double share = 0;   // of the call's work, the slice under way counted by its layers: 0 to 1
 };
 
 class Model {
@@ -73,13 +80,17 @@ class Model {
   size_t cache_bytes() const;  // what new_cache takes
 
   // Runs `tokens` at the next positions of `cache`, in slices of ubatch. logits: [V] of the last token, or [T,V] of all
-  // when `all_logits`; empty span: none wanted. `progress` is told the tokens done after each slice; returning false
-  // stops there (the cache then holds what was done) and run returns false. Throws Error(resource): context is full,
-  // Error(usage): a token id outside the vocabulary, no tokens. Both before anything runs. Error(resource) also where
-  // the backend failed, with its words: nothing the cache holds is to be used then. One call at a time: the activations
-  // belong to the model.
+  // when `all_logits`; empty span: none wanted. Throws Error(resource): context is full, Error(usage): a token id
+  // outside the vocabulary, no tokens. Both before anything runs. Error(resource) also where the backend failed, with
+  // its words: nothing the cache holds is to be used then. One call at a time: the activations belong to the model.
+  //
+  // `watch` is asked all the time, also in the middle of a layer, on this thread: many times in a millisecond, so it is
+  // to be quick. Once it returns false, run returns false within milliseconds: at a GPU, when what it is at is done.
+  // The cache holds the whole slices then, as if the one under way had not been begun; run goes on from there with the
+  // same bits. Logits of slices that were not finished are not to be used. What `watch` throws comes out of run in the
+  // same way.
   bool run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits = false,
-           const std::function<bool(int64_t done)>& progress = {});
+           const std::function<bool(const RunProgress&)>& watch = {});
 
   // Whether the backend still answers: a GPU that failed once answers no more. To be asked between calls of run.
   bool works() const;

@@ -82,7 +82,7 @@ ModelSizes model_sizes(const ModelConfig& config, std::vector<WeightSize> weight
       continue;
     }
     model.fixed[kind] += aligned_bytes(w.bytes());
-    model.decode_bytes += kind == MemoryClass::embedding ? w.format->bytes(w.shape.cols()) : w.bytes();
+    model.decode_bytes += kind == MemoryClass::embedding ? w.row_bytes() : w.bytes();
     if (kind == MemoryClass::shared_experts) model.experts.at(moe).shared_bytes += w.bytes();
     tied = tied && kind != MemoryClass::head;
   }

@@ -137,14 +137,19 @@ PerplexityResult measure_perplexity(Model& model, std::span<const Token> tokens,
   const int64_t at_once = std::clamp<int64_t>(int64_t(kLogitBytes / (size_t(V) * sizeof(float))), 1, window);
   std::vector<float> logits(size_t(at_once * V));
 
+  const auto run = [&](std::span<const Token> some, std::span<float> rows) {
+    const auto go_on = [&](const RunProgress&) { return !options.stop_now || !options.stop_now(); };
+    require(model.run(some, cache, rows, true, go_on), ErrorKind::interrupted, "interrupted after {} of {} windows",
+            result.n_windows, n_windows);
+  };
   for (int64_t i = 0; i < n_windows; ++i) {
     const std::span<const Token> w = std::span(all).subspan(size_t(i * window), size_t(window));
     cache.truncate(0);
-    model.run(w.first(size_t(window / 2)), cache, {});
+    run(w.first(size_t(window / 2)), {});
     for (int64_t t = window / 2; t < window - 1; t += at_once) {
       const int64_t n = std::min(at_once, window - 1 - t);
       const std::span<float> rows = std::span(logits).first(size_t(n * V));
-      model.run(w.subspan(size_t(t), size_t(n)), cache, rows, true);
+      run(w.subspan(size_t(t), size_t(n)), rows);
       for (int64_t j = 0; j < n; ++j) scores.add(rows.subspan(size_t(j * V), size_t(V)), w[size_t(t + j + 1)]);
     }
     result.tokens_run += window - 1;

@@ -22,6 +22,7 @@ struct PerplexityOptions {
   std::string save_baseline;  // path: store this model's predictions for later comparison; must not exist
   std::string baseline;       // path: compare with stored predictions (same vocabulary, tokens, windows)
   std::function<bool(int64_t windows_done, int64_t windows, double ppl_so_far)> progress;  // false: interrupted
+  std::function<bool()> stop_now;  // asked all the time, also in the middle of a layer; true: interrupted
 };
 
 // Of the stored model's distribution p from this model's q, over all scored positions, in nats.

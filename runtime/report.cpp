@@ -28,6 +28,23 @@ bool runs_on_gpu(const Model& model) {
   return total > 0;
 }
 
+std::string model_line(const Model& model) {
+  const InspectReport file = inspect(model.file());
+  const std::string& name = model.config().name;
+  return fmt::format("{}: {}parameters, {}, context of {} tokens", name.empty() ? model.file().path() : name,
+                     scaled(double(file.n_parameters), ""), scaled(double(file.file_bytes), "B"),
+                     model.options().n_ctx);
+}
+
+std::string running_line(const Model& model) {
+  const ModelOptions& options = model.options();
+  const std::string cpu = fmt::format("{}, {} thread{}", options.host_ops ? options.host_ops->name : options.ops->name,
+                                      options.n_threads, options.n_threads == 1 ? "" : "s");
+  if (!runs_on_gpu(model)) return fmt::format("running on the CPU ({})", cpu);
+  if (model.plan().all_on_gpu) return "running on the GPU";
+  return fmt::format("running on the GPU, with experts on the CPU ({})", cpu);
+}
+
 std::vector<Fact> startup_facts(const Model& model) {
   const ModelConfig& c = model.config();
   const ModelOptions& options = model.options();

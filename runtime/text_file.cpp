@@ -1,13 +1,12 @@
 #include "runtime/text_file.h"
 
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 
 #include "quant/error.h"
+#include "quant/output_file.h"
 
 namespace hearth {
 namespace {
@@ -33,17 +32,9 @@ std::string read_text_file(const std::string& path, size_t at_most) {
 }
 
 void write_text_file(const std::string& path, std::string_view text) {
-  // Two programs that end at the same time do not write into one another's file.
-  const std::string partial = fmt::format("{}.{}.partial", path, ::getpid());
-  File out(std::fopen(partial.c_str(), "wb"));
-  require(out != nullptr, ErrorKind::file, "{}: cannot create: {}", partial, std::strerror(errno));
-  const bool written = std::fwrite(text.data(), 1, text.size(), out.get()) == text.size() &&
-                       std::fflush(out.get()) == 0 && ::fsync(::fileno(out.get())) == 0;
-  if (!written || std::rename(partial.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    std::remove(partial.c_str());
-    fail(ErrorKind::file, "{}: cannot write: {}", path, std::strerror(error));
-  }
+  OutputFile file(path);
+  file.write(text);
+  file.finish();
 }
 
 }  // namespace hearth

@@ -9,7 +9,7 @@ namespace hearth {
 
 // Throws Error(file): no such file, cannot be read; Error(format): more than `at_most` bytes.
 std::string read_text_file(const std::string& path, size_t at_most);
-// To a temporary name beside it, then renamed. Throws Error(file).
+// Written whole or not at all (quant/output_file.h). Throws Error(file).
 void write_text_file(const std::string& path, std::string_view text);
 
 }  // namespace hearth

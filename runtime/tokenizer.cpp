@@ -209,6 +209,10 @@ std::optional<Token> Tokenizer::bos() const {
 std::optional<Token> Tokenizer::eos() const {
   return impl_->vocabulary.eos;
 }
+bool Tokenizer::ends_text(Token token) const {
+  const std::vector<Token>& others = impl_->vocabulary.other_ends;
+  return token == impl_->vocabulary.eos || std::find(others.begin(), others.end(), token) != others.end();
+}
 std::optional<Token> Tokenizer::pad() const {
   return impl_->vocabulary.pad;
 }

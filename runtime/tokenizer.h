@@ -51,6 +51,7 @@ class Tokenizer {
   std::optional<Token> find(std::string_view text) const;
   std::optional<Token> bos() const;
   std::optional<Token> eos() const;
+  bool ends_text(Token token) const;  // eos, and others that the file names beside it
   std::optional<Token> pad() const;
   bool add_bos() const;
 

@@ -74,7 +74,10 @@ class Reader {
     out.bos = token_of(key::kBosTokenId);
     out.eos = token_of(key::kEosTokenId);
     out.pad = token_of(key::kPaddingTokenId);
-    out.add_bos = metadata.boolean(key::kAddBosToken).value_or(true);  // every model of this family wants it
+    for (const char* key : {key::kEotTokenId, key::kEomTokenId}) {
+      if (const auto end = token_of(key); end && end != out.eos) out.other_ends.push_back(*end);
+    }
+    out.add_bos = metadata.boolean(key::kAddBosToken).value_or(out.bos.has_value());  // published models want it
     require(!out.add_bos || out.bos, ErrorKind::format, "{}: key {} is missing", source(), key::kBosTokenId);
   }
 
@@ -118,8 +121,9 @@ class Reader {
     const ByteAlphabet alphabet;
     for (int byte = 0; byte < 256; ++byte) {
       const auto found = ids_.find(alphabet.character(byte));
-      // A user-defined token of this text means the character itself, not the byte.
-      const bool has = found != ids_.end() && out.types[size_t(found->second)] == TokenType::normal;
+      // A user-defined token of this text means the character itself, which is the byte in ASCII only.
+      const TokenType type = found == ids_.end() ? TokenType::unused : out.types[size_t(found->second)];
+      const bool has = type == TokenType::normal || (type == TokenType::user_defined && found->first.size() == 1);
       require(has || never_in_utf8(byte), ErrorKind::format, "{}: the vocabulary has no token for byte 0x{:02X} ('{}')",
               source(), byte, alphabet.character(byte));
       out.byte_tokens[size_t(byte)] = has ? found->second : -1;
@@ -128,6 +132,7 @@ class Reader {
 
   // A merge is written "left right"; neither of them holds a space, which the byte alphabet writes as Ġ.
   void read_merges() {
+    const ByteAlphabet alphabet;
     const std::vector<std::string>& lines = strings(key::kMerges);
     out.merges.reserve(lines.size());
     std::string product;
@@ -140,9 +145,13 @@ class Reader {
         require(found != ids_.end(), ErrorKind::format,
                 "{}: merge {} ('{}') needs the token '{}', which does not exist", source(), out.merges.size(), line,
                 text);
-        require(out.types[size_t(found->second)] == TokenType::normal, ErrorKind::format,
+        // A word that a user added though it existed is user-defined, and still made and taken by merges.
+        const TokenType type = out.types[size_t(found->second)];
+        require(type == TokenType::normal || type == TokenType::user_defined, ErrorKind::format,
                 "{}: merge {} ('{}') needs the token '{}', which is not an ordinary one", source(), out.merges.size(),
                 line, text);
+        if (type == TokenType::user_defined)
+          out.bytes[size_t(found->second)] = alphabet.bytes(text).value_or(std::string(text));
         return found->second;
       };
       const std::string_view left(line.data(), space), right(line.data() + space + 1, line.size() - space - 1);
@@ -167,6 +176,15 @@ class Reader {
 
 Vocabulary read_vocabulary(const GgufMetadata& metadata) {
   return std::move(Reader(metadata).out);
+}
+
+std::vector<std::string> vocabulary_guesses(const GgufMetadata& metadata) {
+  std::vector<std::string> guesses;
+  if (!metadata.find(key::kAddBosToken))
+    guesses.push_back(fmt::format("{} is missing: assumed true (as in every DeepSeek-V2 and V3)", key::kAddBosToken));
+  if (!metadata.find(key::kEosTokenId))
+    guesses.push_back(fmt::format("{} is missing: no token ends an answer", key::kEosTokenId));
+  return guesses;
 }
 
 }  // namespace hearth

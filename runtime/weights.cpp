@@ -46,6 +46,12 @@ class Loader {
     return std::move(sizes_);
   }
 
+  // Those of the model's tensors that are in formats which are only listed.
+  std::vector<const Tensor*> not_computed() {
+    measure();
+    return std::move(not_computed_);
+  }
+
   // memory_bytes: as measured; 0: the weights are read where they lie.
   Weights load(uint64_t memory_bytes) {
     if (memory_bytes) out_.memory = Buffer(ops_, memory_bytes, "the weights");
@@ -76,10 +82,15 @@ class Loader {
     fail(ErrorKind::model, "{}: {}: expected {}, found {}", file_.path(), t.name, expected.text(), t.shape.text());
   }
 
+  void use(const Tensor& t) {
+    used_.insert(t.name);
+    if (!t.format->computed()) not_computed_.push_back(&t);
+  }
+
   const Tensor& find(const std::string& tensor, const Shape& expected) {
     const Tensor& t = file_.tensor(tensor);
     if (t.shape != expected) refuse_shape(t, expected);
-    used_.insert(t.name);
+    use(t);
     return t;
   }
 
@@ -88,13 +99,13 @@ class Loader {
     const Tensor& t = file_.tensor(tensor);
     const bool flat = t.shape.rank == 2 && t.shape.cols() == expected.cols() && t.shape.rows() == expected.rows();
     if (t.shape != expected && !flat) refuse_shape(t, expected);
-    used_.insert(t.name);
+    use(t);
     return t;
   }
 
   Weight adopt(Tensor t, const Shape& shape) {
     t.shape = shape;
-    if (measures_) sizes_.push_back({t.name, layer_, t.format, t.shape});
+    if (measures_) sizes_.push_back({t.name, layer_, t.format, t.shape, t.extent});
     std::byte* const place = out_.memory.data() ? out_.memory.data() + memory_used_ : nullptr;
     memory_used_ += aligned_bytes(t.bytes());
     if (place) {
@@ -234,12 +245,13 @@ class Loader {
                          bytes_of(w.experts) / uint64_t(E) * uint64_t(c_.routing.n_activated);
   }
 
-  // A tensor that we know nothing of may be a bias or a scale without which the result is wrong. Layers from
-  // block_count on predict further tokens (MTP) and are not run.
+  // A tensor that we know nothing of may be a bias or a scale without which the result is wrong. MTP layers predict
+  // further tokens and are not run.
   void refuse_unknown_tensors() const {
     for (const Tensor& t : file_.tensors()) {
       if (used_.contains(t.name)) continue;
-      require(layer_of(t) >= c_.n_layers, ErrorKind::model,
+      const int64_t layer = layer_of(t);
+      require(layer >= c_.n_layers && layer < c_.n_layers + c_.n_mtp_layers, ErrorKind::model,
               "{}: {}: a tensor {} that this program does not know, and that may matter", file_.path(), t.name,
               t.shape.text());
     }
@@ -256,6 +268,7 @@ class Loader {
   int layer_ = -1;
   Weights out_;
   std::set<std::string, std::less<>> used_;
+  std::vector<const Tensor*> not_computed_;
 };
 
 }  // namespace
@@ -271,6 +284,14 @@ uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all)
   uint64_t bytes = 0;
   for (const WeightSize& weight : weight_sizes(file, config, all)) bytes += aligned_bytes(weight.bytes());
   return bytes;
+}
+
+std::string not_computed(const GgufFile& file, const ModelConfig& config) {
+  const Ops nobody = {};
+  const std::vector<const Tensor*> tensors = Loader(file, config, nobody, true, {}).not_computed();
+  if (tensors.empty()) return "";
+  return fmt::format("{} tensor{} in formats that are not computed here: {}; the first is {}", tensors.size(),
+                     tensors.size() == 1 ? "" : "s", format_counts(tensors), tensors.front()->name);
 }
 
 std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all) {

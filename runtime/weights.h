@@ -71,12 +71,20 @@ struct WeightSize {
   int64_t layer = -1;  // -1: of none
   const Format* format = nullptr;
   Shape shape;
+  uint64_t extent = 0;  // as of Tensor
 
-  uint64_t bytes() const { return uint64_t(format->bytes(shape.cols())) * uint64_t(shape.rows()); }
+  uint64_t row_bytes() const { return bytes() / uint64_t(shape.rows()); }
+  uint64_t bytes() const {
+    return format->sized() ? uint64_t(format->bytes(shape.cols())) * uint64_t(shape.rows()) : extent;
+  }
 };
 
+// Which tensors of the model are in formats that are only listed (quant/format.h), in words: how many, which formats,
+// the first tensor. Empty: none, and load_weights may be called. Throws as weight_sizes does.
+std::string not_computed(const GgufFile& file, const ModelConfig& config);
+
 // All of them, in the order in which they are loaded: weight_bytes is the sum of their aligned_bytes. Nothing but the
-// header is read. Throws as load_weights does, of the file's faults.
+// header is read, and their formats need not be computed. Throws as load_weights does, of the file's faults.
 std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all = true);
 
 }  // namespace hearth

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/team.h"
+#include "kernels/watch.h"
 
 namespace hearth {
 namespace {
@@ -43,7 +44,7 @@ void parallel_parts(int n_threads, int64_t n, int64_t piece, const F& f) {
   const int64_t n_pieces = (n + piece - 1) / piece;
   const int team = team_of(n_threads, n_pieces);
   if (team <= 1) {
-    for (int64_t i = 0; i < n_pieces; ++i) run(i, i + 1 < n_pieces ? i + 1 : -1, 0);
+    for (int64_t i = 0; i < n_pieces && watch_goes_on(); ++i) run(i, i + 1 < n_pieces ? i + 1 : -1, 0);
     return;
   }
   const auto call = [](const void* body, int64_t i, int64_t next, int thread) {

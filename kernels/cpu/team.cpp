@@ -12,6 +12,8 @@
 #include <system_error>
 #include <thread>
 
+#include "kernels/watch.h"
+
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -62,11 +64,13 @@ class Team {
  public:
   void run(int n_threads, const Loop& loop) {
     if (busy_.test_and_set(std::memory_order_acquire)) {
-      for (int64_t i = 0; i < loop.n_pieces; ++i) loop.run(loop.body, i, i + 1 < loop.n_pieces ? i + 1 : -1, 0);
+      for (int64_t i = 0; i < loop.n_pieces && watch_goes_on(); ++i)
+        loop.run(loop.body, i, i + 1 < loop.n_pieces ? i + 1 : -1, 0);
       return;
     }
     start_threads(n_threads - 1);
     loop_ = loop;
+    stopped_.store(watch_stopped(), std::memory_order_relaxed);
     left_.store(uint32_t(loop.n_pieces), std::memory_order_relaxed);
     size_.store(n_threads, std::memory_order_relaxed);
     for (int i = 0; i < n_threads; ++i) {
@@ -113,7 +117,8 @@ class Team {
 
   void work(int thread) {
     const auto done = [&](int64_t piece, int64_t next) {
-      loop_.run(loop_.body, piece, next, thread);
+      if (thread == 0 && !watch_goes_on()) stopped_.store(true, std::memory_order_relaxed);
+      if (!stopped_.load(std::memory_order_relaxed)) loop_.run(loop_.body, piece, next, thread);
       if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_one();
     };
     int64_t piece = 0, next = 0;
@@ -130,9 +135,12 @@ class Team {
   // Threads that the system refuses are done without.
   void start_threads(int n) {
     if (n <= n_workers_) return;
-    sigset_t all, before;  // signals are for the program's own threads
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    // Signals are for the program's own threads. But a fault is answered by the thread that has it: where it is
+    // blocked, the system kills without a word, and reading a mapped file that somebody shortens is one.
+    sigset_t others, before;
+    sigfillset(&others);
+    for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&others, fault);
+    pthread_sigmask(SIG_SETMASK, &others, &before);
     for (; n_workers_ < n; ++n_workers_) {
       try {
         std::thread([this, index = n_workers_ + 1, seen = n_loops()]() mutable {
@@ -153,6 +161,7 @@ class Team {
   Loop loop_{};
   std::atomic<uint32_t> left_{0};
   std::atomic<int> size_{0};
+  std::atomic<bool> stopped_{false};  // by the caller's watch: pieces are taken, but not done
   std::atomic<uint32_t> n_loops_{0};  // of the size that a futex has
   int n_workers_ = 0;
   std::array<Slot, kMaxThreads> slots_;

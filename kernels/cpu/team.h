@@ -21,7 +21,8 @@ struct Loop {
 constexpr int64_t kMaxPieces = int64_t(1) << 24;
 constexpr int kMaxThreads = 1024;
 
-// Returns when every piece is done. The caller is thread 0; the others are started when they are first asked for. A
+// Returns when every piece is done, or left out because the caller's watch (kernels/watch.h) said so. The caller is
+// thread 0; the others are started when they are first asked for. A
 // loop that begins while another one runs, in one of its pieces or beside it, is done by its caller alone.
 void run_loop(int n_threads, const Loop& loop);
 

@@ -8,8 +8,11 @@
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/expert_stats.h"
+#include "runtime/report.h"
 
 namespace hearth::cli {
 namespace {
@@ -81,18 +84,24 @@ void run_bench(const BenchArguments& arguments) {
   if (session_options.ctx == 0) session_options.ctx = counts.depth + std::max(counts.prefill, counts.decode) + 1;
   Session session = open_session(session_options);
   print_banner(session);
-  catch_interrupts();
   BenchOptions options = counts;
   options.progress = [](std::string_view what, int done, int total) {
     if (stderr_is_terminal()) note("\r\033[K{} {} of {}{}", what, done, total, done == total ? "\r\033[K" : "");
     return !interrupted();
   };
+  options.stop_now = interrupted;
   options.timed = [](const std::function<void()>& step) {
     time_next_gpu_step();
     step();
     return timed_gpu_step();
   };
   const BenchResult result = bench(*session.model, options);
+  if (!result.hybrid && !result.decode.empty()) {
+    keep_seen(this_machine(session.model->options().n_threads), model_key(session.model->file()),
+              {.memory = result.read_bandwidth.max(),
+               .decoding = result.decode.max() * double(result.active_bytes + result.cache_bytes),
+               .on_gpu = runs_on_gpu(*session.model)});
+  }
   print_report(session);
   if (arguments.json)
     print_json(arguments, session, result);
@@ -105,17 +114,20 @@ void run_bench(const BenchArguments& arguments) {
 void add_bench(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* command = app.add_subcommand("bench", "prefill and decode speed, against what memory allows");
+  add_model_option(*command, arguments->session);
   add_session_options(*command, arguments->session);
-  const auto count = CLI::Range(int64_t(0), int64_t(1) << 24);
-  command->add_option("-p,--prefill", arguments->options.prefill, "prompt tokens")->check(count)->capture_default_str();
+  const auto count = token_count(0, kMostTokens);
+  command->add_option("-p,--prefill", arguments->options.prefill, "prompt tokens")
+      ->transform(count)
+      ->capture_default_str();
   command->add_option("-n,--decode", arguments->options.decode, "generated tokens")
-      ->check(count)
+      ->transform(count)
       ->capture_default_str();
   command->add_option("-d,--depth", arguments->options.depth, "tokens in the cache beforehand")
-      ->check(count)
+      ->transform(count)
       ->capture_default_str();
   command->add_option("-r,--repetitions", arguments->options.repetitions, "runs of each; the median counts")
-      ->check(CLI::Range(1, 1000))
+      ->transform(whole_number(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "print one JSON object instead of text");
   command->callback([arguments] { run_bench(*arguments); });

@@ -1,15 +1,21 @@
 // hearth chat MODEL.gguf: a conversation that streams and keeps its cache between turns.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "quant/error.h"
-#include "runtime/chat_template.h"
+#include "runtime/cli/answer.h"
+#include "runtime/cli/chat_options.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"
+#include "runtime/cli/numbers.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/generate.h"
@@ -19,162 +25,245 @@ namespace {
 
 struct ChatArguments {
   SessionOptions session;
-  SamplerOptions sampler;
-  std::string system;
+  SamplerArguments sampler;
+  ChatChoices choices;
   int64_t max_tokens = -1;
+  bool no_history = false;
 };
 
 constexpr std::string_view kHelp =
     "/help           this list\n"
     "/system TEXT    start anew under a system message (without TEXT: show it)\n"
     "/clear          start anew\n"
-    "/stats          tokens, speed and what is left of the context\n"
+    "/drop           forget the oldest turns until half of the context is free\n"
+    "/stats          tokens, speed, what is left of the context, the seed\n"
     "/exit           leave (so does Ctrl-D)\n"
-    "Ctrl-C stops an answer. A line that ends in \\ goes on in the next one.\n";
+    "//TEXT          a message that begins with /TEXT\n"
+    "\"\"\"             begins and ends a message of several lines; so does pasting one\n"
+    "\\               at the end of a line: the message goes on in the next one\n"
+    "Ctrl-C stops an answer.\n";
+
+std::string_view first_word(std::string_view line) {
+  return line.substr(0, line.find_first_of(" \t\n"));
+}
 
 class Chat {
  public:
   Chat(const ChatArguments& arguments, Session& session)
       : arguments_(arguments),
         session_(session),
-        format_(recognise_chat_format(session.chat_template)),
+        format_(chat_template_of(session, arguments.choices)),
+        sampling_(session.sampling(arguments.sampler, &format_)),
+        sampler_(session.sampler(sampling_)),
         conversation_(*session.model, *session.tokenizer),
-        sampler_(session.sampler(arguments.sampler)),
-        system_(arguments.system) {
-    require(format_ != ChatFormat::none, ErrorKind::model,
-            "{}: holds no chat template, so it is a base model: use `hearth run` to continue a text",
-            arguments.session.model_path);
+        system_(arguments.choices.system) {
     clear();
   }
 
-  // Reads until the end of input or /exit.
+  // Reads until the end of input or /exit. On a terminal an error is told and the conversation goes on. In a pipe the
+  // other messages are answered too, and the first error's kind is how the program ends.
   void run() {
     const bool interactive = stdin_is_terminal();
-    if (interactive) note("Type a message; /help lists the commands.\n\n");
-    LineEditor editor(default_history_path());
+    if (arguments_.session.verbose) print_sampling(sampling_);
+    LineEditor editor(arguments_.no_history ? "" : default_history_path(),
+                      {"/help", "/system ", "/clear", "/drop", "/stats", "/exit"});
+    std::optional<ErrorKind> failed;
     std::string line;
-    for (;;) {
+    for (int64_t number = 1;; ++number) {
       clear_interrupt();
       const LineEditor::Got got = editor.read("> ", line);
       if (got == LineEditor::Got::end) break;
       if (got == LineEditor::Got::interrupt) {
-        require(interactive, ErrorKind::interrupted, "interrupted");
+        require(interactive && ending_signal() == 0, ErrorKind::interrupted, "interrupted");
         note("(/exit or Ctrl-D leaves)\n");
         continue;
       }
       if (line.find_first_not_of(" \t\r\n") == std::string::npos) continue;
       try {
-        if (line.front() == '/') {
-          if (!command(line)) break;
-        } else {
+        if (got == LineEditor::Got::text)
           answer(line);
-        }
+        else if (!obey(line))
+          break;
       } catch (const Error& error) {
-        if (!interactive || !session_.model->works()) throw;  // nobody is left to talk with
-        note("{}\n", error.what());
+        if (!session_.model->works() || error.kind == ErrorKind::interrupted) throw;  // nobody is left to talk with
+        note("{}{}\n", interactive ? "" : fmt::format("hearth: line {}: ", number), error.what());
+        if (!failed) failed = error.kind;
       }
     }
     if (interactive) note("\n");
-    if (turns_ > 0) print_stats();
+    if (turns_ > 0 && arguments_.session.verbose) print_stats();
+    if (failed && !interactive) throw Error(*failed, "");  // each was told when it came
   }
 
  private:
   void clear() {
     messages_.clear();
+    unanswered_.clear();
     if (!system_.empty()) messages_.push_back({ChatMessage::Role::system, system_});
   }
 
-  // False: leave.
-  bool command(const std::string& line) {
-    const size_t space = line.find(' ');
-    const std::string name = line.substr(0, space);
-    std::string rest = space == std::string::npos ? "" : line.substr(space + 1);
-    rest.erase(0, rest.find_first_not_of(' '));
+  // One line: a command where its first word is one, else a message. False: leave.
+  bool obey(const std::string& line) {
+    const std::string_view name = first_word(line);
+    std::string rest = line.substr(name.size());
+    rest.erase(0, std::min(rest.size(), rest.find_first_not_of(" \t\n")));
     if (name == "/exit" || name == "/quit") return false;
     if (name == "/help") {
-      note("{}", kHelp);
+      help();
     } else if (name == "/clear") {
       clear();
       note("(a new conversation)\n");
+    } else if (name == "/drop") {
+      drop();
     } else if (name == "/stats") {
       print_stats();
-    } else if (name == "/system" && rest.empty()) {
-      note("{}\n", system_.empty() ? "(no system message)" : system_);
     } else if (name == "/system") {
-      require_utf8(rest, "/system");
-      system_ = rest;
-      clear();
-      note("(a new conversation under this system message)\n");
+      set_system(rest);
     } else {
-      fail(ErrorKind::usage, "unknown command {}: /help lists the commands", name);
+      answer(line.starts_with("//") ? line.substr(1) : line);
     }
     return true;
   }
 
-  // Sends one message and streams what the model says. What did not fit leaves the conversation as it was.
+  void help() const {
+    note("{}", kHelp);
+    if (const std::string path = default_history_path(); !arguments_.no_history && !path.empty())
+      note("What you type is kept in {}; --no-history keeps nothing.\n", path);
+  }
+
+  void set_system(const std::string& text) {
+    if (text.empty()) {
+      note("{}\n", system_.empty() ? "(no system message)" : system_);
+      return;
+    }
+    require_utf8(text, "/system");
+    system_ = text;
+    clear();
+    note("(a new conversation under this system message)\n");
+  }
+
+  // Forgets whole turns, the oldest first, and asks again what found no room.
+  void drop() {
+    const size_t first = system_.empty() ? 0 : 1;
+    int64_t dropped = 0;
+    while (messages_.size() > first && needed() > session_.model->options().n_ctx / 2) {
+      const auto begin = messages_.begin() + std::ptrdiff_t(first);
+      const auto next = std::find_if(begin + 1, messages_.end(),
+                                     [](const ChatMessage& m) { return m.role == ChatMessage::Role::user; });
+      messages_.erase(begin, next);
+      ++dropped;
+    }
+    note("({} turn{} forgotten)\n", dropped, dropped == 1 ? "" : "s");
+    if (!unanswered_.empty()) answer(std::exchange(unanswered_, ""));
+  }
+
+  // Tokens of the conversation, with the message that waits for room.
+  int64_t needed() const {
+    std::vector<ChatMessage> messages = messages_;
+    if (!unanswered_.empty()) messages.push_back({ChatMessage::Role::user, unanswered_});
+    return int64_t(encode(messages).tokens.size());
+  }
+
+  struct Prompt {
+    std::vector<Token> tokens;
+    bool opens_thoughts;
+  };
+  Prompt encode(const std::vector<ChatMessage>& messages) const {
+    const ChatPrompt rendered = format_.render(messages, {.think = arguments_.choices.thinking()});
+    return {session_.tokenizer->encode(rendered.parts), rendered.opens_thoughts};
+  }
+
+  // Sends one message and streams what the model says. A message that found no room, or was stopped before a word of
+  // the answer, leaves the conversation as it was.
   void answer(const std::string& text) {
     require_utf8(text, "message");
+    unanswered_.clear();
     messages_.push_back({ChatMessage::Role::user, text});
+    ChatMessage said{ChatMessage::Role::assistant};
     GenerateResult result;
-    std::string said;
     try {
-      result = stream(said);
+      const Prompt prompt = encode(messages_);
+      require_room(prompt, text);
+      result = stream(prompt, said);
     } catch (...) {
       messages_.pop_back();
       throw;
     }
-    messages_.push_back({ChatMessage::Role::assistant, said, {}, result.tokens});
+    const bool stopped = result.reason == StopReason::interrupted;
+    const bool goes_on = stdin_is_terminal() && ending_signal() == 0;
+    if (result.stopped_unanswered()) {
+      messages_.pop_back();
+      require(goes_on, ErrorKind::interrupted, "interrupted");
+      note("(stopped before an answer: the message is forgotten)\n\n");
+      return;
+    }
+    messages_.push_back(std::move(said));
+    count(result);
+    require(!stopped || goes_on, ErrorKind::interrupted, "interrupted");
+    if (stopped) note("(stopped)\n\n");
+    if (result.reason == StopReason::context_full) note("(cut short: {})\n", full_context());
+    if (result.reason == StopReason::max_tokens)
+      note("(cut short after {} tokens, as --max-tokens says)\n", result.tokens.size());
+  }
+
+  std::string full_context() const {
+    return fmt::format(
+        "the context of {} tokens is full: /drop forgets the oldest turns, /clear starts anew, --ctx makes it larger",
+        session_.model->options().n_ctx);
+  }
+
+  void require_room(const Prompt& prompt, const std::string& text) {
+    const int64_t n_ctx = session_.model->options().n_ctx, n = int64_t(prompt.tokens.size());
+    if (n <= n_ctx) return;
+    std::vector<ChatMessage> alone;
+    if (!system_.empty()) alone.push_back({ChatMessage::Role::system, system_});
+    alone.push_back({ChatMessage::Role::user, text});
+    const int64_t n_alone = int64_t(encode(alone).tokens.size());
+    require(n_alone <= n_ctx, ErrorKind::resource,
+            "the message of {} tokens does not fit the context of {}: --ctx makes it larger", n_alone, n_ctx);
+    unanswered_ = text;
+    fail(ErrorKind::resource, "{} tokens do not fit: {}", n, full_context());
+  }
+
+  GenerateResult stream(const Prompt& prompt, ChatMessage& said) {
+    GenerateOptions options;
+    options.max_tokens = arguments_.max_tokens;
+    options.stop_tokens = format_.stop_tokens();
+    Answer answer =
+        Answer::in_chat(*session_.tokenizer, format_, prompt.opens_thoughts, arguments_.choices.show(), true);
+    GenerateCallbacks callbacks;
+    callbacks.stop_now = interrupted;
+    ReadingLine reading;
+    callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
+    callbacks.on_token = [&](Token token) {
+      reading.finish();
+      answer.add(token);
+    };
+    GenerateResult result;
+    try {
+      result = conversation_.generate(prompt.tokens, sampler_, options, callbacks);
+    } catch (const Error&) {
+      if (!answer.text().empty() || !answer.thoughts().empty()) answer.finish();  // half an answer is a line too
+      throw;
+    }
+    reading.finish();
+    if (result.stopped_unanswered()) return result;
+    answer.finish();
+    if (stdin_is_terminal()) write_out("\n");
+    flush_out();
+    said.content = answer.text();
+    said.thoughts = answer.thoughts();
+    said.tokens = result.tokens;
+    return result;
+  }
+
+  void count(const GenerateResult& result) {
     turns_ += 1;
     prompt_tokens_ += result.prompt_tokens;
     cached_tokens_ += result.cached_tokens;
     generated_tokens_ += int64_t(result.tokens.size());
     prefill_seconds_ += result.prefill_seconds;
     decode_seconds_ += result.decode_seconds;
-    if (result.reason == StopReason::interrupted && !stdin_is_terminal()) fail(ErrorKind::interrupted, "interrupted");
-    if (result.reason == StopReason::interrupted) note("(stopped)\n\n");
-    if (result.reason == StopReason::context_full)
-      note("(the context of {} tokens is full: /clear starts anew, --ctx makes it larger)\n",
-           session_.model->options().n_ctx);
-  }
-
-  GenerateResult stream(std::string& said) {
-    const std::vector<Token> prompt = session_.tokenizer->encode(render_chat(format_, messages_, true));
-    GenerateOptions options;
-    options.max_tokens = arguments_.max_tokens;
-    if (const auto user = session_.tokenizer->find("<｜User｜>")) options.stop_tokens.push_back(*user);
-
-    Utf8Stream utf8;
-    bool at_start = true;
-    const auto show = [&](std::string piece) {
-      if (at_start) piece.erase(0, piece.find_first_not_of(' '));  // "Assistant:" is followed by a space in V2's format
-      if (piece.empty()) return;
-      at_start = false;
-      said += piece;
-      write_out(piece);
-      flush_out();
-    };
-    GenerateCallbacks callbacks;
-    callbacks.stop_now = interrupted;
-    callbacks.on_token = [&](Token token) { show(utf8.push(session_.tokenizer->bytes_of(token, true))); };
-    const bool long_prompt = int64_t(prompt.size()) - int64_t(conversation_.history().size()) > 1024;
-    if (long_prompt && stderr_is_terminal())
-      callbacks.on_prefill = [&](int64_t done, int64_t total) {
-        note("\r\033[Kreading {} of {} tokens", done, total);
-        if (done == total) note("\r\033[K");
-      };
-    GenerateResult result;
-    try {
-      result = conversation_.generate(prompt, sampler_, options, callbacks);
-    } catch (const Error&) {
-      if (!at_start) write_out("\n");  // half an answer is a line too
-      flush_out();
-      throw;
-    }
-    show(utf8.finish());
-    write_out("\n");
-    if (stdin_is_terminal()) write_out("\n");
-    flush_out();
-    return result;
   }
 
   void print_stats() const {
@@ -182,29 +271,34 @@ class Chat {
     const auto rate = [](int64_t tokens, double seconds) { return seconds > 0 ? double(tokens) / seconds : 0.0; };
     note(
         "{} answers: read {} tokens at {:.0f} tok/s ({} more were in the cache), wrote {} at {:.1f} tok/s; "
-        "context {} of {} tokens\n",
+        "context {} of {} tokens; seed {}\n",
         turns_, ran, rate(ran, prefill_seconds_), cached_tokens_, generated_tokens_,
-        rate(generated_tokens_, decode_seconds_), conversation_.history().size(), session_.model->options().n_ctx);
+        rate(generated_tokens_, decode_seconds_), conversation_.history().size(), session_.model->options().n_ctx,
+        sampling_.seed);
     print_report(session_);
   }
 
   const ChatArguments& arguments_;
   Session& session_;
-  ChatFormat format_;
-  Conversation conversation_;
+  const ChatTemplate format_;
+  const SamplerOptions sampling_;
   Sampler sampler_;
-  std::string system_;
+  Conversation conversation_;
+  std::string system_, unanswered_;  // the message that found no room
   std::vector<ChatMessage> messages_;
   int64_t turns_ = 0, prompt_tokens_ = 0, cached_tokens_ = 0, generated_tokens_ = 0;
   double prefill_seconds_ = 0, decode_seconds_ = 0;
 };
 
 void chat(const ChatArguments& arguments) {
-  require_utf8(arguments.system, "--system");
   Session session = open_session(arguments.session);
-  print_banner(session);
-  catch_interrupts();
-  Chat(arguments, session).run();
+  Chat chat(arguments, session);
+  if (arguments.session.verbose) print_banner(session);
+  if (stdin_is_terminal()) {
+    print_summary(session);
+    note("/help lists the commands, Ctrl-D leaves.\n\n");
+  }
+  chat.run();
 }
 
 }  // namespace
@@ -212,11 +306,20 @@ void chat(const ChatArguments& arguments) {
 void add_chat(CLI::App& app) {
   auto arguments = std::make_shared<ChatArguments>();
   CLI::App* command = app.add_subcommand("chat", "talk with a model; input may also be piped, one message a line");
-  add_session_options(*command, arguments->session);
+  add_model_option(*command, arguments->session);
+  add_chat_options(*command, arguments->choices);
+  command
+      ->add_option("-n,--max-tokens", arguments->max_tokens,
+                   "longest answer in tokens, as 512 or 4k; -1: no limit (default)")
+      ->transform(answer_length())
+      ->group("Conversation");
+  command->add_flag("--no-history", arguments->no_history, "keep nothing of what is typed")->group("Conversation");
   add_sampler_options(*command, arguments->sampler);
-  command->add_option("--system", arguments->system, "system message");
-  command->add_option("-n,--max-tokens", arguments->max_tokens, "longest answer in tokens")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
+  add_session_options(*command, arguments->session);
+  command->footer(
+      "  hearth chat lite.gguf\n"
+      "  hearth chat lite.gguf --system \"Answer in French.\" --temp 0\n"
+      "  hearth chat lite.gguf < questions.txt            one answer for each line");
   command->callback([arguments] { chat(*arguments); });
 }
 

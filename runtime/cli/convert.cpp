@@ -8,6 +8,8 @@
 #include "kernels/cpu/backend.h"
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/numbers.h"
+#include "runtime/cli/planned_file.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/seconds_since.h"
 
@@ -32,6 +34,7 @@ void print_notes(const ConvertReport& report) {
 void convert(ConvertArguments& arguments) {
   ConvertOptions& options = arguments.options;
   options.keep_mtp = !arguments.no_mtp;
+  options.check_planned = check_planned_file;
   options.n_threads = arguments.threads > 0 ? arguments.threads : default_threads();
   if (arguments.dry_run) {
     const ConvertReport plan = plan_conversion(options);
@@ -77,8 +80,8 @@ void add_convert(CLI::App& app) {
   for (const auto& name : recipe_names()) names += (names.empty() ? "" : " ") + name;
   command->add_option("--recipe", arguments->options.recipe, "which format each tensor gets: " + names)
       ->capture_default_str();
-  command->add_option("--threads,-t", arguments->threads, "threads (default: one per core)")
-      ->check(CLI::Range(1, 1024));
+  command->add_option("--threads,-t", arguments->threads, "threads; 0: one per core (default: the same)")
+      ->transform(whole_number(0, 1024));
   command->add_flag("--dry-run", arguments->dry_run, "print every tensor's format and the exact size, write nothing");
   command->add_flag("--no-mtp", arguments->no_mtp, "leave out the multi-token-prediction layer of V3 and R1");
   command->add_flag("--force", arguments->options.overwrite, "replace an existing output file");

@@ -1,7 +1,5 @@
 #include "runtime/cli/files.h"
 
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -39,19 +37,6 @@ void require_utf8(const std::string& text, const std::string& where) {
   size_t at = 0;
   while (at < text.size() && at < repaired.size() && text[at] == repaired[at]) ++at;
   fail(ErrorKind::usage, "{}: expected UTF-8, found a bad byte at offset {}", where, at);
-}
-
-void write_file(const std::string& path, std::span<const std::byte> bytes) {
-  const std::string partial = path + ".partial";
-  File out(std::fopen(partial.c_str(), "wb"));
-  require(out != nullptr, ErrorKind::file, "{}: {}", partial, std::strerror(errno));
-  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), out.get()) == bytes.size() &&
-                       std::fflush(out.get()) == 0 && fsync(fileno(out.get())) == 0;
-  if (!written || std::rename(partial.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    std::remove(partial.c_str());
-    fail(ErrorKind::file, "{}: {}", path, std::strerror(error));
-  }
 }
 
 }  // namespace hearth::cli

@@ -27,14 +27,14 @@ void print_facts(const std::vector<Fact>& facts) {
 }
 
 void print_groups(const InspectReport& report) {
-  print("\n  {:16} {:8} {:>8} {:>14} {:>14} {:>6}\n", "tensors", "format", "count", "parameters", "bytes", "bits");
+  print("\n  {:16} {:10} {:>8} {:>14} {:>14} {:>6}\n", "tensors", "format", "count", "parameters", "bytes", "bits");
   for (const auto& group : report.groups)
-    print("  {:16} {:8} {:>8} {:>14} {:>14} {:>6.2f}\n", tensor_role_name(group.role), group.format->name,
-          group.n_tensors, count_text(group.n_parameters), bytes_text(group.bytes), group.format->bits_per_weight());
-  print("  {:16} {:8} {:>8} {:>14} {:>14} {:>6.2f}\n", "all", "", report.n_tensors, count_text(report.n_parameters),
+    print("  {:16} {:10} {:>8} {:>14} {:>14} {:>6.2f}\n", tensor_role_name(group.role), group.format->name,
+          group.n_tensors, count_text(group.n_parameters), bytes_text(group.bytes), group.bits_per_weight());
+  print("  {:16} {:10} {:>8} {:>14} {:>14} {:>6.2f}\n", "all", "", report.n_tensors, count_text(report.n_parameters),
         bytes_text(report.tensor_bytes), report.bits_per_weight);
   if (report.n_active_parameters > 0)
-    print("  {:16} {:8} {:>8} {:>14}\n", "used per token", "", "", count_text(report.n_active_parameters));
+    print("  {:16} {:10} {:>8} {:>14}\n", "used per token", "", "", count_text(report.n_active_parameters));
 }
 
 void inspect_file(const InspectArguments& arguments) {
@@ -45,7 +45,7 @@ void inspect_file(const InspectArguments& arguments) {
   print_facts(report.model);
   print_facts(report.vocabulary);
   print_facts(report.origin);
-  if (!report.config) print("  {:18} no: {}\n", "runs here", report.config_error);
+  if (!report.why_not.empty()) print("  {:18} no: {}\n", "runs here", report.why_not);
   if (report.n_tensors > 0) print_groups(report);
   if (arguments.metadata) {
     print("\n");
@@ -54,7 +54,7 @@ void inspect_file(const InspectArguments& arguments) {
   if (arguments.tensors) {
     print("\n");
     for (const auto& tensor : file.tensors())
-      print("  {:44} {:8} {:>22} {:>14}\n", tensor.name, tensor.format->name, tensor.shape.text(), tensor.bytes());
+      print("  {:44} {:10} {:>22} {:>14}\n", tensor.name, tensor.format->name, tensor.shape.text(), tensor.bytes());
   }
 }
 
@@ -68,12 +68,8 @@ void print_expert_names(const char* what, const std::vector<ExpertShares::Expert
 void inspect_experts(const InspectArguments& arguments) {
   const ExpertStats stats = read_expert_stats(arguments.experts);
   if (!arguments.svg.empty()) {
-    const std::string picture = plot_heat_map(stats);
-    if (arguments.svg == "-") {
-      write_out(picture);
-      return;
-    }
-    write_text_file(arguments.svg, picture);
+    write_text_file(arguments.svg, plot_heat_map(stats));
+    if (arguments.svg == "-") return;
   }
   const ExpertShares shares = expert_shares(stats);
   print("{}: {} MoE layers of {} experts, {:.0f} tokens\n", arguments.experts, stats.n_layers, stats.n_experts,

@@ -1,115 +1,124 @@
 #include "runtime/cli/line_editor.h"
 
-#include <histedit.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <cwchar>
 #include <filesystem>
-#include <iostream>
+#include <string_view>
 
 #include "runtime/cli/terminal.h"
+#include "runtime/cli/typed_line.h"
 
 namespace hearth::cli {
 namespace {
 
-// One character of standard input; 0 at its end, -1 after Ctrl-C, even one that came before we began to wait.
-// (libedit's own reader would miss that one, and try once more after any other.)
-int read_character(EditLine*, wchar_t* character) {
-  std::mbstate_t state{};
-  for (;;) {
-    if (!wait_for_input()) return -1;
-    char byte;
-    const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
-    if (n == 0) return 0;
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return -1;
-    const size_t length = std::mbrtowc(character, &byte, 1, &state);
-    if (length == size_t(-2)) continue;  // the character goes on
-    if (length == size_t(-1)) *character = L'\uFFFD';
-    return 1;
-  }
+constexpr const char* kContinued = "... ";
+constexpr std::string_view kQuotes = "\"\"\"";
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+// What is pasted is text: quotes and backslashes in it were not typed to begin or end something.
+bool pasted_at_start(const TypedLine::Result& line) {
+  return std::any_of(line.pastes.begin(), line.pastes.end(),
+                     [&](const std::string& paste) { return line.text.starts_with(paste); });
+}
+bool pasted_at_end(const TypedLine::Result& line) {
+  return std::any_of(line.pastes.begin(), line.pastes.end(),
+                     [&](const std::string& paste) { return line.text.ends_with(paste); });
 }
 
 }  // namespace
 
-struct LineEditor::Terminal {
-  EditLine* edit = nullptr;
-  History* history = nullptr;
-  std::string history_path, prompt;
-
-  static char* prompt_of(EditLine* edit) {
-    Terminal* self = nullptr;
-    el_get(edit, EL_CLIENTDATA, &self);
-    return self->prompt.data();
-  }
-};
-
-LineEditor::LineEditor(std::string history_path) {
+LineEditor::LineEditor(std::string history_path, std::vector<std::string> commands)
+    : history_(std::move(history_path)) {
   if (!stdin_is_terminal()) return;
-  terminal_ = new Terminal;
-  terminal_->history_path = std::move(history_path);
-  terminal_->edit = el_init("hearth", stdin, stderr, stderr);
-  terminal_->history = history_init();
-  HistEvent event;
-  ::history(terminal_->history, &event, H_SETSIZE, 1000);
-  ::history(terminal_->history, &event, H_SETUNIQUE, 1);
-  if (!terminal_->history_path.empty()) ::history(terminal_->history, &event, H_LOAD, terminal_->history_path.c_str());
-  el_set(terminal_->edit, EL_CLIENTDATA, terminal_);
-  el_set(terminal_->edit, EL_GETCFN, &read_character);
-  el_set(terminal_->edit, EL_PROMPT, &Terminal::prompt_of);
-  el_set(terminal_->edit, EL_HIST, ::history, terminal_->history);
-  el_set(terminal_->edit, EL_EDITOR, "emacs");
-  el_source(terminal_->edit, nullptr);  // the user's ~/.editrc
+  const std::vector<std::string> entries = history_.load();
+  if (!entries.empty()) last_entry_ = entries.back();
+  typed_ = std::make_unique<TypedLine>(entries, std::move(commands));
 }
 
-LineEditor::~LineEditor() {
-  if (!terminal_) return;
-  HistEvent event;
-  if (!terminal_->history_path.empty()) ::history(terminal_->history, &event, H_SAVE, terminal_->history_path.c_str());
-  history_end(terminal_->history);
-  el_end(terminal_->edit);
-  delete terminal_;
-}
+LineEditor::~LineEditor() = default;
 
-LineEditor::Got LineEditor::read_one(const std::string& prompt, std::string& line) {
-  line.clear();
-  if (!terminal_) {
-    if (!std::getline(std::cin, line)) return interrupted() ? Got::interrupt : Got::end;
-    return Got::line;
+LineEditor::Got LineEditor::read(const std::string& prompt, std::string& message) {
+  message.clear();
+  if (!typed_) return read_plain(message);
+  const Got got = read_typed(prompt, message);
+  if (got == Got::end || got == Got::interrupt) {
+    message.clear();
+    return got;
   }
-  terminal_->prompt = prompt;
-  int count = 0;
-  const char* text = el_gets(terminal_->edit, &count);
-  if (interrupted()) {
-    el_reset(terminal_->edit);
-    note("\n");
-    return Got::interrupt;
-  }
-  if (!text || count <= 0) return Got::end;
-  line.assign(text, size_t(count));
-  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
-  return Got::line;
-}
-
-LineEditor::Got LineEditor::read(const std::string& prompt, std::string& line) {
-  Got got = read_one(prompt, line);
-  while (got == Got::line && line.ends_with('\\')) {
-    std::string next;
-    got = read_one("... ", next);
-    if (got == Got::interrupt) return got;
-    line.back() = '\n';
-    line += next;
-    if (got == Got::end) got = Got::line;
-    if (next.empty()) break;
-  }
-  if (terminal_ && got == Got::line && !line.empty()) {
-    HistEvent event;
-    ::history(terminal_->history, &event, H_ENTER, line.c_str());
+  if (message.find_first_not_of(" \t\n") != std::string::npos && message != last_entry_) {
+    typed_->remember(message);
+    history_.append(message);
+    last_entry_ = message;
   }
   return got;
+}
+
+LineEditor::Got LineEditor::read_typed(const std::string& prompt, std::string& message) {
+  Got got = Got::line;
+  for (bool first = true;; first = false) {
+    TypedLine::Result line = typed_->read(first ? prompt : kContinued);
+    if (line.interrupted) return Got::interrupt;
+    if (line.end) {
+      if (first) return Got::end;
+      note("\n");
+      return got;
+    }
+    const bool pasted = pasted_at_start(line);
+    if (first && !pasted && line.text.starts_with(kQuotes)) {
+      message = line.text.substr(kQuotes.size());
+      if (!message.empty() && !message.ends_with(kQuotes)) message += '\n';
+      return read_block(message);
+    }
+    if (first && pasted && line.text.find('\n') != std::string::npos) got = Got::text;
+    message += line.text;
+    if (!message.ends_with('\\') || pasted_at_end(line)) break;
+    message.back() = '\n';
+  }
+  if (got == Got::text && message.ends_with('\n')) message.pop_back();  // lines are copied with the end of the last one
+  return got;
+}
+
+// The rest of a block, whose first line is there: up to a line that ends in quotes.
+LineEditor::Got LineEditor::read_block(std::string& message) {
+  while (!message.ends_with(kQuotes)) {
+    TypedLine::Result line = typed_->read(kContinued);
+    if (line.interrupted) return Got::interrupt;
+    if (line.end) {
+      note("\n");
+      break;
+    }
+    message += line.text;
+    if (line.text.ends_with(kQuotes) && !pasted_at_end(line)) break;
+    message += '\n';
+  }
+  if (message.ends_with(kQuotes)) message.resize(message.size() - kQuotes.size());
+  if (message.ends_with('\n')) message.pop_back();
+  return Got::text;
+}
+
+// Without the C library's buffer, whose reader would begin again after a signal.
+LineEditor::Got LineEditor::read_plain(std::string& message) {
+  size_t end;
+  bool ended = false;
+  for (size_t searched = 0; (end = unread_.find('\n', searched)) == std::string::npos && !ended;) {
+    searched = unread_.size();
+    if (wait_for_input() == Input::interrupted) return Got::interrupt;
+    char buffer[65536];
+    const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    ended = n <= 0;
+    if (n > 0) unread_.append(buffer, size_t(n));
+  }
+  if (end == std::string::npos && unread_.empty()) return Got::end;
+  message = unread_.substr(0, end);
+  unread_.erase(0, end == std::string::npos ? end : end + 1);
+  if (at_start_ && message.starts_with(kByteOrderMark)) message.erase(0, kByteOrderMark.size());
+  at_start_ = false;
+  if (message.ends_with('\r')) message.pop_back();
+  return Got::line;
 }
 
 std::string default_history_path() {

@@ -1,11 +1,15 @@
 // The machine that a plan is for: what the command line says of it, what is measured, what is assumed.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <ctime>
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "runtime/calibration.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/plan.h"
+#include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/memory.h"
 #include "runtime/size_text.h"
@@ -36,20 +40,18 @@ int threads_of(const PlanArguments& arguments) {
 }
 
 // Of a GPU, where the plan has one.
-Machine measured(const PlanArguments& arguments, bool with_gpu) {
-  CalibrationInput input{.n_threads = threads_of(arguments), .cpu = cpu_description()};
-  if (with_gpu) {
-    input.gpu = open_gpu().description;
-    input.gpu_ops = open_gpu().ops;
-  }
+MeasuredBandwidths measured(const PlanArguments& arguments, uint64_t model_key, bool with_gpu) {
+  CalibrationInput input = this_machine(threads_of(arguments));
+  if (with_gpu) input.gpu_ops = open_gpu().ops;
   input.model = arguments.path;
-  input.folder = cache_folder();
+  input.model_key = model_key;
+  input.again = arguments.measure;
   input.progress = [](std::string_view what) {
-    if (stderr_is_terminal()) note("\r\033[Kmeasuring {} (once)", what);
+    if (stderr_is_terminal()) note("\r\033[Kmeasuring {}", what);
   };
-  const Machine machine = measured_bandwidths(input);
+  const MeasuredBandwidths found = measured_bandwidths(input);
   if (stderr_is_terminal()) note("\r\033[K");
-  return machine;
+  return found;
 }
 
 void fill(double& value, Source& source, double given, double found, double assumed) {
@@ -65,31 +67,38 @@ const char* source_name(Source source) {
 }
 
 void add_plan_options(CLI::App& command, PlanArguments& a) {
-  const auto speed = CLI::Range(1e-3, 1e6);
+  const auto speed = decimal_number(1e-3, 1e6);
   command.add_option("model", a.path, "the model's GGUF file; only its header is read")->required();
-  command.add_option("--vram", a.vram,
-                     "what is free on the GPU: 16G, 1.5G, 800M (G: 2^30 bytes, as cards are sold); 0: no GPU "
-                     "(default: this machine's)");
-  command.add_option("--ram", a.ram, "memory of the host's that may be filled (default: this machine's)");
-  command.add_option("--ctx,-c", a.ctx, "context in tokens (default: the model's limit, at most 32768)")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
+  command
+      .add_option("--vram", a.vram,
+                  "what is free on the GPU: 16G, 1.5G, 800M (G: 2^30 bytes, as cards are sold); 0: no GPU "
+                  "(default: this machine's)")
+      ->transform(memory_size());
+  command.add_option("--ram", a.ram, "memory of the host's that may be filled (default: this machine's)")
+      ->transform(memory_size());
+  command
+      .add_option("--ctx,-c", a.ctx,
+                  "context in tokens, as 4096 or 4k; 0: the model's limit (default: the same, at most 32768)")
+      ->transform(context_length());
   command.add_option("--cache-type", a.cache, "number format of the KV cache")
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
   command.add_option("--ubatch", a.ubatch, "prompt tokens run at once")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
+      ->transform(token_count(1, int64_t(1) << 16))
       ->capture_default_str();
-  command.add_option("--threads,-t", a.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
+  command.add_option("--threads,-t", a.threads, "threads; 0: one per core (default: the same)")
+      ->transform(whole_number(0, 1024));
   command.add_option("--resident-experts", a.resident_experts,
                      "exactly so many experts on the GPU, or such a share of all (0.25), instead of what fits");
-  command.add_option("--vram-bandwidth", a.vram_gb_s, "GB/s of the GPU's memory (default: measured)")->check(speed);
-  command.add_option("--ram-bandwidth", a.ram_gb_s, "GB/s of the host's memory (default: measured)")->check(speed);
+  command.add_option("--vram-bandwidth", a.vram_gb_s, "GB/s of the GPU's memory (default: measured)")->transform(speed);
+  command.add_option("--ram-bandwidth", a.ram_gb_s, "GB/s of the host's memory (default: measured)")->transform(speed);
   command.add_option("--pcie-bandwidth", a.pcie_gb_s, "GB/s from the host to the GPU (default: measured)")
-      ->check(speed);
-  command.add_option("--disk-bandwidth", a.disk_gb_s, "GB/s of the disk (default: measured)")->check(speed);
+      ->transform(speed);
+  command.add_option("--disk-bandwidth", a.disk_gb_s, "GB/s of the disk (default: measured)")->transform(speed);
+  command.add_flag("--measure", a.measure, "measure bandwidths again instead of taking what was measured before");
 }
 
-DescribedMachine described_machine(const PlanArguments& a) {
+DescribedMachine described_machine(const PlanArguments& a, uint64_t model_key) {
   DescribedMachine d;
   const GpuMemory gpu = gpu_memory();
   d.vram_here = gpu.total;
@@ -98,11 +107,15 @@ DescribedMachine described_machine(const PlanArguments& a) {
   d.machine.ram = a.ram.empty() ? usable_ram() : parse_size(a.ram, "--ram");
   d.vram = a.vram.empty() ? Source::measured : Source::given;
   d.ram = a.ram.empty() ? Source::measured : Source::given;
+  require(d.machine.ram > 0 || a.ram.empty(), ErrorKind::usage,
+          "--ram: a model needs some memory of the host's: expected a size above 0, found \"{}\"", a.ram);
   require(d.machine.ram > 0, ErrorKind::usage, "--ram: expected a size, as this system does not say what it has");
 
   const bool with_gpu = d.machine.vram > 0;
   const bool all_given = a.ram_gb_s > 0 && a.disk_gb_s > 0 && (!with_gpu || (a.vram_gb_s > 0 && a.pcie_gb_s > 0));
-  const Machine here = all_given ? Machine{} : measured(a, with_gpu);
+  const MeasuredBandwidths found = all_given ? MeasuredBandwidths{} : measured(a, model_key, with_gpu);
+  const Machine& here = found.machine;
+  if (!all_given) d.measured_ago = double(std::max<int64_t>(std::time(nullptr) - found.since, 0));
   fill(d.machine.vram_bandwidth, d.vram_bandwidth, a.vram_gb_s, here.vram_bandwidth, kAssumedVram);
   fill(d.machine.ram_bandwidth, d.ram_bandwidth, a.ram_gb_s, here.ram_bandwidth, 0);
   fill(d.machine.pcie_bandwidth, d.pcie_bandwidth, a.pcie_gb_s, here.pcie_bandwidth, kAssumedPcie);
@@ -113,7 +126,7 @@ DescribedMachine described_machine(const PlanArguments& a) {
 PlacementInput placement_input(const PlanArguments& a, const Machine& machine, const ModelSizes& model) {
   PlacementInput in;
   in.machine = machine;
-  in.n_ctx = a.ctx;
+  in.n_ctx = a.ctx == kWholeContext ? model.config.context_length : a.ctx;
   in.cache_format = a.cache == "f32" ? FormatId::f32 : FormatId::bf16;
   in.ubatch = a.ubatch;
   in.n_threads = threads_of(a);

@@ -9,6 +9,7 @@
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 
@@ -58,12 +59,12 @@ void perplexity(PerplexityArguments& arguments) {
   PerplexityOptions options = arguments.options;
   options.n_ctx = session.model->options().n_ctx;
   if (session.tokenizer->add_bos()) options.bos = session.tokenizer->bos();
-  catch_interrupts();
   options.progress = [](int64_t done, int64_t total, double so_far) {
     if (stderr_is_terminal())
       note("\r\033[Kwindow {} of {}, perplexity {:.3f}{}", done, total, so_far, done == total ? "\r\033[K" : "");
     return !interrupted();
   };
+  options.stop_now = interrupted;
   const PerplexityResult result = measure_perplexity(*session.model, session.tokenizer->encode(text, false), options);
   if (arguments.json)
     print_json(result);
@@ -76,11 +77,12 @@ void perplexity(PerplexityArguments& arguments) {
 void add_perplexity(CLI::App& app) {
   auto arguments = std::make_shared<PerplexityArguments>();
   CLI::App* command = app.add_subcommand("perplexity", "how well a model predicts a text");
+  add_model_option(*command, arguments->session);
   add_session_options(*command, arguments->session);
   command->get_option("--ctx")->description("tokens per window (default 512)");
   command->add_option("--file,-f", arguments->file, "the text")->required();
   command->add_option("--windows", arguments->options.max_windows, "score only so many windows")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 32));
+      ->transform(whole_number(1, int64_t(1) << 32));
   CLI::Option* save = command->add_option("--save-baseline", arguments->options.save_baseline,
                                           "store this model's predictions in a file");
   command->add_option("--baseline", arguments->options.baseline, "compare with stored predictions")->excludes(save);

@@ -11,6 +11,7 @@
 
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/session.h"
 #include "runtime/cli/simulate.h"
 #include "runtime/cli/smaller_recipe.h"
 #include "runtime/cli/terminal.h"
@@ -45,9 +46,12 @@ class Planned {
         file_(GgufFile::open(arguments.path)),
         model_(model_sizes(file_)),
         known_(load_expert_stats(expert_stats_path(arguments.path), no_expert_stats(file_, model_.config))),
-        described_(described_machine(arguments)),
+        described_(described_machine(arguments, model_key(file_))),
         plan_(plan_placement(model_, input(described_.machine))),
         floor_(floor_of(model_, plan_)) {
+    say_guesses(file_, model_.config.notes);
+    if (const std::string refusal = not_computed(file_, model_.config); !refusal.empty())
+      note("hearth: {}: {}; it is planned for by its bytes and does not run here\n", arguments.path, refusal);
     if (!known_.why_not.empty()) note("hearth: {}\n", known_.why_not);
     look_for_help();
   }
@@ -137,6 +141,16 @@ std::string budget_text(uint64_t budget, Source source, uint64_t here) {
                      here ? binary_size_text(here) : "none");
 }
 
+// "just now", "5 minutes ago", "1 day ago"
+std::string ago_text(double seconds) {
+  const std::pair<double, const char*> units[] = {{86400, "day"}, {3600, "hour"}, {60, "minute"}};
+  for (const auto& [length, name] : units) {
+    const auto n = int64_t(seconds / length);
+    if (n > 0) return fmt::format("{} {}{} ago", n, name, n == 1 ? "" : "s");
+  }
+  return "just now";
+}
+
 std::string milliseconds_text(double seconds) {
   return fmt::format("{:.{}f} ms", 1e3 * seconds, seconds < 0.01 ? 2 : seconds < 0.1 ? 1 : 0);
 }
@@ -180,7 +194,7 @@ void Planned::print_experts() const {
 void Planned::print_speed() const {
   const Machine& m = described_.machine;
   const auto speed = [](const char* what, double bandwidth, Source source) {
-    return fmt::format("{} {:.3g} ({})", what, bandwidth / 1e9, source_name(source));
+    return fmt::format("{} {} ({})", what, figure_text(bandwidth / 1e9), source_name(source));
   };
   std::string speeds = speed("RAM", m.ram_bandwidth, described_.ram_bandwidth);
   if (plan_.has_gpu) {
@@ -188,7 +202,9 @@ void Planned::print_speed() const {
              speed("to the GPU", m.pcie_bandwidth, described_.pcie_bandwidth);
   }
   print("\n  {:16} {}, {}\n", "GB/s", speeds, speed("disk", m.disk_bandwidth, described_.disk_bandwidth));
-  print("  {:16} at most {:.3g} tok/s with {} tokens in the cache\n", "decode", floor_.tok_s, depth());
+  if (speeds.find(source_name(Source::measured)) != std::string::npos)
+    print("  {:16} measured {}; --measure does it again\n", "", ago_text(described_.measured_ago));
+  print("  {:16} at most {} tok/s with {} tokens in the cache\n", "decode", figure_text(floor_.tok_s), depth());
   const auto part = [](const char* where, double bytes, double seconds) {
     if (bytes > 0)
       print("  {:16} {} from {} in {}\n", "", bytes_text(uint64_t(bytes)), where, milliseconds_text(seconds));
@@ -200,7 +216,8 @@ void Planned::print_speed() const {
   for (const Help& help : help_) {
     const bool helps = help.tok_s > 1.005 * floor_.tok_s;
     print("  {:16} {}: {}\n", label, help.what,
-          helps ? fmt::format("{:.3g} -> {:.3g} tok/s", floor_.tok_s, help.tok_s) : std::string("no difference"));
+          helps ? fmt::format("{} -> {} tok/s", figure_text(floor_.tok_s), figure_text(help.tok_s))
+                : std::string("no difference"));
     label = "";
   }
 }
@@ -263,6 +280,7 @@ void Planned::print_json() const {
         {"ram", speed(m.ram_bandwidth, described_.ram_bandwidth)},
         {"pcie", speed(m.pcie_bandwidth, described_.pcie_bandwidth)},
         {"disk", speed(m.disk_bandwidth, described_.disk_bandwidth)}}},
+      {"bandwidth_age_s", described_.measured_ago},
       {"bytes_per_token", {{"vram", floor_.vram_bytes}, {"ram", floor_.ram_bytes}, {"disk", floor_.disk_bytes}}},
       {"depth", depth()},
       {"decode_tok_s", floor_.tok_s},

@@ -20,6 +20,7 @@ struct PlanArguments {
   int64_t ctx = 0, ubatch = 512;
   int threads = 0;
   std::string cache = "bf16", resident_experts;
+  bool measure = false;  // anew, whatever is kept
   bool json = false;
 };
 
@@ -35,11 +36,12 @@ struct DescribedMachine {
   Source vram = Source::measured, ram = Source::measured;  // budgets
   Source vram_bandwidth = Source::given, ram_bandwidth = Source::given, pcie_bandwidth = Source::given,
          disk_bandwidth = Source::given;
+  double measured_ago = 0;  // seconds; the oldest of the measured bandwidths
 };
 
 // Budgets that are not given are this machine's; bandwidths are measured here (once: runtime/calibration.h), and those
-// of what is not here are assumed. Throws Error(usage).
-DescribedMachine described_machine(const PlanArguments& arguments);
+// of what is not here are assumed. What was seen of the model of that key counts; 0: of none. Throws Error(usage).
+DescribedMachine described_machine(const PlanArguments& arguments, uint64_t model_key = 0);
 
 PlacementInput placement_input(const PlanArguments& arguments, const Machine& machine, const ModelSizes& model);
 

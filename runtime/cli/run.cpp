@@ -1,16 +1,22 @@
 // hearth run MODEL.gguf -p TEXT: one answer to standard output; works in pipes.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "quant/error.h"
-#include "runtime/chat_template.h"
+#include "runtime/cli/answer.h"
+#include "runtime/cli/chat_options.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/expert_recorder.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/numbers.h"
+#include "runtime/cli/prompt.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/expert_trace.h"
 #include "runtime/generate.h"
 
 namespace hearth::cli {
@@ -18,134 +24,162 @@ namespace {
 
 struct RunArguments {
   SessionOptions session;
-  SamplerOptions sampler;
-  std::string prompt, file, system, record_experts;
-  bool has_prompt = false, chat = false, json = false;
+  SamplerArguments sampler;
+  ChatChoices choices;
+  std::string question, prompt, suffix, record_experts;
+  PromptSources sources;
+  bool chat = false, special = false, json = false;
   int64_t max_tokens = -1;
+
+  bool has_suffix() const { return !suffix.empty(); }
 };
 
-std::string prompt_text(const RunArguments& arguments) {
-  std::string text;
-  if (arguments.has_prompt) {
-    text = arguments.prompt;
-    require_utf8(text, "--prompt");
-  } else if (!arguments.file.empty()) {
-    text = read_text(arguments.file);
-    require_utf8(text, arguments.file);
-  } else {
-    require(!stdin_is_terminal(), ErrorKind::usage, "no prompt: give --prompt TEXT, --file PATH, or pipe it in");
-    text = read_text("-");
-    require_utf8(text, "standard input");
-  }
-  require(!text.empty(), ErrorKind::usage, "the prompt is empty");
-  return text;
+// A question is for a conversation; -p begins a text, unless --chat says otherwise.
+bool is_chat(const RunArguments& arguments) {
+  return arguments.chat || !arguments.question.empty();
 }
 
-// The tokens of the prompt, BOS included.
-std::vector<Token> prompt_tokens(const RunArguments& arguments, const Session& session, const std::string& text) {
-  if (!arguments.chat) {
-    std::vector<Token> tokens = session.tokenizer->encode(text, false);
-    if (session.tokenizer->add_bos() && session.tokenizer->bos())
-      tokens.insert(tokens.begin(), *session.tokenizer->bos());
-    return tokens;
+// What is on its way to the model.
+struct Prompt {
+  std::vector<Token> tokens;
+  std::vector<Token> stops;  // besides eos
+  bool opens_thoughts = false;
+};
+
+// Control tokens are read as such only where that was asked for, and text that looks like them is pointed out.
+void point_out_control_tokens(const Tokenizer& tokenizer, const std::string& text) {
+  const auto plain = tokenizer.encode(text, false), special = tokenizer.encode(text, true);
+  if (plain == special) return;
+  for (const Token token : special) {
+    if (std::ranges::find(plain, token) != plain.end()) continue;
+    note("hearth: {} in the prompt is read as plain text; --special reads control tokens\n",
+         tokenizer.bytes_of(token, true));
+    return;
   }
-  const ChatFormat format = recognise_chat_format(session.chat_template);
-  require(format != ChatFormat::none, ErrorKind::model, "--chat: {} holds no chat template",
-          arguments.session.model_path);
+}
+
+void begin_with_bos(const Tokenizer& tokenizer, std::vector<Token>& tokens) {
+  if (!tokenizer.add_bos() || !tokenizer.bos()) return;
+  if (tokens.empty() || tokens.front() != *tokenizer.bos()) tokens.insert(tokens.begin(), *tokenizer.bos());
+}
+
+Token fim_token(const Session& session, const char* text) {
+  const auto token = session.tokenizer->find(text);
+  require(token.has_value(), ErrorKind::model, "--suffix: {} has no token {}: it was not made to fill in the middle",
+          session.model->file().path(), text);
+  return *token;
+}
+
+// What stands between a text and what follows it (Coder-V2's and V2.5's format; fact sheet section 9).
+std::vector<Token> fill_in_the_middle(const RunArguments& arguments, const Session& session, const std::string& text) {
+  std::vector<Token> tokens{fim_token(session, "<｜fim▁begin｜>")};
+  const auto add = [&](const std::string& part) {
+    const std::vector<Token> encoded = session.tokenizer->encode(part, arguments.special);
+    tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+  };
+  add(text);
+  tokens.push_back(fim_token(session, "<｜fim▁hole｜>"));
+  add(arguments.suffix);
+  tokens.push_back(fim_token(session, "<｜fim▁end｜>"));
+  return tokens;
+}
+
+Prompt continuation(const RunArguments& arguments, const Session& session, const std::string& text) {
+  if (!arguments.special) point_out_control_tokens(*session.tokenizer, text);
+  Prompt prompt{arguments.has_suffix() ? fill_in_the_middle(arguments, session, text)
+                                       : session.tokenizer->encode(text, arguments.special)};
+  begin_with_bos(*session.tokenizer, prompt.tokens);
+  return prompt;
+}
+
+Prompt message(const RunArguments& arguments, const Session& session, const ChatTemplate& format,
+               const std::string& text) {
+  point_out_control_tokens(*session.tokenizer, text);
   std::vector<ChatMessage> messages;
-  if (!arguments.system.empty()) messages.push_back({ChatMessage::Role::system, arguments.system});
-  std::string question = text;
-  while (!question.empty() && question.back() == '\n') question.pop_back();  // what `echo` adds
-  require(!question.empty(), ErrorKind::usage, "the prompt is empty");
-  messages.push_back({ChatMessage::Role::user, question});
-  return session.tokenizer->encode(render_chat(format, messages, true));
+  if (!arguments.choices.system.empty()) messages.push_back({ChatMessage::Role::system, arguments.choices.system});
+  messages.push_back({ChatMessage::Role::user, text});
+  const ChatPrompt rendered = format.render(messages, {.think = arguments.choices.thinking()});
+  return {session.tokenizer->encode(rendered.parts), format.stop_tokens(), rendered.opens_thoughts};
 }
 
-void print_json(const GenerateResult& result, const std::string& text) {
-  const nlohmann::ordered_json object = {
-      {"text", text},
+void print_json(const GenerateResult& result, const Answer& answer, bool chat, uint64_t seed) {
+  nlohmann::ordered_json object = {{"text", answer.text()}};
+  if (chat) object["thoughts"] = answer.thoughts();
+  object.update(nlohmann::ordered_json{
       {"tokens", result.tokens},
       {"stop", stop_reason_name(result.reason)},
       {"prompt_tokens", result.prompt_tokens},
       {"generated_tokens", result.tokens.size()},
       {"prefill_tok_s", result.prefill_rate()},
       {"decode_tok_s", result.decode_rate()},
-  };
+      {"seed", seed},
+  });
   print("{}\n", object.dump());
 }
 
-// --record-experts: what the router chooses goes into a file as it happens.
-class ExpertRecorder {
- public:
-  explicit ExpertRecorder(std::string path) : path_(std::move(path)) {}
-  void listen(SessionOptions& options) {
-    if (path_.empty()) return;
-    options.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
-      if (writer_) writer_->add(layer - n_dense_, position, ids);
-    };
-  }
-  void start(const Model& model) {
-    if (path_.empty()) return;
-    n_dense_ = model.config().n_dense_layers;
-    writer_ = std::make_unique<ExpertTraceWriter>(path_, trace_shape(model));
-  }
-  // Ctrl-C before the first step leaves no file.
-  void finish(bool stopped) {
-    if (!writer_ || (stopped && writer_->n_steps() == 0)) return;
-    require(writer_->n_steps() > 0, ErrorKind::resource,
-            "--record-experts: this device does not tell which experts it uses; try --device cpu");
-    writer_->finish();
-  }
+// An answer that ends before the model has ended it.
+void say_what_cut_it_short(const GenerateResult& result, const Model& model) {
+  if (result.reason == StopReason::max_tokens)
+    note("hearth: cut short after {} tokens, as --max-tokens says\n", result.tokens.size());
+  if (result.reason == StopReason::context_full)
+    note("hearth: cut short: the context of {} tokens is full; --ctx makes it larger\n", model.options().n_ctx);
+}
 
- private:
-  std::string path_;
-  int64_t n_dense_ = 0;
-  std::unique_ptr<ExpertTraceWriter> writer_;
-};
+void check(const RunArguments& arguments) {
+  const bool chat = is_chat(arguments);
+  require(chat || !arguments.choices.any(), ErrorKind::usage,
+          "--system, --chat-template, --think, --no-think and --hide-thoughts need a question or --chat");
+  require(!chat || !arguments.special, ErrorKind::usage,
+          "--special: what is said in a conversation holds no control tokens; with -p it is read to the letter");
+  require(!chat || !arguments.has_suffix(), ErrorKind::usage, "--suffix needs -p or a text that is not a question");
+  require_utf8(arguments.suffix, "--suffix");
+}
 
 void run(const RunArguments& arguments) {
-  require(arguments.chat || arguments.system.empty(), ErrorKind::usage, "--system needs --chat");
-  require_utf8(arguments.system, "--system");
-  const std::string prompt = prompt_text(arguments);
+  check(arguments);
+  const std::string text = read_prompt(arguments.sources);
   ExpertRecorder recorder(arguments.record_experts);
   SessionOptions session_options = arguments.session;
   recorder.listen(session_options);
   Session session = open_session(session_options);
+  std::optional<ChatTemplate> format;
+  if (is_chat(arguments)) format = chat_template_of(session, arguments.choices);
   recorder.start(*session.model);
-  catch_interrupts();
   if (arguments.session.verbose) print_banner(session);
-  const std::vector<Token> tokens = prompt_tokens(arguments, session, prompt);
-  Sampler sampler = session.sampler(arguments.sampler);
+  const Prompt prompt = format ? message(arguments, session, *format, text) : continuation(arguments, session, text);
+  const SamplerOptions sampling = session.sampling(arguments.sampler, format ? &*format : nullptr);
+  if (arguments.session.verbose) print_sampling(sampling);
+  Sampler sampler = session.sampler(sampling);
   Conversation conversation(*session.model, *session.tokenizer);
 
-  std::string text;
-  Utf8Stream utf8;
-  const auto show = [&](const std::string& piece) {
-    text += piece;
-    if (arguments.json || piece.empty()) return;
-    write_out(piece);
-    flush_out();
-  };
+  Answer answer = format ? Answer::in_chat(*session.tokenizer, *format, prompt.opens_thoughts, arguments.choices.show(),
+                                           !arguments.json)
+                         : Answer::continuation(*session.tokenizer, !arguments.json);
   GenerateOptions options;
   options.max_tokens = arguments.max_tokens;
+  options.stop_tokens = prompt.stops;
   GenerateCallbacks callbacks;
   callbacks.stop_now = interrupted;
-  callbacks.on_token = [&](Token token) { show(utf8.push(session.tokenizer->bytes_of(token, true))); };
+  ReadingLine reading;
+  callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
+  callbacks.on_token = [&](Token token) {
+    reading.finish();
+    answer.add(token);
+  };
   GenerateResult result;
   try {
-    result = conversation.generate(tokens, sampler, options, callbacks);
+    result = conversation.generate(prompt.tokens, sampler, options, callbacks);
   } catch (const Error&) {
-    if (!text.empty() && !arguments.json) write_out("\n");  // half an answer is a line too
-    flush_out();
+    if (!answer.text().empty()) answer.finish();  // half an answer is a line too
     throw;
   }
-  show(utf8.finish());
+  reading.finish();
+  answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
-  if (arguments.json)
-    print_json(result, text);
-  else
-    write_out("\n");
+  keep_decode_speed(session, result);
+  if (arguments.json) print_json(result, answer, is_chat(arguments), sampling.seed);
   flush_out();
+  if (!arguments.json) say_what_cut_it_short(result, *session.model);
   if (arguments.session.verbose)
     note("read {} tokens at {:.0f} tok/s, wrote {} at {:.1f} tok/s, stopped by {}\n", result.prompt_tokens,
          result.prefill_rate(), result.tokens.size(), result.decode_rate(), stop_reason_name(result.reason));
@@ -157,20 +191,41 @@ void run(const RunArguments& arguments) {
 
 void add_run(CLI::App& app) {
   auto arguments = std::make_shared<RunArguments>();
-  CLI::App* command = app.add_subcommand("run", "one answer, or the continuation of a text, to standard output");
-  add_session_options(*command, arguments->session);
+  CLI::App* command =
+      app.add_subcommand("run", "one answer to a question, or the continuation of a text, to standard output");
+  add_model_option(*command, arguments->session);
+  const auto add = [&](CLI::Option* option) { return option->group("Prompt"); };
+  CLI::Option* question = add(command->add_option("question", arguments->question, "a question to the assistant"));
+  CLI::Option* prompt = add(command->add_option("-p,--prompt", arguments->prompt,
+                                                "a text to continue (a message to the assistant with --chat)"))
+                            ->excludes(question);
+  add(command->add_option("--file,-f", arguments->sources.file, "read it, or what follows the question, from a file"))
+      ->excludes(prompt);
+  add(command->add_flag("--chat", arguments->chat, "the text is a message to the assistant"));
+  add(command->add_flag("--special", arguments->special, "read control tokens in the text as such"));
+  add(command->add_option("--suffix", arguments->suffix, "fill in what stands between the text and this one"));
+  add(command->add_option("-n,--max-tokens", arguments->max_tokens,
+                          "longest answer in tokens, as 512 or 4k; -1: no limit (default)"))
+      ->transform(answer_length());
+  add(command->add_flag("--json", arguments->json, "print one JSON object instead of text"));
+  add_chat_options(*command, arguments->choices);
   add_sampler_options(*command, arguments->sampler);
-  CLI::Option* prompt = command->add_option("-p,--prompt", arguments->prompt, "the text (default: standard input)");
-  command->add_option("--file,-f", arguments->file, "read the text from a file")->excludes(prompt);
-  command->add_option("-n,--max-tokens", arguments->max_tokens, "longest answer in tokens")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
-  command->add_flag("--chat", arguments->chat, "the text is a message to the assistant, not the beginning of a text");
-  command->add_option("--system", arguments->system, "system message, with --chat");
-  command->add_option("--record-experts", arguments->record_experts,
-                      "write down which experts each token uses, for hearth plan --simulate");
-  command->add_flag("--json", arguments->json, "print one JSON object instead of text");
-  command->callback([arguments, prompt] {
-    arguments->has_prompt = prompt->count() > 0;
+  add_session_options(*command, arguments->session);
+  command
+      ->add_option("--record-experts", arguments->record_experts,
+                   "write down which experts each token uses, for hearth plan --simulate")
+      ->group("GPU and experts");
+  command->footer(
+      "What is piped in follows the question or -p after an empty line. Of files and pipes a byte order mark, "
+      "carriage\n"
+      "returns at line ends and the last line's end are not part of the text.\n\n"
+      "  hearth run lite.gguf \"What is MLA?\"            an answer\n"
+      "  hearth run lite.gguf \"Summarise:\" < notes.txt  an answer about a file\n"
+      "  hearth run lite.gguf -p \"Once upon a time\"     a text that goes on");
+  command->callback([arguments, prompt, question] {
+    PromptSources& sources = arguments->sources;
+    if (question->count() > 0) sources.text = arguments->question, sources.text_name = "the question";
+    if (prompt->count() > 0) sources.text = arguments->prompt, sources.text_name = "--prompt";
     run(*arguments);
   });
 }

@@ -2,12 +2,15 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <limits>
+#include <random>
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 #include "runtime/calibration.h"
+#include "runtime/cli/numbers.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/cli/verify.h"
 #include "runtime/expert_cache.h"
@@ -17,8 +20,11 @@
 #include "runtime/model_sizes.h"
 #include "runtime/placement.h"
 #include "runtime/report.h"
+#include "runtime/sampling_defaults.h"
 #include "runtime/seconds_since.h"
 #include "runtime/size_text.h"
+#include "runtime/tokenizer_vocabulary.h"
+#include "runtime/weights.h"
 
 namespace hearth::cli {
 namespace {
@@ -59,11 +65,19 @@ void say_what_does_not_fit(const Model& model) {
   if (!advice.empty()) note("hearth: {}: {}\n", model.file().path(), advice);
 }
 
+// What the header alone tells is told before the whole file is read.
+void refuse_by_header(const GgufFile& file) {
+  const ModelConfig config = read_config(file);
+  say_guesses(file, config.notes);
+  const std::string refusal = not_computed(file, config);
+  require(refusal.empty(), ErrorKind::model, "{}: {}", file.path(), refusal);
+}
+
 // The first walk over freshly mapped pages is slow, and reading them from disk in the order in which tokens happen to
-// need them is slower, so it happens now, in the file's order. Of a file that does not fit into memory nothing is read
-// beforehand: what is needed comes when it is needed.
+// need them is slower, so it happens now, in the file's order. Of a file that does not fit into memory nothing is
+// read beforehand: what is needed comes when it is needed.
 void read_file(const GgufFile& file) {
-  constexpr size_t kStep = size_t(64) << 20;
+  constexpr size_t kStep = size_t(16) << 20;  // of a slow disk, in which Ctrl-C waits
   const uint64_t usable = usable_memory(), total = file.file_bytes();
   if (usable > 0 && total > usable) return;
   ProgressBar bar("reading");
@@ -77,6 +91,7 @@ void read_file(const GgufFile& file) {
       const auto step = bytes.subspan(at, std::min(kStep, bytes.size() - at));
       const auto next = bytes.subspan(at + step.size());
       if (cold) part->will_need(next.first(std::min(kStep, next.size())));  // the disk is at work meanwhile
+      check_interrupt();
       if (!part->populate(step)) return;  // a system that cannot: pages come one by one
       done += step.size();
       if (cold) bar.show(done, total, part->path());
@@ -95,11 +110,6 @@ ExpertPolicy expert_policy(const std::string& name) {
   if (name == "static") return ExpertPolicy::fixed;
   if (name == "lru") return ExpertPolicy::lru;
   return name == "lfu" ? ExpertPolicy::lfu : ExpertPolicy::adaptive;
-}
-
-// To which rates belong that were measured.
-CalibrationInput this_machine(int n_threads) {
-  return {.n_threads = n_threads, .cpu = cpu_description(), .gpu = open_gpu().description, .folder = cache_folder()};
 }
 
 // Budgets, and what to do with experts for which there is no room.
@@ -141,7 +151,10 @@ std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, 
   model_options.ops = &gpu;
   model_options.host_ops = &choose_cpu(options);
   set_tiers(model_options, file, options);
-  model_options.loading = [&](uint64_t done, uint64_t total) { bar.show(done, total, open_gpu().description); };
+  model_options.loading = [&](uint64_t done, uint64_t total) {
+    check_interrupt();
+    bar.show(done, total, open_gpu().description);
+  };
   try {
     auto model = std::make_unique<Model>(std::move(file), model_options);
     bar.finish();
@@ -157,55 +170,99 @@ std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, 
 
 }  // namespace
 
-void add_session_options(CLI::App& command, SessionOptions& options) {
-  command.add_option("model", options.model_path, "the model's GGUF file")->required();
-  command.add_option("--ctx,-c", options.ctx, "context in tokens (default: the model's limit, at most 32768)")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
-  command.add_option("--threads,-t", options.threads, "threads (default: one per core)")->check(CLI::Range(1, 1024));
-  command.add_option("--device", options.device, "where the model runs")
-      ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
-      ->capture_default_str();
-  command.add_option("--vram", options.vram, "the GPU's memory to use, as 12G (default: what is free)");
-  command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)");
-  command.add_option("--resident-experts", options.resident_experts,
-                     "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)");
-  command
-      .add_option("--prefill-experts", options.prefill_experts,
-                  "what a prompt does with experts that are not on the GPU: compute them on the CPU, copy those it "
-                  "uses, or stream them ahead")
-      ->check(CLI::IsMember({"auto", "cpu", "copy", "stream"}))
-      ->capture_default_str();
-  command
-      .add_option("--expert-cache", options.expert_cache,
-                  "which experts stay on the GPU while the model runs: those likeliest to be used next, or for "
-                  "comparisons the first ones, the last used, the most used")
-      ->check(CLI::IsMember({"adaptive", "static", "lru", "lfu"}))
-      ->capture_default_str();
-  command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA")
-      ->capture_default_str();
-  command.add_option("--cache-type", options.cache, "number format of the KV cache")
-      ->check(CLI::IsMember({"bf16", "f32"}))
-      ->capture_default_str();
-  command.add_option("--ubatch", options.ubatch, "prompt tokens run at once")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
-      ->capture_default_str();
-  command.add_flag("--check", options.check, "first read the whole file and refuse weights that are not finite");
-  command.add_flag("--strict", options.strict, "a fallback is an error");
-  command.add_flag("-v,--verbose", options.verbose, "say what runs where");
+CalibrationInput this_machine(int n_threads) {
+  return {.n_threads = n_threads, .cpu = cpu_description(), .gpu = open_gpu().description, .folder = cache_folder()};
 }
 
-void add_sampler_options(CLI::App& command, SamplerOptions& options) {
-  command.add_option("--temp", options.temperature, "temperature; 0 always takes the likeliest token")
+// With experts on both sides no single memory is what decoding waits for.
+void keep_decode_speed(const Session& session, const GenerateResult& result) {
+  constexpr int64_t kEnough = 16;  // tokens
+  const Model& model = *session.model;
+  if (model.hybrid() || result.decode_steps < kEnough) return;
+  keep_seen(this_machine(model.options().n_threads), model_key(model.file()),
+            {.decoding = double(model.active_bytes()) * result.decode_rate(), .on_gpu = runs_on_gpu(model)});
+}
+
+void add_model_option(CLI::App& command, SessionOptions& options) {
+  command.add_option("model,-m,--model", options.model_path, "the model's GGUF file")->required();
+}
+
+void add_session_options(CLI::App& command, SessionOptions& options) {
+  const auto machine = [](CLI::Option* option) { return option->group("Machine"); };
+  const auto gpu = [](CLI::Option* option) { return option->group("GPU and experts"); };
+  machine(
+      command.add_option("--ctx,-c", options.ctx,
+                         "context in tokens, as 4096 or 4k; 0: the model's limit (default: the same, at most 32768)"))
+      ->transform(context_length());
+  machine(command.add_option("--threads,-t", options.threads, "threads; 0: one per core (default: the same)"))
+      ->transform(whole_number(0, 1024));
+  machine(command.add_option("--device", options.device, "where the model runs"))
+      ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
       ->capture_default_str();
-  command.add_option("--top-k", options.top_k, "keep the k likeliest tokens; 0: all")->capture_default_str();
-  command.add_option("--top-p", options.top_p, "keep the likeliest tokens up to this total probability")
+  machine(command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)"))
+      ->transform(memory_size());
+  machine(command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA"))
       ->capture_default_str();
-  command.add_option("--min-p", options.min_p, "drop tokens below this share of the best one's probability")
+  machine(command.add_option("--cache-type", options.cache, "number format of the KV cache"))
+      ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
-  command.add_option("--repeat-penalty", options.repetition_penalty, "1: off")->capture_default_str();
-  command.add_option("--repeat-window", options.repetition_window, "how many last tokens the penalty looks at")
+  machine(command.add_option("--ubatch", options.ubatch, "prompt tokens run at once"))
+      ->transform(token_count(1, int64_t(1) << 16))
       ->capture_default_str();
-  command.add_option("--seed", options.seed, "the same seed gives the same text")->capture_default_str();
+  machine(
+      command.add_flag("--check", options.check, "first read the whole file and refuse weights that are not finite"));
+  machine(command.add_flag("--strict", options.strict, "a fallback is an error"));
+  machine(command.add_flag("-v,--verbose", options.verbose, "say what runs where, and how fast it was"));
+  gpu(command.add_option("--vram", options.vram, "the GPU's memory to use, as 12G (default: what is free)"))
+      ->transform(memory_size());
+  gpu(command.add_option("--resident-experts", options.resident_experts,
+                         "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)"));
+  gpu(command.add_option("--prefill-experts", options.prefill_experts,
+                         "what a prompt does with experts that are not on the GPU: compute them on the CPU, copy "
+                         "those it uses, or stream them ahead"))
+      ->check(CLI::IsMember({"auto", "cpu", "copy", "stream"}))
+      ->capture_default_str();
+  gpu(command.add_option("--expert-cache", options.expert_cache,
+                         "which experts stay on the GPU while the model runs: those likeliest to be used next, or for "
+                         "comparisons the first ones, the last used, the most used"))
+      ->check(CLI::IsMember({"adaptive", "static", "lru", "lfu"}))
+      ->capture_default_str();
+}
+
+void add_sampler_options(CLI::App& command, SamplerArguments& arguments) {
+  constexpr int64_t kMostWhole = std::numeric_limits<int>::max();
+  const auto add = [](CLI::Option* option, const CLI::Validator& number) {
+    option->transform(number)->group("Sampling (what is not given, the model recommends)");
+  };
+  add(command.add_option("--temp", arguments.temperature, "temperature; 0 always takes the likeliest token"),
+      decimal_number(0, 100));
+  add(command.add_option("--top-p", arguments.top_p, "keep the likeliest tokens up to this total probability"),
+      decimal_number(0, 1));
+  add(command.add_option("--top-k", arguments.top_k, "keep the k likeliest tokens; 0: all"),
+      whole_number(0, kMostWhole));
+  add(command.add_option("--min-p", arguments.min_p, "drop tokens below this share of the best one's probability"),
+      decimal_number(0, 1));
+  add(command.add_option("--repeat-penalty", arguments.repetition_penalty, "1: off"), decimal_number(0, 100));
+  add(command.add_option("--repeat-window", arguments.repetition_window, "how many last tokens the penalty looks at"),
+      whole_number(0, kMostWhole));
+  add(command.add_option("--seed", arguments.seed,
+                         "the same seed gives the same text; random: another one each time (default)"),
+      seed_number());
+}
+
+SamplerOptions Session::sampling(const SamplerArguments& arguments, const ChatTemplate* format) const {
+  SamplerOptions options = recommended_sampling(model->file().metadata(), format).options;
+  const auto set = [](auto& option, const auto& given) {
+    if (given) option = *given;
+  };
+  set(options.temperature, arguments.temperature);
+  set(options.top_k, arguments.top_k);
+  set(options.top_p, arguments.top_p);
+  set(options.min_p, arguments.min_p);
+  set(options.repetition_penalty, arguments.repetition_penalty);
+  set(options.repetition_window, arguments.repetition_window);
+  options.seed = arguments.seed ? *arguments.seed : std::random_device()();
+  return options;
 }
 
 Sampler Session::sampler(const SamplerOptions& options) const {
@@ -236,7 +293,7 @@ Session open_session(const SessionOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   ModelOptions model_options;
   model_options.n_threads = choose_threads(options);
-  model_options.n_ctx = options.ctx;
+  model_options.n_ctx = options.ctx == kWholeContext ? 0 : options.ctx;
   model_options.ubatch = options.ubatch;
   model_options.routed = options.routed;
   model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
@@ -244,12 +301,16 @@ Session open_session(const SessionOptions& options) {
   Session session;
   const auto open_file = [&] {
     GgufFile file = GgufFile::open(options.model_path);
+    if (!options.needs_text) return file;
     session.tokenizer = std::make_unique<Tokenizer>(file.metadata());
-    session.chat_template = file.metadata().string(key::kChatTemplate).value_or("");
     return file;
   };
   GgufFile file = open_file();
+  refuse_by_header(file);
+  if (options.needs_text) say_guesses(file, vocabulary_guesses(file.metadata()));
+  if (options.ctx == kWholeContext) model_options.n_ctx = read_config(file).context_length;
   if (options.check) require_finite_weights(file);
+  catch_interrupts();
   if (const Ops* gpu = choose_gpu(options, session)) {
     session.model = load_onto_gpu(std::move(file), model_options, *gpu, options);
     session.statistics_path = expert_stats_path(options.model_path);
@@ -263,6 +324,7 @@ Session open_session(const SessionOptions& options) {
     require(options.vram.empty() && options.resident_experts.empty(), ErrorKind::usage,
             "{}: the model runs on the CPU alone{}{}", options.vram.empty() ? "--resident-experts" : "--vram",
             session.gpu.empty() ? "" : "; gpu: ", session.gpu);
+    if (!options.ram.empty()) note("hearth: --ram: does nothing here, as the model runs on the CPU alone\n");
     model_options.ops = &choose_cpu(options);
     read_file(file);
     session.model = std::make_unique<Model>(std::move(file), model_options);
@@ -270,6 +332,21 @@ Session open_session(const SessionOptions& options) {
   }
   session.load_seconds = seconds_since(start);
   return session;
+}
+
+void say_guesses(const GgufFile& file, const std::vector<std::string>& guesses) {
+  for (const std::string& guess : guesses) note("hearth: {}: {}\n", file.path(), guess);
+}
+
+void print_summary(const Session& session) {
+  note("{}\n{}", model_line(*session.model), running_line(*session.model));
+  if (!session.gpu.empty() && !runs_on_gpu(*session.model)) note("; gpu: {}", session.gpu);
+  note("\n");
+}
+
+void print_sampling(const SamplerOptions& options) {
+  note("{:9} temperature {:.3g}, top-p {:.3g}, top-k {}, min-p {:.3g}, repeat penalty {:.3g}; seed {}\n", "sampling",
+       options.temperature, options.top_p, options.top_k, options.min_p, options.repetition_penalty, options.seed);
 }
 
 void print_report(const Session& session) {

@@ -75,7 +75,9 @@ void print_table(const Simulation& s) {
 CLI::Option* add_simulate_options(CLI::App& command, SimulateArguments& arguments) {
   CLI::Option* simulate =
       command.add_option("--simulate", arguments.trace, "replay a recording (hearth run --record-experts) instead");
-  command.add_option("--plot", arguments.plot, "with --simulate: write an SVG of hit rate against cache size")
+  command
+      .add_option("--plot", arguments.plot,
+                  "with --simulate: write an SVG of hit rate against cache size; -: to standard output")
       ->needs(simulate);
   command.add_option("--stats", arguments.stats, "with --simulate: begin with these statistics of experts")
       ->needs(simulate);
@@ -102,6 +104,7 @@ void simulate_command(const SimulateArguments& arguments, const Machine& machine
   if (!arguments.plot.empty()) {
     const std::string of = fmt::format("{}, {} decoded tokens", trace.shape.model, simulation.n_decoded);
     write_text_file(arguments.plot, plot_hit_rates(simulation, of));
+    if (arguments.plot == "-") return;  // the picture alone
   }
   if (arguments.json) {
     print("{}\n", json_of(trace, simulation).dump(-1, ' ', false, ordered_json::error_handler_t::replace));

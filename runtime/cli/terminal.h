@@ -1,4 +1,4 @@
-// What the commands share of the terminal: Ctrl-C as a flag, output that notices a full disk, a progress bar.
+// What the commands share of the terminal: signals as a flag, output that notices a full disk, a progress bar.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,13 +11,24 @@
 
 namespace hearth::cli {
 
-// Ctrl-C. The first one raises a flag that whoever works looks at; a second one within the same piece of work ends the
-// program the ordinary way.
+// Ctrl-C, and the signals that tell a program to end (SIGTERM; SIGHUP, unless nohup wants it ignored; SIGPIPE, when
+// whoever reads standard output has gone). Each raises one flag that whoever works looks at. A second Ctrl-C within the
+// same piece of work ends the program the ordinary way.
 void catch_interrupts();
 bool interrupted();
-void clear_interrupt();
-// Sleeps until standard input has something to read, or its end; false: Ctrl-C came first.
-bool wait_for_input();
+// The signal that told the program to end, so nothing new is to be begun; 0: none did, or Ctrl-C, which ends what is
+// going on at the moment.
+int ending_signal();
+void clear_interrupt();  // forgets Ctrl-C, not the others
+// Throws Error(interrupted) when any of them came.
+void check_interrupt();
+// What the program ends with after Error(interrupted): 128 + the signal, as shells count.
+int interrupt_status();
+// Sleeps until standard input has something to read, or its end; a signal came (interrupted()), which goes first;
+// somebody called wake_input; or `timeout_ms` have passed (negative: never).
+enum class Input { ready, interrupted, woken, nothing };
+Input wait_for_input(int timeout_ms = -1);
+void wake_input();  // may be called from a signal handler
 
 // A mapped file that somebody shortens is noticed when its end is read, in the middle of a kernel: from now on that is
 // one line, and the exit code 1.
@@ -26,8 +37,10 @@ void catch_bus_errors();
 bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
+bool stdout_has_colours();  // a terminal that knows them, and nobody who wants none ($NO_COLOR)
 
-// To standard output. Throws Error(file) when it cannot be written: a full disk, a closed pipe.
+// To standard output. Throws Error(file) when it cannot be written: a full disk; Error(interrupted) when its reader has
+// gone and catch_interrupts was called.
 void write_out(std::string_view text);
 void flush_out();
 // To standard error, for people.

@@ -45,15 +45,46 @@ VerifyReport verify_with_bar(const GgufFile& file, const char* title, bool check
        problems.size() > 1 ? fmt::format(" (and {} more problems)", problems.size() - 1) : "");
 }
 
+std::string rewritten_text(const VerifyReport& report) {
+  std::string text = fmt::format("rewritten by another program: {} tensors with the bytes that were written{}",
+                                 report.n_matching, report.reordered ? ", in another order or under other names" : "");
+  const auto add = [&](int64_t n, const char* what) {
+    if (n > 0) text += fmt::format(", {} {}", n, what);
+  };
+  add(report.n_other_format, "in another format now, not to be compared");
+  add(report.n_unknown, "of no checksum");
+  add(report.n_missing, "missing");
+  return text;
+}
+
+// Of a file without damage.
+std::string verdict(const GgufFile& file, const VerifyReport& report) {
+  std::string text = fmt::format("ok, {} tensors", file.tensors().size());
+  if (report.rewritten()) {
+    text += ", " + rewritten_text(report);
+  } else if (report.has_checksums) {
+    text += ", all checksums match";
+  }
+  if (report.n_not_computed < int64_t(file.tensors().size())) text += ", all weights are finite";
+  if (!report.has_checksums) text += " (the file holds no checksums)";
+  if (report.n_not_computed > 0) {
+    std::vector<const Tensor*> others;
+    for (const Tensor& t : file.tensors()) {
+      if (!t.format->computed()) others.push_back(&t);
+    }
+    text += fmt::format("; not looked into, as their formats are not computed here: {}", format_counts(others));
+  }
+  return text;
+}
+
 void verify_file(const std::string& path) {
   const GgufFile file = GgufFile::open(path);
   const VerifyReport report = verify_with_bar(file, "verifying", true);
   // One problem is the error itself; of several, the others are listed before it.
   for (size_t i = 1; i < report.problems.size(); ++i) print("{}\n", report.problems[i]);
+  if (!report.problems.empty() && report.rewritten()) print("{}: {}\n", path, rewritten_text(report));
   if (!report.problems.empty()) refuse(report.problems);
-  print("{}: ok, {} tensors, {}\n", path, file.tensors().size(),
-        report.has_checksums ? "all checksums match and all weights are finite"
-                             : "all weights are finite (the file holds no checksums)");
+  print("{}: {}\n", path, verdict(file, report));
 }
 
 }  // namespace

@@ -23,17 +23,19 @@ std::vector<std::string> at_temperature(const char* temperature) {
 }  // namespace
 
 TEST_CASE("piped input is answered line by line" * doctest::test_suite("each table")) {
-  const auto result = chat("What is 2 + 3?\nWhat is the capital of France?\n");
-  INFO(result.err);
+  const std::string questions = "What is 2 + 3?\nWhat is the capital of France?\n";
+  const auto result = chat(questions), verbose = chat(questions, {"-v"});
   CHECK(result.exit_code == 0);
   CHECK(contains(result.out, "5"));
   CHECK(contains(result.out, "Paris"));
-  CHECK(contains(result.err, "2 answers"));
-  CHECK(contains(result.err, "operations, "));
+  CHECK(result.err == "");
+  CHECK(verbose.out == result.out);
+  CHECK(contains(verbose.err, "2 answers"));
+  CHECK(contains(verbose.err, "operations, "));
 }
 
 TEST_CASE("the past is not read again" * doctest::test_suite("each table")) {
-  const auto once = chat("Hello!\n"), twice = chat("Hello!\nHello!\n");
+  const auto once = chat("Hello!\n", {"-v"}), twice = chat("Hello!\nHello!\n", {"-v"});
   REQUIRE(once.exit_code == 0);
   REQUIRE(twice.exit_code == 0);
   // "N answers: read R tokens at ... (C more were in the cache)": the second turn finds all of the first one there.
@@ -55,9 +57,48 @@ TEST_CASE("commands") {
   CHECK(contains(result.err, "(no system message)"));
   CHECK(contains(result.err, "Be brief."));
   CHECK(contains(result.err, "1 answers"));
-  const auto unknown = chat("/dance\n");
-  CHECK(unknown.exit_code == 2);
-  CHECK(contains(unknown.err, "/dance"));
+}
+
+TEST_CASE("only known words are commands") {
+  const auto result = chat("/etc/hosts is which file?\n//stats\n/statistics\n");
+  CHECK(result.exit_code == 0);
+  CHECK(std::count(result.out.begin(), result.out.end(), '\n') >= 3);  // three answers
+  CHECK(!contains(result.err, "tok/s"));
+}
+
+TEST_CASE("Windows line ends and a byte order mark are not text") {
+  const auto plain = chat("Sort these: 3 1 2\nWhat is 12 + 7?\n");
+  CHECK(chat("\xEF\xBB\xBFSort these: 3 1 2\r\nWhat is 12 + 7?\r\n/exit\r\nnever read\r\n").out == plain.out);
+}
+
+TEST_CASE("in a pipe backslashes and quotes are characters") {
+  const auto result = chat("What is 2 + 3? \\\nWhat is 12 + 7?\n\"\"\"\nHello!\n", {"-v"});
+  CHECK(contains(result.err, "4 answers"));
+}
+
+TEST_CASE("a bad line does not lose the others, and its number is told") {
+  const auto result =
+      chat("What is 2 + 3?\n\xff\xfe\n\nWhat is 12 + 7?\n" + std::string(9000, 'x') + "\nHello!\n", {"-v"});
+  CHECK(result.exit_code == 2);
+  CHECK(contains(result.out, "19"));
+  CHECK(contains(result.err, "line 2: "));
+  CHECK(contains(result.err, "UTF-8"));
+  CHECK(contains(result.err, "line 5: "));
+  CHECK(contains(result.err, "3 answers"));
+}
+
+TEST_CASE("a full context says what helps, each time, and the oldest turns can go") {
+  const std::string long_one = "Spell these words, please: elephant, giraffe, rhinoceros, hippopotamus, crocodile.\n";
+  std::string input;
+  for (int i = 0; i < 6; ++i) input += long_one;
+  const auto full = chat(input, {"--ctx", "128"});
+  CHECK(full.exit_code == 1);
+  size_t hints = 0;
+  for (size_t at = 0; (at = full.err.find("/drop", at)) != std::string::npos; ++at) ++hints;
+  CHECK(hints >= 2);
+  const auto dropped = chat(input + "/drop\nWhat is 12 + 7?\n", {"--ctx", "128"});
+  CHECK(contains(dropped.err, "forgotten)"));
+  CHECK(contains(dropped.out, "19"));
 }
 
 TEST_CASE("what a user types never becomes a control token") {
@@ -72,6 +113,8 @@ TEST_CASE("bad messages are refused") {
   const auto full = chat(std::string(4000, 'x') + "\n", {"--ctx", "64"});
   CHECK(full.exit_code == 1);
   CHECK(contains(full.err, "64"));
+  CHECK(contains(full.err, "--ctx"));
+  CHECK(!contains(full.err, "/drop"));  // of no use: the message alone is too long
 }
 
 TEST_CASE("on a terminal: answers, Ctrl-C, history, Ctrl-D") {
@@ -84,11 +127,12 @@ TEST_CASE("on a terminal: answers, Ctrl-C, history, Ctrl-D") {
     CHECK(terminal.wait_for("> "));
     terminal.type("\x03");  // at the prompt: the program stays
     CHECK_MESSAGE(terminal.wait_for("/exit or Ctrl-D"), terminal.screen());
-    terminal.type("/nonsense\r");  // an error, and the program stays
-    CHECK_MESSAGE(terminal.wait_for("unknown command"), terminal.screen());
+    terminal.type("/system \xff\r");  // an error, and the program stays
+    CHECK_MESSAGE(terminal.wait_for("UTF-8"), terminal.screen());
     CHECK(terminal.wait_for("> "));
-    terminal.type("/exit\r");
+    terminal.type("/stats\r");
     CHECK_MESSAGE(terminal.wait_for("1 answers"), terminal.screen());
+    terminal.type("/exit\r");
     CHECK(terminal.exit_code() == 0);
   }
   CHECK(fs::exists(home.path() / ".local/state/hearth/history"));

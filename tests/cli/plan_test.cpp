@@ -164,13 +164,13 @@ TEST_CASE("plan: what is too small is refused with the least, and what fills it"
 }
 
 TEST_CASE("plan: a wrong command line, or a file that is no model") {
-  for (const char* bad : {"16GB", "much", "-1G", "1e9"}) {
+  for (const char* bad : {"16GX", "much", "-1G", "1e9"}) {
     CAPTURE(bad);
     check_refused(run_hearth(plan(v2_file(), {std::string("--vram=") + bad})), 2,
-                  {"--vram: expected a size such as 16G, 1.5G or 800M (G: 2^30 bytes), found \"", bad});
+                  {"--vram: expected a size such as 16G, 1.5GB or 800MiB (G, GB and GiB: 2^30 bytes), found \"", bad});
     check_refused(run_hearth(plan(v2_file(), {std::string("--ram=") + bad})), 2, {"--ram: expected a size"});
   }
-  check_refused(run_hearth(plan(v2_file(), {"--ram", "0"})), 2, {"--ram: expected a size"});
+  check_refused(run_hearth(plan(v2_file(), {"--ram", "0"})), 2, {"--ram: a model needs some memory"});
   check_refused(run_hearth({"plan"}), 2, {"plan: which model? (see: hearth plan --help)\n"});
   check_refused(run_hearth({"plan", v2_file(), "--disk-bandwidth", "0"}), 2, {"--disk-bandwidth"});
   check_refused(run_hearth({"plan", v2_file(), "--cache-type", "q8_0"}), 2, {"--cache-type"});

@@ -2,8 +2,8 @@
 // computed here from the checkpoint by a second, plain description of names, transforms and FP8 scales.
 #include <doctest/doctest.h>
 
+#include "convert/checkpoint.h"
 #include "convert/convert.h"
-#include "convert/safetensors.h"
 #include "quant/gguf.h"
 #include "tests/convert/tiny_checkpoint.h"
 #include "tests/support/refusal.h"
@@ -26,7 +26,15 @@ T load(std::span<const std::byte> bytes, size_t index) {
   return value;
 }
 
-// A tensor of the checkpoint as floats; FP8 times the scale of its 128x128 block.
+float scale_value(const SourceTensor& scales, size_t index) {
+  const std::string dtype = scales.dtype->name;
+  if (dtype == "BF16") return bf16_to_float(load<uint16_t>(scales.bytes, index));
+  if (dtype == "F16") return fp16_to_float(load<uint16_t>(scales.bytes, index));
+  if (dtype == "F8_E8M0") return float(std::pow(2.0, int(load<uint8_t>(scales.bytes, index)) - 127));
+  return load<float>(scales.bytes, index);
+}
+
+// A tensor of the checkpoint as floats; FP8 times the scale of its 128x128 block, of its row or of all.
 Matrix read(const Checkpoint& checkpoint, const std::string& name) {
   const SourceTensor* tensor = checkpoint.find(name);
   REQUIRE_MESSAGE(tensor, name);
@@ -35,6 +43,7 @@ Matrix read(const Checkpoint& checkpoint, const std::string& name) {
   m.rows = tensor->shape.rows();
   const std::string dtype = tensor->dtype->name;
   const SourceTensor* scales = dtype == "F8_E4M3" ? checkpoint.find(name + "_scale_inv") : nullptr;
+  const SourceTensor* plain = dtype == "F8_E4M3" ? checkpoint.find(name + "_scale") : nullptr;
   for (int64_t i = 0; i < m.rows * m.cols; ++i) {
     const auto at = size_t(i);
     if (dtype == "BF16") m.values.push_back(bf16_to_float(load<uint16_t>(tensor->bytes, at)));
@@ -42,7 +51,11 @@ Matrix read(const Checkpoint& checkpoint, const std::string& name) {
     if (dtype == "F32") m.values.push_back(load<float>(tensor->bytes, at));
     if (scales) {
       const int64_t block = i / m.cols / 128 * ((m.cols + 127) / 128) + i % m.cols / 128;
-      m.values.push_back(e4m3_to_float(load<uint8_t>(tensor->bytes, at)) * load<float>(scales->bytes, size_t(block)));
+      m.values.push_back(e4m3_to_float(load<uint8_t>(tensor->bytes, at)) * scale_value(*scales, size_t(block)));
+    }
+    if (plain) {
+      const int64_t index = plain->shape.rank == 2 ? i / m.cols : 0;
+      m.values.push_back(e4m3_to_float(load<uint8_t>(tensor->bytes, at)) * scale_value(*plain, size_t(index)));
     }
   }
   return m;
@@ -104,7 +117,20 @@ std::vector<float> expected(const Checkpoint& checkpoint, const Json& config, co
   const std::map<std::string, std::string> experts = {
       {"ffn_gate_exps.weight", "gate_proj"}, {"ffn_up_exps.weight", "up_proj"}, {"ffn_down_exps.weight", "down_proj"}};
   REQUIRE_MESSAGE(experts.contains(role), role);
-  for (int64_t e = 0; e < config["n_routed_experts"].get<int64_t>(); ++e) {
+  const int64_t n_experts = config["n_routed_experts"];
+  if (const SourceTensor* fused = checkpoint.find(
+          prefix + (experts.at(role) == "down_proj" ? "mlp.experts.down_proj" : "mlp.experts.gate_up_proj"))) {
+    const Matrix all = read(checkpoint, fused->name);
+    const int64_t width = config["moe_intermediate_size"], rows = fused->shape.dim[1];
+    const bool down = experts.at(role) == "down_proj";
+    const int64_t first = experts.at(role) == "up_proj" ? width : 0, end = down ? rows : first + width;
+    for (int64_t e = 0; e < n_experts; ++e) {
+      for (int64_t i = (e * rows + first) * all.cols; i < (e * rows + end) * all.cols; ++i)
+        out.push_back(all.values[size_t(i)]);
+    }
+    return out;
+  }
+  for (int64_t e = 0; e < n_experts; ++e) {
     const Matrix m = read(checkpoint, fmt::format("{}mlp.experts.{}.{}.weight", prefix, e, experts.at(role)));
     out.insert(out.end(), m.values.begin(), m.values.end());
   }
@@ -184,6 +210,125 @@ TEST_CASE("F32: FP8 with partial blocks, weight and scale in different shards, t
   tiny.add_all_tensors(true);
   tiny.write(odd.path());
   check_f32(odd.path());
+}
+
+TEST_CASE("F32: FP8 whose scales are BF16, F16 or powers of two") {
+  for (const char* dtype : {"BF16", "F16", "F8_E8M0"}) {
+    CAPTURE(dtype);
+    TinyCheckpoint tiny = tiny_v3(true);
+    for (auto& [name, tensor] : tiny.tensors) {
+      if (!name.ends_with("_scale_inv")) continue;
+      std::vector<float> values(TinyCheckpoint::count(tensor.shape));
+      std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+      tensor.dtype = dtype;
+      if (tensor.dtype == "BF16") tensor.bytes = bf16_bytes(values);
+      if (tensor.dtype == "F16") tensor.bytes = f16_bytes(values);
+      if (tensor.dtype == "F8_E8M0") {
+        tensor.bytes.clear();
+        for (size_t i = 0; i < values.size(); ++i) tensor.bytes += char(110 + i % 9);
+      }
+    }
+    const TempDir dir;
+    tiny.write(dir.path());
+    check_f32(dir.path());
+    const Converted fp8(dir.path(), "fp8");  // every such scale is a float, so that nothing is lost
+    for (const Tensor& tensor : fp8.file.tensors()) {
+      if (tensor.format->id == FormatId::f8_e4m3) CHECK(decode(tensor) == fp8.expected(tensor.name));
+    }
+  }
+}
+
+// Static FP8, as published for V2-Lite and Coder-V2: weight_scale has one value, of any rank, or one for each row.
+TEST_CASE("FP8 with one scale per tensor or per row") {
+  for (const int kind : {0, 1, 2}) {
+    CAPTURE(kind);
+    TinyCheckpoint tiny = tiny_v3(true);
+    tiny.config["quantization_config"] = {{"quant_method", "fp8"}, {"activation_scheme", "static"}};
+    tiny.rename(
+        [](const std::string& name) { return name.ends_with("_scale_inv") ? name.substr(0, name.size() - 4) : name; });
+    std::map<std::string, TinyTensor> input_scales;
+    for (auto& [name, tensor] : tiny.tensors) {
+      if (!name.ends_with("_scale")) continue;
+      const int64_t rows = tiny.tensors.at(name.substr(0, name.size() - 6)).shape[0];
+      if (kind == 0) tensor.shape = {};
+      if (kind == 1) tensor.shape = {1};
+      if (kind == 2) tensor.shape = {rows, 1};
+      std::vector<float> scales = tiny.gaussian(TinyCheckpoint::count(tensor.shape));
+      for (float& scale : scales) scale = 0.001f * (0.5f + std::abs(scale));
+      tensor.bytes = f32_bytes(scales);
+      const float one = 1;
+      input_scales[name.substr(0, name.size() - 12) + "input_scale"] = {"F32", {}, f32_bytes({&one, 1})};
+    }
+    tiny.tensors.merge(input_scales);
+    const TempDir dir;
+    tiny.write(dir.path());
+    check_f32(dir.path());
+    const Converted fp8(dir.path(), "fp8");
+    int n_fp8 = 0;
+    for (const Tensor& tensor : fp8.file.tensors()) {
+      // Rows of the transposed keys run across the rows that have scales of their own.
+      if (tensor.format->id != FormatId::f8_e4m3 || (kind == 2 && contains(tensor.name, "attn_k_b"))) continue;
+      ++n_fp8;
+      CHECK(decode(tensor) == fp8.expected(tensor.name));
+    }
+    CHECK(n_fp8 > 20);
+    CHECK(std::any_of(fp8.report.notes.begin(), fp8.report.notes.end(),
+                      [](auto& note) { return contains(note, "scales of activations and cache (input_scale"); }));
+  }
+}
+
+TEST_CASE("F32: FP8 in blocks of another size") {
+  TinyCheckpoint tiny = tiny_v3(true);
+  tiny.config["quantization_config"]["weight_block_size"] = {256, 128};
+  for (auto& [name, tensor] : tiny.tensors) {
+    if (!name.ends_with("_scale_inv")) continue;
+    const auto& shape = tiny.tensors.at(name.substr(0, name.size() - 10)).shape;
+    tensor.shape = {(shape[0] + 255) / 256, (shape[1] + 127) / 128};
+    tensor.bytes.resize(TinyCheckpoint::count(tensor.shape) * 4);
+  }
+  const TempDir dir;
+  tiny.write(dir.path());
+  const Converted f32(dir.path(), "f32");
+  const Tensor& output = f32.file.tensor("blk.0.attn_output.weight");  // [256, 256]: two scales
+  const SourceTensor* weight = f32.checkpoint.find("model.layers.0.self_attn.o_proj.weight");
+  const SourceTensor* scale = f32.checkpoint.find("model.layers.0.self_attn.o_proj.weight_scale_inv");
+  const std::vector<float> values = decode(output);
+  bool equal = true;
+  for (size_t i = 0; i < values.size(); ++i) {
+    equal =
+        equal && values[i] == e4m3_to_float(load<uint8_t>(weight->bytes, i)) * load<float>(scale->bytes, i % 256 / 128);
+  }
+  CHECK(equal);
+}
+
+TEST_CASE("F32: experts fused in one tensor, and fused in FP8") {
+  const TempDir dir;
+  TinyCheckpoint tiny = tiny_v3(false);
+  tiny.fuse_experts();
+  tiny.write(dir.path());
+  check_f32(dir.path());
+
+  // The border between gate and up lies inside a block of 128 rows.
+  TinyCheckpoint separate = tiny_v3(false), fused = separate;
+  fused.fuse_experts();
+  TinyTensor& gate_up = fused.tensors["model.layers.1.mlp.experts.gate_up_proj"];
+  gate_up = {"F8_E4M3", gate_up.shape, std::string(TinyCheckpoint::count(gate_up.shape), '\0')};
+  for (char& byte : gate_up.bytes) byte = char(fused.random() % 0x7f);
+  std::vector<float> scales = fused.gaussian(4 * 3 * 2);
+  for (float& scale : scales) scale = std::abs(scale) + 0.5f;
+  fused.tensors["model.layers.1.mlp.experts.gate_up_proj_scale_inv"] = {"F32", {4, 3, 2}, f32_bytes(scales)};
+  const TempDir fp8_dir;
+  fused.write(fp8_dir.path());
+  const Converted converted(fp8_dir.path(), "f32");
+  const std::vector<float> up = decode(converted.file.tensor("blk.1.ffn_up_exps.weight"));
+  bool equal = true;
+  for (size_t e = 0; e < 4; ++e)
+    for (size_t row = 0; row < 160; ++row)
+      for (size_t col = 0; col < 256; ++col) {
+        const float q = e4m3_to_float(uint8_t(gate_up.bytes[(e * 320 + 160 + row) * 256 + col]));
+        equal = equal && up[(e * 160 + row) * 256 + col] == q * scales[(e * 3 + (160 + row) / 128) * 2 + col / 128];
+      }
+  CHECK(equal);
 }
 
 TEST_CASE("F32: data that is not aligned") {

@@ -7,7 +7,6 @@
 
 #include <cstdio>
 
-#include "convert/safetensors.h"
 #include "quant/checksum.h"
 #include "quant/gguf.h"
 #include "quant/gguf_keys.h"
@@ -77,7 +76,7 @@ TEST_CASE("what the file says about itself") {
   CHECK(m.unsigned_integer(key::kFileType) == 7);
   CHECK(m.unsigned_integer(key::kQuantizationVersion) == 2);
   CHECK(m.unsigned_integer(key::kAlignment) == 64);
-  CHECK(m.find(key::kNextnPredictLayers) == nullptr);
+  CHECK(m.find(key::kHearthMtpLayerCount) == nullptr);
   CHECK(m.strings(key::kTokens)->size() == 10);
 
   const std::vector<uint64_t>* checksums = m.u64s(key::kHearthChecksums);
@@ -104,6 +103,81 @@ TEST_CASE("the checkpoint's own name goes before the directory's") {
   CHECK(source(".") == "checkpoint");
 }
 
+TEST_CASE("a folder of the hub's cache is named after its repository") {
+  const TinyCheckpoint tiny = tiny_lite();
+  const TempDir dir;
+  const auto name_of = [&](const std::string& folder, const std::string& suffix) {
+    const fs::path path = dir.path() / folder;
+    tiny.write(path);
+    ConvertOptions options;
+    options.checkpoint_dir = path.string() + suffix;
+    options.output = dir / "out.gguf";
+    options.overwrite = true;
+    convert_checkpoint(options);
+    return *GgufFile::open(options.output).metadata().string(key::kName);
+  };
+  const std::string revision = "/snapshots/604d5664dddd88a0433dbae533b7fe9472482de0";
+  for (const char* suffix : {"", "/", "//", "/.", "/../604d5664dddd88a0433dbae533b7fe9472482de0/"}) {
+    CHECK(name_of("models--deepseek-ai--DeepSeek-V2-Lite" + revision, suffix) == "DeepSeek-V2-Lite");
+  }
+  CHECK(name_of("models--DeepSeek-V2-Lite" + revision, "") == "DeepSeek-V2-Lite");
+  CHECK(name_of("my-model", "/") == "my-model");
+  CHECK(name_of("snapshots/main", "") == "main");
+}
+
+TEST_CASE("recommended sampling, BOS and further ends of the small files are kept") {
+  Workplace place;
+  write_text(place.checkpoint / "generation_config.json",
+             R"({"bos_token_id": 5, "eos_token_id": [6, 7], "temperature": 0.9, "top_p": 0.5})");
+  write_text(place.checkpoint / "tokenizer_config.json", R"({"chat_template": "T"})");
+  const ConvertReport report = convert_checkpoint(place.options);
+  const GgufFile file = GgufFile::open(place.options.output);
+  CHECK(file.metadata().number(key::kSamplingTemp) == doctest::Approx(0.9));
+  CHECK(file.metadata().number(key::kSamplingTopP) == doctest::Approx(0.5));
+  CHECK(file.metadata().unsigned_integer(key::kBosTokenId) == 5);
+  CHECK(file.metadata().unsigned_integer(key::kEosTokenId) == 6);
+  CHECK(file.metadata().unsigned_integer(key::kEotTokenId) == 7);
+  CHECK(std::any_of(report.notes.begin(), report.notes.end(),
+                    [](auto& note) { return contains(note, "token 7 ends a text besides EOS"); }));
+}
+
+TEST_CASE("who will open the file sees it before it is written") {
+  Workplace place(tiny_v3(false));
+  bool seen = false;
+  place.options.check_planned = [&](const GgufFile& planned) {
+    seen = true;
+    CHECK(place.nothing_left());
+    CHECK(planned.path() == place.options.output);
+    CHECK(planned.metadata().unsigned_integer(key::kBlockCount) == 2);
+    CHECK(planned.tensor("blk.2.nextn.eh_proj.weight").shape == Shape(256, 512));
+    return std::vector<std::string>{"it will not sing"};
+  };
+  CHECK(plan_conversion(place.options).notes.back() == "it will not sing");
+  CHECK(convert_checkpoint(place.options).notes.back() == "it will not sing");
+  CHECK(seen);
+  place.options.overwrite = true;
+  place.options.check_planned = [&](const GgufFile&) -> std::vector<std::string> {
+    fail(ErrorKind::model, "no token for byte 0x41");
+  };
+  const std::string before = read_file(place.options.output);
+  CHECK(place.refused() == "no token for byte 0x41");
+  CHECK(read_file(place.options.output) == before);
+}
+
+TEST_CASE("weights too large for F16 are counted and named") {
+  TinyCheckpoint tiny = tiny_lite();
+  poke(tiny.tensors["lm_head.weight"], 3, float_to_bf16(70000));
+  poke(tiny.tensors["lm_head.weight"], 9, float_to_bf16(-1e9f));
+  poke(tiny.tensors["model.layers.1.mlp.experts.2.up_proj.weight"], 0, float_to_bf16(1e6f));
+  Workplace place(tiny);
+  place.options.recipe = "F16";
+  const ConvertReport report = convert_checkpoint(place.options);
+  CHECK(contains(report.notes.back(), "1 of blk.1.ffn_up_exps.weight, 2 of output.weight"));
+  place.options.overwrite = true;
+  place.options.recipe = "bf16";
+  for (const std::string& note : convert_checkpoint(place.options).notes) CHECK(!contains(note, "too large"));
+}
+
 TEST_CASE("a plan is exact and writes nothing") {
   for (const bool keep_mtp : {true, false}) {
     Workplace place(tiny_v3(true));
@@ -123,7 +197,9 @@ TEST_CASE("the MTP layer is in the file, and hidden from programs that would ref
   convert_checkpoint(place.options);
   const GgufFile file = GgufFile::open(place.options.output);
   CHECK(file.find_tensor("blk.2.nextn.eh_proj.weight"));
-  CHECK(file.metadata().unsigned_integer(key::kNextnPredictLayers) == 1);
+  CHECK(file.metadata().unsigned_integer(key::kHearthMtpLayerCount) == 1);
+  // llama.cpp subtracts this key from block_count: with both, it would leave out a layer of the model.
+  CHECK(!file.metadata().find(key::kNextnPredictLayers));
   CHECK(file.metadata().unsigned_integer(key::kBlockCount) == 2);
   size_t n_mtp = 0;
   for (const Tensor& tensor : file.tensors()) n_mtp += tensor.name.starts_with("blk.2.");
@@ -301,6 +377,23 @@ TEST_CASE("options and checkpoints that make no sense") {
     fs::rename(aside, path);
   }
   CHECK(place.nothing_left());
+  for (const auto& [file, why] : std::map<std::string, std::string>{
+           {"model.safetensors", "is a file, expected the directory of a Hugging Face checkpoint: try "},
+           {"x.gguf", "is a GGUF file, which run and chat open as it is"}}) {
+    write_text(place.checkpoint / "x.gguf", "GGUF");
+    place.options.checkpoint_dir = place.checkpoint / file;
+    CHECK(contains(place.refused(), file + ": " + why));
+  }
+  place.options.checkpoint_dir = place.checkpoint;
+  fs::remove(place.checkpoint / "config.json");
+  CHECK(contains(place.refused(), "has no config.json, but x.gguf: GGUF files need no conversion"));
+  write_text(place.checkpoint / "adapter_config.json",
+             R"({"base_model_name_or_path": "deepseek-ai/DeepSeek-V2-Lite"})");
+  CHECK(contains(place.refused(),
+                 "is a LoRA adapter, not a model: merge it into its base model (deepseek-ai/DeepSeek-V2-Lite)"));
+  fs::remove(place.checkpoint / "adapter_config.json");
+  fs::remove(place.checkpoint / "x.gguf");
+  CHECK(contains(place.refused(), "has no config.json: expected the directory"));
   place.options.checkpoint_dir = place.dir / "nothing";
   CHECK(contains(place.refused(), "nothing: expected the directory of a Hugging Face checkpoint"));
 }

@@ -203,19 +203,26 @@ TEST_CASE("fields that we or GGUF cannot express") {
   check_refused(lite, R"({"rope_scaling": {"original_max_position_embeddings": null}})",
                 "rope_scaling.original_max_position_embeddings: expected a whole number");
   check_refused(lite, R"({"rope_parameters": {"rope_theta": 10000}})", "both rope_parameters and rope_scaling");
+  check_refused(lite, R"({"rope_scaling": {"type": null}})", "with a factor and without a type");
+  check_refused(lite, R"({"rope_scaling": {"llama_4_scaling_beta": 0.1}})",
+                "llama_4_scaling_beta 0.1 is not supported");
   check_refused(v3, R"({"quantization_config": {"quant_method": "gptq"}})", "quantized with gptq");
-  check_refused(v3, R"({"quantization_config": {"weight_block_size": [64, 64]}})",
-                "expected [128, 128], found [64,64]");
-  check_refused(v3, R"({"quantization_config": {"weight_block_size": null}})", "found nothing");
+  check_refused(v3, R"({"quantization_config": {"weight_block_size": 128}})", "expected rows and columns, found 128");
+  check_refused(v3, R"({"quantization_config": {"weight_block_size": [0, 128]}})", "expected rows and columns");
+  check_refused(lite, R"({"quantization": {"group_size": 64, "bits": 4}})", "quantized by MLX");
+  check_refused(lite, R"({"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized"}})",
+                "compressed-tensors as pack-quantized");
+  check_refused(lite, R"({"quantization_config": {"quant_method": "compressed-tensors", "format": "float-quantized",
+                          "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "float"}}}}})",
+                "found 4 bits and type float");
   check_refused(v3, R"({"quantization_config": {"fmt": "e5m2"}})", "fmt: expected e4m3, found e5m2");
 }
 
 TEST_CASE("fields that are missing, of another type, or contradict each other") {
   const Json lite = published_lite(), v2 = published_v2(), v3 = published_v3();
-  for (const char* key :
-       {"vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings",
-        "num_attention_heads", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "n_routed_experts",
-        "n_shared_experts", "num_experts_per_tok", "moe_intermediate_size", "first_k_dense_replace"}) {
+  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads",
+                          "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "n_routed_experts",
+                          "num_experts_per_tok", "moe_intermediate_size"}) {
     CAPTURE(key);
     check_refused(lite, fmt::format(R"({{"{}": null}})", key).c_str(), fmt::format("{}: expected a whole number", key));
     check_refused(lite, fmt::format(R"({{"{}": "8"}})", key).c_str(), fmt::format("{}: expected a whole number", key));
@@ -224,7 +231,6 @@ TEST_CASE("fields that are missing, of another type, or contradict each other") 
     check_refused(lite, fmt::format(R"({{"{}": 1e300}})", key).c_str(), "found 1e+300");
     check_refused(lite, fmt::format(R"({{"{}": 9223372036854775808}})", key).c_str(), "found 9223372036854775808");
   }
-  check_refused(lite, R"({"rms_norm_eps": null})", "rms_norm_eps: expected a number, found nothing");
   check_refused(lite, R"({"rms_norm_eps": 0})", "rms_norm_eps: expected more than 0");
   check_refused(lite, R"({"rope_theta": 0})", "rope_theta: expected more than 1");
   check_refused(lite, R"({"routed_scaling_factor": 0})", "routed_scaling_factor");
@@ -239,8 +245,136 @@ TEST_CASE("fields that are missing, of another type, or contradict each other") 
   check_refused(v2, R"({"topk_group": 9})", "topk_group: expected at most n_group (8), found 9");
   check_refused(v2, R"({"n_group": 160, "topk_group": 3})", "num_experts_per_tok: expected at most 3");
   check_refused(v3, R"({"n_group": 256, "topk_group": 100})", "noaux_tc ranks groups by their two best experts");
-  check_refused(lite, R"({"bos_token_id": 102400})", "bos_token_id: expected a whole number of 0 to 102399");
+  check_refused(v2, R"({"n_group": null})", "n_group: expected a whole number");
+  check_refused(v2, R"({"topk_group": null})", "topk_group: expected a whole number");
   check_refused(lite, R"({"num_attention_heads": 16777216, "num_key_value_heads": 16777216})", "which no model is");
+}
+
+TEST_CASE("an absent key takes its class's own default, and that is said") {
+  Json json = published_v3();
+  for (const char* key : {"norm_topk_prob", "routed_scaling_factor", "n_group", "topk_group", "num_experts_per_tok",
+                          "rope_theta", "rms_norm_eps", "max_position_embeddings"}) {
+    json.erase(key);
+  }
+  const HfConfig v3 = parse(json);
+  CHECK(v3.norm_topk_prob);
+  CHECK(v3.route_scale == 2.5);
+  CHECK(v3.n_expert_groups == 8);
+  CHECK(v3.n_limited_groups == 4);
+  CHECK(v3.n_activated_experts == 8);
+  CHECK(v3.rope_theta == 10000);
+  CHECK(v3.norm_eps == 1e-6);
+  CHECK(v3.max_context == 4096);
+  REQUIRE(v3.notes.size() == 1);
+  for (const char* said : {"leaves out 8 keys", "DeepseekV3Config", "norm_topk_prob true", "routed_scaling_factor 2.5",
+                           "n_group 8", "topk_group 4", "rope_theta 10000"}) {
+    CHECK_MESSAGE(contains(v3.notes[0], said), v3.notes[0]);
+  }
+
+  json = published_lite();
+  for (const char* key : {"norm_topk_prob", "routed_scaling_factor", "topk_method"}) json.erase(key);
+  const HfConfig v2 = parse(json);
+  CHECK(!v2.norm_topk_prob);
+  CHECK(v2.route_scale == 1);
+  REQUIRE(v2.notes.size() == 1);
+  CHECK(contains(v2.notes[0], "DeepseekV2Config"));
+  CHECK(contains(v2.notes[0], "topk_method greedy"));
+
+  CHECK(parse(published_v3()).notes.empty());
+  json = published_v3();
+  json["norm_topk_prob"] = nullptr;  // false to one program, absent to another
+  CHECK(contains(refusal([&] { parse(json); }), "norm_topk_prob: expected a value, found null"));
+}
+
+TEST_CASE("sizes that are absent are asked of the tensors, null is none") {
+  Json json = published_v3();
+  json["q_lora_rank"] = nullptr;
+  json["n_shared_experts"] = nullptr;
+  CHECK(parse(json).q_lora_rank == 0);
+  CHECK(parse(json).n_shared_experts == 0);
+  json.erase("q_lora_rank");
+  json.erase("n_shared_experts");
+  json.erase("first_k_dense_replace");
+  CHECK(parse(json).n_dense_layers == HfConfig::kAskTensors);
+  CHECK(parse(json).q_lora_rank == HfConfig::kAskTensors);
+  CHECK(parse(json).n_shared_experts == HfConfig::kAskTensors);
+  json["n_shared_experts"] = 0;
+  CHECK(parse(json).n_shared_experts == 0);
+}
+
+TEST_CASE("keys that change the forward in ways unknown here are refused by name") {
+  for (const char* patch :
+       {R"({"sliding_window": 4096})", R"({"attn_logit_softcapping": 30.0})", R"({"final_logit_softcapping": 30.0})",
+        R"({"index_topk": 2048})", R"({"logit_scale": 0.5})", R"({"embedding_multiplier": 12.0})",
+        R"({"partial_rotary_factor": 0.5})", R"({"attention_factor": 1.2})", R"({"attention_multiplier": 0.01})",
+        R"({"llama_4_scaling": {"beta": 0.1}})", R"({"use_qk_norm": true})", R"({"residual_multiplier": 0.22})",
+        R"({"swiglu_limit": 7.0})", R"({"attn_temperature_tuning": true})", R"({"use_mla": false})",
+        R"({"layer_types": ["full_attention", "linear_attention"]})", R"({"hc_mult": 4})"}) {
+    const Json change = Json::parse(patch);
+    check_refused(published_v3(), patch, change.begin().key() + " ");
+  }
+  for (const char* patch :
+       {R"({"sliding_window": null})", R"({"logit_scale": 1.0})", R"({"use_qk_norm": false})", R"({"use_mla": true})",
+        R"({"partial_rotary_factor": 1.0})", R"({"temperature": 0.7})", R"({"unsloth_version": "2026.1"})",
+        R"({"sliding_window": 4096, "use_sliding_window": false})", R"({"head_dim": 64, "qk_head_dim": 192})"}) {
+    CAPTURE(patch);
+    CHECK(parse(merged(published_v3(), patch)).notes.empty());
+  }
+  const HfConfig odd = parse(merged(published_v3(), R"({"my_own_word": 3})"));
+  REQUIRE(odd.notes.size() == 1);
+  CHECK(contains(odd.notes[0], "keys of config.json that are not known here and not used: my_own_word"));
+}
+
+TEST_CASE("odd values of keys that nobody asks for stop nothing") {
+  std::string text =
+      merged(published_v3(), R"({"pad_token_id": -1, "initializer_range": 7, "note": "\"NaN\" \\\\"})").dump();
+  text.replace(text.find("\"initializer_range\":7") + 20, 1, "NaN");
+  text.insert(1, "\"attention_dropout\":-Infinity,\"aux_loss_alpha\":Infinity,");
+  const HfConfig c = parse_hf_config(text, "config.json");
+  CHECK(!c.pad_token_id);
+  CHECK(std::any_of(c.notes.begin(), c.notes.end(),
+                    [](auto& note) { return contains(note, "pad_token_id -1 of config.json is no token"); }));
+  CHECK(
+      contains(refusal([&] { parse_hf_config(R"({"model_type": "deepseek_v3", "vocab_size": NaN})", "config.json"); }),
+               "vocab_size: expected a whole number of 1 to 16777216, found \"NaN\""));
+}
+
+TEST_CASE("several ends, and tokens beyond the vocabulary") {
+  const HfConfig c = parse(merged(published_v3(), R"({"eos_token_id": [1, 128804, 999999], "bos_token_id": 129280})"));
+  CHECK(c.eos_token_ids == std::vector<int64_t>{1, 128804});
+  CHECK(!c.bos_token_id);
+  CHECK(c.notes.size() == 2);
+}
+
+TEST_CASE("rope_parameters beside an equal rope_scaling") {
+  Json json = published_lite();
+  json["rope_parameters"] = json["rope_scaling"];
+  json["rope_parameters"]["rope_type"] = "yarn";
+  json["rope_parameters"].erase("type");
+  json["rope_parameters"]["rope_theta"] = 10000;
+  json["rope_parameters"]["attention_factor"] = nullptr;
+  CHECK(parse(json).yarn.has_value());
+  json["rope_parameters"]["factor"] = 20;
+  CHECK(contains(refusal([&] { parse(json); }),
+                 "both rope_parameters and rope_scaling, and their factor differ: 20 and 40"));
+  json["rope_parameters"]["factor"] = 40;
+  json["rope_parameters"]["rope_theta"] = 50000;
+  CHECK(contains(refusal([&] { parse(json); }), "rope_theta: found both 10000 and 50000"));
+}
+
+TEST_CASE("FP8 in the words of others") {
+  const HfConfig tensor = parse(
+      merged(published_v2(), R"({"quantization_config": {"quant_method": "fp8", "activation_scheme": "static"}})"));
+  CHECK(tensor.scale_block.rows == 128);
+  const HfConfig blocks = parse(merged(published_v3(), R"({"quantization_config": {"weight_block_size": [64, 32]}})"));
+  CHECK(blocks.scale_block.rows == 64);
+  CHECK(blocks.scale_block.cols == 32);
+  const HfConfig compressed =
+      parse(merged(published_v2(),
+                   R"({"quantization_config": {"quant_method": "compressed-tensors", "format": "float-quantized",
+          "config_groups": {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float",
+          "symmetric": true, "strategy": "block", "block_structure": [128, 64]}}}, "ignore": ["lm_head"]}})"));
+  CHECK(compressed.scale_block.cols == 64);
 }
 
 TEST_CASE("text that is no configuration") {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "convert/tensor_sizes.h"
 #include "tests/convert/tiny_checkpoint.h"
 #include "tests/support/refusal.h"
 
@@ -15,7 +16,9 @@ struct Mapped {
   explicit Mapped(const TinyCheckpoint& tiny, bool keep_mtp = true) {
     tiny.write(dir.path());
     checkpoint = Checkpoint::open(dir.path());
-    map = map_names(parse_hf_config(tiny.config.dump(), "config.json"), checkpoint, keep_mtp);
+    config = parse_hf_config(tiny.config.dump(), "config.json");
+    read_sizes_off_tensors(checkpoint, config);
+    map = map_names(config, checkpoint, keep_mtp);
   }
   const OutputTensor* find(std::string_view name) const {
     for (const OutputTensor& tensor : map.tensors) {
@@ -25,6 +28,7 @@ struct Mapped {
   }
   TempDir dir;
   Checkpoint checkpoint;
+  HfConfig config;
   NameMap map;
 };
 
@@ -97,10 +101,88 @@ TEST_CASE("MTP layers that are not wanted, or only announced") {
   copies.tensors.erase("model.layers.2.embed_tokens.weight");
   copies.tensors.erase("model.layers.2.shared_head.head.weight");
   CHECK(Mapped(copies).map.n_mtp_layers == 1);
+}
 
-  TinyCheckpoint unannounced = tiny_v3(false);
-  unannounced.config.erase("num_nextn_predict_layers");
-  CHECK(contains(refused(unannounced), "not of a deepseek_v3 model with 2 layers, the first: "));
+TEST_CASE("MTP layers that config.json does not announce are told by their weights") {
+  for (const Json& announced : {Json(), Json(0)}) {
+    TinyCheckpoint tiny = tiny_v3(false);
+    tiny.config["num_nextn_predict_layers"] = announced;
+    const Mapped kept(tiny);
+    CHECK(kept.map.n_mtp_layers == 1);
+    CHECK(kept.find("blk.2.nextn.eh_proj.weight"));
+    REQUIRE(kept.map.notes.size() == 1);
+    CHECK(contains(kept.map.notes[0], "layer 2 is a multi-token-prediction layer by its weights"));
+    CHECK(Mapped(tiny, false).map.n_mtp_layers == 0);
+  }
+  TinyCheckpoint partial = tiny_v3(false);
+  partial.config.erase("num_nextn_predict_layers");
+  partial.tensors.erase("model.layers.2.hnorm.weight");
+  CHECK(contains(refused(partial), "1 tensor is missing, the first: model.layers.2.hnorm.weight"));
+  // A layer too many is no MTP layer.
+  TinyCheckpoint deeper = tiny_lite();
+  deeper.config["num_hidden_layers"] = 2;
+  CHECK(contains(refused(deeper),
+                 "not of a deepseek_v2 model with 2 layers, the first: model.safetensors: model.layers.2."));
+}
+
+TEST_CASE("sizes that config.json leaves out, and models without shared experts") {
+  TinyCheckpoint tiny = tiny_v3(false);
+  tiny.config.erase("q_lora_rank");
+  tiny.config.erase("n_shared_experts");
+  tiny.config.erase("first_k_dense_replace");
+  const Mapped mapped(tiny);
+  CHECK(mapped.config.n_dense_layers == 1);
+  CHECK(mapped.config.q_lora_rank == 48);
+  CHECK(mapped.config.n_shared_experts == 1);
+  REQUIRE(mapped.config.notes.size() == 3);
+  CHECK(contains(mapped.config.notes[0], "config.json leaves out first_k_dense_replace: 1 by the tensors"));
+  CHECK(contains(mapped.config.notes[1], "config.json leaves out q_lora_rank: 48 by the tensors"));
+
+  for (const Json& none : {Json(), Json(0)}) {
+    TinyCheckpoint without;
+    without.config = tiny_lite_config();
+    without.config["n_shared_experts"] = none;
+    without.add_all_tensors(false);
+    CHECK(!Mapped(without).find("blk.1.ffn_gate_shexp.weight"));
+    without.config.erase("n_shared_experts");
+    CHECK(Mapped(without).config.n_shared_experts == 0);
+  }
+}
+
+TEST_CASE("experts fused in one tensor: each is cut out, and other layouts are refused") {
+  for (const char* suffix : {"", ".weight"}) {
+    TinyCheckpoint tiny = tiny_v3(false);
+    tiny.fuse_experts(suffix);
+    const Mapped mapped(tiny);
+    const OutputTensor* up = mapped.find("blk.1.ffn_up_exps.weight");
+    REQUIRE(up);
+    CHECK(up->shape == Shape(4, 160, 256));
+    REQUIRE(up->sources.size() == 4);
+    const std::string fused = std::string("model.layers.1.mlp.experts.gate_up_proj") + suffix;
+    const SourceTensor* whole = mapped.checkpoint.find(fused);
+    CHECK(up->sources[2].weight->bytes.data() == whole->bytes.data() + (2 * 320 + 160) * 256 * 2);
+    CHECK(contains(up->sources[2].weight->place(), fused + " expert 2"));
+  }
+  TinyCheckpoint transposed = tiny_v3(false);
+  transposed.fuse_experts();
+  transposed.tensors["model.layers.1.mlp.experts.gate_up_proj"].shape = {4, 256, 320};
+  CHECK(contains(refused(transposed), "gate_up_proj: expected [4, 320, 256], found [4, 256, 320]"));
+}
+
+TEST_CASE("what is missing is told together with what is there instead") {
+  TinyCheckpoint mlx = tiny_lite();
+  mlx.rename([](std::string name) {
+    const size_t at = name.find("experts.3.");
+    return at == std::string::npos || name.find("shared") != std::string::npos ? name
+                                                                               : name.replace(at, 10, "switch_mlp.");
+  });
+  CHECK(contains(refused(mlx), "6 tensors are missing, the first: model.layers.1.mlp.experts.3.gate_proj.weight"));
+  CHECK(contains(refused(mlx),
+                 "found instead 6 tensors of another layout, the first: model.safetensors: "
+                 "model.layers.1.mlp.switch_mlp.down_proj.weight BF16 [64, 32] (MLX's layout"));
+  TinyCheckpoint lora = tiny_lite();
+  lora.add_bf16("model.layers.1.self_attn.q_proj.lora_A.weight", {8, 64});
+  CHECK(contains(refused(lora), "(LoRA weights: merge them"));
 }
 
 TEST_CASE("tied embeddings need no head") {
@@ -145,9 +227,10 @@ TEST_CASE("FP8 weights need their scales, and scales their weights") {
   tiny.tensors.erase(scale);
   CHECK(contains(refused(tiny), name + ": is F8_E4M3, but " + scale + " is missing"));
   tiny.add_f32(scale, {2, 3});
-  CHECK(contains(refused(tiny), scale + ": expected [2, 2] (blocks of 128x128), found [2, 3]"));
-  tiny.add_bf16(scale, {2, 2});
-  CHECK(contains(refused(tiny), scale + ": expected F32, found BF16"));
+  CHECK(contains(refused(tiny),
+                 scale + ": expected [2, 2] (blocks of 128x128), [256, 1] (rows) or one value, found [2, 3]"));
+  tiny.tensors[scale] = {"I32", {2, 2}, std::string(16, '\0')};
+  CHECK(contains(refused(tiny), scale + ": expected F32, BF16, F16 or F8_E8M0, found I32"));
   tiny.add_f32(scale, {2, 2});
   tiny.add_bf16(name, {256, 256});
   CHECK(contains(refused(tiny), "1 tensor is not of a deepseek_v3 model"));

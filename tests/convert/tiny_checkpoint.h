@@ -169,7 +169,37 @@ struct TinyCheckpoint {
       add_f32(prefix + "mlp.gate.e_score_correction_bias", {experts});
     }
     for (int64_t e = 0; e < experts; ++e) mlp("mlp.experts." + std::to_string(e) + ".", d, width);
-    mlp("mlp.shared_experts.", d, width * size("n_shared_experts"));
+    const Json shared = config.value("n_shared_experts", Json());
+    if (!shared.is_null() && shared != 0) mlp("mlp.shared_experts.", d, width * shared.get<int64_t>());
+  }
+
+  // Experts as transformers 5 keeps them: all of a layer in two tensors, gate above up. Suffixes as "", ".weight".
+  void fuse_experts(const std::string& suffix = "") {
+    const int64_t experts = config.at("n_routed_experts"), width = config.at("moe_intermediate_size");
+    const int64_t d = config.at("hidden_size");
+    const int64_t layers = config.at("num_hidden_layers").get<int64_t>() + config.value("num_nextn_predict_layers", 0);
+    for (int64_t layer = config.at("first_k_dense_replace"); layer < layers; ++layer) {
+      const std::string prefix = "model.layers." + std::to_string(layer) + ".mlp.experts.";
+      TinyTensor gate_up = {"BF16", {experts, 2 * width, d}, ""}, down = {"BF16", {experts, d, width}, ""};
+      for (int64_t e = 0; e < experts; ++e) {
+        const auto take = [&](const char* name) {
+          return tensors.extract(prefix + std::to_string(e) + "." + name + ".weight").mapped().bytes;
+        };
+        gate_up.bytes += take("gate_proj");
+        gate_up.bytes += take("up_proj");
+        down.bytes += take("down_proj");
+      }
+      tensors[prefix + "gate_up_proj" + suffix] = std::move(gate_up);
+      tensors[prefix + "down_proj" + suffix] = std::move(down);
+    }
+  }
+
+  // Every tensor under another name.
+  template <class F>
+  void rename(F name) {
+    std::map<std::string, TinyTensor> renamed;
+    for (auto& [old, tensor] : tensors) renamed[name(old)] = std::move(tensor);
+    tensors = std::move(renamed);
   }
 
   void write(const fs::path& dir, int shards = 1) const {

@@ -14,14 +14,15 @@ namespace {
 struct Texts {
   Json tokenizer = tiny_tokenizer();
   Json config = {{"bos_token", "<bos>"}, {"eos_token", "<eos>"}};
-  std::optional<std::string> chat_template, generation;
+  std::optional<std::string> chat_template, chat_template_json, special_tokens_map;
   int64_t vocab_size = 10;
 
   HfTokenizer parse() const {
     const std::string a = tokenizer.dump(), b = config.dump();
-    TokenizerTexts texts{"dir", a, b, {}, {}};
+    TokenizerTexts texts{"dir", a, b, {}, {}, {}};
     if (chat_template) texts.chat_template = *chat_template;
-    if (generation) texts.generation_config = *generation;
+    if (chat_template_json) texts.chat_template_json = *chat_template_json;
+    if (special_tokens_map) texts.special_tokens_map = *special_tokens_map;
     return parse_hf_tokenizer(texts, vocab_size);
   }
   std::string refused() const {
@@ -46,7 +47,7 @@ TEST_CASE("tokens, types, merges and settings") {
   CHECK(!t.chat_template);
   REQUIRE(t.notes.size() == 2);
   CHECK(contains(t.notes[0], "2 of 10 rows of the vocabulary have no token"));
-  CHECK(contains(t.notes[1], "no chat template"));
+  CHECK(contains(t.notes[1], "has no chat template"));
 }
 
 TEST_CASE("both ways to write merges") {
@@ -74,7 +75,44 @@ TEST_CASE("an added token may stand in the vocabulary too") {
   CHECK(texts.parse().types[5] == int32_t(TokenType::control));
 }
 
-TEST_CASE("tokens by name, by object, by generation_config") {
+TEST_CASE("a word that is added though it exists is matched as a whole, and merges keep it") {
+  const auto added = [](int id, const char* text, const char* flag = "x") {
+    Json entry = {{"id", id}, {"content", text}, {"normalized", true}};
+    entry[flag] = true;
+    return entry;
+  };
+  for (const auto& [id, text] : {std::pair(4, "abc"), std::pair(3, "ab"), std::pair(2, "c")}) {
+    for (const char* flag : {"x", "special"}) {  // text may become a word, and never a control token
+      Texts texts;
+      texts.tokenizer["added_tokens"].push_back(added(id, text, flag));
+      const HfTokenizer t = texts.parse();
+      CHECK(t.types[size_t(id)] == int32_t(TokenType::user_defined));
+      CHECK(t.merges.size() == 2);
+      CHECK(contains(t.notes[0], fmt::format("added token \"{}\" is an ordinary one too", text)));
+    }
+  }
+  // What GGUF cannot say stays an ordinary token: a word matched alone only, and letters that stand for other bytes.
+  Texts single;
+  single.tokenizer["added_tokens"].push_back(added(3, "ab", "single_word"));
+  CHECK(single.parse().types[3] == int32_t(TokenType::normal));
+  Texts letters;
+  letters.tokenizer["model"]["vocab"]["\u00e9"] = 8;
+  letters.tokenizer["added_tokens"].push_back(added(8, "\u00e9"));
+  CHECK(letters.parse().types[8] == int32_t(TokenType::normal));
+  CHECK(contains(letters.parse().notes[0], "its letters stand for other bytes"));
+}
+
+TEST_CASE("flags that GGUF has no words for are left out with a note") {
+  for (const char* flag : {"lstrip", "rstrip", "single_word"}) {
+    Texts texts;
+    texts.tokenizer["added_tokens"][2][flag] = true;
+    const HfTokenizer t = texts.parse();
+    CHECK(t.types[7] == int32_t(TokenType::user_defined));
+    CHECK(contains(t.notes[0], fmt::format("added token \"<think>\": {} is left out", flag)));
+  }
+}
+
+TEST_CASE("tokens by name, by object, by special_tokens_map.json") {
   Texts texts;
   texts.config = {{"bos_token", {{"content", "<bos>"}, {"lstrip", false}}},
                   {"eos_token", nullptr},
@@ -84,28 +122,72 @@ TEST_CASE("tokens by name, by object, by generation_config") {
   CHECK(!texts.parse().eos);
   CHECK(texts.parse().pad == 6);
   CHECK(!texts.parse().add_bos);
-  texts.generation = R"({"eos_token_id": [6, 7]})";
+  texts.special_tokens_map = R"({"bos_token": "<think>", "eos_token": {"content": "<eos>"}})";
+  CHECK(texts.parse().bos == 5);  // tokenizer_config.json goes first
   CHECK(texts.parse().eos == 6);
-  texts.generation = R"({"eos_token_id": 7})";
-  CHECK(texts.parse().eos == 7);
-  texts.config["eos_token"] = "<eos>";
-  const HfTokenizer t = texts.parse();
-  CHECK(t.eos == 6);
-  CHECK(std::any_of(t.notes.begin(), t.notes.end(),
-                    [](auto& n) { return contains(n, "ends on token 7, the tokenizer on 6"); }));
+  texts.config.erase("bos_token");
+  CHECK(texts.parse().bos == 7);
+  texts.special_tokens_map = R"({"bos_token": "<s>"})";
+  CHECK(contains(texts.refused(), "special_tokens_map.json: bos_token \"<s>\" is not in the vocabulary"));
+  texts.special_tokens_map = "{";
+  CHECK(contains(texts.refused(), "special_tokens_map.json: not valid JSON"));
+  texts.special_tokens_map.reset();
+  texts.config["pad_token"] = "<pad>";  // nobody needs it
+  CHECK(!texts.parse().pad);
 }
 
-TEST_CASE("the chat template: a file, a text, a list") {
+TEST_CASE("tokens by id, where the tokenizer names none, and every end") {
+  Texts texts;
+  texts.config = Json::object();
+  HfTokenizer t = texts.parse();
+  add_token_ids({5, 7, {6, 7}}, t);
+  CHECK(t.bos == 5);
+  CHECK(t.pad == 7);
+  CHECK(t.eos == 6);
+  CHECK(t.other_ends == std::vector<int64_t>{7});
+  add_token_ids({6, std::nullopt, {7, 4, 9}}, t);
+  CHECK(t.bos == 5);
+  CHECK(t.other_ends == std::vector<int64_t>{7, 4});
+  CHECK(contains(t.notes.back(), "eos_token_id 9 is a row without a token"));
+  GgufMetadata m;
+  add_tokenizer_metadata(t, m);
+  CHECK(m.unsigned_integer(key::kEosTokenId) == 6);
+  CHECK(m.unsigned_integer(key::kEotTokenId) == 7);
+  CHECK(m.unsigned_integer(key::kEomTokenId) == 4);
+}
+
+TEST_CASE("without BOS none is added") {
+  Texts texts;
+  texts.config = Json::object();
+  GgufMetadata m;
+  add_tokenizer_metadata(texts.parse(), m);
+  CHECK(!m.find(key::kBosTokenId));
+  CHECK(m.boolean(key::kAddBosToken) == false);
+}
+
+TEST_CASE("the chat template: a file, a text, a list, an object") {
   Texts texts;
   texts.config["chat_template"] = "text";
   CHECK(texts.parse().chat_template == "text");
   texts.config["chat_template"] = {{{"name", "tool_use"}, {"template", "x"}}, {{"name", "default"}, {"template", "y"}}};
   CHECK(texts.parse().chat_template == "y");
+  texts.config["chat_template"] = {{"tool_use", "x"}, {"default", "z"}};
+  CHECK(texts.parse().chat_template == "z");
+  texts.chat_template_json = R"({"chat_template": "json"})";
+  CHECK(texts.parse().chat_template == "json");
   texts.chat_template = "file";
   CHECK(texts.parse().chat_template == "file");
   texts.chat_template.reset();
-  texts.config["chat_template"] = {{{"name", "tool_use"}, {"template", "x"}}};
-  CHECK(contains(texts.refused(), "chat_template: expected a text or a list with one named default"));
+  texts.chat_template_json.reset();
+  texts.config["chat_template"] = {{{"name", "tool_use"}, {"template", "x"}}};  // the only one
+  CHECK(texts.parse().chat_template == "x");
+  for (const Json& odd : {Json(3), Json{{{"name", "a"}, {"template", "x"}}, {{"name", "b"}, {"template", "y"}}}}) {
+    texts.config["chat_template"] = odd;
+    const HfTokenizer t = texts.parse();
+    CHECK(!t.chat_template);
+    CHECK(std::any_of(t.notes.begin(), t.notes.end(),
+                      [](auto& n) { return contains(n, "expected a text or several with one named default"); }));
+  }
 }
 
 TEST_CASE("the three pre-tokenizers, line ends written either way") {
@@ -150,7 +232,6 @@ TEST_CASE("tokenizers of another kind") {
   CHECK(contains(refused("/model/byte_fallback", true), "byte_fallback is not supported"));
   CHECK(contains(refused("/model/ignore_merges", true), "ignore_merges is not supported"));
   CHECK(contains(refused("/model/end_of_word_suffix", "</w>"), "end_of_word_suffix \"</w>\" is not supported"));
-  CHECK(contains(refused("/added_tokens/0/lstrip", true), "added token \"<bos>\": lstrip is not supported"));
 }
 
 TEST_CASE("vocabularies and merges that contradict themselves") {
@@ -183,7 +264,7 @@ TEST_CASE("vocabularies and merges that contradict themselves") {
 TEST_CASE("text that is no JSON, names that no token has") {
   const std::string good = tiny_tokenizer().dump(), config = "{}";
   const auto refused = [](std::string_view tokenizer, std::string_view settings) {
-    return refusal([&] { parse_hf_tokenizer({"dir", tokenizer, settings, {}, {}}, 10); });
+    return refusal([&] { parse_hf_tokenizer({"dir", tokenizer, settings, {}, {}, {}}, 10); });
   };
   CHECK(refused(good, config) == "");
   CHECK(contains(refused("", config), "dir/tokenizer.json: not valid JSON"));
@@ -207,7 +288,7 @@ TEST_CASE("the files of a directory, and their absence") {
   write_text(dir / "tokenizer_config.json", R"({"chat_template": "config"})");
   CHECK(read_hf_tokenizer(dir.path(), 10).chat_template == "config");
   write_text(dir / "chat_template.jinja", "file");
-  write_text(dir / "generation_config.json", R"({"eos_token_id": 6})");
+  write_text(dir / "special_tokens_map.json", R"({"eos_token": "<eos>"})");
   const HfTokenizer t = read_hf_tokenizer(dir.path(), 10);
   CHECK(t.chat_template == "file");
   CHECK(t.eos == 6);

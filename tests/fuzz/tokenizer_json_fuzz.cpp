@@ -17,7 +17,7 @@ bool fuzz_one(std::span<const std::byte> input) {
   const size_t border = text.find(kBorder);
   const std::string_view config = border == text.npos ? "{}" : text.substr(border + kBorder.size());
   try {
-    const HfTokenizer t = parse_hf_tokenizer({"dir", text.substr(0, border), config, {}, config}, kVocab);
+    const HfTokenizer t = parse_hf_tokenizer({"dir", text.substr(0, border), config, {}, config, config}, kVocab);
     GgufMetadata metadata;
     add_tokenizer_metadata(t, metadata);
     expect(t.tokens.size() == kVocab && t.types.size() == kVocab, "every row has a token");

@@ -33,7 +33,7 @@ ChatMessage message_of(const nlohmann::json& json) {
                                                                  {"user", ChatMessage::Role::user},
                                                                  {"assistant", ChatMessage::Role::assistant},
                                                                  {"tool", ChatMessage::Role::tool}};
-  ChatMessage message{roles.at(json.at("role").get<std::string>()), "", {}, {}};
+  ChatMessage message{roles.at(json.at("role").get<std::string>()), ""};
   if (json.at("content").is_string()) message.content = json.at("content").get<std::string>();
   for (const auto& call : json.value("tool_calls", nlohmann::json::array())) {
     const auto& function = call.at("function");
@@ -42,7 +42,7 @@ ChatMessage message_of(const nlohmann::json& json) {
   return message;
 }
 
-std::vector<Item> read_items(const Tokenizer& tokenizer, const ChatFormat& format) {
+std::vector<Item> read_items(const Tokenizer& tokenizer, const ChatTemplate& chat) {
   std::ifstream in(source_dir() / "demo" / "heldout.jsonl");
   REQUIRE(in.good());
   std::vector<Item> items;
@@ -51,7 +51,7 @@ std::vector<Item> read_items(const Tokenizer& tokenizer, const ChatFormat& forma
     std::vector<ChatMessage> messages;
     for (const auto& m : json.at("messages")) messages.push_back(message_of(m));
     Item item{json.at("family").get<std::string>(), json.at("answer").get<std::string>(), {}, {}};
-    item.prompt = tokenizer.encode(render_chat(format, messages, true));
+    item.prompt = tokenizer.encode(chat.render(messages).parts);
     item.expected = tokenizer.encode(item.answer, true);
     item.expected.push_back(tokenizer.eos().value());
     items.push_back(std::move(item));
@@ -142,8 +142,8 @@ struct Bed {
   std::string bf16 = converted(checkpoint(), "bf16");
   GgufFile file = GgufFile::open(bf16);
   Tokenizer tokenizer{file.metadata()};
-  ChatFormat format = recognise_chat_format(file.metadata().string(key::kChatTemplate).value_or(""));
-  std::vector<Item> items = read_items(tokenizer, format);
+  ChatTemplate chat = choose_chat_template("", file.metadata(), tokenizer).value();
+  std::vector<Item> items = read_items(tokenizer, chat);
 };
 
 Bed& bed() {

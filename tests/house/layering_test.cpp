@@ -22,9 +22,9 @@ struct Room {
 // The first row that matches a file counts, so the more special rooms come first.
 const std::vector<Room> kRooms = {
     {"quant/", {"quant/"}},
-    {"kernels/cpu/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cpu/"}},
+    {"kernels/cpu/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/watch.h", "kernels/cpu/"}},
     {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cuda/"}},
-    {"kernels/", {"quant/", "kernels/ops.h"}},
+    {"kernels/", {"quant/", "kernels/ops.h", "kernels/watch.h"}},
     {"convert/", {"quant/", "convert/"}},
     {"runtime/main.cpp", {"quant/error.h", "runtime/cli/"}},
     {"runtime/cli/",
@@ -32,7 +32,8 @@ const std::vector<Room> kRooms = {
       "convert/recipe.h"}},
     {"runtime/server/", {"quant/", "kernels/ops.h", "runtime/"}},
     {"runtime/jinja/", {"quant/error.h", "runtime/jinja/"}},
-    {"runtime/", {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/"}},
+    {"runtime/",
+     {"quant/", "kernels/ops.h", "kernels/watch.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/"}},
 };
 
 bool starts_with_any(const std::string& text, const std::vector<std::string>& prefixes) {

@@ -2,6 +2,9 @@
 // needs.
 #include "kernels/cpu/team.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -115,6 +118,62 @@ TEST_CASE("sleeping threads wake up") {
     });
     CHECK(together == 2);
   }
+}
+
+TEST_CASE("a watch is asked between pieces, and ends the loop and those after it") {
+  for (const int n_threads : {1, 2, 5}) {
+    CAPTURE(n_threads);
+    int left = 3;
+    std::atomic<int> done = 0;
+    const auto loop = [&] { parallel_for(n_threads, 200, 1, [&](int64_t, int64_t, int) { ++done, sleep_ms(1); }); };
+    {
+      Watch watch([](void* context) { return --*static_cast<int*>(context) > 0; }, &left);
+      loop();
+      CHECK(watch.stopped());
+      CHECK(done < 200);
+      CHECK(left == 0);  // and not asked again
+      done = 0;
+      loop();
+      CHECK(done == 0);
+      CHECK(watch_stopped());
+      std::thread([&] { CHECK_FALSE(watch_stopped()); }).join();  // it watches one thread's loops
+    }
+    CHECK_FALSE(watch_stopped());
+    loop();
+    CHECK(done == 200);
+  }
+}
+
+TEST_CASE("a watch that lets all pass changes nothing, and those inside one another come back") {
+  int asked = 0;
+  const auto count = [](void* context) { return ++*static_cast<int*>(context) > 0; };
+  Watch outer(count, &asked);
+  CHECK(covers(3, 100, 1));
+  CHECK(asked > 0);
+  int inside = 0;
+  {
+    Watch inner(count, &inside);
+    CHECK(covers(1, 100, 1));
+  }
+  CHECK(inside == 100);
+  const int before = asked;
+  CHECK(covers(1, 10, 1));
+  CHECK(asked == before + 10);
+}
+
+// An ordinary signal sent to the program is not for the team's threads, but their own faults are.
+TEST_CASE("threads of the team block signals, but not faults") {
+  std::atomic<int> wrong = 0, workers = 0;
+  parallel_for(3, 3, 1, [&](int64_t, int64_t, int thread) {
+    if (thread == 0) return sleep_ms(50);
+    ++workers;
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL}) wrong += sigismember(&blocked, fault);
+    for (const int other : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) wrong += !sigismember(&blocked, other);
+  });
+  CHECK(wrong == 0);
+  CHECK(workers > 0);
 }
 
 TEST_CASE("the experts of a token meet twice") {

@@ -73,7 +73,9 @@ TEST_CASE("every format is found by its number and by its name in any case") {
     for (char& c : lower) c = char(std::tolower(c));
     CHECK(find_format(f.name) == &f);
     CHECK(find_format(lower) == &f);
-    CHECK(foreign_format_name(uint32_t(f.id)) == "");
+    CHECK(&listed_format(uint32_t(f.id)) == &f);
+    CHECK(f.computed());
+    CHECK(f.sized());
   }
 }
 
@@ -82,9 +84,39 @@ TEST_CASE("what is not ours is not found, and is named where we know it") {
   CHECK(find_format(999u) == nullptr);
   CHECK(find_format("Q4") == nullptr);
   CHECK(find_format("") == nullptr);
-  CHECK(foreign_format_name(16) == "IQ2_XXS");
-  CHECK(foreign_format_name(40) == "NVFP4");
-  CHECK(foreign_format_name(999) == "");
+}
+
+// Bytes of a row of 512 weights, as the programs that write these formats count them.
+TEST_CASE("formats of other programs are listed with their names and sizes") {
+  struct Row {
+    uint32_t type;
+    const char* name;
+    size_t bytes;
+  };
+  for (const Row& row :
+       {Row{16, "IQ2_XXS", 132}, Row{18, "IQ3_XXS", 196}, Row{19, "IQ1_S", 100}, Row{29, "IQ1_M", 112},
+        Row{15, "Q8_K", 584}, Row{28, "F64", 4096}, Row{34, "TQ1_0", 108}, Row{39, "MXFP4", 272}, Row{40, "NVFP4", 288},
+        Row{41, "Q1_0", 72}, Row{133, "Q6_0", 416}, Row{137, "IQ2_K", 152}, Row{144, "IQ4_KS", 276},
+        Row{145, "IQ2_KS", 142}, Row{219, "IQ1_S_R4", 98}, Row{340, "IQ5_K_R4", 352}, Row{399, "Q8_K_R8", 516}}) {
+    CAPTURE(row.type);
+    const Format& format = listed_format(row.type);
+    CHECK(uint32_t(format.id) == row.type);
+    CHECK(std::string(format.name) == row.name);
+    CHECK_FALSE(format.computed());
+    REQUIRE(format.fits(512));
+    CHECK(format.bytes(512) == row.bytes);
+    CHECK(find_format(row.type) == nullptr);
+    CHECK(find_format(row.name) == nullptr);
+  }
+}
+
+TEST_CASE("a number that nobody knows has a name and no size") {
+  const Format& format = listed_format(999);
+  CHECK(std::string(format.name) == "type 999");
+  CHECK_FALSE(format.computed());
+  CHECK_FALSE(format.sized());
+  CHECK(&listed_format(999) == &format);
+  CHECK_FALSE(listed_format(36).sized());  // I2_S, which is not made of rows
 }
 
 TEST_CASE("bits per weight and bytes of a row") {

@@ -78,6 +78,15 @@ inline void write_text(const std::string& path, std::string_view text) {
   out.write(text.data(), std::streamsize(text.size()));
 }
 
+// A file in whose header a tensor is of another type; its data stay as long as they were.
+inline std::string with_type(std::string text, const std::string& tensor, uint32_t type) {
+  const size_t name = text.rfind(GgufBytes().string(tensor).text(), text.size());
+  uint32_t rank = 0;
+  std::memcpy(&rank, text.data() + name + 8 + tensor.size(), sizeof rank);
+  std::memcpy(text.data() + name + 8 + tensor.size() + 4 + 8 * rank, &type, sizeof type);
+  return text;
+}
+
 // One metadata value of every type, single and as an array.
 inline GgufMetadata every_type() {
   GgufMetadata m;

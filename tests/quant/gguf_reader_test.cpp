@@ -123,8 +123,10 @@ TEST_CASE("other files are refused by what they are") {
   check_refused(GgufBytes().number(uint64_t(20)).raw("{\"__metadata__\":{}}"), "safetensors");
   check_refused(GgufBytes().raw("<!DOCTYPE html>"), "web page");
   check_refused(GgufBytes().raw("tjgg\1\0\0\0"), "GGML file of 2023");
-  check_refused(GgufBytes().raw("anything"), "not a GGUF file");
-  check_refused(GgufBytes().raw("GG"), "not a GGUF file");
+  check_refused(GgufBytes().number(uint64_t(20)).raw("{\"__metadata__\":{}}"), "hearth convert");
+  check_refused(GgufBytes().raw("{\"model_type\": \"deepseek_v2\"}"), "a JSON file");
+  check_refused(GgufBytes().raw("anything"), "expected a GGUF file, found bytes that begin with 61 6e 79 74");
+  check_refused(GgufBytes().raw("GG"), "expected a GGUF file, found bytes that begin with 47 47");
 }
 
 TEST_CASE("versions and byte orders that we do not read are named") {
@@ -193,11 +195,27 @@ TEST_CASE("tensor shapes, formats and places") {
   check_refused(unnamed.header(1, 0).tensor("", {1}, kF32, 0).pad(32).zeros(32), "the name of tensor 0 at 24 is empty");
 }
 
-TEST_CASE("formats that we cannot read are named with the tensor, and with those that we can") {
-  const std::string message = refusal(one_tensor({256}, 16).text());
-  CHECK(message.starts_with("x.gguf: tensor blk.0.x has format IQ2_XXS, which hearth cannot read; readable: F32 F16 "));
-  CHECK(contains(message, "Q4_K"));
-  check_refused(one_tensor({256}, 12345), "tensor blk.0.x has format number 12345, which hearth cannot read");
+TEST_CASE("tensors in formats that are only listed are read as far as their sizes tell") {
+  const Tensor iq2 = parse_copy(one_tensor({512, 3}, 16).text()).tensors[0];
+  CHECK(std::string(iq2.format->name) == "IQ2_XXS");
+  CHECK(iq2.bytes() == 3 * 132);
+  const Tensor ks = parse_copy(one_tensor({512, 3}, 144).text()).tensors[0];  // 4 bytes before the blocks of a row
+  CHECK(ks.row_bytes() == 4 + 2 * 136);
+  CHECK(ks.bytes() == 3 * (4 + 2 * 136));
+  check_refused(one_tensor({512, 32}, 16), "tensor blk.0.x takes 4224 bytes at 0 of the data, the file has 4096");
+  check_refused(one_tensor({500}, 16), "rows of IQ2_XXS need a multiple of 256 columns, found 500");
+}
+
+TEST_CASE("a tensor of a type that nobody knows reaches to the next one, or to the end") {
+  GgufBytes bytes;
+  bytes.header(3, 0).tensor("last", {7, 5}, 999, 160).tensor("first", {7, 5}, 999, 0).tensor("between", {8}, kF32, 96);
+  const GgufContents contents = parse_copy(bytes.pad(32).zeros(200).text());
+  CHECK(std::string(contents.tensors[0].format->name) == "type 999");
+  CHECK(contents.tensors[0].bytes() == 40);
+  CHECK(contents.tensors[1].bytes() == 96);
+  CHECK(contents.tensors[1].row_bytes() == 19);
+  CHECK(contents.tensors[2].bytes() == 32);
+  check_refused(one_tensor({7, 5}, 999, 4128), "at 4128 of the data, the file has 4096");
 }
 
 TEST_CASE("names of tensors are unique, in one file and over all parts") {

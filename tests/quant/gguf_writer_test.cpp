@@ -146,6 +146,26 @@ TEST_CASE("two writers of one file") {
   CHECK(GgufFile::open(path).tensors().size() == 1);
 }
 
+TEST_CASE("links to the file are written through, modes are kept, and what is no file is refused") {
+  const TempDir dir;
+  fs::create_directory(dir / "far");
+  fs::create_symlink("far/x.gguf", dir / "link.gguf");
+  write_gguf(dir / "link.gguf", {}, {{"a", &f32(), Shape(4)}});  // there is nothing yet
+  CHECK(fs::is_symlink(dir / "link.gguf"));
+  chmod((dir / "far/x.gguf").c_str(), 0640);
+  write_gguf(dir / "link.gguf", {}, {{"a", &f32(), Shape(4)}, {"b", &f32(), Shape(4)}});
+  CHECK(GgufFile::open(dir / "far/x.gguf").tensors().size() == 2);
+  CHECK(fs::status(dir / "far/x.gguf").permissions() == fs::perms(0640));
+  CHECK(std::distance(fs::directory_iterator(dir / "far"), {}) == 1);
+
+  CHECK(contains(message_of([&] { GgufWriter("-", {}, {}); }), "standard output"));
+  CHECK(!fs::exists("-"));
+  const std::string path = dir / "x.gguf";
+  REQUIRE(mkfifo((path + ".partial").c_str(), 0600) == 0);
+  CHECK(contains(message_of([&] { GgufWriter(path, {}, {}); }), "x.gguf.partial: exists and is not a regular file"));
+  CHECK(fs::is_fifo(path + ".partial"));
+}
+
 TEST_CASE("bytes that did not arrive are missed") {
   const TempDir dir;
   GgufWriter writer(dir / "x.gguf", {}, {{"a", &f32(), Shape(4)}, {"b", &f32(), Shape(4)}});

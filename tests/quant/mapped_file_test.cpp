@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -118,6 +119,50 @@ TEST_CASE("a file that is written to, or shortened, has changed; one that anothe
     CHECK(!file.changed());
     CHECK(text_of(file) == std::string(5000, 'h'));
   }
+}
+
+TEST_CASE("a file that was only touched has not changed, where its content was remembered") {
+  const TempDir dir;
+  const std::string path = dir / "x";
+  for (const size_t size : {size_t(5000), (size_t(64) << 20) + 12345}) {
+    CAPTURE(size);
+    write_text(path, std::string(size, 'h'));
+    MappedFile file(path);
+    file.remember_content();
+    const auto touch = [&] { REQUIRE(utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0); };
+    const auto write_at = [&](size_t at, const char* text) {
+      std::fstream out(path, std::ios::in | std::ios::out);
+      out.seekp(std::streamoff(at));
+      out << text;
+    };
+    usleep(20000);  // the clock of files is coarse
+    touch();
+    CHECK(!file.changed());
+    usleep(20000);
+    write_at(size / 2, "h");  // the same byte
+    CHECK(!file.changed());
+    const MappedFile moved = std::move(file);
+    for (const size_t at : {size_t(3), size - 1}) {  // a header, and the end
+      usleep(20000);
+      write_at(at, "x");
+      CHECK(moved.changed());
+      write_at(at, "h");
+      CHECK(!moved.changed());
+    }
+    usleep(20000);
+    write_text(path, std::string(size, 'x'));
+    CHECK(moved.changed());
+  }
+}
+
+TEST_CASE("a file that was touched has changed, where nobody remembered its content") {
+  const TempDir dir;
+  const std::string path = dir / "x";
+  write_text(path, "hearth");
+  const MappedFile file(path);
+  usleep(20000);
+  REQUIRE(utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0);
+  CHECK(file.changed());
 }
 
 TEST_CASE("an address is of the file that is mapped there") {

@@ -218,8 +218,8 @@ TEST_CASE("checksums that do not fit the tensors") {
     writer.finish();
   };
   write_with(GgufValue::of_u64s({1, 2}));
-  CHECK(problems_of(path) ==
-        Problems{path + ": key hearth.checksums: expected one checksum for each of 1 tensors, found 2"});
+  CHECK(problems_of(path) == Problems{path + ": key hearth.checksums: expected one checksum for each of 1 names in "
+                                             "hearth.checksum_names, found 2"});
   write_with(GgufValue::of_u64s({0}));
   CHECK(problems_of(path) == Problems{path + ": tensor a: expected checksum 0000000000000000, found " +
                                       checksum_text(checksum(bytes_of(one[0])))});
@@ -254,4 +254,202 @@ TEST_CASE("threads find the same, and progress ends at the whole") {
   for (const GgufTensorPlan& plan : plans()) bytes += plan.bytes();
   CHECK(last == bytes);
   CHECK(total == bytes);
+}
+
+namespace {
+
+// What a program does with a file that copies it: the same keys, and the tensors that it likes.
+struct Copied {
+  std::string name;
+  const Format* format;
+  Shape shape;
+  std::vector<std::byte> bytes;
+};
+
+std::vector<Copied> tensors_of(const std::string& path) {
+  std::vector<Copied> out;
+  const GgufFile file = GgufFile::open(path);
+  for (const Tensor& t : file.tensors()) out.push_back({t.name, t.format, t.shape, {t.data, t.data + t.bytes()}});
+  return out;
+}
+
+// By hand, as our writer would put down which checksums are whose anew.
+void write_copy(const std::string& path, const GgufMetadata& keys, const std::vector<Copied>& tensors) {
+  GgufBytes header;
+  header.header(tensors.size(), keys.entries().size());
+  for (const auto& [name, value] : keys.entries()) {
+    header.key(name, value.is_array ? GgufType::array : value.type);
+    if (const auto* sums = std::get_if<std::vector<uint64_t>>(&value.data)) {
+      header.number(uint32_t(value.type)).number(uint64_t(sums->size()));
+      for (const uint64_t sum : *sums) header.number(sum);
+    } else if (const auto* names = std::get_if<std::vector<std::string>>(&value.data)) {
+      header.number(uint32_t(value.type)).number(uint64_t(names->size()));
+      for (const std::string& text : *names) header.string(text);
+    } else if (value.type == GgufType::u32) {
+      header.number(uint32_t(std::get<uint64_t>(value.data)));
+    } else {
+      header.number(std::get<uint64_t>(value.data));  // where the appendix was
+    }
+  }
+  std::string data;
+  for (const Copied& t : tensors) {
+    std::vector<uint64_t> dims;
+    for (int i = t.shape.rank - 1; i >= 0; --i) dims.push_back(uint64_t(t.shape.dim[size_t(i)]));
+    header.tensor(t.name, dims, uint32_t(t.format->id), data.size());
+    data.append(reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size());
+    data.resize((data.size() + 63) / 64 * 64);
+  }
+  write_text(path, header.pad(64).text() + data);
+}
+
+// Four tensors of different bytes, the last in the appendix; `old` as files were that name no checksums.
+void write_original(const std::string& path, bool old = false) {
+  std::vector<GgufTensorPlan> plans = {{"a", &format_of(FormatId::f32), Shape(3, 64)},
+                                       {"b", &format_of(FormatId::q8_0), Shape(2, 64)},
+                                       {"c", &format_of(FormatId::bf16), Shape(128)},
+                                       {"d", &format_of(FormatId::f32), Shape(32), true}};
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<uint64_t> sums;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    bytes.push_back(std::vector<std::byte>(plans[i].bytes(), std::byte(0x11 + i)));
+    sums.push_back(checksum(bytes.back()));
+  }
+  GgufMetadata metadata;
+  metadata.set(key::kHearthChecksums, GgufValue::of_u64s(sums));
+  {
+    GgufWriter writer(path, metadata, plans);
+    for (size_t i = 0; i < plans.size(); ++i) writer.write(i, 0, bytes[i]);
+    writer.finish();
+  }
+  if (!old) return;
+  GgufMetadata keys = GgufFile::open(path).metadata();
+  keys.erase(key::kHearthChecksumNames);
+  keys.erase(key::kHearthAppendix);
+  write_copy(path, keys, tensors_of(path));
+}
+
+template <class F>
+VerifyReport after(const F& change, bool old = false) {
+  const TempDir dir;
+  const std::string path = dir / "x.gguf";
+  write_original(path, old);
+  const GgufMetadata keys = GgufFile::open(path).metadata();
+  std::vector<Copied> tensors = tensors_of(path);
+  change(tensors);
+  write_copy(path, keys, tensors);
+  return verify(GgufFile::open(path));
+}
+
+void lose_appendix(std::vector<Copied>& tensors) {
+  tensors.pop_back();
+}
+void sort_downwards(std::vector<Copied>& tensors) {
+  std::ranges::sort(tensors, std::greater<>(), &Copied::name);
+}
+void requantize(Copied& t) {
+  t.format = &format_of(FormatId::f16);
+  t.bytes.assign(t.format->bytes(t.shape.cols()) * size_t(t.shape.rows()), std::byte(0x22));
+}
+
+}  // namespace
+
+TEST_CASE("a copy that is as it was written, whatever its order, holds all that was written") {
+  const VerifyReport whole = after([](auto&) {});
+  CHECK(whole.problems == Problems{});
+  CHECK(whole.n_matching == 4);
+  CHECK_FALSE(whole.rewritten());
+
+  const VerifyReport sorted = after(sort_downwards);
+  CHECK(sorted.problems == Problems{});
+  CHECK(sorted.n_matching == 4);
+  CHECK(sorted.reordered);
+  CHECK(sorted.rewritten());
+
+  const VerifyReport renamed = after([](auto& t) { t[1].name = "elsewhere"; });
+  CHECK(renamed.problems == Problems{});
+  CHECK(renamed.n_matching == 4);
+  CHECK(renamed.rewritten());
+}
+
+TEST_CASE("a copy without the appendix, with other formats or other tensors is rewritten and not damaged") {
+  const VerifyReport lost = after(lose_appendix);
+  CHECK(lost.problems == Problems{});
+  CHECK(lost.n_matching == 3);
+  CHECK(lost.n_missing == 1);
+  CHECK(lost.rewritten());
+
+  const VerifyReport changed = after([](auto& tensors) {
+    lose_appendix(tensors);
+    requantize(tensors[0]);
+    sort_downwards(tensors);
+    tensors.push_back({"new", &format_of(FormatId::f32), Shape(8), std::vector<std::byte>(32)});
+  });
+  CHECK(changed.problems == Problems{});
+  CHECK(changed.n_matching == 2);
+  CHECK(changed.n_other_format == 1);
+  CHECK(changed.n_unknown == 1);
+  CHECK(changed.n_missing == 1);
+  CHECK(changed.n_damaged == 0);
+}
+
+TEST_CASE("damage in a copy is found all the same") {
+  const VerifyReport report = after([](auto& tensors) {
+    lose_appendix(tensors);
+    sort_downwards(tensors);
+    tensors[0].bytes[5] ^= std::byte(1);
+    requantize(tensors[2]);
+  });
+  REQUIRE(report.problems.size() == 1);
+  CHECK(report.problems[0].find("tensor c: expected checksum ") != std::string::npos);
+  CHECK(report.n_damaged == 1);
+  CHECK(report.n_other_format == 1);
+  CHECK(report.n_matching == 1);
+}
+
+TEST_CASE("older files name no checksums: their order tells, and in a copy the bytes themselves") {
+  const VerifyReport whole = after([](auto&) {}, true);
+  CHECK(whole.problems == Problems{});
+  CHECK(whole.n_matching == 4);
+  CHECK_FALSE(whole.rewritten());
+
+  const VerifyReport damaged = after([](auto& tensors) { tensors[2].bytes[0] ^= std::byte(1); }, true);
+  CHECK(damaged.problems.size() == 1);
+
+  const VerifyReport sorted = after(sort_downwards, true);
+  CHECK(sorted.problems == Problems{});
+  CHECK(sorted.n_matching == 4);
+  CHECK(sorted.reordered);
+
+  const VerifyReport copied = after(
+      [](auto& tensors) {
+        lose_appendix(tensors);
+        requantize(tensors[0]);
+      },
+      true);
+  CHECK(copied.problems == Problems{});
+  CHECK(copied.n_matching == 2);
+  CHECK(copied.n_unknown == 1);  // perhaps changed: nothing tells
+  CHECK(copied.n_missing == 2);
+}
+
+TEST_CASE("of formats that are not computed the bytes are compared, and nothing else is looked at") {
+  const TempDir dir;
+  const std::string path = dir / "x.gguf";
+  const auto with = [&](char byte) {
+    const std::string data(66 + 30, byte);
+    const auto sum = checksum(std::as_bytes(std::span(data).first(66)));
+    GgufBytes b;
+    b.header(1, 2).key(key::kHearthChecksums, GgufType::array).number(uint32_t(GgufType::u64)).number(uint64_t(1));
+    b.number(sum).key(key::kHearthChecksumNames, GgufType::array).number(uint32_t(GgufType::string));
+    b.number(uint64_t(1)).string("a IQ2_XXS").tensor("a", {256}, 16, 0).pad(32);
+    return b.text() + data;
+  };
+  write_text(path, with('\x7f'));
+  const VerifyReport report = verify(GgufFile::open(path));
+  CHECK(report.problems == Problems{});
+  CHECK(report.n_matching == 1);
+  CHECK(report.n_not_computed == 1);
+  CHECK(verify(GgufFile::open(path), {.checksums = false}).problems == Problems{});
+  overwrite(path, "a", 65, "x");
+  CHECK(problems_of(path).size() == 1);
 }

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "kernels/cuda/backend.h"
@@ -26,7 +27,7 @@ struct Run {
 Run measure(CalibrationInput input) {
   Run run;
   input.progress = [&](std::string_view what) { run.measured.emplace_back(what); };
-  run.machine = measured_bandwidths(input);
+  run.machine = measured_bandwidths(input).machine;
   return run;
 }
 
@@ -57,7 +58,7 @@ TEST_CASE("bandwidths are measured at the first need, and kept") {
   CHECK(first.machine.vram == 0);
   const Run again = measure(input(cache, open_gpu().ops));
   CHECK(again.measured.empty());
-  CHECK(again.machine.ram_bandwidth == first.machine.ram_bandwidth);
+  CHECK(again.machine.ram_bandwidth >= first.machine.ram_bandwidth);  // looked at again
   CHECK(again.machine.vram_bandwidth == first.machine.vram_bandwidth);
   CHECK(again.machine.pcie_bandwidth == first.machine.pcie_bandwidth);
   CHECK(std::distance(fs::directory_iterator(cache), {}) == 1);  // nothing half-written stays
@@ -117,6 +118,55 @@ TEST_CASE("where nothing can be kept, it is measured every time") {
     CHECK(measure(input(nowhere)).machine.ram_bandwidth > 0);
     CHECK(measure(input(nowhere)).measured == std::vector<std::string>{"memory"});
   }
+}
+
+TEST_CASE("the fastest that was ever seen counts, with its age") {
+  const TempDir folder;
+  const std::string path = folder / "bandwidth.json";
+  const double measured = measure(input(folder.path())).machine.ram_bandwidth;
+  const auto set = [&](double figure, int64_t at) {
+    nlohmann::json file = nlohmann::json::parse(read_text(path));
+    file["bytes_per_s"]["ram"] = figure;
+    file["measured_at"]["ram"] = at;
+    write_text(path, file.dump());
+  };
+  const auto now = int64_t(std::time(nullptr));
+  set(1, now - 5000);  // the machine was very busy then
+  MeasuredBandwidths found = measured_bandwidths(input(folder.path()));
+  CHECK(found.machine.ram_bandwidth > 1000);
+  set(1e14, now - 5000);  // another time it was idle
+  found = measured_bandwidths(input(folder.path()));
+  CHECK(found.machine.ram_bandwidth == 1e14);
+  CHECK(found.since == now - 5000);
+  CalibrationInput again = input(folder.path());
+  again.again = true;
+  const Run anew = measure(again);
+  CHECK(anew.measured == std::vector<std::string>{"memory"});
+  CHECK(anew.machine.ram_bandwidth < 1e14);
+  CHECK(anew.machine.ram_bandwidth > measured / 1000);
+}
+
+TEST_CASE("what running models saw raises what is kept, each model's own speed for itself alone") {
+  const TempDir folder;
+  CalibrationInput in = input(folder.path());
+  const auto ram = [&](uint64_t key) {
+    in.model_key = key;
+    return measured_bandwidths(in).machine.ram_bandwidth;
+  };
+  ram(0);
+  keep_seen(in, 7, {.memory = 1e13, .decoding = 5e13});
+  CHECK(ram(0) == 1e13);
+  CHECK(ram(7) == 5e13);
+  CHECK(ram(8) == 1e13);
+  keep_seen(in, 7, {.memory = 1e12, .decoding = 1e12});  // slower: nothing new
+  CHECK(ram(7) == 5e13);
+  CalibrationInput other = in;
+  other.n_threads = 1;
+  keep_seen(other, 7, {.memory = 1e14, .decoding = 1e14});  // and those of other conditions stay
+  CHECK(ram(7) == 5e13);
+  const TempDir empty;
+  keep_seen(input(empty.path()), 7, {.memory = 1e13, .decoding = 5e13});  // before anything was measured
+  CHECK(measure(input(empty.path())).measured == std::vector<std::string>{"memory"});
 }
 
 TEST_CASE("a GPU whose memory is taken has no figures, and is asked again") {

@@ -173,16 +173,16 @@ TEST_CASE("generate: an interrupted prompt keeps what was done and resumes there
   Conversation conversation(bed.model, bed.tokenizer);
   std::vector<int64_t> told;
   GenerateCallbacks callbacks;
-  callbacks.on_prefill = [&](int64_t done, int64_t total) {
-    CHECK(total == 35);
-    told.push_back(done);
+  callbacks.on_reading = [&](const RunProgress& progress) {
+    CHECK(progress.total == 35);
+    if (told.empty() || told.back() != progress.done) told.push_back(progress.done);
   };
-  callbacks.stop_now = [&] { return told.size() == 2; };
+  callbacks.stop_now = [&] { return told.size() == 3; };
   const auto stopped = conversation.generate(prompt(35), bed.sampler, {.max_tokens = 3}, callbacks);
   CHECK(stopped.reason == StopReason::interrupted);
-  CHECK(stopped.tokens.empty());
+  CHECK(stopped.stopped_unanswered());
   CHECK(stopped.prompt_tokens == 20);
-  CHECK(told == std::vector<int64_t>{10, 20});
+  CHECK(told == std::vector<int64_t>{0, 10, 20});
   CHECK(conversation.history().size() == 20);
 
   const GenerateOptions options{.max_tokens = 3, .ignore_eos = true};
@@ -202,7 +202,8 @@ TEST_CASE("generate: an interrupted answer keeps its tokens") {
   const auto result = conversation.generate(prompt(8), bed.sampler, {.ignore_eos = true}, callbacks);
   CHECK(result.reason == StopReason::interrupted);
   CHECK(result.tokens.size() == 3);
-  CHECK(conversation.history().size() == 11);
+  CHECK(!result.stopped_unanswered());
+  CHECK(conversation.history().size() == 10);  // the third one was said, and not run
 }
 
 TEST_CASE("generate: the reasons have names") {

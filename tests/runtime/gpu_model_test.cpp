@@ -50,6 +50,12 @@ TEST_CASE("a decoded token allocates nothing, builds no graph, and waits once: f
   }
 }
 
+TEST_CASE("a slice that is stopped between layers leaves the cache as it was") {
+  const TinyShape shape = TinyShape::v2();
+  Model model(TinyModel(shape).file(), {.ops = &gpu(), .ubatch = 10});
+  check_stops(model, some_tokens(25, shape.vocab));
+}
+
 TEST_CASE("memory is predicted to the byte, whatever the file's layout") {
   for (const int layout : {0, 1, 2}) {
     TinyModel tiny(TinyShape::v2());

@@ -3,12 +3,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "kernels/cuda/backend.h"
 #include "runtime/model.h"
 #include "tests/emulation/settings.h"
+#include "tests/runtime/tiny_model.h"
 
 namespace hearth::test {
 
@@ -50,6 +52,45 @@ inline std::string failure_of(const GgufFile& file, const ModelOptions& options)
     return error.what();
   }
   return {};
+}
+
+// Stops a model at every look of its watch, and goes on: the same bits as without. `run` counts in slices of the
+// model's ubatch.
+inline void check_stops(Model& model, std::span<const Token> tokens) {
+  const auto V = size_t(model.config().vocab_size);
+  const auto whole = all_logits(model, tokens);
+  int n_asked = 0;
+  KvCache cache = model.new_cache();
+  REQUIRE(model.run(tokens, cache, {}, false, [&](const RunProgress&) { return ++n_asked > 0; }));
+  REQUIRE(n_asked >= model.config().n_layers);
+  for (int stop = 0; stop < n_asked; stop += 1 + n_asked / 40) {
+    CAPTURE(stop);
+    cache.truncate(0);
+    int asked = 0;
+    REQUIRE_FALSE(model.run(tokens, cache, {}, false, [&](const RunProgress&) { return asked++ < stop; }));
+    const auto done = size_t(cache.length());
+    REQUIRE(done % size_t(model.options().ubatch) == 0);
+    std::vector<float> rest((tokens.size() - done) * V);
+    REQUIRE(model.run(tokens.subspan(done), cache, rest, true));
+    CHECK(std::ranges::equal(rest, std::span(whole).subspan(done * V)));
+  }
+}
+
+// The same for one token, whose operations are recorded and repeated.
+inline void check_stopped_tokens(Model& model, std::span<const Token> tokens) {
+  std::vector<float> expected(size_t(model.config().vocab_size)), found(expected.size());
+  KvCache cache = model.new_cache();
+  for (int i = 0; i < 6; ++i) {
+    CAPTURE(i);
+    cache.truncate(0);
+    REQUIRE(model.run(tokens, cache, {}));
+    int asked = 0;
+    REQUIRE_FALSE(model.run(tokens.first(1), cache, found, false, [&](const RunProgress&) { return asked++ < i; }));
+    CHECK(cache.length() == int64_t(tokens.size()));
+    REQUIRE(model.run(tokens.first(1), cache, found));
+    if (i == 0) expected = found;
+    CHECK(found == expected);
+  }
 }
 
 }  // namespace hearth::test

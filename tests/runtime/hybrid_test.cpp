@@ -169,6 +169,20 @@ TEST_CASE("hybrid: slots of two sizes, and fused tensors, give the CPU's logits"
   }
 }
 
+TEST_CASE("hybrid: stopped anywhere, in the host's turns too, it goes on with the same bits") {
+  const TinyShape shape = TinyShape::v2();
+  for (const PrefillPolicy policy : {PrefillPolicy::host, PrefillPolicy::stream}) {
+    ModelOptions options = half(shape);
+    options.expert_policy = ExpertPolicy::fixed;  // where an expert is computed decides its rounding
+    options.prefill = policy;
+    options.n_staging = policy == PrefillPolicy::host ? 0 : 6;
+    options.ubatch = 10;
+    Model model(TinyModel(shape).file(), options);
+    check_stops(model, some_tokens(25, shape.vocab));
+    check_stopped_tokens(model, some_tokens(10, shape.vocab));
+  }
+}
+
 TEST_CASE("hybrid: a decoded token allocates nothing, builds no graph, and waits once a layer and once at its end") {
   const TinyShape shape = TinyShape::v2();
   ModelOptions options = half(shape);

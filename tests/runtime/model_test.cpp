@@ -159,11 +159,94 @@ TEST_CASE("model: progress is told after each slice and can stop there" * doctes
   Model model(tiny.file(), options);
   KvCache cache = model.new_cache();
   std::vector<int64_t> told;
-  CHECK(model.run(tokens, cache, {}, false, [&](int64_t done) { return told.push_back(done), true; }));
-  CHECK(told == std::vector<int64_t>{10, 20, 25});
+  double share = 0;
+  CHECK(model.run(tokens, cache, {}, false, [&](const RunProgress& progress) {
+    CHECK(progress.total == 25);
+    CHECK(progress.share >= share);
+    share = progress.share;
+    if (told.empty() || told.back() != progress.done) told.push_back(progress.done);
+    return true;
+  }));
+  CHECK(told == std::vector<int64_t>{0, 10, 20});
+  CHECK(share > 0.8);
+  CHECK(share < 1);
   cache.truncate(0);
-  CHECK_FALSE(model.run(tokens, cache, {}, false, [](int64_t) { return false; }));
+  CHECK_FALSE(model.run(tokens, cache, {}, false, [](const RunProgress& progress) { return progress.done < 10; }));
   CHECK(cache.length() == 10);
+}
+
+TEST_CASE("model: stopped anywhere, it goes on with the same bits" * doctest::test_suite("each table")) {
+  for (const int n_threads : {1, 3}) {
+    for (const TinyShape& model_shape : {TinyShape(), TinyShape::v2()}) {
+      const TinyModel tiny(model_shape);
+      const auto tokens = some_tokens(25, tiny.shape.vocab);
+      ModelOptions options = exact(&cpu_ops("auto"));
+      options.ubatch = 10;
+      options.n_threads = n_threads;
+      int told_experts = 0;
+      options.routed = [&](int64_t, int64_t, std::span<const int32_t>) { ++told_experts; };
+      Model model(tiny.file(), options);
+      const auto whole = all_logits(model, tokens);
+      const int told_by_whole = told_experts;
+
+      // Also in the middle of a layer: a watch is asked between the pieces of every loop.
+      int n_asked = 0;
+      KvCache cache = model.new_cache();
+      model.run(tokens, cache, {}, false, [&](const RunProgress&) { return ++n_asked > 0; });
+      REQUIRE(n_asked > 3 * tiny.shape.n_layers);
+      for (int stop = 0; stop < n_asked; stop += 1 + n_asked / 60) {
+        CAPTURE(stop);
+        cache.truncate(0);
+        int asked = 0;
+        told_experts = 0;
+        REQUIRE_FALSE(model.run(tokens, cache, {}, false, [&](const RunProgress&) { return asked++ < stop; }));
+        CHECK(told_experts <= told_by_whole);
+        REQUIRE(cache.length() % 10 == 0);
+        const auto done = size_t(cache.length());
+        std::vector<float> rest((tokens.size() - done) * size_t(tiny.shape.vocab));
+        REQUIRE(model.run(std::span(tokens).subspan(done), cache, rest, true));
+        CHECK(std::ranges::equal(rest, std::span(whole).subspan(done * size_t(tiny.shape.vocab))));
+      }
+    }
+  }
+}
+
+TEST_CASE("model: a token may be stopped too, and run again") {
+  const TinyModel tiny;
+  const auto tokens = some_tokens(12, tiny.shape.vocab);
+  Model model(tiny.file(), exact(&cpu_ops("auto")));
+  KvCache cache = model.new_cache();
+  const auto V = size_t(tiny.shape.vocab);
+  std::vector<float> logits(V), again(V);
+  model.run(tokens, cache, {});
+  model.run(std::span(tokens).first(1), cache, logits);
+  for (const int stop : {0, 1, 5, 20}) {
+    cache.truncate(12);
+    int asked = 0;
+    CHECK_FALSE(
+        model.run(std::span(tokens).first(1), cache, again, false, [&](const RunProgress&) { return asked++ < stop; }));
+    CHECK(cache.length() == 12);
+    CHECK(model.run(std::span(tokens).first(1), cache, again));
+    CHECK(again == logits);
+  }
+}
+
+TEST_CASE("model: what a watch throws comes out when the kernels are done") {
+  const TinyModel tiny;
+  const auto tokens = some_tokens(25, tiny.shape.vocab);
+  ModelOptions options = exact(&cpu_ops("auto"));
+  options.n_threads = 3;
+  Model model(tiny.file(), options);
+  const auto whole = all_logits(model, tokens);
+  KvCache cache = model.new_cache();
+  int asked = 0;
+  const auto watch = [&](const RunProgress&) -> bool {
+    require(++asked < 20, ErrorKind::interrupted, "enough");
+    return true;
+  };
+  CHECK(refusal(ErrorKind::interrupted, [&] { model.run(tokens, cache, {}, false, watch); }) == "enough");
+  CHECK(cache.length() == 0);
+  CHECK(all_logits(model, tokens) == whole);
 }
 
 TEST_CASE("model: layouts of other files give the same bits") {
@@ -184,6 +267,10 @@ TEST_CASE("model: layouts of other files give the same bits") {
     TinyTensor extra = m.tensor("blk.2.attn_norm.weight");
     extra.name = "blk.3.nextn.enorm.weight";
     m.tensors.push_back(extra);
+  }));
+  CHECK(same_after([](TinyModel& m) {  // counted, and its tensors left out
+    m.metadata.set(key::kBlockCount, GgufValue::of_u32(4));
+    m.metadata.set(key::kNextnPredictLayers, GgufValue::of_u32(1));
   }));
   CHECK(same_after([](TinyModel& m) {  // unsplit beside the split ones
     TinyModel old(TinyShape::v2());

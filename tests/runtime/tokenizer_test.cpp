@@ -332,8 +332,7 @@ TEST_CASE("vocabularies that contradict themselves are refused") {
   };
   const auto format = ErrorKind::format, model = ErrorKind::model;
 
-  for (const char* key :
-       {key::kTokenizerModel, key::kTokenizerPre, key::kTokens, key::kTokenTypes, key::kMerges, key::kBosTokenId})
+  for (const char* key : {key::kTokenizerModel, key::kTokenizerPre, key::kTokens, key::kTokenTypes, key::kMerges})
     check_refusal(without(key), format, std::string("small.gguf: key ") + key + " is missing");
   check_refusal(with(key::kTokenizerModel, GgufValue::of_string("llama")), model,
                 "small.gguf: tokenizer model 'llama' is not supported (gpt2, byte-level BPE, is)");
@@ -359,11 +358,55 @@ TEST_CASE("vocabularies that contradict themselves are refused") {
                 "small.gguf: merge 2 ('zz b') needs the token 'zz', which does not exist");
   check_refusal(changed([](auto& v) { v.merges[2] = "a z"; }), format,
                 "small.gguf: merge 2 ('a z') needs the token 'az', which does not exist");
-  check_refusal(changed([](auto& v) {
-                  v.merges[2] = "<x y";
-                  v.tokens[255] = "<xy";
-                }),
-                format, "small.gguf: merge 2 ('<x y') needs the token '<x', which is not an ordinary one");
+  check_refusal(changed([](auto& v) { v.merges[2] = "<｜User｜> y"; }), format,
+                "small.gguf: merge 2 ('<｜User｜> y') needs the token '<｜User｜>', which is not an ordinary one");
   check_refusal(changed([](auto& v) { v.merges[3] = v.merges[1]; }), format,
                 "small.gguf: merges 1 and 3 are of the same pair");
+}
+
+// Hugging Face writes so when a user adds a word that the vocabulary has: it is matched before anything is merged, and
+// merges still make it and build on it.
+TEST_CASE("user-defined tokens that merges make") {
+  test::SmallVocabulary vocabulary;
+  const auto id = [&](const char* text) {
+    return Token(std::find(vocabulary.tokens.begin(), vocabulary.tokens.end(), text) - vocabulary.tokens.begin());
+  };
+  const auto user_defined = [&](const char* text) {
+    vocabulary.types[size_t(id(text))] = int32_t(TokenType::user_defined);
+  };
+  user_defined("bc");
+  const Tokenizer whole(vocabulary.metadata());
+  CHECK(whole.encode("abc", false) == Tokens{id("a"), id("bc")});  // "abc" without the added word
+  CHECK(whole.encode("xbcx", false) == Tokens{id("x"), id("bc"), id("x")});
+  CHECK(whole.encode("aab", false) == Tokens{id("aa"), id("b")});
+  CHECK(whole.decode(Tokens{id("bc")}) == "bc");
+
+  user_defined("a");  // a byte's token too
+  const Tokenizer byte(vocabulary.metadata());
+  CHECK(byte.encode("xaa", false) == Tokens{id("x"), id("a"), id("a")});
+
+  user_defined("è±");  // in the byte alphabet: it stands for E8 B1
+  CHECK(Tokenizer(vocabulary.metadata()).bytes_of(id("è±")) == "\xE8\xB1");
+}
+
+TEST_CASE("a file without BOS opens, and says whether it wants one") {
+  GgufMetadata metadata = test::SmallVocabulary().metadata();
+  metadata.erase(key::kBosTokenId);
+  const Tokenizer none(metadata);
+  CHECK(!none.bos());
+  CHECK(!none.add_bos());
+  metadata.set(key::kAddBosToken, GgufValue::of_bool(true));
+  CHECK_THROWS_AS(Tokenizer{metadata}, Error);
+}
+
+TEST_CASE("a text may have several ends") {
+  test::SmallVocabulary vocabulary;
+  GgufMetadata metadata = vocabulary.metadata();
+  CHECK(Tokenizer(metadata).ends_text(1));
+  CHECK(!Tokenizer(metadata).ends_text(7));
+  metadata.set(key::kEotTokenId, GgufValue::of_u32(7));
+  metadata.set(key::kEomTokenId, GgufValue::of_u32(8));
+  const Tokenizer tokenizer(metadata);
+  for (const Token end : {1, 7, 8}) CHECK(tokenizer.ends_text(end));
+  CHECK(!tokenizer.ends_text(0));
 }

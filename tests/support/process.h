@@ -18,6 +18,7 @@ namespace hearth::test {
 
 struct ProcessOptions {
   std::string input = {};        // to standard input, then its end
+  bool keep_input_open = false;  // no end: the program's input stays open until it has ended
   uint64_t file_size_limit = 0;  // bytes a file may grow to; 0: no limit (a "full disk")
   std::function<bool(const std::string& out, const std::string& err)> interrupt_when = {};  // then SIGINT is sent, once
   std::string stdout_path = {};                                       // standard output goes to this file instead
@@ -36,6 +37,7 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
   const pid_t child = fork();
   if (child < 0) std::abort();
   if (child == 0) {
+    signal(SIGPIPE, SIG_DFL);  // which we ignore
     dup2(in[0], 0);
     dup2(out[1], 1);
     dup2(err[1], 2);
@@ -67,8 +69,10 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
   int in_fd = in[1];
   fcntl(in_fd, F_SETFL, O_NONBLOCK);
   bool out_open = true, err_open = true;
+  const auto sending = [&] { return in_fd >= 0 && !(options.keep_input_open && sent == options.input.size()); };
   while (out_open || err_open) {
-    pollfd fds[3] = {{out_open ? out[0] : -1, POLLIN, 0}, {err_open ? err[0] : -1, POLLIN, 0}, {in_fd, POLLOUT, 0}};
+    pollfd fds[3] = {
+        {out_open ? out[0] : -1, POLLIN, 0}, {err_open ? err[0] : -1, POLLIN, 0}, {sending() ? in_fd : -1, POLLOUT, 0}};
     if (poll(fds, 3, 60000) <= 0) {
       kill(child, SIGKILL);  // a minute of silence: hung
       break;
@@ -88,10 +92,10 @@ inline ProcessResult run_process(const std::vector<std::string>& command, const 
       else
         err_open = false;
     }
-    if (in_fd >= 0 && fds[2].revents) {
+    if (sending() && fds[2].revents) {
       const ssize_t n = write(in_fd, options.input.data() + sent, options.input.size() - sent);
       if (n > 0) sent += size_t(n);
-      if (n < 0 || sent == options.input.size()) {
+      if (n < 0 || (sent == options.input.size() && !options.keep_input_open)) {
         close(in_fd);
         in_fd = -1;
       }

@@ -1,0 +1,46 @@
+// A Hugging Face checkpoint's tensors: one safetensors file, shards with an index, or shards that tell by their names
+// that they are all there. Mapped, never copied.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convert/safetensors.h"
+
+namespace hearth {
+
+class Checkpoint {
+ public:
+  // Opens the files in `dir` that hold the model. A tensor that several hold counts where the index says, or anywhere
+  // if the copies are equal. Names with a foreign prefix ("language_model.model.layers", "layers") are found under the
+  // family's own ("model.layers"). Throws Error(file) for a missing shard, Error(format) for a corrupt one, for an
+  // index that the shards contradict, and for tensors that differ where no index decides.
+  static Checkpoint open(const std::string& dir);
+
+  const std::string& dir() const { return dir_; }
+  const SourceTensor* find(std::string_view name) const;  // null: absent
+  // By the family's names; a tensor's own is the file's, for messages.
+  const std::map<std::string, SourceTensor, std::less<>>& tensors() const { return tensors_; }
+  const std::vector<std::unique_ptr<MappedFile>>& files() const { return files_; }
+  const std::vector<std::string>& notes() const { return notes_; }  // what was settled, what was left aside
+
+ private:
+  using Index = std::map<std::string, std::string>;  // the file of each tensor; empty: there is no index
+
+  void add_file(const std::string& name, const Index& index);
+  void check_index(const Index& index, const std::string& path) const;
+  void use_family_names();
+
+  std::string dir_;
+  std::vector<std::unique_ptr<MappedFile>> files_;
+  std::map<std::string, SourceTensor, std::less<>> tensors_;
+  size_t n_copies_ = 0;
+  std::string first_copy_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace hearth

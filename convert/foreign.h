@@ -1,0 +1,18 @@
+// What people hand to `convert` that is no checkpoint of this family, and the words that say so.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "convert/safetensors.h"
+
+namespace hearth {
+
+// Throws Error(file) or Error(model) for anything that is not a folder with a config.json: a file, a GGUF file, a LoRA
+// adapter, a folder of GGUF files. The message says what to do instead.
+void require_checkpoint_folder(const std::string& dir);
+
+// What the tensors that nobody asked for tell about the checkpoint: " (...)", or nothing.
+std::string layout_hint(const std::vector<const SourceTensor*>& unknown);
+
+}  // namespace hearth

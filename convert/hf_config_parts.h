@@ -1,0 +1,44 @@
+// The parts of config.json that have a file of their own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "convert/hf_config.h"
+#include "convert/json_file.h"
+
+namespace hearth {
+
+// What the model's class in transformers takes where config.json does not name a key. V2's and V3's classes differ.
+// Each value taken is remembered, so that it can be said.
+class ClassDefaults {
+ public:
+  ClassDefaults(const JsonFields& json, bool is_v3) : json_(json), is_v3_(is_v3) {}
+
+  int64_t integer(const char* key, int64_t v2, int64_t v3, int64_t low, int64_t high);
+  double number(const char* key, double v2, double v3);
+  bool boolean(const char* key, bool v2, bool v3);
+  std::string string(const char* key, const char* v2, const char* v3);
+  void take(const std::string& key, const std::string& value) { taken_.push_back(key + " " + value); }
+  std::string note() const;  // empty: nothing was taken
+
+ private:
+  // Null is no value of these keys, and what programs make of it differs.
+  bool absent(const char* key) const;
+
+  const JsonFields& json_;
+  bool is_v3_;
+  std::vector<std::string> taken_;
+};
+
+// rope_scaling (null: plain), or transformers 5's rope_parameters, which also holds rope_theta.
+void read_rope(const JsonFields& json, ClassDefaults& defaults, HfConfig& c);
+
+// Which tensors are FP8 is said by their own types, how many weights share a scale by the scales' shapes. This reads
+// the size of blocks, and refuses checkpoints that are quantized in some other way.
+void read_quantization(const JsonFields& json, HfConfig& c);
+
+// Refuses keys that change the forward and are not implemented, by their names; notes others that nobody reads.
+void check_other_keys(const JsonFields& json, HfConfig& c);
+
+}  // namespace hearth

@@ -1,0 +1,41 @@
+#include "runtime/cli/chat_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "quant/error.h"
+#include "runtime/cli/files.h"
+
+namespace hearth::cli {
+
+void add_chat_options(CLI::App& command, ChatChoices& choices) {
+  std::string names;
+  for (const std::string& name : chat_template_names()) names += (names.empty() ? "" : " ") + name;
+  const auto add = [&](CLI::Option* option) { return option->group("Conversation"); };
+  add(command.add_option("--system", choices.system, "system message"));
+  add(command.add_option(
+      "--chat-template", choices.chat_template,
+      "the chat format, instead of the file's own: a file with a Jinja template, or one of: " + names));
+  CLI::Option* think =
+      add(command.add_flag("--think", choices.think, "let the model think first, where its format has a switch"));
+  add(command.add_flag("--no-think", choices.no_think, "let it answer at once"))->excludes(think);
+  add(command.add_flag("--hide-thoughts", choices.hide_thoughts, "show the answer only"));
+}
+
+ChatTemplate chat_template_of(const Session& session, const ChatChoices& choices) {
+  require_utf8(choices.system, "--system");
+  const GgufFile& file = session.model->file();
+  auto chosen = choose_chat_template(choices.chat_template, file.metadata(), *session.tokenizer);
+  if (!chosen) {
+    const std::vector<std::string> fitting = fitting_chat_templates(*session.tokenizer);
+    fail(ErrorKind::model,
+         "{}: holds no chat template: `hearth run MODEL -p TEXT` continues a text, and --chat-template {} "
+         "gives it a chat format",
+         file.path(), fitting.empty() ? "NAME" : fitting.front());
+  }
+  require(!choices.thinking() || chosen->can_switch_thinking(), ErrorKind::usage,
+          "{}: the chat template {} has no switch for thinking", choices.think ? "--think" : "--no-think",
+          chosen->name());
+  return std::move(*chosen);
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,30 @@
+// What `chat` and `run` share about conversations: the chat template, thinking, sampling.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "runtime/chat_template.h"
+#include "runtime/cli/answer.h"
+#include "runtime/cli/session.h"
+
+namespace hearth::cli {
+
+struct ChatChoices {
+  std::string chat_template, system;  // a built-in format's name or a file; a system message
+  bool think = false, no_think = false, hide_thoughts = false;
+
+  bool any() const { return !chat_template.empty() || !system.empty() || think || no_think || hide_thoughts; }
+  ShowThoughts show() const { return hide_thoughts ? ShowThoughts::hidden : ShowThoughts::apart; }
+  std::optional<bool> thinking() const {
+    return think ? std::optional(true) : no_think ? std::optional(false) : std::nullopt;
+  }
+};
+
+void add_chat_options(CLI::App& command, ChatChoices& choices);
+
+// The template of a conversation with this model. Throws Error(model): it has none (what helps is said), or one that
+// cannot be read; Error(usage): thinking is to be switched and the template has no switch.
+ChatTemplate chat_template_of(const Session& session, const ChatChoices& choices);
+
+}  // namespace hearth::cli
