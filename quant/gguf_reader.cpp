@@ -312,7 +312,7 @@ class Parser {
       const uint64_t offset = places_[i].offset;
       const uint64_t next = i + 1 < places_.size() ? places_[i + 1].offset : data_bytes;
       Tensor& tensor = contents_.tensors[places_[i].tensor];
-      if (!tensor.format->sized()) tensor.extent = next > offset ? next - offset : 0;
+      if (!tensor.format->sized()) tensor.extent = next > offset ? next - offset : 1;  // nothing is too little
       if (offset > data_bytes || tensor.bytes() > data_bytes - offset) {
         refuse("truncated or corrupt: tensor {} takes {} bytes at {} of the data, the file has {}", tensor.name,
                tensor.bytes(), offset, data_bytes);

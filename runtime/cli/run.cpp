@@ -197,10 +197,8 @@ void add_run(CLI::App& app) {
   const auto add = [&](CLI::Option* option) { return option->group("Prompt"); };
   CLI::Option* question = add(command->add_option("question", arguments->question, "a question to the assistant"));
   CLI::Option* prompt = add(command->add_option("-p,--prompt", arguments->prompt,
-                                                "a text to continue (a message to the assistant with --chat)"))
-                            ->excludes(question);
-  add(command->add_option("--file,-f", arguments->sources.file, "read it, or what follows the question, from a file"))
-      ->excludes(prompt);
+                                                "a text to continue (a message to the assistant with --chat)"));
+  add(command->add_option("--file,-f", arguments->sources.file, "read it, or what follows the question, from a file"));
   add(command->add_flag("--chat", arguments->chat, "the text is a message to the assistant"));
   add(command->add_flag("--special", arguments->special, "read control tokens in the text as such"));
   add(command->add_option("--suffix", arguments->suffix, "fill in what stands between the text and this one"));
@@ -224,6 +222,10 @@ void add_run(CLI::App& app) {
       "  hearth run lite.gguf -p \"Once upon a time\"     a text that goes on");
   command->callback([arguments, prompt, question] {
     PromptSources& sources = arguments->sources;
+    // Here and not by CLI11, whose complaint would come before that of a misspelt option, whose value looks like a question.
+    require(question->count() == 0 || prompt->count() == 0, ErrorKind::usage,
+            "a question and --prompt exclude each other: expected one");
+    require(sources.file.empty() || prompt->count() == 0, ErrorKind::usage, "--file and --prompt exclude each other");
     if (question->count() > 0) sources.text = arguments->question, sources.text_name = "the question";
     if (prompt->count() > 0) sources.text = arguments->prompt, sources.text_name = "--prompt";
     run(*arguments);

@@ -110,7 +110,7 @@ TEST_CASE("bad messages are refused") {
   const auto bytes = chat("\xff\xfe\n");
   CHECK(bytes.exit_code == 2);
   CHECK(contains(bytes.err, "UTF-8"));
-  const auto full = chat(std::string(4000, 'x') + "\n", {"--ctx", "64"});
+  const auto full = chat(std::string(4000, 'x').append("\n"), {"--ctx", "64"});
   CHECK(full.exit_code == 1);
   CHECK(contains(full.err, "64"));
   CHECK(contains(full.err, "--ctx"));

@@ -2,6 +2,7 @@
 // tells besides its text.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -12,7 +13,8 @@ using namespace hearth::test;
 namespace {
 
 ProcessResult run(std::vector<std::string> arguments, const std::string& input = "") {
-  arguments.insert(arguments.begin(), {"run", demo_model(), "-n", "8", "--temp", "0"});
+  if (std::ranges::find(arguments, "-n") == arguments.end()) arguments.insert(arguments.begin(), {"-n", "40"});
+  arguments.insert(arguments.begin(), {"run", demo_model(), "--temp", "0"});
   return run_hearth(arguments, {.input = input});
 }
 
@@ -88,8 +90,8 @@ TEST_CASE("an answer that is cut short says so") {
   CHECK(by_number.exit_code == 0);
   CHECK(contains(by_number.err, "--max-tokens"));
   std::string words;
-  for (int i = 0; i < 20; ++i) words += " seven";
-  const auto by_context = run_hearth({"run", demo_model(), "-p", words, "--temp", "20", "--top-p", "1", "-c", "24"});
+  for (int i = 0; i < 10; ++i) words += " seven";
+  const auto by_context = run_hearth({"run", demo_model(), "-p", words, "--temp", "20", "--top-p", "1", "-c", "48"});
   CHECK(by_context.exit_code == 0);
   CHECK(contains(by_context.err, "--ctx"));
   CHECK(run({"What is 12 + 7?", "-n", "-1"}).err == "");  // it ended by itself

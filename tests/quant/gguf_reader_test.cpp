@@ -216,6 +216,7 @@ TEST_CASE("a tensor of a type that nobody knows reaches to the next one, or to t
   CHECK(contents.tensors[1].row_bytes() == 19);
   CHECK(contents.tensors[2].bytes() == 32);
   check_refused(one_tensor({7, 5}, 999, 4128), "at 4128 of the data, the file has 4096");
+  check_refused(one_tensor({7, 5}, 999, 4096), "at 4096 of the data, the file has 4096");  // nothing of it is there
 }
 
 TEST_CASE("names of tensors are unique, in one file and over all parts") {

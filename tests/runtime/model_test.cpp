@@ -199,7 +199,9 @@ TEST_CASE("model: stopped anywhere, it goes on with the same bits" * doctest::te
         cache.truncate(0);
         int asked = 0;
         told_experts = 0;
-        REQUIRE_FALSE(model.run(tokens, cache, {}, false, [&](const RunProgress&) { return asked++ < stop; }));
+        const bool whole_run = model.run(tokens, cache, {}, false, [&](const RunProgress&) { return asked++ < stop; });
+        REQUIRE(whole_run == (asked <= stop));  // several threads do not always ask as often
+        if (whole_run) continue;
         CHECK(told_experts <= told_by_whole);
         REQUIRE(cache.length() % 10 == 0);
         const auto done = size_t(cache.length());
