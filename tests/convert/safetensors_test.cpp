@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
+
 #include "tests/convert/tiny_checkpoint.h"
 #include "tests/support/refusal.h"
 
@@ -127,7 +129,9 @@ TEST_CASE("hostile headers end quickly: deep nesting, many dimensions") {
 
 TEST_CASE("header lengths beyond the file and beyond reason") {
   const auto with_length = [](uint64_t length) {
-    return std::string(reinterpret_cast<const char*>(&length), 8) + std::string(100, ' ');
+    std::string bytes(108, ' ');
+    std::memcpy(bytes.data(), &length, sizeof length);
+    return bytes;
   };
   CHECK(contains(refusal([&] { parse(with_length(101)); }), "the header takes 101 bytes, the file has 108"));
   CHECK(contains(refusal([&] { parse(with_length(UINT64_MAX)); }), "header of at most 100000000 bytes"));
