@@ -53,12 +53,16 @@ Text strip(Budget& budget, const Text& text, const std::optional<Text>& chars, S
 
 namespace {
 
+int64_t unlimited_below_zero(int64_t limit) {
+  return limit < 0 ? INT64_MAX : limit;
+}
+
 using Parts = std::vector<std::pair<size_t, size_t>>;  // begin and end of each
 
 Parts cut(std::string_view bytes, std::string_view separator, int64_t limit) {
   Parts parts;
   size_t begin = 0;
-  for (; limit != 0; --limit) {
+  for (limit = unlimited_below_zero(limit); limit != 0; --limit) {
     const size_t at = find_bytes(bytes, separator, begin);
     if (at == std::string_view::npos) break;
     parts.emplace_back(begin, at);
@@ -144,6 +148,7 @@ Text replace(Budget& budget, const Text& text, std::string_view old, const Text&
     out.append(by);
   };
   size_t begin = 0;
+  limit = unlimited_below_zero(limit);
   if (old.empty()) {  // before every character and at the end
     for (; limit != 0 && begin <= text.size(); --limit) {
       put();

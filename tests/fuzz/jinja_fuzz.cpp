@@ -26,7 +26,8 @@ const jinja::Variables& conversation() {
     messages.push_back({{"role", "assistant"}, {"content", "<think>" + typed + "</think>"}, {"tool_calls", {call}}});
     messages.push_back({{"role", "tool"}, {"tool_call_id", typed}, {"content", typed}});
     jinja::Variables all;
-    for (const auto& [name, value] : jinja_cases()["variables"].items()) all.set(name, value);
+    const Json cases = jinja_cases();
+    for (const auto& [name, value] : cases["variables"].items()) all.set(name, value);
     const int strings = all.set_numbered("messages", messages, 1);
     all.set("tools", Json::array({tool}), strings + 1);
     all.set("add_generation_prompt", true);
@@ -67,7 +68,8 @@ std::vector<std::string> fuzz_seeds() {
     seeds.push_back(file_text(source_dir() / "tests/golden/templates" / (std::string(name) + ".jinja")));
   seeds.emplace_back();
   int n = 0;
-  for (const Json& one : jinja_cases()["cases"]) {
+  const Json cases = jinja_cases();
+  for (const Json& one : cases["cases"]) {
     const std::string longer = seeds.back() + one["template"].get<std::string>() + "\n";
     if (one.contains("error") || !fuzz_one(std::as_bytes(std::span(longer)))) continue;
     seeds.back() = longer;

@@ -97,6 +97,25 @@ TEST_CASE("depth is bounded: of the text, of what it does and of values") {
   Json deep = 1;
   for (int i = 0; i < 999; ++i) deep = Json::array({deep});
   jinja::Variables variables;
+  CHECK(contains(refusal([&] { variables.set("deep", deep); }), "deep: expected values nested at most 150 deep"));
+}
+
+TEST_CASE("the depth that is allowed by default fits the stack") {
+  const jinja::Limits defaults;
+  for (const std::string source : {
+           "{% macro f() %}{% if 1 %}{{ f() }}{% endif %}{% endmacro %}{{ f() }}",
+           "{% macro f() %}{% for x in [1] %}{{ [f()|upper]|join ~ 'x' }}{% endfor %}{% endmacro %}{{ f() }}",
+           "{% macro f() %}{% call f() %}{{ caller }}{% endcall %}{% endmacro %}{{ f() }}",
+           "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+       })
+    CHECK_MESSAGE(contains(outcome(source, defaults), "levels of nesting"), source);
+}
+
+TEST_CASE("searching takes time that grows with the lengths, not with their product") {
+  const std::string a = "{% set a = 'a' * 200000 %}{% set b = 'a' * 100000 ~ 'b' %}";
+  for (const char* search : {"b in a", "a.find(b)", "a.rfind(b)", "a.split(b)|length", "a.rsplit(b)|length",
+                             "a.count(b)", "a.replace(b, '')|length", "a|replace(b, '')|length"})
+    CHECK_MESSAGE(outcome(a + "{{ " + search + " }}", {2'000'000, size_t(64) << 20, 300}) == "", search);
 }
 
 TEST_CASE("values that share their parts are not gone through more often than the steps allow") {
