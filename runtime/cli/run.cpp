@@ -222,7 +222,8 @@ void add_run(CLI::App& app) {
       "  hearth run lite.gguf -p \"Once upon a time\"     a text that goes on");
   command->callback([arguments, prompt, question] {
     PromptSources& sources = arguments->sources;
-    // Here and not by CLI11, whose complaint would come before that of a misspelt option, whose value looks like a question.
+    // Here and not by CLI11, whose complaint would come before that of a misspelt option, whose value looks like a
+    // question.
     require(question->count() == 0 || prompt->count() == 0, ErrorKind::usage,
             "a question and --prompt exclude each other: expected one");
     require(sources.file.empty() || prompt->count() == 0, ErrorKind::usage, "--file and --prompt exclude each other");

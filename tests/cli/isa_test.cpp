@@ -132,9 +132,9 @@ TEST_CASE("a processor without AVX2 gets the scalar kernels and one line that sa
   const auto slow = run({});
   CHECK(slow.exit_code == 0);
   CHECK(contains(slow.err, "has no AVX2: the scalar kernels will be slow\n"));
-  CHECK(std::count(slow.err.begin(), slow.err.end(), '\n') == 1);
+  CHECK(std::count(slow.err.begin(), slow.err.end(), '\n') == 2);  // and that -n cut it short
   CHECK(slow.out == run_hearth({"run", demo_model(), "-p", "The", "-n", "1", "--temp", "0", "--isa", "scalar"}).out);
-  CHECK(run({"--isa", "scalar"}).err == "");
+  CHECK(!contains(run({"--isa", "scalar"}).err, "slow"));
   check_refused(run({"--strict"}), 1, {"--strict", "no AVX2"});
   check_refused(run({"--isa", "avx2"}), 1, {"lacks the instructions of 'avx2'"});
 }

@@ -559,6 +559,8 @@ TEST_CASE("what is typed during an answer is not shown, and comes next") {
   person.shows("two");
   person.type("\r");
   person.gets("line: answer\nline: aheadone\\x0atwo\n");
+  if (kLibedit) return;  // which shows its prompt before Ctrl-C is a character
+  person.until([&] { return person.screen().row(person.screen().cursor_row()) == ">"; });
   person.type("answer\r\x03");  // at once
   person.type("next\r");
   person.gets("line: answer\nline: aheadone\\x0atwo\nline: answer\nline: next\n");
@@ -644,7 +646,8 @@ TEST_CASE("history: what libedit wrote is read, and what is too long is made sho
   CHECK(entries.front() == "100");
   CHECK(entries.back() == "1099");
   CHECK(fs::file_size(path) < 5000);
-  CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 3);  // and the lock; no scraps
+  CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) ==
+        3);  // and the lock; no scraps
 
   std::ofstream(path, std::ios::app) << "cut";  // the disk was full
   history.append("after");

@@ -254,7 +254,7 @@ TEST_CASE("every output goes where it was sent, and nothing that is no file is r
                                              "1G",   "--ram-bandwidth", "9",   "--disk-bandwidth", "1", "--plot"};
   const std::vector<std::vector<std::string>> commands = {
       {"logits", demo_model(), "--tokens", "1,2", "-o"},
-      {"run", demo_model(), "-p", "hi", "-n", "2", "--record-experts"},
+      {"run", demo_model(), "-p", "hi", "-n", "2", "--temp", "0", "--record-experts"},
       simulate};
   for (std::vector<std::string> command : commands) {
     CAPTURE(command.front());

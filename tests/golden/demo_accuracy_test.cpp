@@ -184,8 +184,12 @@ constexpr Row kRows[] = {
     {"int4", 0.0, 1.5e-3},
 };
 
-// What activations in 8 bits add to the divergence, where a table stores them so: 0.7e-5 to 1.4e-5 measured.
-constexpr double kActivationRounding = 2e-5;
+// What activations in 8 bits add to the divergence, where a table stores them so: 0.7e-5 to 1.4e-5 measured where tiles
+// and wide panels read prompts in 16 bits. AVX2 reads them in 8 bits too: 1.05e-4 measured with q8_0, of which 0.67e-4
+// are two questions (of 270) whose router decides closely.
+double activation_rounding(const Ops& ops) {
+  return std::string_view(ops.name) == "avx2" ? 1.2e-4 : 2e-5;
+}
 
 std::vector<Item> every_second_item() {
   std::vector<Item> items;
@@ -245,7 +249,7 @@ TEST_CASE("demo: what each recipe loses stays near what was measured") {
     const double lost = 100 * (base.share() - tally.share()), mean_kl = sum / double(n_tokens);
     MESSAGE(fmt::format("{:8} {:7.1f} {:8.1f} {:9.2g}", row.recipe, 100 * tally.share(), lost, mean_kl));
     CHECK(lost < row.lost_points + 2.0);
-    CHECK(mean_kl < 1.5 * row.kl + kActivationRounding);
+    CHECK(mean_kl < 1.5 * row.kl + activation_rounding(cpu_ops("auto")));
   }
   for (const std::string& recipe : recipe_names()) {
     CHECK_MESSAGE(std::ranges::find(kRows, recipe, &Row::recipe) != std::end(kRows), recipe, " has no row");

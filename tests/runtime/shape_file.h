@@ -16,12 +16,13 @@ struct TrueShape {
   int64_t dim, n_layers, n_heads, q_lora, inter, moe_inter, n_experts, n_activated, n_shared, n_dense, vocab;
   int64_t n_groups = 1, n_kept = 1;
   bool sigmoid = false;
+  float route_scale = 1.0f;
   static constexpr int64_t kv_lora = 512, nope = 128, rope = 64, v = 128;
 
   // The config.json of DeepSeek-V2-Lite, DeepSeek-V2 and DeepSeek-V3.
   static TrueShape lite() { return {"V2-Lite", 2048, 27, 16, 0, 10944, 1408, 64, 6, 2, 1, 102400}; }
-  static TrueShape v2() { return {"V2", 5120, 60, 128, 1536, 12288, 1536, 160, 6, 2, 1, 102400, 8, 3}; }
-  static TrueShape v3() { return {"V3", 7168, 61, 128, 1536, 18432, 2048, 256, 8, 1, 3, 129280, 8, 4, true}; }
+  static TrueShape v2() { return {"V2", 5120, 60, 128, 1536, 12288, 1536, 160, 6, 2, 1, 102400, 8, 3, false, 16.0f}; }
+  static TrueShape v3() { return {"V3", 7168, 61, 128, 1536, 18432, 2048, 256, 8, 1, 3, 129280, 8, 4, true, 2.5f}; }
 };
 
 class ShapeFile {
@@ -65,6 +66,7 @@ class ShapeFile {
     const auto text = [&](const char* key, const char* value) { ++n, b.key(key, GgufType::string).string(value); };
     const auto u32 = [&](const char* key, int64_t value) { ++n, b.key(key, GgufType::u32).number(uint32_t(value)); };
     const auto f32 = [&](const char* key, float value) { ++n, b.key(key, GgufType::f32).number(value); };
+    const auto flag = [&](const char* key, bool value) { ++n, b.key(key, GgufType::boolean).number(uint8_t(value)); };
     text(key::kArchitecture, key::kDeepseek2);
     text(key::kName, s_.name);
     u32(key::kBlockCount, s_.n_layers);
@@ -79,6 +81,7 @@ class ShapeFile {
     u32(key::kValueLengthMla, s_.v);
     f32(key::kRmsEpsilon, 1e-6f);
     u32(key::kRopeDimensionCount, s_.rope);
+    f32(key::kRopeFreqBase, 10000.0f);
     u32(key::kLeadingDenseBlockCount, s_.n_dense);
     u32(key::kExpertCount, s_.n_experts);
     u32(key::kExpertUsedCount, s_.n_activated);
@@ -86,6 +89,8 @@ class ShapeFile {
     u32(key::kExpertFeedForwardLength, s_.moe_inter);
     u32(key::kExpertGroupCount, s_.n_groups);
     u32(key::kExpertGroupUsedCount, s_.n_kept);
+    f32(key::kExpertWeightsScale, s_.route_scale);
+    flag(key::kExpertWeightsNorm, s_.sigmoid);
     u32(key::kExpertGatingFunc, int64_t(s_.sigmoid ? GatingFunc::sigmoid : GatingFunc::softmax));
     return b;
   }
