@@ -41,7 +41,17 @@ jinja_fuzz() {
   "$BUILD/tests/jinja_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
 }
 
-tests="shortened jinja_fuzz"
+# The line editor with either library, many times over. In CI: line_editor_test, once.
+line_editor() {
+  local program i failed=0
+  for program in line_editor_test line_editor_libedit_test; do
+    for i in $(seq "${RUNS:-20}"); do "$BUILD/tests/$program" >"$TMP/said" 2>&1 || { failed=1; grep -h "TEST CASE" "$TMP/said"; }; done
+    echo "$program: ${RUNS:-20} runs"
+  done
+  return $failed
+}
+
+tests="shortened jinja_fuzz line_editor"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in

@@ -146,6 +146,7 @@ TypedLine::Result TypedLine::read(const std::string& prompt) {
   library_->prompt = prompt;
   library_->pastes.clear();
   library_->reading = false;
+  library_->mode.read_begins();  // no echo while libedit gets ready
   int count = 0;
   const char* const text = el_gets(library_->edit, &count);
   Result result;
