@@ -85,7 +85,10 @@ inline void check_stopped_tokens(Model& model, std::span<const Token> tokens) {
     cache.truncate(0);
     REQUIRE(model.run(tokens, cache, {}));
     int asked = 0;
-    REQUIRE_FALSE(model.run(tokens.first(1), cache, found, false, [&](const RunProgress&) { return asked++ < i; }));
+    const bool whole = model.run(tokens.first(1), cache, found, false, [&](const RunProgress&) { return asked++ < i; });
+    REQUIRE(asked > 0);
+    REQUIRE(whole == (asked <= i));  // a token that is repeated asks a few times only
+    if (whole) break;
     CHECK(cache.length() == int64_t(tokens.size()));
     REQUIRE(model.run(tokens.first(1), cache, found));
     if (i == 0) expected = found;
