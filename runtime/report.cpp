@@ -31,7 +31,7 @@ bool runs_on_gpu(const Model& model) {
 std::string model_line(const Model& model) {
   const InspectReport file = inspect(model.file());
   const std::string& name = model.config().name;
-  return fmt::format("{}: {}parameters, {}, context of {} tokens", name.empty() ? model.file().path() : name,
+  return fmt::format("{}: {} parameters, {}, context of {} tokens", name.empty() ? model.file().path() : name,
                      scaled(double(file.n_parameters), ""), scaled(double(file.file_bytes), "B"),
                      model.options().n_ctx);
 }

@@ -340,7 +340,14 @@ void say_guesses(const GgufFile& file, const std::vector<std::string>& guesses) 
 
 void print_summary(const Session& session) {
   note("{}\n{}", model_line(*session.model), running_line(*session.model));
-  if (!session.gpu.empty() && !runs_on_gpu(*session.model)) note("; gpu: {}", session.gpu);
+  constexpr std::string_view kNone = "none: ";
+  const std::string_view gpu = runs_on_gpu(*session.model) ? "" : session.gpu;
+  if (gpu.starts_with(kNone)) {
+    const std::string_view why = gpu.substr(kNone.size());
+    note("; no GPU: {}", why.substr(0, why.find(" (")));  // the rest with -v
+  } else if (!gpu.empty()) {
+    note("; GPU: {}", gpu);
+  }
   note("\n");
 }
 
