@@ -193,7 +193,7 @@ TEST_CASE("model: stopped anywhere, it goes on with the same bits" * doctest::te
       int n_asked = 0;
       KvCache cache = model.new_cache();
       model.run(tokens, cache, {}, false, [&](const RunProgress&) { return ++n_asked > 0; });
-      REQUIRE(n_asked > 3 * tiny.shape.n_layers);
+      REQUIRE(n_asked >= 3 * tiny.shape.n_layers);  // three slices, and what this thread did of their loops
       for (int stop = 0; stop < n_asked; stop += 1 + n_asked / 60) {
         CAPTURE(stop);
         cache.truncate(0);
