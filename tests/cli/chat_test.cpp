@@ -165,3 +165,17 @@ TEST_CASE("Ctrl-C stops the answer and not the program") {
   terminal.type("/exit\r");
   CHECK(terminal.exit_code() == 0);
 }
+
+TEST_CASE("a message that is stopped before a word of the answer is forgotten") {
+  TempDir home;
+  Terminal terminal(home.path().string(), at_temperature("0"));
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("A text for another window.\r\x03");  // Ctrl-C right behind it is for the answer
+  CHECK_MESSAGE(terminal.wait_for("the message is forgotten"), terminal.screen());
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/stats\r");
+  CHECK_MESSAGE(terminal.wait_for("0 answers"), terminal.screen());
+  REQUIRE(terminal.wait_for("> "));
+  terminal.type("/exit\r");
+  CHECK(terminal.exit_code() == 0);
+}
