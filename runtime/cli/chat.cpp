@@ -64,7 +64,7 @@ class Chat {
   // other messages are answered too, and the first error's kind is how the program ends.
   void run() {
     const bool interactive = stdin_is_terminal();
-    if (arguments_.session.verbose) print_sampling(sampling_);
+    if (arguments_.session.verbose) print_sampling(session_, sampling_, &format_);
     LineEditor editor(arguments_.no_history ? "" : default_history_path(),
                       {"/help", "/system ", "/clear", "/drop", "/stats", "/exit"});
     std::optional<ErrorKind> failed;

@@ -148,7 +148,7 @@ void run(const RunArguments& arguments) {
   if (arguments.session.verbose) print_banner(session);
   const Prompt prompt = format ? message(arguments, session, *format, text) : continuation(arguments, session, text);
   const SamplerOptions sampling = session.sampling(arguments.sampler, format ? &*format : nullptr);
-  if (arguments.session.verbose) print_sampling(sampling);
+  if (arguments.session.verbose) print_sampling(session, sampling, format ? &*format : nullptr);
   Sampler sampler = session.sampler(sampling);
   Conversation conversation(*session.model, *session.tokenizer);
 

@@ -351,9 +351,10 @@ void print_summary(const Session& session) {
   note("\n");
 }
 
-void print_sampling(const SamplerOptions& options) {
+void print_sampling(const Session& session, const SamplerOptions& options, const ChatTemplate* format) {
   note("{:9} temperature {:.3g}, top-p {:.3g}, top-k {}, min-p {:.3g}, repeat penalty {:.3g}; seed {}\n", "sampling",
        options.temperature, options.top_p, options.top_k, options.min_p, options.repetition_penalty, options.seed);
+  note("{:9} by default {}\n", "", recommended_sampling(session.model->file().metadata(), format).from);
 }
 
 void print_report(const Session& session) {

@@ -88,7 +88,8 @@ void say_guesses(const GgufFile& file, const std::vector<std::string>& guesses);
 void print_summary(const Session& session);
 // With -v: model, processor and table of kernels, context and its cache. No silent fallback.
 void print_banner(const Session& session);
-void print_sampling(const SamplerOptions& options);  // with -v
+// With -v: how answers are sampled, and who recommends what was not given.
+void print_sampling(const Session& session, const SamplerOptions& options, const ChatTemplate* format);
 // The last ones, with experts in two memories: hits, bytes moved, GB/s of each side.
 void print_report(const Session& session);
 

@@ -103,6 +103,7 @@ TEST_CASE("the checkpoint's own temperature and top-p are the default") {
   const std::string model = model_with(dir, "warm", turns(""), {{"temperature", 0.9}, {"top_p", 0.5}});
   const auto verbose = run_hearth({"run", model, "hi", "-n", "1", "-v"});
   CHECK(contains(verbose.err, "temperature 0.9, top-p 0.5"));
+  CHECK(contains(verbose.err, "by default the file's: temp 0.9, top_p 0.5"));
   const auto chosen = run_hearth({"run", model, "hi", "-n", "1", "-v", "--temp", "0.2"});
   CHECK(contains(chosen.err, "temperature 0.2, top-p 0.5"));
 }
