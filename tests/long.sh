@@ -41,7 +41,7 @@ jinja_fuzz() {
   "$BUILD/tests/jinja_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
 }
 
-# The line editor with either library, many times over. In CI: line_editor_test, once.
+# The line editor with either library, many times over. In CI: once.
 line_editor() {
   local program i failed=0
   for program in line_editor_test line_editor_libedit_test; do

@@ -1,6 +1,10 @@
 // With libedit, where GNU readline is not installed. What is read goes through our KeyReader; what is shown is
 // libedit's.
 #include <histedit.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -37,14 +41,44 @@ bool is_bound(std::string_view sequence) {
                      [&](const Binding& binding) { return sequence == binding.key; });
 }
 
+// A terminal that nobody sits at. libedit changes the modes of its input before and after every line, so that for a
+// moment keys are echoed and Ctrl-C is no key; it changes this one's, and the person's stays as TypingMode has set it.
+class StandIn {
+ public:
+  StandIn() {
+    termios settings;
+    if (tcgetattr(STDIN_FILENO, &settings) != 0 || openpty(&master_, &terminal_, nullptr, &settings, nullptr) != 0)
+      return;
+    input_ = fdopen(terminal_, "r");
+    take_size();
+  }
+  ~StandIn() {
+    if (input_) std::fclose(input_);
+    if (master_ >= 0) close(master_);
+  }
+  StandIn(const StandIn&) = delete;
+  StandIn& operator=(const StandIn&) = delete;
+
+  // Where the system has no terminals to give, the person's.
+  FILE* input() const { return input_ ? input_ : stdin; }
+  void take_size() {
+    winsize size;
+    if (input_ && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0) ioctl(terminal_, TIOCSWINSZ, &size);
+  }
+
+ private:
+  int master_ = -1, terminal_ = -1;
+  FILE* input_ = nullptr;
+};
+
 }  // namespace
 
 struct TypedLine::Library {
   std::vector<std::string> commands;
   std::vector<std::string> pastes;  // into the line that is being read
   std::string prompt;
+  StandIn stand_in;  // before the mode: it looks like the terminal as it was found
   TypingMode mode;
-  bool reading = false;
   KeyReader keys{is_bound, [this] { woken(); }};
   EditLine* edit = nullptr;
   ::History* history = nullptr;
@@ -66,7 +100,7 @@ struct TypedLine::Library {
 
 TypedLine::Library::Library(std::vector<std::string> words) : commands(std::move(words)) {
   FILE* const screen = screen_descriptor() == 1 ? stdout : stderr;
-  edit = el_init("hearth", stdin, screen, screen);
+  edit = el_init("hearth", stand_in.input(), screen, screen);
   history = history_init();
   HistEvent event;
   ::history(history, &event, H_SETSIZE, int(HistoryFile::kEntries));
@@ -92,7 +126,10 @@ TypedLine::Library::~Library() {
 void TypedLine::Library::woken() {
   const bool resumed = mode.resumed(), resized = mode.resized();
   if (!resumed && !resized) return;
-  if (resized) el_resize(edit);
+  if (resized) {
+    stand_in.take_size();
+    el_resize(edit);
+  }
   if (resumed) note("\n");
   el_set(edit, EL_REFRESH);
 }
@@ -100,7 +137,6 @@ void TypedLine::Library::woken() {
 // One character; 0 at the end of the input, -1 when interrupted.
 int TypedLine::Library::read_character(EditLine* edit, wchar_t* character) {
   Library& self = of(edit);
-  if (!std::exchange(self.reading, true)) self.mode.read_begins();  // libedit has just set the terminal its own way
   std::mbstate_t state{};
   for (;;) {
     const int key = self.keys.next();
@@ -145,8 +181,7 @@ void TypedLine::remember(const std::string& entry) {
 TypedLine::Result TypedLine::read(const std::string& prompt) {
   library_->prompt = prompt;
   library_->pastes.clear();
-  library_->reading = false;
-  library_->mode.read_begins();  // no echo while libedit gets ready
+  library_->mode.read_begins();
   int count = 0;
   const char* const text = el_gets(library_->edit, &count);
   Result result;
