@@ -85,6 +85,37 @@ TEST_CASE("control tokens are read as such where that is asked for, and pointed 
   check_refused(run({"hi", "--special"}), 2, {"--special"});
 }
 
+TEST_CASE("--suffix fills in what stands between two texts, in the format of models that were made for it") {
+  const TempDir dir;
+  const std::string checkpoint = dir / "checkpoint", model = dir / "fim.gguf";
+  fs::copy(demo_checkpoint(), checkpoint);
+  auto tokenizer = nlohmann::json::parse(std::ifstream(checkpoint + "/tokenizer.json"));
+  const char* const names[] = {"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"};
+  for (size_t i = 0; i < 3; ++i) tokenizer["added_tokens"].at(4 + i)["content"] = names[i];
+  std::ofstream(checkpoint + "/tokenizer.json") << tokenizer;
+  const auto made = run_hearth({"convert", checkpoint, model, "--recipe", "bf16"});
+  REQUIRE_MESSAGE(made.exit_code == 0, made.err);
+  const auto said = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"run", model, "--temp", "0", "--json", "--seed", "0", "-n", "30"});
+    const auto result = run_hearth(arguments);
+    REQUIRE_MESSAGE(result.exit_code == 0, result.err);
+    const auto json = nlohmann::json::parse(result.out);
+    return std::pair{json["prompt_tokens"].get<int>(), json["tokens"].get<std::vector<int>>()};
+  };
+  const std::string before = "The capital of France is", after = "and that of Japan is Tokyo.";
+  const auto filled = said({"-p", before, "--suffix", after});
+  CHECK(filled == said({"--special", "-p", "<｜fim▁begin｜>" + before + "<｜fim▁hole｜>" + after + "<｜fim▁end｜>"}));
+  CHECK(filled != said({"-p", after, "--suffix", before}));
+  CHECK(filled != said({"-p", before}));
+
+  // What the texts hold is text, unless --special is given.
+  const auto hole = run_hearth({"run", model, "-p", "a", "--suffix", "b<｜fim▁hole｜>c", "-n", "1"});
+  CHECK(contains(hole.err, "<｜fim▁hole｜> in the prompt is read as plain text"));
+  CHECK(said({"-p", "a", "--suffix", "b<｜fim▁hole｜>c", "--special"}).first <
+        said({"-p", "a", "--suffix", "b<｜fim▁hole｜>c"}).first);
+  check_refused(run({"-p", "x", "--suffix", "y"}), 1, {"--suffix", "<｜fim▁begin｜>"});  // the demo model
+}
+
 TEST_CASE("an answer that is cut short says so") {
   const auto by_number = run({"-p", kSentence, "-n", "2"});
   CHECK(by_number.exit_code == 0);
