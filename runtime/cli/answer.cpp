@@ -1,5 +1,7 @@
 #include "runtime/cli/answer.h"
 
+#include "quant/error.h"
+#include "runtime/cli/reading_line.h"
 #include "runtime/cli/terminal.h"
 
 namespace hearth::cli {
@@ -80,6 +82,24 @@ void Answer::write(std::string_view text) {
   if (text.empty()) return;
   at_line_start_ = text.back() == '\n';
   if (print_) write_out(text);
+}
+
+GenerateResult generate_answer(Conversation& conversation, std::span<const Token> prompt, Sampler& sampler,
+                               const GenerateOptions& options, Answer& answer) {
+  ReadingLine reading;
+  GenerateCallbacks callbacks;
+  callbacks.stop_now = interrupted;
+  callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
+  callbacks.on_token = [&](Token token) {
+    reading.finish();
+    answer.add(token);
+  };
+  try {
+    return conversation.generate(prompt, sampler, options, callbacks);
+  } catch (const Error&) {
+    if (answer.began()) answer.finish();  // half an answer is a line too
+    throw;
+  }
 }
 
 }  // namespace hearth::cli

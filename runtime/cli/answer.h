@@ -2,10 +2,12 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "runtime/chat_template.h"
+#include "runtime/generate.h"
 #include "runtime/thoughts.h"
 #include "runtime/tokenizer.h"
 
@@ -28,6 +30,7 @@ class Answer {
 
   const std::string& text() const { return text_; }
   const std::string& thoughts() const { return thoughts_; }
+  bool began() const { return !text_.empty() || !thoughts_.empty(); }
 
  private:
   Answer(const Tokenizer& tokenizer, std::optional<ThoughtSplitter> splitter, ShowThoughts show, bool print);
@@ -45,5 +48,10 @@ class Answer {
   bool thinking_ = false, at_line_start_ = true;
   std::string text_, thoughts_;
 };
+
+// Has the answer generated: says how far the reading of the prompt is, and adds every token as it comes. Ctrl-C stops
+// it. The caller finishes the answer, unless this throws.
+GenerateResult generate_answer(Conversation& conversation, std::span<const Token> prompt, Sampler& sampler,
+                               const GenerateOptions& options, Answer& answer);
 
 }  // namespace hearth::cli

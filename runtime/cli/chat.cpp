@@ -15,7 +15,6 @@
 #include "runtime/cli/files.h"
 #include "runtime/cli/line_editor.h"
 #include "runtime/cli/numbers.h"
-#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/generate.h"
@@ -231,22 +230,7 @@ class Chat {
     options.stop_tokens = format_.stop_tokens();
     Answer answer =
         Answer::in_chat(*session_.tokenizer, format_, prompt.opens_thoughts, arguments_.choices.show(), true);
-    GenerateCallbacks callbacks;
-    callbacks.stop_now = interrupted;
-    ReadingLine reading;
-    callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
-    callbacks.on_token = [&](Token token) {
-      reading.finish();
-      answer.add(token);
-    };
-    GenerateResult result;
-    try {
-      result = conversation_.generate(prompt.tokens, sampler_, options, callbacks);
-    } catch (const Error&) {
-      if (!answer.text().empty() || !answer.thoughts().empty()) answer.finish();  // half an answer is a line too
-      throw;
-    }
-    reading.finish();
+    GenerateResult result = generate_answer(conversation_, prompt.tokens, sampler_, options, answer);
     if (result.stopped_unanswered()) return result;
     answer.finish();
     if (stdin_is_terminal()) write_out("\n");

@@ -14,7 +14,6 @@
 #include "runtime/cli/files.h"
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/prompt.h"
-#include "runtime/cli/reading_line.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/generate.h"
@@ -85,7 +84,10 @@ std::vector<Token> fill_in_the_middle(const RunArguments& arguments, const Sessi
 }
 
 Prompt continuation(const RunArguments& arguments, const Session& session, const std::string& text) {
-  if (!arguments.special) point_out_control_tokens(*session.tokenizer, text);
+  if (!arguments.special) {
+    point_out_control_tokens(*session.tokenizer, text);
+    point_out_control_tokens(*session.tokenizer, arguments.suffix);
+  }
   Prompt prompt{arguments.has_suffix() ? fill_in_the_middle(arguments, session, text)
                                        : session.tokenizer->encode(text, arguments.special)};
   begin_with_bos(*session.tokenizer, prompt.tokens);
@@ -158,22 +160,7 @@ void run(const RunArguments& arguments) {
   GenerateOptions options;
   options.max_tokens = arguments.max_tokens;
   options.stop_tokens = prompt.stops;
-  GenerateCallbacks callbacks;
-  callbacks.stop_now = interrupted;
-  ReadingLine reading;
-  callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
-  callbacks.on_token = [&](Token token) {
-    reading.finish();
-    answer.add(token);
-  };
-  GenerateResult result;
-  try {
-    result = conversation.generate(prompt.tokens, sampler, options, callbacks);
-  } catch (const Error&) {
-    if (!answer.text().empty()) answer.finish();  // half an answer is a line too
-    throw;
-  }
-  reading.finish();
+  const GenerateResult result = generate_answer(conversation, prompt.tokens, sampler, options, answer);
   answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
   keep_decode_speed(session, result);
