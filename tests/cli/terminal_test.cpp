@@ -16,34 +16,53 @@
 using namespace hearth;
 using namespace hearth::test;
 
-// Threads of the kernels' team take no signals but their own faults.
-TEST_CASE("a worker thread that meets the end of a shortened file says so too, and once") {
+namespace {
+
+// A mapped file loses its bytes, and `read` (in a process of its own) comes upon that.
+template <class Read>
+void check_shortened(Read read) {
   const TempDir dir;
   const std::string path = dir / "model.gguf", said = dir / "said";
+  std::ofstream(path) << std::string(20000, 'h');
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    dup2(open(said.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
+    cli::catch_bus_errors();
+    const MappedFile mapped(path);
+    if (truncate(path.c_str(), 100) != 0) _exit(3);
+    read(mapped.bytes().data());
+    _exit(4);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 1);
+  std::ifstream file(said);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  CHECK(text == "hearth: " + path + ": cannot be read: it was shortened while it was in use, or its disk failed\n");
+}
+
+void touch(const void* bytes) {
+  (void)static_cast<const volatile char*>(bytes)[15000];
+}
+
+}  // namespace
+
+TEST_CASE("the end of a file that was shortened while it is mapped: one line and exit code 1") {
+  check_shortened(touch);
+}
+
+// Threads of the kernels' team take no signals but their own faults.
+TEST_CASE("a worker thread that meets the end of a shortened file says so too, and once") {
   for (int i = 0; i < 20; ++i) {
-    std::ofstream(path) << std::string(20000, 'h');
-    const pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-      const int file = open(said.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      dup2(file, STDERR_FILENO);
-      cli::catch_bus_errors();
-      const MappedFile mapped(path);
-      if (truncate(path.c_str(), 100) != 0) _exit(3);
-      const auto read = [](const void* bytes, int64_t, int64_t, int thread) {
+    check_shortened([](const void* bytes) {
+      const auto piece = [](const void* bytes, int64_t, int64_t, int thread) {
         if (thread == 0) usleep(100000);  // the others are first
-        (void)static_cast<const volatile char*>(bytes)[15000];
+        touch(bytes);
       };
-      run_loop(3, {read, mapped.bytes().data(), 3});
-      _exit(4);
-    }
-    int status = 0;
-    REQUIRE(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status));
-    CHECK(WEXITSTATUS(status) == 1);
-    std::ifstream file(said);
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    CHECK(text == "hearth: " + path + ": cannot be read: it was shortened while it was in use, or its disk failed\n");
+      run_loop(3, {piece, bytes, 3});
+    });
   }
 }
 
@@ -95,28 +114,4 @@ TEST_CASE("nohup's SIGHUP stays ignored, and a second Ctrl-C ends the program") 
           usleep(300000);
           raise(SIGINT);
         }) == 128 + SIGINT);
-}
-
-TEST_CASE("the end of a file that was shortened while it is mapped: one line and exit code 1") {
-  const TempDir dir;
-  const std::string path = dir / "model.gguf", said = dir / "said";
-  std::ofstream(path) << std::string(20000, 'h');
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    const int file = open(said.c_str(), O_WRONLY | O_CREAT, 0600);
-    dup2(file, STDERR_FILENO);
-    cli::catch_bus_errors();
-    const MappedFile mapped(path);
-    if (truncate(path.c_str(), 100) != 0) _exit(3);
-    volatile const std::byte* const bytes = mapped.bytes().data();
-    _exit(bytes[15000] == std::byte(0) ? 4 : 5);
-  }
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 1);
-  std::ifstream file(said);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  CHECK(text == "hearth: " + path + ": cannot be read: it was shortened while it was in use, or its disk failed\n");
 }
