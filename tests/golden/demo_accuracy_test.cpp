@@ -171,7 +171,7 @@ TEST_CASE("demo: at least nine of ten held-out questions are answered exactly, i
 
 // Measured with the checkpoint in the tree, on every second item: the share of exact answers that a recipe loses
 // against BF16 (negative: gains), and the mean KL divergence of its predictions from BF16's over the tokens of the
-// answers.
+// answers. Of the weights alone: they are decoded to F32 again, which every table computes without more rounding.
 struct Row {
   const char* recipe;
   double lost_points;  // of 100
@@ -183,13 +183,6 @@ constexpr Row kRows[] = {
     {"q3_k_m", -0.4, 6.5e-4}, {"q2_k", 0.0, 2.0e-3},   {"iq4_xs", 0.4, 4.7e-4},  {"fp8", -0.4, 7.0e-5},
     {"int4", 0.0, 1.5e-3},
 };
-
-// What activations in 8 bits add to the divergence, where a table stores them so: 0.7e-5 to 1.4e-5 measured where tiles
-// and wide panels read prompts in 16 bits. AVX2 reads them in 8 bits too: 1.05e-4 measured with q8_0, of which 0.67e-4
-// are two questions (of 270) whose router decides closely.
-double activation_rounding(const Ops& ops) {
-  return std::string_view(ops.name) == "avx2" ? 1.2e-4 : 2e-5;
-}
 
 std::vector<Item> every_second_item() {
   std::vector<Item> items;
@@ -218,40 +211,88 @@ TEST_CASE("demo: every table answers as well as the scalar one") {
   }
 }
 
+// What a run of all items says beside another one.
+struct Comparison {
+  Tally tally;
+  std::vector<double> kl;  // nats per token, of each item
+  double mean_kl = 0;      // over all tokens
+};
+
+using Logits = std::vector<std::vector<float>>;  // of each item, [expected, V]
+
+Logits all_logits(const std::string& path, const std::vector<Item>& items) {
+  Logits logits(items.size());
+  for_all(path, items.size(), [&](Model& model, size_t i) { logits[i] = answer_logits(model, items[i]); });
+  return logits;
+}
+
+Comparison compare(const std::vector<Item>& items, const Logits& reference, const Logits& logits) {
+  Comparison all;
+  size_t n_tokens = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const size_t n = items[i].expected.size();
+    const double kl = divergence(reference[i], logits[i], n);
+    all.tally.add(items[i].family, is_likeliest(logits[i], items[i].expected));
+    all.kl.push_back(kl / double(n));
+    all.mean_kl += kl;
+    n_tokens += n;
+  }
+  all.mean_kl /= double(n_tokens);
+  return all;
+}
+
+// The same model with its weights decoded to F32; made once.
+std::string decoded(const std::string& path) {
+  const std::string output = path + "-decoded";
+  if (fs::exists(output)) return output;
+  const GgufFile file = GgufFile::open(path);
+  GgufMetadata metadata = file.metadata();
+  metadata.erase(key::kHearthChecksums);
+  metadata.erase(key::kHearthChecksumNames);
+  std::vector<GgufTensorPlan> plan;
+  for (const Tensor& tensor : file.tensors()) plan.push_back({tensor.name, &format_of(FormatId::f32), tensor.shape});
+  GgufWriter writer(output, metadata, plan);
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const Tensor& tensor = file.tensors()[i];
+    std::vector<float> row(size_t(tensor.shape.cols()));
+    for (int64_t r = 0; r < tensor.shape.rows(); ++r) {
+      tensor.format->decode(tensor.data + size_t(r) * tensor.row_bytes(), row.data(), tensor.shape.cols());
+      writer.write(i, size_t(r) * row.size() * sizeof(float), std::as_bytes(std::span(row)));
+    }
+  }
+  writer.finish();
+  return output;
+}
+
 TEST_CASE("demo: what each recipe loses stays near what was measured") {
   const std::vector<Item> items = every_second_item();
-  size_t n_tokens = 0;
-  for (const Item& item : items) n_tokens += item.expected.size();
-
-  std::vector<std::vector<float>> reference(items.size());
-  for_all(bed().bf16, items.size(), [&](Model& m, size_t i) { reference[i] = answer_logits(m, items[i]); });
-  Tally base;
-  for (size_t i = 0; i < items.size(); ++i) {
-    base.add(items[i].family, is_likeliest(reference[i], items[i].expected));
-  }
-
-  MESSAGE(fmt::format("{:8} {:>7} {:>8} {:>9}   of {} items, {} tokens", "recipe", "exact %", "lost", "KL",
-                      items.size(), n_tokens));
+  const Logits reference = all_logits(bed().bf16, items);
+  const Comparison base = compare(items, reference, reference);
+  MESSAGE(fmt::format("{:8} {:>7} {:>8} {:>9}   of {} items", "recipe", "exact %", "lost", "KL", items.size()));
   for (const Row& row : kRows) {
-    std::vector<double> kl(items.size());
-    std::vector<char> right(items.size());
-    for_all(converted(checkpoint(), row.recipe), items.size(), [&](Model& model, size_t i) {
-      const auto logits = answer_logits(model, items[i]);
-      kl[i] = divergence(reference[i], logits, items[i].expected.size());
-      right[i] = is_likeliest(logits, items[i].expected);
-    });
-    Tally tally;
-    double sum = 0;
-    for (size_t i = 0; i < items.size(); ++i) {
-      tally.add(items[i].family, right[i]);
-      sum += kl[i];
-    }
-    const double lost = 100 * (base.share() - tally.share()), mean_kl = sum / double(n_tokens);
-    MESSAGE(fmt::format("{:8} {:7.1f} {:8.1f} {:9.2g}", row.recipe, 100 * tally.share(), lost, mean_kl));
+    const Comparison seen = compare(items, reference, all_logits(decoded(converted(checkpoint(), row.recipe)), items));
+    const double lost = 100 * (base.tally.share() - seen.tally.share());
+    MESSAGE(fmt::format("{:8} {:7.1f} {:8.1f} {:9.2g}", row.recipe, 100 * seen.tally.share(), lost, seen.mean_kl));
     CHECK(lost < row.lost_points + 2.0);
-    CHECK(mean_kl < 1.5 * row.kl + activation_rounding(cpu_ops("auto")));
+    CHECK(seen.mean_kl <= 1.5 * row.kl + 1e-9);
   }
   for (const std::string& recipe : recipe_names()) {
     CHECK_MESSAGE(std::ranges::find(kRows, recipe, &Row::recipe) != std::end(kRows), recipe, " has no row");
+  }
+}
+
+// Rounded activations are seen beside the same weights in F32. Not in the mean: one token in a thousand is near the
+// edge between two experts, goes to the other one, and counts more than all others together.
+TEST_CASE("demo: what this table's rounding of activations loses") {
+  const std::vector<Item> items = every_second_item();
+  for (const char* recipe : {"q8_0", "q4_k_m"}) {
+    const std::string path = converted(checkpoint(), recipe);
+    Comparison seen = compare(items, all_logits(decoded(path), items), all_logits(path, items));
+    std::ranges::sort(seen.kl);
+    const double half = seen.kl[seen.kl.size() / 2], most = seen.kl[seen.kl.size() * 9 / 10];
+    MESSAGE(fmt::format("{}, {}: KL of half the items below {:.2g}, of nine in ten below {:.2g}, mean {:.2g}", recipe,
+                        cpu_ops("auto").name, half, most, seen.mean_kl));
+    CHECK(half < 3e-6);  // AVX2: 1.2e-6
+    CHECK(most < 3e-4);  // AVX2: 1.2e-4
   }
 }
