@@ -11,6 +11,7 @@
 #include "runtime/model.h"
 #include "tests/emulation/settings.h"
 #include "tests/runtime/tiny_model.h"
+#include "tests/support/sanitized.h"
 
 namespace hearth::test {
 
@@ -63,7 +64,8 @@ inline void check_stops(Model& model, std::span<const Token> tokens) {
   KvCache cache = model.new_cache();
   REQUIRE(model.run(tokens, cache, {}, false, [&](const RunProgress&) { return ++n_asked > 0; }));
   REQUIRE(n_asked >= model.config().n_layers);
-  for (int stop = 0; stop < n_asked; stop += 1 + n_asked / 40) {
+  constexpr int kStops = kSanitized ? 10 : 40;
+  for (int stop = 0; stop < n_asked; stop += 1 + n_asked / kStops) {
     CAPTURE(stop);
     cache.truncate(0);
     int asked = 0;
