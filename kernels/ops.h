@@ -1,7 +1,7 @@
 // FLOOR 2's face: about a dozen operations, each as large as an equation group, so that a backend may fuse inside.
 //
 // A backend is one filled `struct Ops`. Scalar fills all of it and is the oracle; AVX2 and AVX-512 overwrite what they
-// do better; CUDA fills its own. The forward (runtime/model.cpp) is written once against this table.
+// do better; CUDA fills its own. The forward (runtime/forward.cpp) is written once against this table.
 //
 // Every operation is a pure function of views: inputs first, outputs last, scratch passed in by `Exec`. None of them
 // allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded. All
@@ -240,5 +240,12 @@ struct Ops {
   // `add`, then `rms_norm` of the sum: h [T,d], which is neither x nor y.
   void (*add_rms_norm)(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
 };
+
+// Ops::step with anything that can be called.
+template <class Queue>
+void run_recorded(const Ops& ops, const Exec& exec, const StepKey& key, const Queue& queue) {
+  ops.step(
+      exec, key, [](const void* context) { (*static_cast<const Queue*>(context))(); }, &queue);
+}
 
 }  // namespace hearth

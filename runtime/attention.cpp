@@ -4,7 +4,7 @@
 //   absorbed  W^UK is moved into the query and W^UV behind the sum, so attention runs over the latents themselves
 #include <algorithm>
 
-#include "runtime/layer.h"
+#include "runtime/step.h"
 
 namespace hearth {
 namespace {
@@ -21,8 +21,7 @@ bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tok
 }
 
 bool use_naive(const Step& s) {
-  const ModelOptions::Attention wanted = s.options.attention;
-  if (wanted != ModelOptions::Attention::automatic) return wanted == ModelOptions::Attention::naive;
+  if (s.attention != AttentionForm::automatic) return s.attention == AttentionForm::naive;
   return naive_is_cheaper(s.config, s.ops.absorbed_speed, s.n_tokens(), s.at.first + s.n_tokens());
 }
 

@@ -55,4 +55,36 @@ class Buffer {
   size_t bytes_ = 0;
 };
 
+// Memory of the host's that the GPU copies from and to by itself.
+class SharedBuffer {
+ public:
+  SharedBuffer() = default;
+  // Throws Error(resource).
+  SharedBuffer(const Ops& ops, size_t bytes) : ops_(&ops), data_(ops.shared_buffer(bytes)), bytes_(bytes) {
+    require(data_ != nullptr, ErrorKind::resource, "out of memory: {} bytes are needed for what crosses to the GPU",
+            bytes);
+  }
+  ~SharedBuffer() {
+    if (data_) ops_->release_shared(data_, bytes_);
+  }
+  SharedBuffer(SharedBuffer&& other) noexcept { swap(other); }
+  SharedBuffer& operator=(SharedBuffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void swap(SharedBuffer& other) noexcept {
+    std::swap(ops_, other.ops_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+  }
+
+  const Ops* ops_ = nullptr;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
 }  // namespace hearth

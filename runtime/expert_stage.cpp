@@ -53,14 +53,14 @@ void ExpertStage::begin(int64_t layer, std::span<const int32_t> experts) {
     if (batches_[i].last_copy < 0) begin_copies(layer, batches_[i]);
 }
 
-bool ExpertStage::compute(const Step& s, int64_t layer, Mat<const float> x, Mat<float> part, Mat<float> y) {
+bool ExpertStage::compute(int64_t layer, const Chosen& chosen, Mat<const float> x, Mat<float> part, Mat<float> y) {
   bool waited = false;
   for (size_t i = 0; i < batches_.size(); ++i) {
     Batch& batch = batches_[i];
     waited = waited || !ops_.fetched(batch.last_copy);
     ops_.await_fetch(exec_, batch.last_copy);
     const FfnWeights experts = pool_.staged(exec_, layer, batch.experts, batch.first_slot);
-    ops_.moe_ffn(exec_, experts, {}, s.act.ids, s.act.weights, s.config.routing.n_activated, x, part);
+    ops_.moe_ffn(exec_, experts, {}, chosen.ids, chosen.weights, chosen.n_activated, x, part);
     ops_.add(exec_, part, y);
     if (i + 2 >= batches_.size()) continue;
     ops_.order_fetch(exec_);

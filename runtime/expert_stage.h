@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "runtime/expert_pool.h"
-#include "runtime/layer.h"
+#include "runtime/routed_experts.h"
 
 namespace hearth {
 
@@ -29,7 +29,7 @@ class ExpertStage {
   // In the host's turn: these experts are for the GPU, those on their way among them.
   void begin(int64_t layer, std::span<const int32_t> experts);
   // After the turn: y += what they give; `part` [T,d] is for what lies between. True: the host had to wait for copies.
-  bool compute(const Step& s, int64_t layer, Mat<const float> x, Mat<float> part, Mat<float> y);
+  bool compute(int64_t layer, const Chosen& chosen, Mat<const float> x, Mat<float> part, Mat<float> y);
 
   uint64_t bytes_copied() const { return bytes_copied_; }  // so far, begun
 

@@ -1,9 +1,6 @@
 // The feed-forward sublayer: dense in the first layers, DeepSeekMoE in the others (DeepSeek-V2 2.2, equations
 // (20)-(22)).
-#include "kernels/watch.h"
-#include "runtime/hybrid.h"
-#include "runtime/layer.h"
-#include "runtime/read_ahead.h"
+#include "runtime/step.h"
 
 namespace hearth {
 
@@ -12,16 +9,11 @@ void feed_forward(const Step& s, int64_t layer, const LayerWeights& w, Mat<const
     s.ops.ffn(s.exec, w.ffn, x, y);
     return;
   }
+  // g: affinities s_i = score(x^T e_i) (22), of which the K largest count (21).
   const Routing& rule = s.config.routing;
   s.ops.route(s.exec, rule, w.ffn_gate_inp, w.exp_probs_b, x, s.act.ids, s.act.weights);
-  if (s.hybrid) {
-    s.hybrid->moe_ffn(s, layer, w.shared, x, y);
-    return;
-  }
-  if (watch_stopped()) return;  // what the router chose is not to be told
-  if (s.options.routed) s.options.routed(layer, s.at.first, {s.act.ids, size_t(s.n_tokens() * rule.n_activated)});
-  if (s.read_ahead.wanted()) s.read_ahead.experts(w.experts, {s.act.ids, size_t(s.n_tokens() * rule.n_activated)});
-  s.ops.moe_ffn(s.exec, w.experts, w.shared, s.act.ids, s.act.weights, rule.n_activated, x, y);
+  // sum of g_i FFN_i(x) over the chosen experts, and of the shared ones (20).
+  s.experts.moe_ffn(layer, w, {s.act.ids, s.act.weights, rule.n_activated}, x, y);
 }
 
 }  // namespace hearth

@@ -22,34 +22,16 @@ size_t row_bytes(const ModelConfig& c) {
 
 }  // namespace
 
-SharedBuffer::SharedBuffer(const Ops& ops, size_t bytes) : ops_(&ops), bytes_(bytes) {
-  data_ = ops.shared_buffer(bytes);
-  require(data_ != nullptr, ErrorKind::resource, "out of memory: {} bytes are needed for what crosses to the GPU",
-          bytes);
-}
-SharedBuffer::~SharedBuffer() {
-  if (data_) ops_->release_shared(data_, bytes_);
-}
-SharedBuffer::SharedBuffer(SharedBuffer&& other) noexcept {
-  *this = std::move(other);
-}
-SharedBuffer& SharedBuffer::operator=(SharedBuffer&& other) noexcept {
-  std::swap(ops_, other.ops_);
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
-
 Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-               ExpertCache& cache, const ReadAhead& read_ahead, const ModelOptions& options)
+               ExpertCache& cache, const ReadAhead& read_ahead, HybridOptions options)
     : config_(config),
       sides_(sides),
       pool_(pool),
       cache_(cache),
       read_ahead_(read_ahead),
-      options_(options),
+      options_(std::move(options)),
       stage_(pool, sides.gpu, sides.gpu_exec),
-      meter_(first_rates(options.prefill_rates, cache)) {
+      meter_(first_rates(options_.rates, cache)) {
   const size_t T = size_t(limits.max_tokens), K = size_t(limits.n_activated);
   const size_t x = aligned_bytes(T * row_bytes(config)), ids = aligned_bytes(T * K * sizeof(int32_t));
   crossing_ = SharedBuffer(sides.gpu, host_crossing_bytes(config, limits.max_tokens));
@@ -70,24 +52,26 @@ void Hybrid::begin(int64_t n_tokens, int64_t position) {
   pool_.publish(sides_.gpu_exec);
 }
 
-void Hybrid::moe_ffn(const Step& s, int64_t layer, const FfnWeights& shared, Mat<const float> x, Mat<float> y) {
-  const int64_t T = s.n_tokens(), K = config_.routing.n_activated;
+void Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x, Mat<float> y) {
+  const Ops& gpu = sides_.gpu;
+  const Exec& exec = sides_.gpu_exec;
+  const int64_t T = x.rows, K = chosen.n_activated;
   const Mat<float> part(reinterpret_cast<float*>(part_.data()), T, config_.dim);
-  s.ops.move(s.exec, s.act.ids, ids_, size_t(T * K) * sizeof(int32_t));  // -> host
-  s.ops.move(s.exec, s.act.weights, weights_, size_t(T * K) * sizeof(float));
-  s.ops.move(s.exec, x.data, x_, size_t(T) * row_bytes(config_));
+  gpu.move(exec, chosen.ids, ids_, size_t(T * K) * sizeof(int32_t));  // -> host
+  gpu.move(exec, chosen.weights, weights_, size_t(T * K) * sizeof(float));
+  gpu.move(exec, x.data, x_, size_t(T) * row_bytes(config_));
 
   const auto work = [](void* context) {
     const Turn& turn = *static_cast<Turn*>(context);
     turn.self->host_turn(turn.layer);
   };
-  s.ops.aside(s.exec, work, &turns_[size_t(layer)]);
-  s.ops.moe_ffn(s.exec, pool_.on_gpu(layer), shared, s.act.ids, s.act.weights, K, x, y);
-  s.ops.rejoin(s.exec);
-  if (T > 1) add_copied(s, layer, x, y);  // a single token's step is recorded, and never worth a copy
+  gpu.aside(exec, work, &turns_[size_t(layer)]);
+  gpu.moe_ffn(exec, pool_.on_gpu(layer), w.shared, chosen.ids, chosen.weights, K, x, y);
+  gpu.rejoin(exec);
+  if (T > 1) add_copied(layer, chosen, x, y);  // a single token's step is recorded, and never worth a copy
 
-  s.ops.move(s.exec, y_, part.data, size_t(T) * row_bytes(config_));  // -> GPU
-  s.ops.add(s.exec, part, y);
+  gpu.move(exec, y_, part.data, size_t(T) * row_bytes(config_));  // -> GPU
+  gpu.add(exec, part, y);
 }
 
 // Called between two operations of the GPU: nothing may be thrown through it.
@@ -100,7 +84,7 @@ void Hybrid::host_turn(int64_t layer) try {
   }
   n_copied_ = 0;
   if (!watch_goes_on()) return;  // what the others give is not to be used, nor to be counted
-  if (options_.routed) options_.routed(layer, position_, ids);
+  if (options_.listener) options_.listener(layer, position_, ids);
   cache_.note(layer, ids, n_tokens_);
   counts_.chosen += ids.size();
   compute_on_host(layer, n_tokens_ > 1 ? share_with_gpu(layer, ids) : pool_.on_host(layer), ids);
@@ -162,9 +146,9 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
 }
 
 // y += what the copied experts give; and the next layer's begin to be copied.
-void Hybrid::add_copied(const Step& s, int64_t layer, Mat<const float> x, Mat<float> y) {
+void Hybrid::add_copied(int64_t layer, const Chosen& chosen, Mat<const float> x, Mat<float> y) {
   if (stage_.batch_size() == 0) return;
-  const bool waited = stage_.compute(s, layer, x, {reinterpret_cast<float*>(part_.data()), x.rows, x.cols}, y);
+  const bool waited = stage_.compute(layer, chosen, x, {reinterpret_cast<float*>(part_.data()), x.rows, x.cols}, y);
   const uint64_t bytes = stage_.bytes_copied() - copied_before_;
   meter_.copied(double(bytes), seconds_since(copies_began_), waited);
   counts_.staged_bytes += bytes;

@@ -21,28 +21,11 @@
 #include "runtime/expert_cache.h"
 #include "runtime/expert_pool.h"
 #include "runtime/expert_stage.h"
-#include "runtime/layer.h"
 #include "runtime/prefill_share.h"
 #include "runtime/read_ahead.h"
+#include "runtime/routed_experts.h"
 
 namespace hearth {
-
-// Memory of the host's that the GPU copies from and to by itself.
-class SharedBuffer {
- public:
-  SharedBuffer() = default;
-  SharedBuffer(const Ops& ops, size_t bytes);  // throws Error(resource)
-  ~SharedBuffer();
-  SharedBuffer(SharedBuffer&& other) noexcept;
-  SharedBuffer& operator=(SharedBuffer&& other) noexcept;
-  std::byte* data() const { return data_; }
-  size_t bytes() const { return bytes_; }
-
- private:
-  const Ops* ops_ = nullptr;
-  std::byte* data_ = nullptr;
-  size_t bytes_ = 0;
-};
 
 // What the two sides did since the last reset.
 struct HybridCounts {
@@ -53,7 +36,14 @@ struct HybridCounts {
   uint64_t staged_bytes = 0;
 };
 
-class Hybrid {
+// How a prompt's experts are shared, and from which rates on (0: not known); who is told what the router chose.
+struct HybridOptions {
+  PrefillPolicy prefill = PrefillPolicy::automatic;
+  PrefillRates rates = {};
+  RoutingListener listener = {};
+};
+
+class Hybrid : public RoutedExperts {
  public:
   struct Sides {
     const Ops& gpu;
@@ -63,12 +53,10 @@ class Hybrid {
   };
   // limits: as for scratch. Throws Error(resource).
   Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
-         ExpertCache& cache, const ReadAhead& read_ahead, const ModelOptions& options);
+         ExpertCache& cache, const ReadAhead& read_ahead, HybridOptions options);
 
-  // Before the layers of a step: how many tokens, from which position on.
-  void begin(int64_t n_tokens, int64_t position);
-  // The experts of a layer, whose routing is queued in s.act.ids and weights: x [T,d] -> y [T,d].
-  void moe_ffn(const Step& s, int64_t layer, const FfnWeights& shared, Mat<const float> x, Mat<float> y);
+  void begin(int64_t n_tokens, int64_t position) override;
+  void moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x, Mat<float> y) override;
   // What went wrong in a turn of the host's since somebody last asked; empty: nothing.
   std::string take_failure();
 
@@ -85,7 +73,7 @@ class Hybrid {
   void host_turn(int64_t layer);
   FfnWeights share_with_gpu(int64_t layer, std::span<const int32_t> ids);
   void compute_on_host(int64_t layer, const FfnWeights& experts, std::span<const int32_t> ids);
-  void add_copied(const Step& s, int64_t layer, Mat<const float> x, Mat<float> y);
+  void add_copied(int64_t layer, const Chosen& chosen, Mat<const float> x, Mat<float> y);
   std::vector<int32_t> absent_experts(int64_t layer) const;
 
   const ModelConfig& config_;
@@ -93,7 +81,7 @@ class Hybrid {
   ExpertPool& pool_;
   ExpertCache& cache_;
   const ReadAhead& read_ahead_;
-  const ModelOptions& options_;
+  const HybridOptions options_;
   SharedBuffer crossing_;
   float *x_ = nullptr, *y_ = nullptr, *weights_ = nullptr;  // in it: [T,d], [T,d], [T,K]
   int32_t* ids_ = nullptr;                                  // [T,K]

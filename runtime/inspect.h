@@ -9,29 +9,13 @@
 
 #include "quant/gguf.h"
 #include "runtime/config.h"
+#include "runtime/tensor_role.h"
 
 namespace hearth {
 
 struct Fact {
   std::string name, value;
 };
-
-enum class TensorRole {
-  embedding,
-  attention,
-  router,
-  dense_ffn,
-  shared_experts,
-  routed_experts,
-  norms,
-  head,
-  mtp,
-  other
-};
-const char* tensor_role_name(TensorRole role);
-
-// By the tensor's name alone; layers from n_layers on are mtp.
-TensorRole tensor_role(std::string_view tensor_name, int64_t n_layers);
 
 // All tensors of one role in one format.
 struct TensorGroup {

@@ -9,8 +9,9 @@
 
 #include "kernels/watch.h"
 #include "runtime/expert_cache.h"
+#include "runtime/forward.h"
 #include "runtime/hybrid.h"
-#include "runtime/layer.h"
+#include "runtime/local_experts.h"
 #include "runtime/memory.h"
 #include "runtime/placement.h"
 #include "runtime/read_ahead.h"
@@ -145,9 +146,9 @@ bool exceeds_memory(const GgufFile& file) {
   return usable > 0 && file.file_bytes() > usable;
 }
 
-// A step of one token is queued once for every position up to the next power of two: a backend that repeats what it
-// recorded launches as much work as the last of them needs.
-int64_t repeated_bound(int64_t n_kv, int64_t capacity) {
+// One token's step is recorded by a backend that can repeat it, for all positions below this bound: a power of two, so
+// that few recordings serve a whole context, and none does much more work than its position needs.
+int64_t recorded_bound(int64_t n_kv, int64_t capacity) {
   constexpr int64_t kShortest = 256;
   return std::min(capacity, std::max(kShortest, int64_t(std::bit_ceil(uint64_t(n_kv)))));
 }
@@ -167,7 +168,8 @@ struct Model::Impl {
   Exec exec;
   RopeMemory rope;
   ReadAhead read_ahead;
-  std::unique_ptr<ExpertPool> pool;
+  LocalExperts local_experts;
+  std::unique_ptr<ExpertPool> pool;  // these three where experts are on both sides
   std::unique_ptr<ExpertCache> cache;
   std::unique_ptr<Hybrid> hybrid;
   double running_seconds = 0;
@@ -184,24 +186,25 @@ struct Model::Impl {
         scratch(ops, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
         exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
         rope(config, ops, exec, options.n_ctx),
-        read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))) {
+        read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))),
+        local_experts(ops, exec, read_ahead, options.routed) {
     if (!plan.layers.empty() && !plan.all_on_gpu) {
       pool = std::make_unique<ExpertPool>(ops, weights.layers, sizes, plan);
       cache = std::make_unique<ExpertCache>(*pool, ops, exec, sizes, plan, options.expert_policy, options.expert_use,
                                             options.expert_use_tokens);
       cache->fill(options.loading);
       hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{ops, exec, *options.host_ops, options.n_threads},
-                                        limits_of(config, options), *pool, *cache, read_ahead, options);
+                                        limits_of(config, options), *pool, *cache, read_ahead,
+                                        HybridOptions{options.prefill, options.prefill_rates, options.routed});
     }
     finish();
     for (const auto& part : file.parts()) part->remember_content();  // in memory now, as far as it will be
   }
 
   void check(std::span<const Token> tokens, const KvCache& cache) const;
-  void forward(const Step& step, const KvCache& cache, RunWatch& watch) const;
-  void queue(std::span<const Token> tokens, const KvCache& cache, RunWatch& watch) const;
+  Step next_step(std::span<const Token> tokens, const KvCache& cache);
+  void queue(const Step& step, const KvCache& cache, RunWatch& watch) const;
   void finish() const;
-  void head(const Activations& a, int64_t first_row, int64_t n_rows, float* logits) const;
 };
 
 void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) const {
@@ -219,52 +222,33 @@ void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) con
           cache.capacity());
 }
 
-// Tokens of one sequence from step.at.first on, through all layers. Leaves the residual stream in act.x. A slice may be
-// left between layers; but one token's operations may be recorded, and are queued to the end.
-void Model::Impl::forward(const Step& step, const KvCache& cache, RunWatch& watch) const {
-  const Activations& a = step.act;
-  ops.embed(exec, weights.token_embd, a.tokens, a.x);
-  ops.rms_norm(exec, a.x, weights.layers[0].attn_norm, config.norm_eps, a.h);
-  for (int64_t i = 0; i < config.n_layers; ++i) {
-    watch.at_layer(i, config.n_layers, step.n_tokens());
-    if (!watch.goes_on() && step.n_tokens() > 1) return;
-    const LayerWeights& w = weights.layers[size_t(i)];
-    attention(step, w, cache.layer(i), a.h, a.y);
-    ops.add_rms_norm(exec, a.y, a.x, w.ffn_norm, config.norm_eps, a.h);
-    feed_forward(step, i, w, a.h, a.y);
-    if (i + 1 == config.n_layers) break;
-    ops.add_rms_norm(exec, a.y, a.x, weights.layers[size_t(i + 1)].attn_norm, config.norm_eps, a.h);
-  }
-  ops.add(exec, a.y, a.x);  // the head's norm is of some rows only
-}
-
-// The next tokens of a sequence, at most a ubatch.
-void Model::Impl::queue(std::span<const Token> tokens, const KvCache& cache, RunWatch& watch) const {
+// Of the next tokens of a sequence, at most a ubatch: who they are and where they stand is on its way to the backend.
+Step Model::Impl::next_step(std::span<const Token> tokens, const KvCache& cache) {
   const int64_t n = int64_t(tokens.size()), first = cache.length();
   const Activations act = activations.step(n);
   std::vector<int32_t> positions(tokens.size());
   std::iota(positions.begin(), positions.end(), int32_t(first));
-  if (hybrid) hybrid->begin(n, first);
   ops.move(exec, tokens.data(), act.tokens, tokens.size_bytes());
   ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
+  const int64_t bound = n == 1 ? recorded_bound(first + 1, cache.capacity()) : first + n;
+  RoutedExperts& experts = hybrid ? static_cast<RoutedExperts&>(*hybrid) : local_experts;
+  return {config, ops, exec, rope.table(), experts, options.attention, act, {act.positions, first, bound}};
+}
 
-  const int64_t bound = n == 1 ? repeated_bound(first + 1, cache.capacity()) : first + n;
-  const Step step{config,  ops,        exec,        rope.table(), act, {act.positions, first, bound},
-                  options, read_ahead, hybrid.get()};
+// A slice of a prompt may be left between layers; one token's operations may be recorded, and are queued to the end.
+void Model::Impl::queue(const Step& step, const KvCache& cache, RunWatch& watch) const {
+  const int64_t n = step.n_tokens();
+  step.experts.begin(n, step.at.first);
+  const auto pass = [&] {
+    forward(step, weights, cache, [&](int64_t layer) {
+      watch.at_layer(layer, config.n_layers, n);
+      return watch.goes_on() || n == 1;
+    });
+  };
   if (n == 1) {
-    struct Context {
-      const Impl& model;
-      const Step& step;
-      const KvCache& cache;
-      RunWatch& watch;
-    } context{*this, step, cache, watch};
-    const auto run = [](const void* p) {
-      const auto& c = *static_cast<const Context*>(p);
-      c.model.forward(c.step, c.cache, c.watch);
-    };
-    ops.step(exec, {cache.layer(0).data, n, bound}, run, &context);
+    run_recorded(ops, exec, {cache.layer(0).data, n, step.at.bound}, pass);
   } else {
-    forward(step, cache, watch);
+    pass();
   }
 }
 
@@ -272,17 +256,6 @@ void Model::Impl::finish() const {
   std::string failure = ops.finish(exec);
   if (hybrid && failure.empty()) failure = hybrid->take_failure();
   require(failure.empty(), ErrorKind::resource, "{}: {}", ops.name, failure);
-}
-
-// Logits of some rows only: the head is the model's largest matrix, and prefill wants the last row alone.
-void Model::Impl::head(const Activations& a, int64_t first_row, int64_t n_rows, float* logits) const {
-  for (int64_t done = 0; done < n_rows; done += kHeadTokens) {
-    const int64_t n = std::min(kHeadTokens, n_rows - done);
-    const Mat<float> h = a.h.slice(0, n), y = a.logits.slice(0, n);
-    ops.rms_norm(exec, a.x.slice(first_row + done, n), weights.output_norm, config.norm_eps, h);
-    ops.matmul(exec, weights.output, h, y);
-    ops.move(exec, y.data, logits + done * config.vocab_size, size_t(n * config.vocab_size) * sizeof(float));
-  }
 }
 
 Model::Model(GgufFile file, const ModelOptions& options) : impl_(std::make_unique<Impl>(std::move(file), options)) {}
@@ -342,7 +315,7 @@ size_t Model::working_bytes() const {
 
 bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits,
                 const std::function<bool(const RunProgress&)>& told) {
-  const Impl& m = *impl_;
+  Impl& m = *impl_;
   const int64_t T = int64_t(tokens.size()), V = m.config.vocab_size;
   m.check(tokens, cache);
   const TimeAdder stopwatch(impl_->running_seconds);
@@ -351,12 +324,12 @@ bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> 
   RunWatch watch(told, T);
   for (int64_t done = 0; done < T;) {
     const int64_t n = std::min(m.options.ubatch, T - done);
-    m.queue(tokens.subspan(size_t(done), size_t(n)), cache, watch);
+    const Step step = m.next_step(tokens.subspan(size_t(done), size_t(n)), cache);
+    m.queue(step, cache, watch);
     done += n;
 
-    const Activations act = m.activations.step(n);
-    if (!logits.empty() && all_logits) m.head(act, 0, n, logits.data() + (done - n) * V);
-    if (!logits.empty() && !all_logits && done == T) m.head(act, n - 1, 1, logits.data());
+    if (!logits.empty() && all_logits) head(step, m.weights, 0, n, logits.data() + (done - n) * V);
+    if (!logits.empty() && !all_logits && done == T) head(step, m.weights, n - 1, 1, logits.data());
     if (told || done == T) m.finish();
     if (watch_stopped()) {
       watch.rethrow();

@@ -7,7 +7,7 @@
 
 #include "quant/gguf.h"
 #include "runtime/config.h"
-#include "runtime/inspect.h"
+#include "runtime/tensor_role.h"
 #include "runtime/weights.h"
 
 namespace hearth {

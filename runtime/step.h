@@ -1,28 +1,28 @@
-// The two sublayers of a decoder layer. model.cpp strings them together.
+// A step: some tokens of one sequence on their way through the model, and the two sublayers that they pass in every
+// layer (forward.cpp strings these together).
 #pragma once
 
 #include "kernels/ops.h"
 #include "runtime/activations.h"
 #include "runtime/config.h"
-#include "runtime/model.h"
+#include "runtime/routed_experts.h"
 #include "runtime/weights.h"
 
 namespace hearth {
 
-class Hybrid;
-class ReadAhead;
+// How attention over the latent cache is computed: in the form that costs less, or, for tests, always in one of them.
+enum class AttentionForm { automatic, absorbed, naive };
 
-// Some tokens of one sequence on their way through the model: who computes, with what, and at which positions.
+// Who computes, with what, and at which positions.
 struct Step {
   const ModelConfig& config;
   const Ops& ops;
   const Exec& exec;
   const RopeTable& rope;
+  RoutedExperts& experts;
+  AttentionForm attention = AttentionForm::automatic;
   Activations act;  // rows of this step
   Positions at;     // where these tokens stand
-  const ModelOptions& options;
-  const ReadAhead& read_ahead;
-  Hybrid* hybrid = nullptr;  // null: all experts are where `ops` are
 
   int64_t n_tokens() const { return act.n_tokens(); }
 };

@@ -10,11 +10,10 @@
 #include <vector>
 
 #include "quant/gguf.h"
+#include "runtime/token.h"
 #include "runtime/utf8.h"
 
 namespace hearth {
-
-using Token = int32_t;
 
 // A stretch of a prompt. Where `special` is set, the text of control tokens becomes those tokens (templates); where it
 // is not, it stays text (whatever a user typed). Words may merge across the border of two parts, as if the texts had

@@ -1,12 +1,12 @@
 #include "runtime/weights.h"
 
-#include <charconv>
 #include <cstring>
 #include <set>
 #include <string>
 #include <string_view>
 
 #include "quant/gguf_keys.h"
+#include "runtime/tensor_role.h"
 
 namespace hearth {
 namespace {
@@ -23,13 +23,6 @@ uint64_t bytes_of(const Weight& w) {
 }
 uint64_t bytes_of(const FfnWeights& w) {
   return bytes_of(w.gate) + bytes_of(w.up) + bytes_of(w.down);
-}
-
-// -1: of no layer.
-int64_t layer_of(const Tensor& t) {
-  int64_t layer = -1;
-  if (t.name.starts_with("blk.")) std::from_chars(t.name.data() + 4, t.name.data() + t.name.size(), layer);
-  return layer;
 }
 
 class Loader {
@@ -250,7 +243,7 @@ class Loader {
   void refuse_unknown_tensors() const {
     for (const Tensor& t : file_.tensors()) {
       if (used_.contains(t.name)) continue;
-      const int64_t layer = layer_of(t);
+      const int64_t layer = layer_of(t.name);
       require(layer >= c_.n_layers && layer < c_.n_layers + c_.n_mtp_layers, ErrorKind::model,
               "{}: {}: a tensor {} that this program does not know, and that may matter", file_.path(), t.name,
               t.shape.text());

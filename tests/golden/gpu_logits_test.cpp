@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/backend.h"
+#include "runtime/tokenizer.h"
 #include "tests/emulation/settings.h"
 #include "tests/golden/close_calls.h"
 #include "tests/golden/golden.h"
@@ -14,7 +15,7 @@ using namespace hearth::test;
 
 namespace {
 
-using Attention = ModelOptions::Attention;
+using Attention = AttentionForm;
 
 // Of the largest logit. A routing call is close where router logits that are as far off, of their largest, turn it.
 constexpr double kTolerance = 2e-2;

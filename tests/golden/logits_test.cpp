@@ -11,7 +11,7 @@ using namespace hearth::test;
 
 namespace {
 
-using Attention = ModelOptions::Attention;
+using Attention = AttentionForm;
 
 std::vector<Token> most_likely_of_each(const std::vector<float>& logits, size_t n_tokens) {
   const size_t V = logits.size() / n_tokens;

@@ -11,7 +11,7 @@ using namespace hearth::test;
 
 namespace {
 
-using Attention = ModelOptions::Attention;
+using Attention = AttentionForm;
 
 ModelOptions exact(const Ops* ops, Attention attention = Attention::automatic) {
   return {.ops = ops, .n_threads = 1, .cache_format = FormatId::f32, .attention = attention};
