@@ -1,7 +1,7 @@
 // FLOOR 2's face: about a dozen operations, each as large as an equation group, so that a backend may fuse inside.
 //
 // A backend is one filled `struct Ops`. Scalar fills all of it and is the oracle; AVX2 and AVX-512 overwrite what they
-// do better; CUDA fills its own. The forward (runtime/forward.cpp) is written once against this table.
+// do better; CUDA fills its own. The forward (runtime/model/forward.cpp) is written once against this table.
 //
 // Every operation is a pure function of views: inputs first, outputs last, scratch passed in by `Exec`. None of them
 // allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded. All
@@ -64,7 +64,7 @@ struct Heads {
 };
 
 // Rotary angles for every position of the context: [n_ctx, rope_dim / 2] pairs (cos, sin), YaRN and its magnitude
-// factor included (runtime/yarn.cpp).
+// factor included (runtime/model/yarn.cpp).
 struct RopeTable {
   const float* cos_sin = nullptr;
   int64_t n_ctx = 0, rope_dim = 0;

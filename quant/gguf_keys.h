@@ -33,7 +33,8 @@ inline constexpr const char* kSamplingPenaltyLastN = "general.sampling.penalty_l
 inline constexpr const char* kDeepseek2 = "deepseek2";  // the architecture of V2, V2-Lite, Coder-V2, V2.5, V3, R1
 
 // Sizes.
-// u32. In our files without the MTP layers; in those of others with kNextnPredictLayers among them (runtime/config.h).
+// u32. In our files without the MTP layers; in those of others with kNextnPredictLayers among them
+// (runtime/model/config.h).
 inline constexpr const char* kBlockCount = "deepseek2.block_count";
 inline constexpr const char* kContextLength = "deepseek2.context_length";
 inline constexpr const char* kEmbeddingLength = "deepseek2.embedding_length";

@@ -6,10 +6,10 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/chat_template.h"
-#include "runtime/generate.h"
-#include "runtime/thoughts.h"
-#include "runtime/tokenizer.h"
+#include "runtime/chat/chat_template.h"
+#include "runtime/chat/thoughts.h"
+#include "runtime/engine/conversation.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 namespace hearth::cli {
 

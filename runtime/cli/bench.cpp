@@ -1,5 +1,5 @@
 // hearth bench MODEL.gguf: prefill and decode speed, and decode's share of what this machine's memory allows.
-#include "runtime/bench.h"
+#include "runtime/eval/bench.h"
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -11,8 +11,8 @@
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/expert_stats.h"
-#include "runtime/report.h"
+#include "runtime/eval/report.h"
+#include "runtime/offload/expert_stats.h"
 
 namespace hearth::cli {
 namespace {

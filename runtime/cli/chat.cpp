@@ -17,7 +17,7 @@
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/generate.h"
+#include "runtime/engine/conversation.h"
 
 namespace hearth::cli {
 namespace {

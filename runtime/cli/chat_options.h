@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/chat_template.h"
+#include "runtime/chat/chat_template.h"
 #include "runtime/cli/answer.h"
 #include "runtime/cli/session.h"
 

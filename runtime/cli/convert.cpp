@@ -11,7 +11,7 @@
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/planned_file.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/seconds_since.h"
+#include "runtime/support/seconds_since.h"
 
 namespace hearth::cli {
 namespace {

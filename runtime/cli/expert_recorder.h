@@ -5,7 +5,7 @@
 #include <string>
 
 #include "runtime/cli/session.h"
-#include "runtime/expert_trace.h"
+#include "runtime/eval/expert_trace.h"
 
 namespace hearth::cli {
 

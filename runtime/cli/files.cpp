@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "quant/error.h"
-#include "runtime/tokenizer.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 namespace hearth::cli {
 namespace {

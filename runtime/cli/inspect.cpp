@@ -1,5 +1,5 @@
 // hearth inspect MODEL.gguf: what is in the file.
-#include "runtime/inspect.h"
+#include "runtime/eval/inspect.h"
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -10,9 +10,9 @@
 #include "quant/gguf.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/expert_plots.h"
-#include "runtime/expert_stats.h"
-#include "runtime/text_file.h"
+#include "runtime/eval/expert_plots.h"
+#include "runtime/offload/expert_stats.h"
+#include "runtime/support/text_file.h"
 
 namespace hearth::cli {
 namespace {

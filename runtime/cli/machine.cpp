@@ -6,13 +6,13 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
-#include "runtime/calibration.h"
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/plan.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/memory.h"
-#include "runtime/size_text.h"
+#include "runtime/eval/calibration.h"
+#include "runtime/support/size_text.h"
+#include "runtime/support/system_memory.h"
 
 namespace hearth::cli {
 namespace {

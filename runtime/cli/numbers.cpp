@@ -6,7 +6,7 @@
 #include <random>
 
 #include "quant/error.h"
-#include "runtime/size_text.h"
+#include "runtime/support/size_text.h"
 
 namespace hearth::cli {
 namespace {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/tokenizer.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 namespace hearth::cli {
 
@@ -18,7 +18,7 @@ CLI::Validator whole_number(int64_t least, int64_t most);
 // A decimal number within [least, most]: "0.95", "1e-3". Never nan or inf.
 CLI::Validator decimal_number(double least, double most);
 
-// Tokens within [least, most]: "4096", "4k", "32K" (runtime/size_text.h).
+// Tokens within [least, most]: "4096", "4k", "32K" (runtime/support/size_text.h).
 CLI::Validator token_count(int64_t least, int64_t most);
 
 // --ctx: tokens from 1 on; "0" is the model's own limit, and becomes kWholeContext.
@@ -29,7 +29,7 @@ CLI::Validator context_length();
 // -n of an answer: tokens from 1 on; "-1" is no limit.
 CLI::Validator answer_length();
 
-// A size of memory: "16G", "16GB", "16GiB" (runtime/size_text.h). Only looks: the option stays as it was typed.
+// A size of memory: "16G", "16GB", "16GiB" (runtime/support/size_text.h). Only looks: the option stays as it was typed.
 CLI::Validator memory_size();
 
 // --seed: a number of 64 bits; "random" and "-1" become one that the system draws.

@@ -1,5 +1,5 @@
 // hearth perplexity MODEL.gguf --file TEXT: how well the model predicts a text; with a baseline, how far it is from it.
-#include "runtime/perplexity.h"
+#include "runtime/eval/perplexity.h"
 
 #include <CLI/CLI.hpp>
 #include <memory>

@@ -15,9 +15,9 @@
 #include "runtime/cli/simulate.h"
 #include "runtime/cli/smaller_recipe.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/decode_floor.h"
-#include "runtime/expert_stats.h"
-#include "runtime/size_text.h"
+#include "runtime/offload/decode_floor.h"
+#include "runtime/offload/expert_stats.h"
+#include "runtime/support/size_text.h"
 
 namespace hearth::cli {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "runtime/machine.h"
-#include "runtime/placement.h"
+#include "runtime/offload/machine.h"
+#include "runtime/offload/placement.h"
 
 namespace CLI {
 class App;
@@ -39,8 +39,9 @@ struct DescribedMachine {
   double measured_ago = 0;  // seconds; the oldest of the measured bandwidths
 };
 
-// Budgets that are not given are this machine's; bandwidths are measured here (once: runtime/calibration.h), and those
-// of what is not here are assumed. What was seen of the model of that key counts; 0: of none. Throws Error(usage).
+// Budgets that are not given are this machine's; bandwidths are measured here (once: runtime/eval/calibration.h), and
+// those of what is not here are assumed. What was seen of the model of that key counts; 0: of none. Throws
+// Error(usage).
 DescribedMachine described_machine(const PlanArguments& arguments, uint64_t model_key = 0);
 
 PlacementInput placement_input(const PlanArguments& arguments, const Machine& machine, const ModelSizes& model);

@@ -2,10 +2,10 @@
 
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
-#include "runtime/chat_template.h"
-#include "runtime/config.h"
-#include "runtime/tokenizer.h"
-#include "runtime/weights.h"
+#include "runtime/chat/chat_template.h"
+#include "runtime/model/config.h"
+#include "runtime/model/weights.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 namespace hearth::cli {
 

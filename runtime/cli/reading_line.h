@@ -3,7 +3,7 @@
 
 #include <chrono>
 
-#include "runtime/model.h"
+#include "runtime/engine/model.h"
 
 namespace hearth::cli {
 

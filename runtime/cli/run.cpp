@@ -16,7 +16,7 @@
 #include "runtime/cli/prompt.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/generate.h"
+#include "runtime/engine/conversation.h"
 
 namespace hearth::cli {
 namespace {

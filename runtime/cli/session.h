@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "runtime/calibration.h"
-#include "runtime/generate.h"
-#include "runtime/model.h"
-#include "runtime/sampler.h"
-#include "runtime/tokenizer.h"
+#include "runtime/engine/conversation.h"
+#include "runtime/engine/model.h"
+#include "runtime/engine/sampler.h"
+#include "runtime/eval/calibration.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 namespace CLI {
 class App;
@@ -75,7 +75,7 @@ struct Session {
 // `strict`. Catches interrupts from then on (terminal.h), also while it loads: throws Error(interrupted).
 Session open_session(const SessionOptions& options);
 
-// To which machine figures belong that were measured (runtime/calibration.h).
+// To which machine figures belong that were measured (runtime/eval/calibration.h).
 CalibrationInput this_machine(int n_threads);
 
 // Tells later plans how fast the model decoded here.

@@ -7,11 +7,11 @@
 
 #include "quant/error.h"
 #include "runtime/cli/terminal.h"
-#include "runtime/expert_plots.h"
-#include "runtime/expert_stats.h"
-#include "runtime/simulate.h"
-#include "runtime/size_text.h"
-#include "runtime/text_file.h"
+#include "runtime/eval/expert_plots.h"
+#include "runtime/eval/simulate.h"
+#include "runtime/offload/expert_stats.h"
+#include "runtime/support/size_text.h"
+#include "runtime/support/text_file.h"
 
 namespace hearth::cli {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "runtime/machine.h"
+#include "runtime/offload/machine.h"
 
 namespace CLI {
 class App;

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/model_sizes.h"
+#include "runtime/offload/model_sizes.h"
 
 namespace hearth::cli {
 

@@ -4,7 +4,7 @@
 // computed, for which here its bytes are summed. Measured is a whole layer, asking and waiting and summing, by
 //
 //   faults     touching the mapping: pages come as they are met
-//   willneed   all asked for by madvise(MADV_WILLNEED), then touched (what runtime/read_ahead.h does)
+//   willneed   all asked for by madvise(MADV_WILLNEED), then touched (what runtime/offload/read_ahead.h does)
 //   populate   mapped by two threads by madvise(MADV_POPULATE_READ), then touched
 //   pread      read past the page cache by eight threads into a buffer
 //   io_uring   the same by one thread with 64 requests under way (where liburing was there to build with)

@@ -5,7 +5,7 @@
 #include <exception>
 #include <string>
 
-#include "tests/runtime/shape_file.h"
+#include "tests/runtime/offload/shape_file.h"
 
 int main(int argc, char** argv) {
   using hearth::test::TrueShape;

@@ -2,7 +2,7 @@
 // or with an Error, and no character of a message is taken for the template's.
 #include "quant/error.h"
 #include "tests/fuzz/target.h"
-#include "tests/jinja/render.h"
+#include "tests/runtime/jinja/render.h"
 
 namespace hearth::test {
 

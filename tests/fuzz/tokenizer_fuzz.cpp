@@ -1,7 +1,7 @@
 // The tokenizer on any bytes: what is encoded decodes to the same text, whole and in parts, for each pre-tokenizer.
-#include "runtime/tokenizer.h"
+#include "runtime/tokenizer/tokenizer.h"
 #include "tests/fuzz/target.h"
-#include "tests/runtime/vocabulary.h"
+#include "tests/runtime/tokenizer/vocabulary.h"
 
 namespace hearth::test {
 

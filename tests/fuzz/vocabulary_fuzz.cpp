@@ -1,10 +1,10 @@
 // The tokenizer's vocabulary: whatever is taken gives texts back unchanged.
 #include "quant/error.h"
 #include "quant/gguf.h"
-#include "runtime/tokenizer.h"
+#include "runtime/tokenizer/tokenizer.h"
 #include "tests/fuzz/target.h"
 #include "tests/quant/gguf_bytes.h"
-#include "tests/runtime/vocabulary.h"
+#include "tests/runtime/tokenizer/vocabulary.h"
 #include "tests/support/paths.h"
 
 namespace hearth::test {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernels/cpu/scalar.h"
-#include "runtime/model.h"
+#include "runtime/engine/model.h"
 
 namespace hearth::test {
 

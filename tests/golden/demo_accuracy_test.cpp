@@ -8,8 +8,8 @@
 
 #include "kernels/cpu/backend.h"
 #include "quant/gguf_keys.h"
-#include "runtime/chat_template.h"
-#include "runtime/generate.h"
+#include "runtime/chat/chat_template.h"
+#include "runtime/engine/conversation.h"
 #include "tests/golden/golden.h"
 
 using namespace hearth;

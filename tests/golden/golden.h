@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "convert/convert.h"
-#include "runtime/model.h"
+#include "runtime/engine/model.h"
 #include "tests/support/paths.h"
 
 namespace hearth::test {

@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "kernels/cuda/backend.h"
-#include "runtime/tokenizer.h"
+#include "runtime/tokenizer/tokenizer.h"
 #include "tests/emulation/settings.h"
 #include "tests/golden/close_calls.h"
 #include "tests/golden/golden.h"
-#include "tests/runtime/tiny_model.h"
+#include "tests/runtime/model/tiny_model.h"
 
 using namespace hearth;
 using namespace hearth::test;

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "tests/golden/golden.h"
-#include "tests/runtime/tiny_model.h"
+#include "tests/runtime/model/tiny_model.h"
 
 using namespace hearth;
 using namespace hearth::test;

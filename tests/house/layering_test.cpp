@@ -26,14 +26,24 @@ const std::vector<Room> kRooms = {
     {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cuda/"}},
     {"kernels/", {"quant/", "kernels/ops.h", "kernels/watch.h"}},
     {"convert/", {"quant/", "convert/"}},
-    {"runtime/main.cpp", {"quant/error.h", "runtime/cli/"}},
+    {"runtime/support/", {"quant/", "runtime/support/"}},
+    {"runtime/jinja/", {"quant/error.h", "runtime/jinja/"}},
+    {"runtime/tokenizer/", {"quant/", "runtime/support/", "runtime/tokenizer/"}},
+    {"runtime/chat/", {"quant/", "runtime/support/", "runtime/jinja/", "runtime/tokenizer/", "runtime/chat/"}},
+    {"runtime/model/", {"quant/", "kernels/ops.h", "runtime/support/", "runtime/model/"}},
+    {"runtime/offload/",
+     {"quant/", "kernels/ops.h", "kernels/watch.h", "runtime/support/", "runtime/model/", "runtime/offload/"}},
+    {"runtime/engine/",
+     {"quant/", "kernels/ops.h", "kernels/watch.h", "runtime/support/", "runtime/tokenizer/", "runtime/chat/",
+      "runtime/model/", "runtime/offload/", "runtime/engine/"}},
+    {"runtime/eval/",
+     {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/support/",
+      "runtime/jinja/", "runtime/tokenizer/", "runtime/model/", "runtime/offload/", "runtime/engine/",
+      "runtime/eval/"}},
+    {"runtime/cli/main.cpp", {"quant/error.h", "runtime/cli/"}},
     {"runtime/cli/",
      {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/", "convert/convert.h",
       "convert/recipe.h"}},
-    {"runtime/server/", {"quant/", "kernels/ops.h", "runtime/"}},
-    {"runtime/jinja/", {"quant/error.h", "runtime/jinja/"}},
-    {"runtime/",
-     {"quant/", "kernels/ops.h", "kernels/watch.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/"}},
 };
 
 bool starts_with_any(const std::string& text, const std::vector<std::string>& prefixes) {
@@ -98,20 +108,23 @@ TEST_CASE("includes point down or sideways and are written from the root") {
 }
 
 TEST_CASE("the scan catches what it is for") {
-  CHECK(include_fault("quant/x.h", "#include \"runtime/model.h\"") != "");
+  CHECK(include_fault("quant/x.h", "#include \"runtime/engine/model.h\"") != "");
   CHECK(include_fault("kernels/cpu/x.cpp", "#include \"kernels/cuda/backend.h\"") != "");
-  CHECK(include_fault("runtime/model.cpp", "#include \"kernels/cpu/parallel.h\"") != "");
-  CHECK(include_fault("runtime/jinja/x.cpp", "#include \"runtime/tokenizer.h\"") != "");
-  CHECK(include_fault("convert/x.cpp", "#include \"runtime/config.h\"") != "");
+  CHECK(include_fault("runtime/engine/model.cpp", "#include \"kernels/cpu/parallel.h\"") != "");
+  CHECK(include_fault("runtime/model/forward.cpp", "#include \"runtime/offload/hybrid.h\"") != "");
+  CHECK(include_fault("runtime/offload/x.h", "#include \"runtime/engine/model.h\"") != "");
+  CHECK(include_fault("runtime/chat/x.h", "#include \"runtime/model/config.h\"") != "");
+  CHECK(include_fault("runtime/jinja/x.cpp", "#include \"runtime/tokenizer/tokenizer.h\"") != "");
+  CHECK(include_fault("convert/x.cpp", "#include \"runtime/model/config.h\"") != "");
   CHECK(include_fault("quant/x.h", "#include \"format.h\"") != "");
   CHECK(include_fault("quant/x.h", "#include \"../quant/format.h\"") != "");
   CHECK(include_fault("quant/x.h", "#include <quant/format.h>") == "");
-  CHECK(include_fault("quant/x.h", "#include <runtime/model.h>") != "");
-  CHECK(include_fault("runtime/model.cpp", "#include \"kernels/ops.h\"") == "");
-  CHECK(include_fault("runtime/model.cpp", "#include <vector>") == "");
+  CHECK(include_fault("quant/x.h", "#include <runtime/engine/model.h>") != "");
+  CHECK(include_fault("runtime/engine/model.cpp", "#include \"kernels/ops.h\"") == "");
+  CHECK(include_fault("runtime/engine/model.cpp", "#include <vector>") == "");
 }
 
-TEST_CASE("headers are guarded, and only the command line and the server print") {
+TEST_CASE("headers are guarded, and only the command line prints") {
   const std::regex prints(R"(std::cout|std::cerr|\bprintf\s*\(|\bputs\s*\(|fmt::print|std::clog)");
   for (const auto& source : sources()) {
     if (source.name.ends_with(".h") || source.name.ends_with(".cuh")) {
@@ -119,7 +132,7 @@ TEST_CASE("headers are guarded, and only the command line and the server print")
       for (const auto& line : source.lines) once = once || line == "#pragma once";
       CHECK_MESSAGE(once, source.name, " has no #pragma once");
     }
-    if (starts_with_any(source.name, {"runtime/main.cpp", "runtime/cli/", "runtime/server/"})) continue;
+    if (starts_with_any(source.name, {"runtime/cli/"})) continue;
     for (const auto& line : source.lines)
       CHECK_MESSAGE(!std::regex_search(line, prints), source.name, " prints: ", line);
   }

@@ -1,0 +1,79 @@
+// One conversation with a model: the tokens so far, their cache, and the loop that adds more. Used by `chat`, `run` and
+// the server. Prints nothing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/engine/model.h"
+#include "runtime/engine/sampler.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace hearth {
+
+struct GenerateOptions {
+  int64_t max_tokens = -1;         // -1: until the model stops or the context is full
+  std::vector<Token> stop_tokens;  // besides eos
+  bool ignore_eos = false;         // for benchmarks
+};
+
+enum class StopReason { eos, max_tokens, context_full, interrupted };
+std::string_view stop_reason_name(StopReason reason);  // "eos", "max_tokens", ...
+
+struct GenerateResult {
+  StopReason reason = StopReason::eos;
+  std::vector<Token> tokens;  // sampled, without the closing eos
+  int64_t prompt_tokens = 0;  // of this call's prompt; when interrupted, those that the cache now holds
+  int64_t cached_tokens = 0;  // of those, found in the cache and not run again
+  int64_t decode_steps = 0;   // sampled tokens that were run, one by one, for the next one's logits
+  double prefill_seconds = 0, decode_seconds = 0;
+
+  // Stopped while the prompt was read: nothing was said to it, and a chat forgets it.
+  bool stopped_unanswered() const { return reason == StopReason::interrupted && tokens.empty(); }
+  double prefill_rate() const;  // tok/s of the tokens that were run; 0 when nothing was measured
+  double decode_rate() const;
+};
+
+// Both of the last two are called many times in a millisecond, also in the middle of a layer, on the thread that
+// generates: they are to be quick. (ReadingLine of runtime/cli/ is made for on_reading.)
+struct GenerateCallbacks {
+  std::function<void(Token token)> on_token;  // every sampled token, not the closing eos
+  // While the prompt is read, how far that is: of its tokens that are not in the cache already.
+  std::function<void(const RunProgress& progress)> on_reading;
+  std::function<bool()> stop_now;  // true: Ctrl-C. Reading stops, or the token under way is given up
+};
+
+class Conversation {
+ public:
+  Conversation(Model& model, const Tokenizer& tokenizer);
+
+  // Makes the history equal to `prompt` (re-using the longest common prefix of what the cache already holds), then
+  // samples until something stops it. An interrupted call keeps what was done (whole slices of the prompt), so the next
+  // one resumes cheaply, with the same bits. Throws Error(usage): empty prompt; Error(resource): the prompt does not
+  // fit the context (with both numbers).
+  GenerateResult generate(std::span<const Token> prompt, Sampler& sampler, const GenerateOptions& options,
+                          const GenerateCallbacks& callbacks = {});
+
+  const std::vector<Token>& history() const { return history_; }  // the tokens the cache holds, in order
+  int64_t context_left() const { return cache_.capacity() - cache_.length(); }
+  size_t cache_bytes() const { return cache_.bytes(); }
+  void clear();
+
+ private:
+  int64_t reuse(std::span<const Token> prompt);
+  bool prefill(std::span<const Token> prompt, const GenerateCallbacks& callbacks);
+  StopReason decode(Sampler& sampler, const GenerateOptions& options, const GenerateCallbacks& callbacks,
+                    GenerateResult& result);
+
+  Model& model_;
+  const Tokenizer& tokenizer_;
+  KvCache cache_;
+  std::vector<Token> history_;
+  std::vector<float> logits_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,344 @@
+#include "runtime/engine/model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <chrono>
+#include <exception>
+#include <numeric>
+
+#include "kernels/watch.h"
+#include "runtime/model/forward.h"
+#include "runtime/model/weights.h"
+#include "runtime/model/yarn.h"
+#include "runtime/offload/expert_cache.h"
+#include "runtime/offload/hybrid.h"
+#include "runtime/offload/local_experts.h"
+#include "runtime/offload/placement.h"
+#include "runtime/offload/read_ahead.h"
+#include "runtime/support/seconds_since.h"
+#include "runtime/support/system_memory.h"
+
+namespace hearth {
+namespace {
+
+ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, const std::string& path) {
+  assert(options.ops != nullptr);
+  require(options.n_threads >= 1, ErrorKind::usage, "threads: expected at least 1, found {}", options.n_threads);
+  require(options.ubatch >= 1, ErrorKind::usage, "ubatch: expected at least 1, found {}", options.ubatch);
+  require(options.n_ctx >= 0, ErrorKind::usage, "context: expected at least 1, found {}", options.n_ctx);
+  require(options.n_ctx <= config.context_length, ErrorKind::resource,
+          "{}: a context of {} tokens is too long: the model's limit is {}", path, options.n_ctx,
+          config.context_length);
+  if (options.n_ctx == 0) options.n_ctx = config.default_context();
+  options.ubatch = std::min(options.ubatch, options.n_ctx);
+  return options;
+}
+
+ScratchLimits limits_of(const ModelConfig& config, const ModelOptions& options) {
+  return scratch_limits(config, options.ubatch, options.n_ctx, options.n_threads);
+}
+
+// The table of angles in the backend's memory.
+class RopeMemory {
+ public:
+  RopeMemory(const ModelConfig& config, const Ops& ops, const Exec& exec, int64_t n_ctx) {
+    const std::vector<float> angles = rope_angles(config, n_ctx);
+    buffer_ = Buffer(ops, angles.size() * sizeof(float), "the table of rotary angles");
+    ops.move(exec, angles.data(), buffer_.data(), angles.size() * sizeof(float));
+    table_ = {reinterpret_cast<const float*>(buffer_.data()), n_ctx, config.qk_rope_head_dim};
+  }
+  const RopeTable& table() const { return table_; }
+  size_t bytes() const { return buffer_.bytes(); }
+
+ private:
+  Buffer buffer_;
+  RopeTable table_;
+};
+
+// Of a file all of whose formats are computed here.
+ModelConfig runnable_config(const GgufFile& file) {
+  ModelConfig config = read_config(file);
+  const std::string refusal = not_computed(file, config);
+  require(refusal.empty(), ErrorKind::model, "{}: {}", file.path(), refusal);
+  return config;
+}
+
+// Where everything will be: asked before anything is loaded. Are these sizes that the backend knows, and if it has a
+// memory of its own, what fits there?
+Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& options) try {
+  const ModelConfig& c = sizes.config;
+  const std::string refusal = options.ops->refuses(limits_of(c, options));
+  require(refusal.empty(), ErrorKind::resource, "{}: {}", options.ops->name, refusal);
+  size_t total = 0, free = 0;
+  options.ops->memory(&total, &free);
+  if (total == 0) return {};
+  PlacementInput input;
+  input.machine.vram = options.vram ? std::min<uint64_t>(options.vram, free) : free;
+  input.machine.ram = options.ram;
+  if (input.machine.ram == 0) input.machine.ram = usable_memory();
+  if (input.machine.ram == 0) input.machine.ram = uint64_t(1) << 62;  // the system does not say
+  input.n_ctx = options.n_ctx;
+  input.cache_format = options.cache_format;
+  input.ubatch = options.ubatch;
+  input.n_threads = options.n_threads;
+  input.gpu_scratch = options.ops->scratch_bytes;
+  input.cpu_scratch = options.host_ops ? options.host_ops->scratch_bytes : options.ops->scratch_bytes;
+  input.use = options.expert_use;
+  input.resident_experts = options.resident_experts;
+  input.staging_slots = options.n_staging;
+  input.whole = !options.host_ops;
+  input.split = bool(options.routed);
+  return plan_placement(sizes, input);
+} catch (const Error& error) {
+  throw Error(error.kind, fmt::format("{}: {}", file.path(), error.what()));
+}
+
+// Adds its lifetime to a sum.
+class TimeAdder {
+ public:
+  explicit TimeAdder(double& sum) : sum_(sum) {}
+  ~TimeAdder() { sum_ += seconds_since(start_); }
+
+ private:
+  double& sum_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// Passes on to whoever watches a call of run what the kernels' watch asks, and keeps what he throws until the kernels
+// are done.
+class RunWatch {
+ public:
+  RunWatch(const std::function<bool(const RunProgress&)>& told, int64_t total) : told_(told), at_{0, total, 0} {}
+
+  // A slice of n tokens is in its layer i of n_layers.
+  void at_layer(int64_t i, int64_t n_layers, int64_t n) {
+    at_.share = (double(at_.done) + double(n) * double(i) / double(n_layers)) / double(at_.total);
+  }
+  void slice_done(int64_t n) {
+    at_.done += n;
+    at_.share = double(at_.done) / double(at_.total);
+  }
+  bool goes_on() { return watch_.ask(); }
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  static bool ask(void* context) {
+    auto& self = *static_cast<RunWatch*>(context);
+    try {
+      return !self.told_ || self.told_(self.at_);
+    } catch (...) {
+      self.thrown_ = std::current_exception();
+      return false;
+    }
+  }
+
+  const std::function<bool(const RunProgress&)>& told_;
+  RunProgress at_;
+  std::exception_ptr thrown_;
+  Watch watch_{ask, this};
+};
+
+bool exceeds_memory(const GgufFile& file) {
+  const uint64_t usable = usable_memory();
+  return usable > 0 && file.file_bytes() > usable;
+}
+
+// One token's step is recorded by a backend that can repeat it, for all positions below this bound: a power of two, so
+// that few recordings serve a whole context, and none does much more work than its position needs.
+int64_t recorded_bound(int64_t n_kv, int64_t capacity) {
+  constexpr int64_t kShortest = 256;
+  return std::min(capacity, std::max(kShortest, int64_t(std::bit_ceil(uint64_t(n_kv)))));
+}
+
+}  // namespace
+
+struct Model::Impl {
+  GgufFile file;
+  ModelConfig config;
+  ModelOptions options;
+  const Ops& ops;
+  ModelSizes sizes;
+  Plan plan;
+  Weights weights;
+  ActivationMemory activations;
+  Buffer scratch;
+  Exec exec;
+  RopeMemory rope;
+  ReadAhead read_ahead;
+  LocalExperts local_experts;
+  std::unique_ptr<ExpertPool> pool;  // these three where experts are on both sides
+  std::unique_ptr<ExpertCache> cache;
+  std::unique_ptr<Hybrid> hybrid;
+  double running_seconds = 0;
+
+  Impl(GgufFile&& f, const ModelOptions& o)
+      : file(std::move(f)),
+        config(runnable_config(file)),
+        options(with_defaults(o, config, file.path())),
+        ops(*options.ops),
+        sizes(model_sizes(file)),
+        plan(place(file, sizes, options)),
+        weights(load_weights(file, config, ops, plan.layers.empty() || plan.all_on_gpu, options.loading)),
+        activations(config, ops, options.ubatch),
+        scratch(ops, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
+        exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
+        rope(config, ops, exec, options.n_ctx),
+        read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))),
+        local_experts(ops, exec, read_ahead, options.routed) {
+    if (!plan.layers.empty() && !plan.all_on_gpu) {
+      pool = std::make_unique<ExpertPool>(ops, weights.layers, sizes, plan);
+      cache = std::make_unique<ExpertCache>(*pool, ops, exec, sizes, plan, options.expert_policy, options.expert_use,
+                                            options.expert_use_tokens);
+      cache->fill(options.loading);
+      hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{ops, exec, *options.host_ops, options.n_threads},
+                                        limits_of(config, options), *pool, *cache, read_ahead,
+                                        HybridOptions{options.prefill, options.prefill_rates, options.routed});
+    }
+    finish();
+    for (const auto& part : file.parts()) part->remember_content();  // in memory now, as far as it will be
+  }
+
+  void check(std::span<const Token> tokens, const KvCache& cache) const;
+  Step next_step(std::span<const Token> tokens, const KvCache& cache);
+  void queue(const Step& step, const KvCache& cache, RunWatch& watch) const;
+  void finish() const;
+};
+
+void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) const {
+  for (const auto& part : file.parts()) {
+    require(!part->changed(), ErrorKind::file, "{}: was changed while it was in use: expected {} bytes as they were",
+            part->path(), part->size());
+  }
+  require(!tokens.empty(), ErrorKind::usage, "no tokens to run");
+  for (const Token token : tokens) {
+    require(token >= 0 && token < config.vocab_size, ErrorKind::usage, "token {}: expected 0 to {}", token,
+            config.vocab_size - 1);
+  }
+  require(cache.length() + int64_t(tokens.size()) <= cache.capacity(), ErrorKind::resource,
+          "the context is full: {} tokens after {} do not fit into {}", tokens.size(), cache.length(),
+          cache.capacity());
+}
+
+// Of the next tokens of a sequence, at most a ubatch: who they are and where they stand is on its way to the backend.
+Step Model::Impl::next_step(std::span<const Token> tokens, const KvCache& cache) {
+  const int64_t n = int64_t(tokens.size()), first = cache.length();
+  const Activations act = activations.step(n);
+  std::vector<int32_t> positions(tokens.size());
+  std::iota(positions.begin(), positions.end(), int32_t(first));
+  ops.move(exec, tokens.data(), act.tokens, tokens.size_bytes());
+  ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
+  const int64_t bound = n == 1 ? recorded_bound(first + 1, cache.capacity()) : first + n;
+  RoutedExperts& experts = hybrid ? static_cast<RoutedExperts&>(*hybrid) : local_experts;
+  return {config, ops, exec, rope.table(), experts, options.attention, act, {act.positions, first, bound}};
+}
+
+// A slice of a prompt may be left between layers; one token's operations may be recorded, and are queued to the end.
+void Model::Impl::queue(const Step& step, const KvCache& cache, RunWatch& watch) const {
+  const int64_t n = step.n_tokens();
+  step.experts.begin(n, step.at.first);
+  const auto pass = [&] {
+    forward(step, weights, cache, [&](int64_t layer) {
+      watch.at_layer(layer, config.n_layers, n);
+      return watch.goes_on() || n == 1;
+    });
+  };
+  if (n == 1) {
+    run_recorded(ops, exec, {cache.layer(0).data, n, step.at.bound}, pass);
+  } else {
+    pass();
+  }
+}
+
+void Model::Impl::finish() const {
+  std::string failure = ops.finish(exec);
+  if (hybrid && failure.empty()) failure = hybrid->take_failure();
+  require(failure.empty(), ErrorKind::resource, "{}: {}", ops.name, failure);
+}
+
+Model::Model(GgufFile file, const ModelOptions& options) : impl_(std::make_unique<Impl>(std::move(file), options)) {}
+Model::~Model() = default;
+
+const GgufFile& Model::file() const {
+  return impl_->file;
+}
+const ModelConfig& Model::config() const {
+  return impl_->config;
+}
+const ModelOptions& Model::options() const {
+  return impl_->options;
+}
+uint64_t Model::active_bytes() const {
+  return impl_->weights.active_bytes;
+}
+
+size_t Model::cache_bytes() const {
+  return KvCache::bytes_for(impl_->config, impl_->options.cache_format, impl_->options.n_ctx);
+}
+
+uint64_t Model::copied_bytes() const {
+  return impl_->weights.memory.bytes() + (impl_->pool ? impl_->pool->bytes() : 0);
+}
+
+bool Model::works() const {
+  return impl_->ops.finish(impl_->exec).empty();
+}
+
+const Plan& Model::plan() const {
+  return impl_->plan;
+}
+
+const Hybrid* Model::hybrid() const {
+  return impl_->hybrid.get();
+}
+
+double Model::running_seconds() const {
+  return impl_->running_seconds;
+}
+
+const ExpertCache* Model::expert_cache() const {
+  return impl_->cache.get();
+}
+
+KvCache Model::new_cache() const {
+  return KvCache(impl_->config, impl_->ops, impl_->options.cache_format, impl_->options.n_ctx);
+}
+
+size_t Model::working_bytes() const {
+  size_t bytes = impl_->activations.bytes() + impl_->scratch.bytes() + impl_->rope.bytes();
+  for (const auto& owned : impl_->weights.owned) bytes += owned.size();
+  if (impl_->hybrid) bytes += impl_->hybrid->gpu_bytes() + impl_->hybrid->host_bytes();
+  return bytes;
+}
+
+bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits,
+                const std::function<bool(const RunProgress&)>& told) {
+  Impl& m = *impl_;
+  const int64_t T = int64_t(tokens.size()), V = m.config.vocab_size;
+  m.check(tokens, cache);
+  const TimeAdder stopwatch(impl_->running_seconds);
+  assert(logits.empty() || int64_t(logits.size()) == (all_logits ? T * V : V));
+
+  RunWatch watch(told, T);
+  for (int64_t done = 0; done < T;) {
+    const int64_t n = std::min(m.options.ubatch, T - done);
+    const Step step = m.next_step(tokens.subspan(size_t(done), size_t(n)), cache);
+    m.queue(step, cache, watch);
+    done += n;
+
+    if (!logits.empty() && all_logits) head(step, m.weights, 0, n, logits.data() + (done - n) * V);
+    if (!logits.empty() && !all_logits && done == T) head(step, m.weights, n - 1, 1, logits.data());
+    if (told || done == T) m.finish();
+    if (watch_stopped()) {
+      watch.rethrow();
+      return false;
+    }
+    cache.advance(n);
+    watch.slice_done(n);
+  }
+  return true;
+}
+
+}  // namespace hearth

@@ -1,0 +1,23 @@
+// How a model wants to be sampled when the user says nothing.
+#pragma once
+
+#include <string>
+
+#include "quant/gguf.h"
+#include "runtime/chat/chat_template.h"
+#include "runtime/engine/sampler.h"
+
+namespace hearth {
+
+struct SamplingDefaults {
+  SamplerOptions options;
+  std::string from;  // for people: "the file's general.sampling: temp 0.6, top_p 0.95"
+};
+
+// What the file says (general.sampling.*, which come from the checkpoint's generation_config.json), and for the rest
+// what the model's authors recommend for its kind, as far as its chat template tells. Values that no sampler takes are
+// passed over, and `from` says so. Throws Error(format) for a key of another type.
+//   chat: null for a base model
+SamplingDefaults recommended_sampling(const GgufMetadata& metadata, const ChatTemplate* chat);
+
+}  // namespace hearth

@@ -1,0 +1,81 @@
+// Multi-head latent attention (DeepSeek-V2 2.1.2, equation numbers of the paper), both ways over one latent cache:
+//
+//   naive     keys and values of all heads are decompressed from the cache, then ordinary attention
+//   absorbed  W^UK is moved into the query and W^UV behind the sum, so attention runs over the latents themselves
+#include <algorithm>
+
+#include "runtime/model/step.h"
+
+namespace hearth {
+namespace {
+
+// Which costs fewer multiply-adds, per head. Absorbed compares and sums r-wide latents where naive has dn- and dv-wide
+// heads, but naive first expands all n_kv latents. With DeepSeek's widths naive wins from 128 tokens on at a context of
+// 512, from 171 on at a very long one, and decoding is always absorbed.
+// A table whose absorbed form runs on faster units (Ops::absorbed_speed) uses naive later or never.
+bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tokens, int64_t n_kv) {
+  const int64_t expand = c.kv_lora_rank * (c.qk_nope_head_dim + c.v_head_dim);  // a latent, or a query and its output
+  const int64_t naive = n_kv * expand + n_tokens * n_kv * (c.qk_head_dim() + c.v_head_dim);
+  const int64_t absorbed = n_tokens * expand + n_tokens * n_kv * (c.cache_width() + c.kv_lora_rank);
+  return n_tokens > 1 && double(naive) * absorbed_speed < double(absorbed);
+}
+
+bool use_naive(const Step& s) {
+  if (s.attention != AttentionForm::automatic) return s.attention == AttentionForm::naive;
+  return naive_is_cheaper(s.config, s.ops.absorbed_speed, s.n_tokens(), s.at.first + s.n_tokens());
+}
+
+// The part of every head's query that begins at column `first`: q [T, H (dn + dr)] -> [T, H, width].
+Heads<float> head_part(const ModelConfig& c, Mat<float> q, int64_t first, int64_t width) {
+  return {q.data + first, q.rows, c.n_heads, width, q.stride, c.qk_head_dim()};
+}
+
+Heads<float> as_heads(Mat<float> m, int64_t n_heads) {
+  return {m.data, m.rows, n_heads, m.cols / n_heads, m.stride, m.cols / n_heads};
+}
+
+// q^C, q^R (12)-(14), (16): through a normalised latent, or straight from x where the model has none (Lite); c^KV and
+// k^R (9), (15): all that is kept of a token, into the cache.
+void project(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat<const float> x) {
+  const Activations& a = s.act;
+  if (w.attn_q) {
+    s.ops.matmul_pair(s.exec, w.attn_q, w.attn_kv_a_mqa, x, a.q, a.kv_a);
+  } else {
+    s.ops.matmul_pair(s.exec, w.attn_q_a, w.attn_kv_a_mqa, x, a.q_a, a.kv_a);
+    s.ops.rms_norm(s.exec, a.q_a, w.attn_q_a_norm, s.config.norm_eps, a.q_a);
+    s.ops.matmul(s.exec, w.attn_q_b, a.q_a, a.q);
+  }
+  s.ops.rope(s.exec, s.rope, a.positions,
+             head_part(s.config, a.q, s.config.qk_nope_head_dim, s.config.qk_rope_head_dim));
+  s.ops.store_latent(s.exec, a.kv_a, w.attn_kv_a_norm, s.config.norm_eps, s.rope, a.positions, cache);
+}
+
+// k^C = W^UK c^KV, v^C = W^UV c^KV (10)-(11), o (18).
+void naive_attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Heads<const float> q_nope,
+                     Heads<const float> q_rope, Heads<float> o) {
+  s.ops.mha_attend(s.exec, q_nope, q_rope, w.attn_k_b, w.attn_v_b, cache, s.at, s.config.softmax_scale(), o);
+}
+
+// q^C^T (W^UK c) = (W^UK^T q^C)^T c, and sum_p p (W^UV c) = W^UV (sum_p p c).
+void absorbed_attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Heads<const float> q_nope,
+                        Heads<const float> q_rope, Heads<float> o) {
+  for (int64_t first = 0; first < s.n_tokens(); first += kAbsorbedTokens) {
+    const int64_t n = std::min(kAbsorbedTokens, s.n_tokens() - first);
+    s.ops.absorbed_attend(s.exec, q_nope.slice(first, n), q_rope.slice(first, n), w.attn_k_b, w.attn_v_b, cache,
+                          s.at.from(first), s.config.softmax_scale(), s.act.q_c.slice(0, n), s.act.o_c.slice(0, n),
+                          o.slice(first, n));
+  }
+}
+
+}  // namespace
+
+void attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y) {
+  project(s, w, cache, x);
+  const Heads<float> q_nope = head_part(s.config, s.act.q, 0, s.config.qk_nope_head_dim);
+  const Heads<float> q_rope = head_part(s.config, s.act.q, s.config.qk_nope_head_dim, s.config.qk_rope_head_dim);
+  const auto attend = use_naive(s) ? naive_attention : absorbed_attention;
+  attend(s, w, cache, q_nope, q_rope, as_heads(s.act.o, s.config.n_heads));
+  s.ops.matmul(s.exec, w.attn_output, s.act.o, y);  // u = W^O [o_1; o_2; ...] (19)
+}
+
+}  // namespace hearth

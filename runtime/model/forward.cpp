@@ -1,0 +1,54 @@
+// DeepSeek-V2 from tokens to logits. Every layer is
+//
+//   u = x + Attention(RMSNorm(x))            attention.cpp   equations (9)-(19)
+//   x = u + FFN(RMSNorm(u))                  ffn.cpp         equations (20)-(22)
+//
+// x [T, d] is the residual stream, and the only thing that walks through the layers. h is x after a norm, y what a
+// sublayer gives. Numbers are those of the DeepSeek-V2 paper (arXiv:2405.04434); the shapes' letters stand in
+// quant/gguf_keys.h.
+#include "runtime/model/forward.h"
+
+#include <algorithm>
+
+namespace hearth {
+namespace {
+
+// x += y, h = RMSNorm(x): in one operation, because both read all of x.
+void add_and_normalize(const Step& s, const float* norm) {
+  s.ops.add_rms_norm(s.exec, s.act.y, s.act.x, norm, s.config.norm_eps, s.act.h);
+}
+
+}  // namespace
+
+void forward(const Step& s, const Weights& weights, const KvCache& cache,
+             const std::function<bool(int64_t layer)>& goes_on) {
+  const Activations& a = s.act;
+  s.ops.embed(s.exec, weights.token_embd, a.tokens, a.x);
+  for (int64_t i = 0; i < s.config.n_layers; ++i) {
+    if (!goes_on(i)) return;
+    const LayerWeights& w = weights.layers[size_t(i)];
+    if (i == 0) {
+      s.ops.rms_norm(s.exec, a.x, w.attn_norm, s.config.norm_eps, a.h);
+    } else {
+      add_and_normalize(s, w.attn_norm);  // takes up what the last layer's FFN gave
+    }
+    attention(s, w, cache.layer(i), a.h, a.y);
+    add_and_normalize(s, w.ffn_norm);
+    feed_forward(s, i, w, a.h, a.y);
+  }
+  s.ops.add(s.exec, a.y, a.x);
+}
+
+// The head is the model's largest matrix, and of a prompt only the last row is wanted: so it has its norm to itself.
+void head(const Step& s, const Weights& weights, int64_t first_row, int64_t n_rows, float* logits) {
+  const int64_t V = s.config.vocab_size;
+  for (int64_t done = 0; done < n_rows; done += kHeadTokens) {
+    const int64_t n = std::min(kHeadTokens, n_rows - done);
+    const Mat<float> h = s.act.h.slice(0, n), y = s.act.logits.slice(0, n);
+    s.ops.rms_norm(s.exec, s.act.x.slice(first_row + done, n), weights.output_norm, s.config.norm_eps, h);
+    s.ops.matmul(s.exec, weights.output, h, y);
+    s.ops.move(s.exec, y.data, logits + done * V, size_t(n * V) * sizeof(float));
+  }
+}
+
+}  // namespace hearth

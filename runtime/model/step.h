@@ -1,0 +1,36 @@
+// A step: some tokens of one sequence on their way through the model, and the two sublayers that they pass in every
+// layer (forward.cpp strings these together).
+#pragma once
+
+#include "kernels/ops.h"
+#include "runtime/model/activations.h"
+#include "runtime/model/config.h"
+#include "runtime/model/routed_experts.h"
+#include "runtime/model/weights.h"
+
+namespace hearth {
+
+// How attention over the latent cache is computed: in the form that costs less, or, for tests, always in one of them.
+enum class AttentionForm { automatic, absorbed, naive };
+
+// Who computes, with what, and at which positions.
+struct Step {
+  const ModelConfig& config;
+  const Ops& ops;
+  const Exec& exec;
+  const RopeTable& rope;
+  RoutedExperts& experts;
+  AttentionForm attention = AttentionForm::automatic;
+  Activations act;  // rows of this step
+  Positions at;     // where these tokens stand
+
+  int64_t n_tokens() const { return act.n_tokens(); }
+};
+
+// Multi-head latent attention: x [T,d] -> y [T,d], and T rows more in the cache.
+void attention(const Step& step, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y);
+
+// The dense FFN, or routed and shared experts: x [T,d] -> y [T,d].
+void feed_forward(const Step& step, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y);
+
+}  // namespace hearth

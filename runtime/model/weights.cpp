@@ -1,0 +1,295 @@
+#include "runtime/model/weights.h"
+
+#include <cstring>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "quant/gguf_keys.h"
+#include "runtime/model/tensor_role.h"
+
+namespace hearth {
+namespace {
+
+// n rows of every matrix, from `first` on: the halves of fused tensors.
+Weight rows_of(Weight w, int64_t first, int64_t n) {
+  w.data += size_t(first) * w.row_bytes;
+  w.n = n;
+  return w;
+}
+
+uint64_t bytes_of(const Weight& w) {
+  return uint64_t(w.count) * uint64_t(w.n) * w.row_bytes;
+}
+uint64_t bytes_of(const FfnWeights& w) {
+  return bytes_of(w.gate) + bytes_of(w.up) + bytes_of(w.down);
+}
+
+class Loader {
+ public:
+  using Progress = std::function<void(uint64_t done, uint64_t total)>;
+
+  Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all, const Progress& progress)
+      : file_(file), c_(config), ops_(ops), all_(all), progress_(progress) {}
+
+  // Looks at all tensors, not at their bytes.
+  std::vector<WeightSize> measure() {
+    measures_ = true;
+    look_up();
+    return std::move(sizes_);
+  }
+
+  // Those of the model's tensors that are in formats which are only listed.
+  std::vector<const Tensor*> not_computed() {
+    measure();
+    return std::move(not_computed_);
+  }
+
+  // memory_bytes: as measured; 0: the weights are read where they lie.
+  Weights load(uint64_t memory_bytes) {
+    if (memory_bytes) out_.memory = Buffer(ops_, memory_bytes, "the weights");
+    look_up();
+    return std::move(out_);
+  }
+
+ private:
+  void look_up() {
+    out_.token_embd = matrix(name::kTokenEmbd, c_.vocab_size, c_.dim);
+    out_.output_norm = vector(name::kOutputNorm, c_.dim);
+    out_.output = has(name::kOutput) ? matrix(name::kOutput, c_.vocab_size, c_.dim) : out_.token_embd;
+    out_.active_bytes += out_.token_embd.row_bytes + bytes_of(out_.output);
+    for (int64_t i = 0; i < c_.n_layers; ++i) {
+      layer_ = int(i);
+      LayerWeights w;
+      load_attention(w);
+      c_.is_moe(i) ? load_moe(w) : load_dense(w);
+      out_.layers.push_back(w);
+    }
+    refuse_unknown_tensors();
+  }
+
+  std::string here(const char* role) const { return name::in_layer(layer_, role); }
+  bool has(const std::string& tensor) const { return file_.find_tensor(tensor) != nullptr; }
+
+  [[noreturn]] void refuse_shape(const Tensor& t, const Shape& expected) const {
+    fail(ErrorKind::model, "{}: {}: expected {}, found {}", file_.path(), t.name, expected.text(), t.shape.text());
+  }
+
+  void use(const Tensor& t) {
+    used_.insert(t.name);
+    if (!t.format->computed()) not_computed_.push_back(&t);
+  }
+
+  const Tensor& find(const std::string& tensor, const Shape& expected) {
+    const Tensor& t = file_.tensor(tensor);
+    if (t.shape != expected) refuse_shape(t, expected);
+    use(t);
+    return t;
+  }
+
+  // Stacked matrices [count, n, k]; also accepted with the first two axes in one.
+  const Tensor& find_stacked(const std::string& tensor, const Shape& expected) {
+    const Tensor& t = file_.tensor(tensor);
+    const bool flat = t.shape.rank == 2 && t.shape.cols() == expected.cols() && t.shape.rows() == expected.rows();
+    if (t.shape != expected && !flat) refuse_shape(t, expected);
+    use(t);
+    return t;
+  }
+
+  Weight adopt(Tensor t, const Shape& shape) {
+    t.shape = shape;
+    if (measures_) sizes_.push_back({t.name, layer_, t.format, t.shape, t.extent});
+    std::byte* const place = out_.memory.data() ? out_.memory.data() + memory_used_ : nullptr;
+    memory_used_ += aligned_bytes(t.bytes());
+    if (place) {
+      copy(t, place);
+      t.data = place;
+    }
+    return as_weight(t);
+  }
+
+  void copy(const Tensor& t, std::byte* to) {
+    const Exec exec{.stream = ops_.stream};
+    ops_.move(exec, t.data, to, t.bytes());
+    const std::string failure = ops_.finish(exec);
+    require(failure.empty(), ErrorKind::resource, "{}: {}", t.name, failure);
+    out_.owned.clear();  // there now
+    if (progress_) progress_(memory_used_, out_.memory.bytes());
+  }
+
+  Weight matrix(const std::string& tensor, int64_t n, int64_t k) {
+    const Shape shape(n, k);
+    return adopt(find(tensor, shape), shape);
+  }
+  Weight stacked(const std::string& tensor, int64_t count, int64_t n, int64_t k) {
+    const Shape shape(count, n, k);
+    return adopt(find_stacked(tensor, shape), shape);
+  }
+  Weight experts(const std::string& tensor, int64_t n, int64_t k) {
+    if (all_) return stacked(tensor, c_.n_routed_experts, n, k);
+    Tensor t = find_stacked(tensor, Shape(c_.n_routed_experts, n, k));
+    t.shape = Shape(c_.n_routed_experts, n, k);
+    return as_weight(t);
+  }
+
+  // Norms and biases: float32 for the operations, whatever the file has.
+  const float* vector(const std::string& tensor, int64_t n) {
+    Tensor t = find(tensor, Shape(n));
+    out_.active_bytes += t.bytes();
+    if (t.format->id != FormatId::f32) {
+      std::byte* values = own(size_t(n) * sizeof(float));
+      if (!measures_) t.format->decode(t.data, reinterpret_cast<float*>(values), n);
+      t.format = &format_of(FormatId::f32);
+      t.data = values;
+    }
+    return reinterpret_cast<const float*>(adopt(t, Shape(1, n)).data);
+  }
+
+  std::byte* own(size_t bytes) { return out_.owned.emplace_back(bytes).data(); }
+
+  void load_attention(LayerWeights& w) {
+    const int64_t q_width = c_.n_heads * c_.qk_head_dim(), v_width = c_.n_heads * c_.v_head_dim;
+    w.attn_norm = vector(here(name::kAttnNorm), c_.dim);
+    if (c_.q_lora_rank == 0) {
+      w.attn_q = matrix(here(name::kAttnQ), q_width, c_.dim);
+    } else {
+      w.attn_q_a = matrix(here(name::kAttnQA), c_.q_lora_rank, c_.dim);
+      w.attn_q_a_norm = vector(here(name::kAttnQANorm), c_.q_lora_rank);
+      w.attn_q_b = matrix(here(name::kAttnQB), q_width, c_.q_lora_rank);
+    }
+    w.attn_kv_a_mqa = matrix(here(name::kAttnKvAMqa), c_.cache_width(), c_.dim);
+    w.attn_kv_a_norm = vector(here(name::kAttnKvANorm), c_.kv_lora_rank);
+    if (has(here(name::kAttnKB)) || !has(here(name::kAttnKvB))) {
+      w.attn_k_b = stacked(here(name::kAttnKB), c_.n_heads, c_.kv_lora_rank, c_.qk_nope_head_dim);
+      w.attn_v_b = stacked(here(name::kAttnVB), c_.n_heads, c_.v_head_dim, c_.kv_lora_rank);
+      used_.insert(here(name::kAttnKvB));  // some converters keep it beside the two
+    } else {
+      split_kv_b(w);
+    }
+    w.attn_output = matrix(here(name::kAttnOutput), c_.dim, v_width);
+    w.ffn_norm = vector(here(name::kFfnNorm), c_.dim);
+    for (const Weight& part :
+         {w.attn_q, w.attn_q_a, w.attn_q_b, w.attn_kv_a_mqa, w.attn_k_b, w.attn_v_b, w.attn_output}) {
+      out_.active_bytes += bytes_of(part);
+    }
+  }
+
+  // Old files: per head dn rows of W^UK, then dv rows of W^UV. W^UV is used where it lies. W^UK has its blocks along
+  // the wrong axis, so it is decoded and transposed, into F16 where it was quantized: its rounding (2^-12 relative) is
+  // far below that of any quantized format.
+  void split_kv_b(LayerWeights& w) {
+    const int64_t H = c_.n_heads, dn = c_.qk_nope_head_dim, r = c_.kv_lora_rank;
+    const Tensor& kv_b = find(here(name::kAttnKvB), Shape(H * (dn + c_.v_head_dim), r));
+    w.attn_v_b = rows_of(adopt(kv_b, Shape(H, dn + c_.v_head_dim, r)), dn, c_.v_head_dim);
+
+    const bool plain = kv_b.format->id == FormatId::f32 || kv_b.format->id == FormatId::bf16;
+    const Format& format = plain ? *kv_b.format : format_of(FormatId::f16);
+    Tensor k_b{here(name::kAttnKB), &format, Shape(H, r, dn), nullptr};
+    if (!measures_) k_b.data = transposed_k(kv_b, format);
+    w.attn_k_b = adopt(k_b, k_b.shape);
+  }
+
+  const std::byte* transposed_k(const Tensor& kv_b, const Format& format) {
+    const int64_t H = c_.n_heads, dn = c_.qk_nope_head_dim, r = c_.kv_lora_rank;
+    const size_t row_bytes = format.bytes(dn);
+    std::byte* const transposed = own(row_bytes * size_t(H * r));
+    std::byte* out = transposed;
+    std::vector<float> head(size_t(dn * r)), row(static_cast<size_t>(dn));
+    for (int64_t h = 0; h < H; ++h) {
+      const std::byte* blocks = kv_b.data + size_t(h * (dn + c_.v_head_dim)) * kv_b.row_bytes();
+      kv_b.format->decode(blocks, head.data(), dn * r);
+      for (int64_t j = 0; j < r; ++j, out += row_bytes) {
+        for (int64_t i = 0; i < dn; ++i) row[size_t(i)] = head[size_t(i * r + j)];
+        format.encode(row.data(), nullptr, out, dn);
+      }
+    }
+    return transposed;
+  }
+
+  void load_dense(LayerWeights& w) {
+    w.ffn = {matrix(here(name::kFfnGate), c_.inter_dim, c_.dim), matrix(here(name::kFfnUp), c_.inter_dim, c_.dim),
+             matrix(here(name::kFfnDown), c_.dim, c_.inter_dim)};
+    out_.active_bytes += bytes_of(w.ffn);
+  }
+
+  void load_moe(LayerWeights& w) {
+    const int64_t E = c_.n_routed_experts, M = c_.moe_inter_dim;
+    w.ffn_gate_inp = matrix(here(name::kFfnGateInp), E, c_.dim);
+    if (has(here(name::kExpProbsB))) {
+      require(c_.routing.score == Routing::Score::sigmoid, ErrorKind::model,
+              "{}: {}: expected none with softmax routing ({})", file_.path(), here(name::kExpProbsB),
+              key::kExpertGatingFunc);
+      w.exp_probs_b = vector(here(name::kExpProbsB), E);
+    }
+    if (has(here(name::kFfnGateUpExps))) {
+      const Weight gate_up = experts(here(name::kFfnGateUpExps), 2 * M, c_.dim);
+      w.experts.gate = rows_of(gate_up, 0, M);
+      w.experts.up = rows_of(gate_up, M, M);
+    } else {
+      w.experts.gate = experts(here(name::kFfnGateExps), M, c_.dim);
+      w.experts.up = experts(here(name::kFfnUpExps), M, c_.dim);
+    }
+    w.experts.down = experts(here(name::kFfnDownExps), c_.dim, M);
+    if (const int64_t S = c_.n_shared_experts * M; S > 0) {
+      w.shared = {matrix(here(name::kFfnGateShexp), S, c_.dim), matrix(here(name::kFfnUpShexp), S, c_.dim),
+                  matrix(here(name::kFfnDownShexp), c_.dim, S)};
+    }
+    out_.active_bytes += bytes_of(w.ffn_gate_inp) + bytes_of(w.shared) +
+                         bytes_of(w.experts) / uint64_t(E) * uint64_t(c_.routing.n_activated);
+  }
+
+  // A tensor that we know nothing of may be a bias or a scale without which the result is wrong. MTP layers predict
+  // further tokens and are not run.
+  void refuse_unknown_tensors() const {
+    for (const Tensor& t : file_.tensors()) {
+      if (used_.contains(t.name)) continue;
+      const int64_t layer = layer_of(t.name);
+      require(layer >= c_.n_layers && layer < c_.n_layers + c_.n_mtp_layers, ErrorKind::model,
+              "{}: {}: a tensor {} that this program does not know, and that may matter", file_.path(), t.name,
+              t.shape.text());
+    }
+  }
+
+  const GgufFile& file_;
+  const ModelConfig& c_;
+  const Ops& ops_;
+  const bool all_;
+  const Progress& progress_;
+  bool measures_ = false;
+  std::vector<WeightSize> sizes_;
+  uint64_t memory_used_ = 0;  // of out_.memory
+  int layer_ = -1;
+  Weights out_;
+  std::set<std::string, std::less<>> used_;
+  std::vector<const Tensor*> not_computed_;
+};
+
+}  // namespace
+
+Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all,
+                     const std::function<void(uint64_t done, uint64_t total)>& progress) {
+  size_t total = 0, free = 0;
+  ops.memory(&total, &free);
+  return Loader(file, config, ops, all, progress).load(total ? weight_bytes(file, config, all) : 0);
+}
+
+uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all) {
+  uint64_t bytes = 0;
+  for (const WeightSize& weight : weight_sizes(file, config, all)) bytes += aligned_bytes(weight.bytes());
+  return bytes;
+}
+
+std::string not_computed(const GgufFile& file, const ModelConfig& config) {
+  const Ops nobody = {};
+  const std::vector<const Tensor*> tensors = Loader(file, config, nobody, true, {}).not_computed();
+  if (tensors.empty()) return "";
+  return fmt::format("{} tensor{} in formats that are not computed here: {}; the first is {}", tensors.size(),
+                     tensors.size() == 1 ? "" : "s", format_counts(tensors), tensors.front()->name);
+}
+
+std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all) {
+  const Ops nobody = {};  // is not asked to do anything
+  return Loader(file, config, nobody, all, {}).measure();
+}
+
+}  // namespace hearth

@@ -1,0 +1,30 @@
+// How fast a plan can decode at best: every token reads its weights and the cache, and memory delivers no faster than
+// it does. For one token, with B the bytes of the part in question and share[tier] from the plan,
+//
+//   seconds = (B of attention, norms, router, dense layers, head, and of the cache) / bandwidth of where they are
+//           + sum over MoE layers of max(gpu, host + disk), where
+//     gpu  = (K expert share[vram] + shared experts) / vram_bandwidth
+//     host = K expert (share[ram] + share[disk]) / ram_bandwidth
+//     disk = K expert share[disk] / disk_bandwidth
+//
+// as the GPU works while the host does, and the host can use what comes from disk only when it has come. Without a GPU
+// the shared experts are the host's, and of the weights whose place is the disk every byte is read for every token. Not
+// in it: arithmetic, what crosses between the two, waiting. A real token takes longer.
+#pragma once
+
+#include "runtime/offload/machine.h"
+#include "runtime/offload/placement.h"
+
+namespace hearth {
+
+struct DecodeFloor {
+  double tok_s = 0;                                            // 0: a bandwidth that it depends on is not known
+  double vram_bytes = 0, ram_bytes = 0, disk_bytes = 0;        // read for a token
+  double vram_seconds = 0, ram_seconds = 0, disk_seconds = 0;  // each by itself
+};
+
+// With `depth` tokens in the cache. Of `machine` the bandwidths count.
+DecodeFloor decode_floor(const ModelSizes& model, const Plan& plan, const Machine& machine, FormatId cache_format,
+                         int64_t depth);
+
+}  // namespace hearth

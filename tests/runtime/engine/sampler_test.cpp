@@ -1,0 +1,240 @@
+#include "runtime/engine/sampler.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quant/error.h"
+#include "tests/support/sanitized.h"
+
+using namespace hearth;
+
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+using Logits = std::vector<float>;
+using Shares = std::map<Token, double>;
+
+// Everything off: plain sampling at temperature 1.
+SamplerOptions plain() {
+  return {.temperature = 1, .top_p = 1, .seed = 1};
+}
+
+Shares shares(SamplerOptions options, const Logits& logits, const std::vector<Token>& recent = {}, int n = 20000) {
+  Sampler sampler(options);
+  Shares out;
+  for (int i = 0; i < n; ++i) out[sampler.sample(logits, recent)] += 1.0 / n;
+  return out;
+}
+
+void check_shares(const Shares& found, const Shares& expected) {
+  for (const auto& [token, share] : expected) {
+    CAPTURE(token);
+    REQUIRE(found.contains(token));
+    CHECK(std::abs(found.at(token) - share) < 0.015);  // four standard deviations of 20000 draws
+  }
+  CHECK(found.size() == expected.size());
+}
+
+// Logits of these probabilities.
+Logits of(const std::vector<double>& probabilities) {
+  Logits logits;
+  for (const double p : probabilities) logits.push_back(float(std::log(p)) + 3);
+  return logits;
+}
+
+void check_refusal(SamplerOptions options, const std::string& message) {
+  CAPTURE(message);
+  try {
+    Sampler refused(options);
+    FAIL_CHECK("was taken");
+  } catch (const Error& error) {
+    CHECK(error.kind == ErrorKind::usage);
+    CHECK(std::string(error.what()) == message);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("tokens come as often as their probability says") {
+  check_shares(shares(plain(), of({0.1, 0.2, 0.3, 0.4})), {{0, 0.1}, {1, 0.2}, {2, 0.3}, {3, 0.4}});
+  SamplerOptions cool = plain();
+  cool.temperature = 0.5f;  // squares
+  check_shares(shares(cool, of({0.1, 0.2, 0.3, 0.4})), {{0, 1 / 30.0}, {1, 4 / 30.0}, {2, 9 / 30.0}, {3, 16 / 30.0}});
+  cool.temperature = 1e-40f;
+  check_shares(shares(cool, of({0.1, 0.2, 0.3, 0.4})), {{3, 1}});
+  SamplerOptions hot = plain();
+  hot.temperature = 100;
+  check_shares(shares(hot, {0, 1}), {{0, 0.4975}, {1, 0.5025}});
+}
+
+TEST_CASE("temperature 0 takes the best, the first of equals") {
+  SamplerOptions greedy{.temperature = 0, .top_k = 1, .top_p = 0.01f, .min_p = 1};
+  CHECK(Sampler(greedy).sample(Logits{1, 3, 2, 3}, {}) == 1);
+  CHECK(Sampler(greedy).sample(Logits{-5, -4}, {}) == 1);
+}
+
+TEST_CASE("top-k") {
+  SamplerOptions options = plain();
+  options.top_k = 2;
+  check_shares(shares(options, of({0.1, 0.3, 0.2, 0.4})), {{1, 3 / 7.0}, {3, 4 / 7.0}});
+  check_shares(shares(options, {1, 1, 1, 1}), {{0, 0.5}, {1, 0.5}});  // ties go to the lowest ids
+  options.top_k = 1;
+  check_shares(shares(options, {1, 2, 2}), {{1, 1}});
+  options.top_k = 10;
+  check_shares(shares(options, of({0.5, 0.5})), {{0, 0.5}, {1, 0.5}});
+}
+
+TEST_CASE("top-p keeps the fewest that hold the share") {
+  SamplerOptions options = plain();
+  const Logits logits = of({0.1, 0.2, 0.3, 0.4});
+  options.top_p = 0.65f;
+  check_shares(shares(options, logits), {{2, 3 / 7.0}, {3, 4 / 7.0}});
+  options.top_p = 0.75f;
+  check_shares(shares(options, logits), {{1, 2 / 9.0}, {2, 3 / 9.0}, {3, 4 / 9.0}});
+  options.top_p = 0.39f;
+  check_shares(shares(options, logits), {{3, 1}});
+  options.top_p = 1e-6f;
+  check_shares(shares(options, logits), {{3, 1}});
+  options.top_p = 0.49f;
+  check_shares(shares(options, {1, 1, 1, 1}), {{0, 0.5}, {1, 0.5}});
+  // After top-k, it is a share of what top-k left.
+  options.top_p = 0.55f, options.top_k = 2;
+  check_shares(shares(options, logits), {{3, 1}});
+}
+
+TEST_CASE("top-p agrees with sorting on awkward distributions") {
+  std::mt19937 random(3);
+  for (const size_t n : {1, 2, 3, 7, 100, 5000}) {
+    for (const float top_p : {0.1f, 0.5f, 0.9f, 0.999f}) {
+      Logits logits(n);
+      for (float& l : logits) l = float(random() % 40) * 0.25f;  // many ties
+      std::vector<size_t> order(n);
+      for (size_t i = 0; i < n; ++i) order[i] = i;
+      std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+      double total = 0, sum = 0;
+      for (const float l : logits) total += std::exp(double(l));
+      std::vector<bool> kept(n, false);
+      for (size_t i = 0; i < n && sum < double(top_p) * total * (1 - 1e-6); ++i) {
+        kept[order[i]] = true;
+        sum += std::exp(double(logits[order[i]]));
+      }
+      SamplerOptions options = plain();
+      options.top_p = top_p;
+      Sampler sampler(options);
+      for (int i = 0; i < 300; ++i) {
+        const Token token = sampler.sample(logits, {});
+        CAPTURE(n);
+        CAPTURE(top_p);
+        CAPTURE(token);
+        CHECK(kept[size_t(token)]);
+      }
+    }
+  }
+}
+
+TEST_CASE("min-p") {
+  SamplerOptions options = plain();
+  options.min_p = 0.6f;
+  check_shares(shares(options, of({0.1, 0.2, 0.3, 0.4})), {{2, 3 / 7.0}, {3, 4 / 7.0}});
+  options.min_p = 1;
+  check_shares(shares(options, of({0.1, 0.4, 0.4, 0.1})), {{1, 0.5}, {2, 0.5}});
+}
+
+TEST_CASE("the repetition penalty pushes recent tokens down, once each") {
+  SamplerOptions options{.temperature = 0, .repetition_penalty = 2};
+  const auto best = [&](const Logits& logits, const std::vector<Token>& recent) {
+    return Sampler(options).sample(logits, recent);
+  };
+  CHECK(best({3, 2}, {}) == 0);
+  CHECK(best({3, 2}, {0}) == 1);           // 1.5
+  CHECK(best({3, 1}, {0, 0, 0, 0}) == 0);  // still 1.5
+  CHECK(best({-1, -1.5}, {0}) == 1);       // -2
+  CHECK(best({3, 2}, {0, 1}) == 0);
+  CHECK(best({3, 2}, {-1, 77}) == 0);  // no such tokens
+  options.repetition_window = 2;
+  CHECK(best({3, 2, 1}, {0, 2, 2}) == 0);  // long ago
+  CHECK(best({3, 2, 1}, {2, 0, 2}) == 1);
+  options.repetition_window = 0;
+  CHECK(best({3, 2}, {0}) == 0);
+}
+
+TEST_CASE("forbidden tokens and -inf are never chosen") {
+  Sampler greedy({.temperature = 0});
+  greedy.forbid({1, 900, -1});
+  CHECK(greedy.sample(Logits{0, 9, 1, -kInf}, {}) == 2);
+  CHECK(greedy.sample(Logits{0, kNan, 1, -kInf}, {}) == 2);  // nobody asks what a forbidden token's logit is
+  Sampler sampler(plain());
+  sampler.forbid({1});
+  for (int i = 0; i < 1000; ++i) CHECK(sampler.sample(Logits{1, 9, 1, -kInf, 1}, {}) % 2 == 0);
+
+  const auto message = "no token can be chosen: all 3 logits are -inf or of forbidden tokens";
+  CHECK_THROWS_WITH_AS(sampler.sample(Logits{-kInf, 1, -kInf}, {}), message, Error);
+  CHECK_THROWS_WITH_AS(greedy.sample(Logits{-kInf, 1, -kInf}, {}), message, Error);
+  CHECK_THROWS_AS(greedy.sample({}, {}), Error);
+}
+
+TEST_CASE("logits that are not numbers are refused, whatever would be chosen") {
+  using Recent = std::vector<Token>;
+  const auto refused = [](const SamplerOptions& options, const Logits& logits, const char* found) {
+    const std::string message = std::string("the model's output is not a number: the logit of token ") + found +
+                                "; `hearth verify` tells whether the file is damaged";
+    CHECK_THROWS_WITH_AS(Sampler(options).sample(logits, Recent{0, 1, 2}), message.c_str(), Error);
+  };
+  for (const SamplerOptions& options :
+       {SamplerOptions{.temperature = 0}, SamplerOptions{}, plain(), SamplerOptions{.top_k = 2, .min_p = 0.1f},
+        SamplerOptions{.temperature = 0, .repetition_penalty = 2}}) {
+    refused(options, {1, 2, kNan, 3}, "2 is nan");
+    refused(options, {kNan, kNan, kNan}, "0 is nan");
+    refused(options, {5, kInf, 1}, "1 is inf");
+  }
+}
+
+TEST_CASE("the same seed gives the same tokens, here and elsewhere") {
+  const Logits logits = of({0.1, 0.2, 0.3, 0.15, 0.25});
+  const auto run = [&](uint64_t seed) {
+    SamplerOptions options = plain();
+    options.seed = seed;
+    Sampler sampler(options);
+    std::vector<Token> tokens;
+    for (int i = 0; i < 16; ++i) tokens.push_back(sampler.sample(logits, {}));
+    return tokens;
+  };
+  CHECK(run(7) == run(7));
+  CHECK(run(7) != run(8));
+  CHECK(run(1) == std::vector<Token>{1, 1, 2, 0, 2, 4, 2, 0, 2, 3, 0, 2, 4, 1, 2, 1});
+}
+
+TEST_CASE("options out of range are refused") {
+  check_refusal({.temperature = -1}, "temperature is -1: expected 0 (greedy) to 100");
+  check_refusal({.temperature = kNan}, "temperature is nan: expected 0 (greedy) to 100");
+  check_refusal({.temperature = kInf}, "temperature is inf: expected 0 (greedy) to 100");
+  check_refusal({.top_k = -1}, "top-k is -1: expected 0 (all) or more");
+  check_refusal({.top_p = 0}, "top-p is 0: expected more than 0, at most 1 (off)");
+  check_refusal({.top_p = 1.5f}, "top-p is 1.5: expected more than 0, at most 1 (off)");
+  check_refusal({.min_p = -0.5f}, "min-p is -0.5: expected 0 (off) to 1");
+  check_refusal({.min_p = kNan}, "min-p is nan: expected 0 (off) to 1");
+  check_refusal({.repetition_penalty = 0}, "repetition penalty is 0: expected more than 0, at most 100 (1: off)");
+  check_refusal({.repetition_window = -1}, "repetition window is -1: expected 0 (off) or more tokens");
+}
+
+TEST_CASE("a vocabulary of V3 takes about a millisecond") {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal(0, 3);
+  Logits logits(129280);
+  for (float& l : logits) l = normal(random);
+  for (const SamplerOptions& options : {SamplerOptions{}, SamplerOptions{.temperature = 1, .top_k = 40}, plain()}) {
+    Sampler sampler(options);
+    const std::clock_t begin = std::clock();
+    for (int i = 0; i < 100; ++i) sampler.sample(logits, {});
+    const double milliseconds = double(std::clock() - begin) / CLOCKS_PER_SEC * 10;
+    MESSAGE("temperature " << options.temperature << ", top-k " << options.top_k << ": " << milliseconds << " ms");
+    if (!test::kSanitized) CHECK(milliseconds < 20);  // a guard against sorting it all many times
+  }
+}

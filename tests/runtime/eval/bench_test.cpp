@@ -1,0 +1,57 @@
+#include "runtime/eval/bench.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/runtime/model/tiny_model.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+TEST_CASE("bench: samples have median, minimum and maximum") {
+  CHECK(Samples{}.median() == 0);
+  CHECK(Samples{{3, 1, 2}}.median() == 2);
+  CHECK(Samples{{4, 1, 2, 3}}.median() == 2.5);
+  CHECK(Samples{{4, 1, 2, 3}}.min() == 1);
+  CHECK(Samples{{4, 1, 2, 3}}.max() == 4);
+}
+
+TEST_CASE("bench: measures what was asked for, and the share follows from its parts") {
+  Model model(TinyModel().file(), {.ops = &cpu_ops("auto"), .n_threads = 2});
+  const auto r = bench(model, {.prefill = 20, .decode = 10, .depth = 30, .repetitions = 2});
+  CHECK(r.prefill.values.size() == 2);
+  CHECK(r.decode.values.size() == 2);
+  CHECK(r.read_bandwidth.values.size() == 2);
+  CHECK(r.prefill.min() > 0);
+  CHECK(r.decode.min() > 0);
+  CHECK(r.active_bytes == model.active_bytes());
+  CHECK(r.cache_bytes == 35 * 40 * 2 * 3);  // positions x values x bf16 x layers
+  CHECK(r.decode_floor == doctest::Approx(r.read_bandwidth.median() / double(r.active_bytes + r.cache_bytes)));
+  CHECK(r.decode_share == doctest::Approx(r.decode.median() / r.decode_floor));
+
+  const auto prefill_only = bench(model, {.prefill = 8, .decode = 0, .repetitions = 1});
+  CHECK(prefill_only.prefill.values.size() == 1);
+  CHECK(prefill_only.decode.empty());
+  CHECK(prefill_only.read_bandwidth.empty());
+  CHECK(bench(model, {.prefill = 0, .decode = 2, .repetitions = 1}).prefill.empty());
+}
+
+TEST_CASE("bench: the read bandwidth is that of a machine") {
+  const double rate = ReadBandwidth(2, size_t(64) << 20).measure();
+  CHECK(rate > 1e7);  // also under sanitizers on a busy machine
+  CHECK(rate < 20e12);
+}
+
+TEST_CASE("bench: refuses what cannot be measured, and can be interrupted") {
+  Model model(TinyModel().file(), {.ops = &cpu_ops("auto"), .n_ctx = 64});
+  const auto refused = [&](const BenchOptions& options) {
+    return refusal(ErrorKind::usage, [&] { bench(model, options); });
+  };
+  CHECK(mentions(refused({.prefill = 0, .decode = 0}), {"prefill 0", "decode 0"}));
+  CHECK(mentions(refused({.prefill = -1, .decode = 5}), {"prefill -1"}));
+  CHECK(mentions(refused({.prefill = 60, .depth = 5}), {"133", "64"}));
+  CHECK(mentions(refused({.prefill = 65, .decode = 1}), {"65", "64"}));
+  CHECK(mentions(refused({.prefill = 5, .decode = 5, .repetitions = 0}), {"repetitions", "0"}));
+  BenchOptions options{.prefill = 5, .decode = 5};
+  options.progress = [](std::string_view, int, int) { return false; };
+  CHECK(mentions(refusal(ErrorKind::interrupted, [&] { bench(model, options); }), {"interrupted"}));
+}
