@@ -143,7 +143,8 @@ void read_groups(const JsonFields& json, ClassDefaults& defaults, const std::str
   c.n_limited_groups = kept;
 }
 
-// One of the three rules (fact sheet, section 4). transformers' own V3 configuration names neither method nor function.
+// One of the three rules (docs/model.md section 4). transformers' own V3 configuration names neither method nor
+// function.
 void read_routing(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) {
   const std::string method =
       c.is_v3() ? json.string("topk_method").value_or("noaux_tc") : defaults.string("topk_method", "greedy", "");

@@ -61,7 +61,7 @@ struct HfConfig {
 HfConfig parse_hf_config(std::string_view text, const std::string& path);
 HfConfig read_hf_config(const std::string& path);
 
-// The deepseek2.* keys, in the layout of current llama.cpp-family programs (fact sheet, section 6).
+// The deepseek2.* keys, in the layout of current llama.cpp-family programs (quant/gguf_keys.h).
 void add_model_metadata(const HfConfig& config, GgufMetadata& metadata);
 
 }  // namespace hearth

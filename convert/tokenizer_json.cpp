@@ -25,7 +25,7 @@ constexpr const char* kLetters = "\\s?[LETTERS]+";
 
 constexpr const char* kCjk = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+";
 
-// The pre-tokenizers that the runtime knows, as the patterns of tokenizer.json in order (fact sheet, section 8).
+// The pre-tokenizers that the runtime knows, as the patterns of tokenizer.json in order (docs/model.md section 6).
 const struct {
   const char* name;
   std::vector<std::string> patterns;

@@ -82,7 +82,7 @@ struct LatentCache {
   size_t row_bytes() const { return size_t(width()) * (format == FormatId::f32 ? 4 : 2); }
 };
 
-// The router's rule (fact sheet section 4): which scores, how groups rank, what becomes of the weights.
+// The router's rule (docs/model.md section 4): which scores, how groups rank, what becomes of the weights.
 struct Routing {
   enum class Score { softmax, sigmoid } score = Score::softmax;
   enum class GroupScore { maximum, top2_sum } group_score = GroupScore::maximum;

@@ -53,8 +53,8 @@ inline double dot(const float* a, const float* b, int64_t n) {
 
 }  // namespace scalar
 
-// One token's choice of experts from its router logits: scores, groups, the K best, their weights (fact sheet section
-// 4). Where scores are equal the lower index wins, for experts and for groups. Every table uses this one.
+// One token's choice of experts from its router logits: scores, groups, the K best, their weights (docs/model.md,
+// section 4). Where scores are equal the lower index wins, for experts and for groups. Every table uses this one.
 //   logits [E], bias [E] or null -> ids [K], weights [K];  scratch [3 E] floats.
 void select_experts(const Routing& rule, const float* logits, const float* bias, float* scratch, int32_t* ids,
                     float* weights);

@@ -1,4 +1,4 @@
-// The router (fact sheet section 4): scores, groups, the K best experts, their weights. float32 as in the reference;
+// The router (docs/model.md section 4): scores, groups, the K best experts, their weights. float32 as in the reference;
 // the sums inside a dot product and a softmax are double.
 #include <algorithm>
 #include <cassert>

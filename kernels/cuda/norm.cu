@@ -1,4 +1,4 @@
-// RMSNorm of rows [T,d] (fact sheet section 2), with or without the residual sum before it, and that sum alone.
+// RMSNorm of rows [T,d] (docs/model.md section 1), with or without the residual sum before it, and that sum alone.
 //
 // A block takes a row. Its threads go over the row twice: for the sum of squares, and to scale. Each thread meets the
 // same elements both times, so the second time they come from its own cache lines, and x may be written in place.

@@ -1,4 +1,4 @@
-// The router on the GPU (fact sheet section 4): all three published rules.
+// The router on the GPU (docs/model.md section 4): all three published rules.
 #pragma once
 
 #include "kernels/ops.h"

@@ -69,7 +69,7 @@ Token fim_token(const Session& session, const char* text) {
   return *token;
 }
 
-// What stands between a text and what follows it (Coder-V2's and V2.5's format; fact sheet section 9).
+// What stands between a text and what follows it (Coder-V2's and V2.5's format, as their READMEs give it).
 std::vector<Token> fill_in_the_middle(const RunArguments& arguments, const Session& session, const std::string& text) {
   std::vector<Token> tokens{fim_token(session, "<｜fim▁begin｜>")};
   const auto add = [&](const std::string& part) {

@@ -182,7 +182,7 @@ ModelConfig read_config(const GgufFile& file) {
   }
   read_vocab_size(in, c);
 
-  // Lite is told by its plain query matrix, never by counting layers (fact sheet section 12.6).
+  // Lite is told by its plain query matrix, never by counting layers (docs/model.md section 2).
   const std::string attn_q = name::in_layer(0, name::kAttnQ);
   require(c.q_lora_rank == 0 || !file.find_tensor(attn_q), ErrorKind::model,
           "{}: {} = {} contradicts {}: a model has either a query latent or plain queries", in.source(),

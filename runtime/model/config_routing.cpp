@@ -131,7 +131,7 @@ void read_experts(ConfigReader& in, ModelConfig& c) {
   Routing& rule = c.routing;
   rule.n_experts = int(c.n_routed_experts);
   rule.n_activated = int(in.integer(key::kExpertUsedCount, 1, c.n_routed_experts));
-  // V2 ranks groups by their best expert, V3 by the sum of the best two (fact sheet sections 4 and 12.2).
+  // V2 ranks groups by their best expert, V3 by the sum of the best two (docs/model.md section 4).
   const bool sigmoid = read_gate(in, c) == GatingFunc::sigmoid;
   rule.score = sigmoid ? Routing::Score::sigmoid : Routing::Score::softmax;
   rule.group_score = sigmoid ? Routing::GroupScore::top2_sum : Routing::GroupScore::maximum;

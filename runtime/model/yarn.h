@@ -1,4 +1,4 @@
-// Rotary positions with YaRN (Peng et al. 2023, as DeepSeek uses it: fact sheet section 3).
+// Rotary positions with YaRN (Peng et al. 2023, as DeepSeek uses it: docs/model.md section 3).
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// One MoE layer on two devices at once (architecture: three tiers). The GPU routes; the experts it holds, and the
+// One MoE layer on two devices at once (docs/experts.md). The GPU routes; the experts it holds, and the
 // shared ones, are its own work; the others are the host's, from the mapped file, at the same time:
 //
 //   x, ids, weights  -> host        one crossing, when the router is done

@@ -1,4 +1,4 @@
-// Cuts text into the words that byte-pair merging works inside of (fact sheet section 8).
+// Cuts text into the words that byte-pair merging works inside of (docs/model.md section 6).
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// Byte-level BPE with the DeepSeek pre-tokenizers (fact sheet section 8).
+// Byte-level BPE with the DeepSeek pre-tokenizers (docs/model.md section 6).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a converted file holds, value by value, against the fact sheet's own words: every tensor of the file is
+// What a converted file holds, value by value, against docs/model.md's own words: every tensor of the file is
 // computed here from the checkpoint by a second, plain description of names, transforms and FP8 scales.
 #include <doctest/doctest.h>
 

@@ -25,7 +25,7 @@ Json merged(Json base, const char* patch) {
   return base;
 }
 
-// The published configurations, by the fact sheet's table.
+// The published configurations, by the table of docs/model.md.
 Json published_lite() {
   return Json::parse(R"({
     "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "attention_bias": false,

@@ -47,7 +47,7 @@ Routing plain(int n_experts, int n_activated) {
   return rule;
 }
 
-// The fact sheet's seven steps, with sorts, in double.
+// The seven steps of docs/model.md, with sorts, in double.
 Choice reference(const Routing& rule, const float* logits, const float* bias) {
   const int E = rule.n_experts;
   std::vector<double> p(E), s(E);

@@ -44,7 +44,7 @@ TEST_CASE("yarn: without it the frequencies are theta^(-2j/d)") {
     CHECK(f[j] == doctest::Approx(std::pow(10000.0, -double(j) / 32)).epsilon(1e-12));
 }
 
-TEST_CASE("yarn: the softmax scale of the fact sheet") {
+TEST_CASE("yarn: the softmax scale of docs/model.md") {
   ModelConfig c = published();
   CHECK(c.softmax_scale() == doctest::Approx(0.135234).epsilon(1e-5));
   c.yarn.log_multiplier = 0.0707f;
