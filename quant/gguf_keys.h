@@ -34,7 +34,7 @@ inline constexpr const char* kDeepseek2 = "deepseek2";  // the architecture of V
 
 // Sizes.
 // u32. In our files without the MTP layers; in those of others with kNextnPredictLayers among them
-// (runtime/model/config.h).
+// (runtime/model/read_config.h).
 inline constexpr const char* kBlockCount = "deepseek2.block_count";
 inline constexpr const char* kContextLength = "deepseek2.context_length";
 inline constexpr const char* kEmbeddingLength = "deepseek2.embedding_length";

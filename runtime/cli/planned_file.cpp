@@ -4,6 +4,7 @@
 #include "quant/gguf_keys.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/model/config.h"
+#include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
 #include "runtime/tokenizer/tokenizer.h"
 

@@ -15,6 +15,7 @@
 #include "runtime/engine/sampling_defaults.h"
 #include "runtime/eval/calibration.h"
 #include "runtime/eval/report.h"
+#include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
 #include "runtime/offload/expert_cache.h"
 #include "runtime/offload/expert_stats.h"

@@ -9,6 +9,7 @@
 
 #include "kernels/watch.h"
 #include "runtime/model/forward.h"
+#include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
 #include "runtime/model/yarn.h"
 #include "runtime/offload/expert_cache.h"

@@ -6,6 +6,7 @@
 
 #include "quant/gguf_keys.h"
 #include "runtime/jinja/template.h"
+#include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
 #include "runtime/tokenizer/tokenizer_vocabulary.h"
 

@@ -1,4 +1,4 @@
-// The model's hyper-parameters, in the words of the authors' reference implementation, read from GGUF metadata.
+// The model's hyper-parameters, in the words of the authors' reference implementation. read_config.h fills them.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "kernels/ops.h"
-#include "quant/gguf.h"
 
 namespace hearth {
 
@@ -41,10 +40,5 @@ struct ModelConfig {
   int64_t default_context() const { return context_length < 32768 ? context_length : 32768; }
   float softmax_scale() const;  // qk_head_dim^-1/2 * mscale^2
 };
-
-// A key that is missing is derived from tensors' shapes where they tell, else guessed from the class (V2 or V3) where
-// its published models agree, else refused. Throws Error(model) for another architecture, a missing, unknown or
-// contradictory key: named, with expected and found.
-ModelConfig read_config(const GgufFile& file);
 
 }  // namespace hearth

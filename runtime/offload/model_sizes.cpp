@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "quant/gguf_keys.h"
+#include "runtime/model/read_config.h"
 
 namespace hearth {
 namespace {

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <regex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,9 @@ struct Room {
 // The first row that matches a file counts, so the more special rooms come first.
 const std::vector<Room> kRooms = {
     {"quant/", {"quant/"}},
-    {"kernels/cpu/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/watch.h", "kernels/cpu/"}},
-    {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cuda/"}},
+    {"kernels/cpu/",
+     {"quant/", "kernels/ops.h", "kernels/round_up.h", "kernels/scratch.h", "kernels/watch.h", "kernels/cpu/"}},
+    {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/round_up.h", "kernels/scratch.h", "kernels/cuda/"}},
     {"kernels/", {"quant/", "kernels/ops.h", "kernels/watch.h"}},
     {"convert/", {"quant/", "convert/"}},
     {"runtime/support/", {"quant/", "runtime/support/"}},
@@ -81,12 +83,17 @@ const Room& room_of(const std::string& name) {
   return kRooms.front();
 }
 
-// "" when the line includes nothing of the project, or something it may.
-std::string include_fault(const std::string& file, const std::string& line) {
+// What the line includes; "": nothing.
+std::string included(const std::string& line) {
   static const std::regex include(R"re(^\s*#\s*include\s*["<]([^">]+)[">])re");
   std::smatch match;
-  if (!std::regex_search(line, match, include)) return "";
-  const std::string target = match[1];
+  return std::regex_search(line, match, include) ? match[1].str() : "";
+}
+
+// "" when the line includes nothing of the project, or something it may.
+std::string include_fault(const std::string& file, const std::string& line) {
+  const std::string target = included(line);
+  if (target.empty()) return "";
   const bool quoted = line.find('"') != std::string::npos;
   if (quoted && (target.find('/') == std::string::npos || target.rfind("..", 0) == 0))
     return file + ": \"" + target + "\" is not written from the root";
@@ -105,6 +112,59 @@ TEST_CASE("includes point down or sideways and are written from the root") {
       const std::string fault = include_fault(source.name, line);
       CHECK_MESSAGE(fault.empty(), fault);
     }
+}
+
+using Graph = std::map<std::string, std::set<std::string>>;
+
+// Who can be reached from each node.
+Graph reachable(const Graph& graph) {
+  Graph all = graph;
+  for (const auto& [node, _] : graph) {
+    std::vector<std::string> open(all[node].begin(), all[node].end());
+    while (!open.empty()) {
+      const std::string next = open.back();
+      open.pop_back();
+      const auto arrows = graph.find(next);
+      if (arrows == graph.end()) continue;
+      for (const std::string& target : arrows->second)
+        if (all[node].insert(target).second) open.push_back(target);
+    }
+  }
+  return all;
+}
+
+std::vector<std::string> in_circles(const Graph& graph) {
+  std::vector<std::string> found;
+  for (const auto& [node, targets] : reachable(graph))
+    if (targets.contains(node)) found.push_back(node);
+  return found;
+}
+
+TEST_CASE("no file includes itself by way of others; what the rooms of runtime/ see of one another") {
+  Graph files, rooms;
+  std::map<std::pair<std::string, std::string>, int> arrows;
+  const auto room = [](const std::string& file) {
+    return file.substr(0, file.find('/', std::string("runtime/").size()));
+  };
+  for (const auto& source : sources()) {
+    for (const auto& line : source.lines) {
+      const std::string target = included(line);
+      if (!starts_with_any(target, {"quant/", "kernels/", "runtime/", "convert/"})) continue;
+      files[source.name].insert(target);
+      if (!source.name.starts_with("runtime/") || !target.starts_with("runtime/")) continue;
+      if (room(source.name) == room(target)) continue;
+      rooms[room(source.name)].insert(room(target));
+      ++arrows[{room(source.name), room(target)}];
+    }
+  }
+  for (const auto& [ends, n] : arrows) MESSAGE(ends.first, " -> ", ends.second, ": ", n, " includes");
+  const auto files_in_circles = in_circles(files), rooms_in_circles = in_circles(rooms);
+  MESSAGE(rooms.size(), " rooms that look at others, ", arrows.size(), " arrows, in circles: ", rooms_in_circles.size(),
+          " rooms, ", files_in_circles.size(), " files");
+  CHECK(rooms.size() >= 6);
+  CHECK(rooms_in_circles.empty());
+  for (const std::string& file : files_in_circles) CHECK_MESSAGE(false, file, " includes itself by way of others");
+  CHECK(in_circles({{"a", {"b"}}, {"b", {"c"}}, {"c", {"b"}}}) == std::vector<std::string>{"b", "c"});
 }
 
 TEST_CASE("the scan catches what it is for") {

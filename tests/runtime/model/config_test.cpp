@@ -1,4 +1,4 @@
-#include "runtime/model/config.h"
+#include "runtime/model/read_config.h"
 
 #include <doctest/doctest.h>
 

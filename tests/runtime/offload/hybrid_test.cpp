@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "runtime/model/read_config.h"
 #include "runtime/offload/placement.h"
 #include "tests/golden/golden.h"
 #include "tests/runtime/engine/gpu_scope.h"

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/backend.h"
 #include "runtime/model/activations.h"
+#include "runtime/model/read_config.h"
 #include "runtime/offload/expert_pool.h"
 #include "runtime/offload/hybrid.h"
 #include "runtime/offload/placement.h"

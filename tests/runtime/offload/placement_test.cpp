@@ -326,7 +326,7 @@ TEST_CASE("placement: too small a budget: the least, what fills it, and the cont
   CHECK(mentions(longer, {"the GPU's memory: 12.0 GiB are too little, the least is ", "(kv_cache 8.44 GiB, working ",
                           "driver 64.0 MiB", "attention ", "shared_experts ", "; a context of ", " tokens would fit"}));
   const int64_t fits = std::stoll(longer.substr(longer.find("a context of ") + 13));
-  CHECK(plan_placement(v2().model, input(12, 128, fits)).n_resident() >= 0);
+  CHECK_NOTHROW(plan_placement(v2().model, input(12, 128, fits)));
   CHECK(refusal(ErrorKind::resource, [&] { plan_placement(v2().model, input(12, 128, fits + 256)); }) != "");
 
   CHECK(mentions(refusal(ErrorKind::resource, [] { plan_placement(v2().model, input(4, 128, 8192)); }),
