@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/product.h"
+#include "kernels/round_up.h"
 #include "kernels/scratch.h"
 
 namespace hearth::latent {
@@ -20,9 +21,7 @@ int64_t pieces_of(int64_t n_kv) {
   return std::min((n_kv + kPiece - 1) / kPiece, kPieces);
 }
 
-size_t round_up(size_t bytes) {
-  return (bytes + 63) / 64 * 64;
-}
+constexpr int64_t kLine = 64;  // bytes that threads do not share
 
 struct Layout {
   float* q;                          // [n_threads, kHeads, r + dr]
@@ -31,7 +30,7 @@ struct Layout {
   size_t work_bytes;
 
   Layout(Scratch& scratch, const Kernel& kernel, int64_t n_threads, int64_t H, int64_t r, int64_t dr)
-      : work_bytes(round_up(kernel.work_bytes(r, dr))) {
+      : work_bytes(size_t(round_up(int64_t(kernel.work_bytes(r, dr)), kLine))) {
     q = scratch.take<float>(n_threads * kHeads * (r + dr));
     work = scratch.take<std::byte>(n_threads * int64_t(work_bytes));
     partial = scratch.take<float>(kSlots * H * r);
@@ -46,7 +45,8 @@ struct WholeLayout : Layout {
   size_t row_bytes;
 
   WholeLayout(Scratch& scratch, const Kernel& kernel, int64_t n_threads, int64_t H, int64_t r, int64_t dr, int64_t nope)
-      : Layout(scratch, kernel, n_threads, H, r, dr), row_bytes(round_up(product::stored_bytes(std::max(r, nope)))) {
+      : Layout(scratch, kernel, n_threads, H, r, dr),
+        row_bytes(size_t(round_up(int64_t(product::stored_bytes(std::max(r, nope))), kLine))) {
     row = scratch.take<std::byte>(n_threads * int64_t(row_bytes));
   }
 };

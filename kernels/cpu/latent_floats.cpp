@@ -4,14 +4,11 @@
 #include <limits>
 
 #include "kernels/cpu/attend.h"
+#include "kernels/round_up.h"
 #include "kernels/scratch.h"
 
 namespace hearth {
 namespace {
-
-int64_t round_up(int64_t n, int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
 
 struct Layout {
   int64_t width, value_width;

@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/round_up.h"
 #include "kernels/scratch.h"
 
 namespace hearth::attention {
@@ -18,10 +19,6 @@ namespace {
 
 constexpr int64_t kChunk = 6 * kTilePositions;
 constexpr int64_t kQueries = 32;  // of one unit of work; a multiple of every engine's lanes
-
-int64_t round_up(int64_t n, int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
 
 struct Layout {
   int64_t latent_width, key_width, value_width, work_size, n_queries;

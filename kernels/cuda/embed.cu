@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/formats.cuh"
 
 namespace hearth::gpu {
@@ -34,8 +35,8 @@ void decode_rows(const Exec& exec, const char* name, const Weight& w, const int3
   if (x.rows == 0) return;
   const dim3 grid(unsigned((x.cols + kThreads - 1) / kThreads), unsigned(std::min(x.rows, kMaxGridY)));
   with_block(w.format->id, [&]<class Block>() {
-    launch(name, decode_rows_kernel<Block>, grid, dim3(unsigned(kThreads)), 0, static_cast<cudaStream_t>(exec.stream),
-           w.data, w.row_bytes, rows, x);
+    launch(name, decode_rows_kernel<Block>, grid, dim3(unsigned(kThreads)), 0, stream_of(exec), w.data, w.row_bytes,
+           rows, x);
   });
 }
 

@@ -5,14 +5,11 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/tile_input.h"
 
 namespace hearth::gpu {
 namespace {
-
-cudaStream_t stream_of(const Exec& exec) {
-  return static_cast<cudaStream_t>(exec.stream);
-}
 
 int64_t heads_slice(int64_t T, int64_t H, int64_t k, int64_t slice_bytes) {
   return std::min(T, std::max(int64_t(128), slice_bytes / 4 / (H * padded_to_8(k)) / 128 * 128));

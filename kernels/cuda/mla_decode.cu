@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/mla_tile.cuh"
 
 namespace hearth::gpu {
@@ -211,7 +212,7 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
                            largest,
                            largest + pieces * rows,
                            int(partial_stride(r))};
-  const auto stream = static_cast<cudaStream_t>(exec.stream);
+  const cudaStream_t stream = stream_of(exec);
   launch("mla_attend", plan.kernel, dim3(unsigned((rows + plan.rows - 1) / plan.rows), unsigned(pieces)),
          dim3(unsigned(plan.threads)), plan.shared_bytes, stream, problem);
   if (pieces == 1) return;

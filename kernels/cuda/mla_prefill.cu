@@ -15,7 +15,9 @@
 #include <cmath>
 
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/expand_latents.h"
+#include "kernels/round_up.h"
 
 namespace hearth::gpu {
 namespace {
@@ -240,10 +242,6 @@ __global__ void __launch_bounds__(32 * warps) attend_chunk(Problem p) {
 constexpr int64_t kExpandedBytes = 128 << 20;  // of a chunk, about: what is carried between chunks then weighs little
 constexpr int64_t kChunkMultiple = 128;        // positions
 
-int64_t round_up(int64_t n, int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
-
 // Where everything lies for chunks of n positions.
 struct Layout {
   size_t weights, latents, expanded, largest, total, bytes = 0;
@@ -287,7 +285,7 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   const int64_t n = chunk_that_fits(widths, T, H, bound, exec.scratch.size());
   const Layout layout(widths, T, H, n);
   const auto scratch = [&](size_t at) { return exec.scratch.data() + at; };
-  const auto stream = static_cast<cudaStream_t>(exec.stream);
+  const cudaStream_t stream = stream_of(exec);
   uint16_t* weights = reinterpret_cast<uint16_t*>(scratch(layout.weights));
   uint16_t* widened = reinterpret_cast<uint16_t*>(scratch(layout.latents));
   uint16_t* expanded = reinterpret_cast<uint16_t*>(scratch(layout.expanded));

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/block.cuh"
+#include "kernels/cuda/device_state.h"
 
 namespace hearth::gpu {
 namespace {
@@ -48,10 +49,6 @@ __global__ void __launch_bounds__(kAddThreads) add_kernel(Mat<const float> y, Ma
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= x.cols) return;
   for (int64_t t = blockIdx.y; t < x.rows; t += gridDim.y) x.data[t * x.stride + i] += y.data[t * y.stride + i];
-}
-
-cudaStream_t stream_of(const Exec& exec) {
-  return static_cast<cudaStream_t>(exec.stream);
 }
 
 // Whole warps, as few as the row fills.

@@ -5,6 +5,7 @@
 #include "kernels/cuda/rope.h"
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/device_state.h"
 
 namespace hearth::gpu {
 namespace {
@@ -28,7 +29,7 @@ __global__ void __launch_bounds__(kThreads) rotate(RopeTable table, const int32_
 void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x) {
   const int64_t pairs = x.n_heads * (x.width / 2);
   launch("rope", rotate, dim3(unsigned((pairs + kThreads - 1) / kThreads), unsigned(x.n_tokens)), dim3(kThreads), 0,
-         static_cast<cudaStream_t>(exec.stream), table, positions, x);
+         stream_of(exec), table, positions, x);
 }
 
 }  // namespace hearth::gpu

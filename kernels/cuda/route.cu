@@ -12,6 +12,7 @@
 #include "kernels/cuda/route.h"
 
 #include "kernels/cuda/block.cuh"
+#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/embed.h"
 
 namespace hearth::gpu {
@@ -272,7 +273,7 @@ size_t route_scratch(const ScratchLimits& limits) {
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights) {
   if (x.rows == 0) return;
-  const auto stream = static_cast<cudaStream_t>(exec.stream);
+  const cudaStream_t stream = stream_of(exec);
   const int64_t T = x.rows, E = rule.n_experts;
   const Layout layout(T, E, x.cols);
   float* logits = reinterpret_cast<float*>(exec.scratch.data());

@@ -3,6 +3,7 @@
 //
 // A block takes one token and reads its 2.3 KB twice, the second time from L1. What bounds it is the launch.
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/rope.h"
 
 namespace hearth::gpu {
@@ -50,8 +51,8 @@ __global__ void __launch_bounds__(kThreads) store_rows(Mat<const float> kv_a, co
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
                   const int32_t* positions, const LatentCache& cache) {
   const auto kernel = cache.format == FormatId::f32 ? store_rows<float> : store_rows<uint16_t>;
-  launch("store_latent", kernel, dim3(unsigned(kv_a.rows)), dim3(kThreads), 0, static_cast<cudaStream_t>(exec.stream),
-         kv_a, norm, eps, table, positions, cache);
+  launch("store_latent", kernel, dim3(unsigned(kv_a.rows)), dim3(kThreads), 0, stream_of(exec), kv_a, norm, eps, table,
+         positions, cache);
 }
 
 }  // namespace hearth::gpu

@@ -6,16 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
-// Kernels are built from small functions whose operands must stay in registers. (Not with sanitizers: what they add to
-// so much inlined code takes the compiler minutes.)
-#ifdef __SANITIZE_ADDRESS__
-#define HEARTH_INLINE inline
-#define HEARTH_INLINE_LAMBDA
-#else
-#define HEARTH_INLINE [[gnu::always_inline]] inline
-#define HEARTH_INLINE_LAMBDA __attribute__((always_inline))
-#endif
-#define HEARTH_UNROLL _Pragma("GCC unroll 16")
+#include "kernels/cpu/inline.h"
+#include "kernels/round_up.h"
 
 namespace hearth {
 namespace {
@@ -37,10 +29,6 @@ HEARTH_INLINE __m256i four_bytes(const void* p) {
   int32_t word;
   memcpy(&word, p, 4);
   return _mm256_set1_epi32(word);
-}
-
-constexpr int64_t round_up(int64_t n, int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
 }
 
 HEARTH_INLINE uint16_t half_bits(const void* fp16) {

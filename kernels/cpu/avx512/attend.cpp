@@ -13,13 +13,10 @@
 
 #include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx512/kernels.h"
+#include "kernels/round_up.h"
 
 namespace hearth::HEARTH_AVX512 {
 namespace {
-
-int64_t round_up16(int64_t n) {
-  return (n + 15) / 16 * 16;
-}
 
 HEARTH_INLINE __mmask16 lanes_left(int64_t n) {
   return n >= 16 ? __mmask16(0xffff) : n <= 0 ? __mmask16(0) : __mmask16((1 << n) - 1);
@@ -251,7 +248,7 @@ void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first
               b.value_width,
               b.n,
               n,
-              round_up16(columns),
+              round_up(columns, 16),
               b.keep});
   }
 }
@@ -267,7 +264,7 @@ void decode(const Weight& w, int64_t head, int64_t row, int64_t at, int64_t n, f
 
 // work [r][nope] = W^UK of the head.
 void decode_keys(const Weight& w, int64_t head, float* work) {
-  const int64_t width = round_up16(w.k);
+  const int64_t width = round_up(w.k, 16);
   for (int64_t c = 0; c < w.n; ++c) {
     for (int64_t i = 0; i < w.k; i += kDecoded) {
       decode(w, head, c, i, w.k - i < kDecoded ? w.k - i : kDecoded, work + c * width + i);
@@ -278,7 +275,7 @@ void decode_keys(const Weight& w, int64_t head, float* work) {
 
 // work [r][v] = the transpose of the head's W^UV.
 void decode_values(const Weight& w, int64_t head, float* work) {
-  const int64_t width = round_up16(w.n);
+  const int64_t width = round_up(w.n, 16);
   alignas(64) float rows[16 * kDecoded], columns[16 * 16];
   for (int64_t j = 0; j < w.n; j += 16) {
     const int64_t n_rows = w.n - j < 16 ? w.n - j : 16;
@@ -313,9 +310,9 @@ void expand(const Expansion& e) {
               nullptr});
   };
   decode_keys(*e.k_b, e.head, e.work);
-  times_latents(e.k_b->n, round_up16(e.k_b->k), e.keys, e.key_stride);
+  times_latents(e.k_b->n, round_up(e.k_b->k, 16), e.keys, e.key_stride);
   decode_values(*e.v_b, e.head, e.work);
-  times_latents(e.v_b->k, round_up16(e.v_b->n), e.values, e.value_stride);
+  times_latents(e.v_b->k, round_up(e.v_b->n, 16), e.values, e.value_stride);
 }
 
 }  // namespace

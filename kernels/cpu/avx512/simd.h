@@ -9,14 +9,7 @@
 #include <cstring>
 #include <initializer_list>
 
-#ifdef __SANITIZE_ADDRESS__
-#define HEARTH_INLINE inline
-#define HEARTH_INLINE_LAMBDA
-#else
-#define HEARTH_INLINE [[gnu::always_inline]] inline
-#define HEARTH_INLINE_LAMBDA __attribute__((always_inline))
-#endif
-#define HEARTH_UNROLL _Pragma("GCC unroll 16")
+#include "kernels/cpu/inline.h"
 
 #ifdef __AVX512VNNI__
 #define HEARTH_AVX512 avx512_vnni
