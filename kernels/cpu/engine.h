@@ -75,9 +75,14 @@ struct FormatEngine {
   int64_t panels_from;  // tokens from which panels are faster than rows
 };
 
+// The rows that one file defines.
+struct FormatRows {
+  const FormatEngine* first;
+  int n;
+};
+
 struct Engine {
-  const FormatEngine* formats;
-  int n_formats;
+  FormatRows formats[4];  // in any order; of two rows for one format the first counts
   // x [n], n <= 256 -> one X8.
   void (*quantize)(const float* x, int64_t n, X8* out);
   // x [n] -> n rounded up to 64 bfloat16 (Input::bf16); null where no kernel wants them.
@@ -85,5 +90,12 @@ struct Engine {
   // gate = silu(gate) * up, n values.
   void (*silu_product)(float* gate, const float* up, int64_t n);
 };
+
+// The format's row. There is one (require_all_formats).
+const FormatEngine& row_of(const Engine& engine, FormatId id);
+
+// Throws Error(resource) for the first format of the table (quant/format.h) that is computed and has no row. Before an
+// engine is used.
+void require_all_formats(const Engine& engine);
 
 }  // namespace hearth

@@ -13,26 +13,47 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/scratch.h"
+#include "quant/error.h"
 
-namespace hearth::product {
+namespace hearth {
+namespace {
+
+const FormatEngine* find_row(const Engine& engine, FormatId id) {
+  for (const FormatRows& rows : engine.formats) {
+    for (int i = 0; i < rows.n; ++i) {
+      if (rows.first[i].id == id) return &rows.first[i];
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const FormatEngine& row_of(const Engine& engine, FormatId id) {
+  const FormatEngine* const row = find_row(engine, id);
+  if (!row) std::abort();  // see require_all_formats
+  return *row;
+}
+
+void require_all_formats(const Engine& engine) {
+  for (const Format& format : all_formats()) {
+    require(find_row(engine, format.id) != nullptr, ErrorKind::resource,
+            "this build has no CPU kernels for the format {}", format.name);
+  }
+}
+
+namespace product {
 namespace {
 
 constexpr int64_t kHiddenTokens = 64;  // of a piece of hidden values: gate and up of them are 128 KB, for L2
 constexpr int64_t kStrip = 64;      // rows that a thread takes through all groups of a few tokens before the next ones
 constexpr int64_t kMaxStrip = 256;  // output rows of a piece, at most
-
-const FormatEngine& engine_of(const Engine& engine, FormatId id) {
-  for (int i = 0; i < engine.n_formats; ++i) {
-    if (engine.formats[i].id == id) return engine.formats[i];
-  }
-  assert(!"every format of the table has its kernels");
-  return engine.formats[0];
-}
 
 int64_t chunks_of(int64_t k) {
   return (k + kChunk - 1) / kChunk;
@@ -171,7 +192,7 @@ void multiply_all(const Engine& engine, const Exec& exec, std::span<const Output
   for (const Output& out : outputs) {
     assert(x.cols == out.w->k && out.y.cols == out.w->n && x.rows == out.y.rows);
     n_rows += out.w->n;
-    const FormatEngine& f = engine_of(engine, out.w->format->id);
+    const FormatEngine& f = row_of(engine, out.w->format->id);
     const Input input = input_of(f, few(f, x.rows));
     if (stored[int(input)].data) continue;
     const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.rows, x.cols);
@@ -189,7 +210,7 @@ void multiply_all(const Engine& engine, const Exec& exec, std::span<const Output
   parallel_parts(exec.n_threads, n_pieces, 1, [&](const Part& part) {
     const auto [out, begin] = first_row(part.begin);
     const Weight& w = *out->w;
-    const FormatEngine& f = engine_of(engine, w.format->id);
+    const FormatEngine& f = row_of(engine, w.format->id);
     const Tokens tokens = {&stored[int(input_of(f, few(f, x.rows)))], nullptr, x.rows};
     const uint8_t* next = nullptr;
     if (part.next >= 0) {
@@ -219,7 +240,7 @@ size_t stored_bytes(int64_t k) {
 
 void multiply_head(const Engine& engine, const Weight& w, int64_t h, Heads<const float> x, std::byte* stored,
                    Heads<float> y, const uint8_t* next) {
-  const FormatEngine& f = engine_of(engine, w.format->id);
+  const FormatEngine& f = row_of(engine, w.format->id);
   const Stored rows = store(engine, {1, {}, nullptr}, input_of(f, few(f, x.n_tokens)), x.at(0, h), x.token_stride, w.k,
                             x.n_tokens, stored);
   multiply(f, w, h, 0, w.n, {&rows, nullptr, x.n_tokens}, y.at(0, h), y.token_stride, next);
@@ -260,7 +281,7 @@ struct Call {
   int64_t n_jobs;
   Stored x[kInputs];
 
-  const FormatEngine& of(const Weight& w) const { return engine_of(engine, w.format->id); }
+  const FormatEngine& of(const Weight& w) const { return row_of(engine, w.format->id); }
   // gate and up go the same way, whatever their formats.
   bool few_in(const Job& job) const { return few(of(job.w->gate), job.n_tokens) && few(of(job.w->up), job.n_tokens); }
   Input hidden_input(const Job& job) const {
@@ -488,4 +509,5 @@ size_t scratch_bytes(const ScratchLimits& l) {
   return std::max({in_ffn.used(), in_matmul.used(), in_heads.used()});
 }
 
-}  // namespace hearth::product
+}  // namespace product
+}  // namespace hearth

@@ -27,6 +27,7 @@ size_t scratch_bytes(const ScratchLimits& limits);
 namespace {
 template <const Engine& (*engine)()>
 void install(Ops& ops) {
+  require_all_formats(engine());
   ops.matmul = [](const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
     matmul(engine(), exec, w, x, y);
   };

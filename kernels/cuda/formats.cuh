@@ -41,45 +41,42 @@ GPU_FN float weight_at(const Block* row, Index i) {
   }
 }
 
-// Calls f.template operator()<Block>() for the block type of a format.
+// A format and its block, and the families that kernels are compiled in, a file each. What is not listed here has no
+// kernels (open_gpu says so of a format of the table).
+template <FormatId id_, class Block_>
+struct Row {
+  static constexpr FormatId id = id_;
+  using Block = Block_;
+};
+template <class... Rows>
+struct FormatList {};
+
+using FloatFormats = FormatList<Row<FormatId::f32, BlockF32>, Row<FormatId::f16, BlockF16>,
+                                Row<FormatId::bf16, BlockBF16>, Row<FormatId::f8_e4m3, BlockF8_E4M3>>;
+using SmallFormats =
+    FormatList<Row<FormatId::q8_0, BlockQ8_0>, Row<FormatId::q4_0, BlockQ4_0>, Row<FormatId::q4_1, BlockQ4_1>,
+               Row<FormatId::q5_0, BlockQ5_0>, Row<FormatId::q5_1, BlockQ5_1>, Row<FormatId::iq4_nl, BlockIQ4_NL>,
+               Row<FormatId::i4_g128, BlockI4_G128>>;
+using LargeFormats =
+    FormatList<Row<FormatId::q2_k, BlockQ2_K>, Row<FormatId::q3_k, BlockQ3_K>, Row<FormatId::q4_k, BlockQ4_K>,
+               Row<FormatId::q5_k, BlockQ5_K>, Row<FormatId::q6_k, BlockQ6_K>, Row<FormatId::iq4_xs, BlockIQ4_XS>>;
+
+template <class... Rows>
+constexpr bool contains(FormatList<Rows...>, FormatId id) {
+  return ((Rows::id == id) || ...);
+}
+inline bool has_kernels(FormatId id) {
+  return contains(FloatFormats{}, id) || contains(SmallFormats{}, id) || contains(LargeFormats{}, id);
+}
+
+// Calls f.template operator()<Block>() for the block of a format. False: it is not in the list.
+template <class... Rows, class F>
+bool with_block(FormatList<Rows...>, FormatId id, const F& f) {
+  return ((Rows::id == id && (f.template operator()<typename Rows::Block>(), true)) || ...);
+}
 template <class F>
-void with_block(FormatId id, F&& f) {
-  switch (id) {
-    case FormatId::f32:
-      return f.template operator()<BlockF32>();
-    case FormatId::f16:
-      return f.template operator()<BlockF16>();
-    case FormatId::bf16:
-      return f.template operator()<BlockBF16>();
-    case FormatId::q8_0:
-      return f.template operator()<BlockQ8_0>();
-    case FormatId::q4_0:
-      return f.template operator()<BlockQ4_0>();
-    case FormatId::q4_1:
-      return f.template operator()<BlockQ4_1>();
-    case FormatId::q5_0:
-      return f.template operator()<BlockQ5_0>();
-    case FormatId::q5_1:
-      return f.template operator()<BlockQ5_1>();
-    case FormatId::q2_k:
-      return f.template operator()<BlockQ2_K>();
-    case FormatId::q3_k:
-      return f.template operator()<BlockQ3_K>();
-    case FormatId::q4_k:
-      return f.template operator()<BlockQ4_K>();
-    case FormatId::q5_k:
-      return f.template operator()<BlockQ5_K>();
-    case FormatId::q6_k:
-      return f.template operator()<BlockQ6_K>();
-    case FormatId::iq4_nl:
-      return f.template operator()<BlockIQ4_NL>();
-    case FormatId::iq4_xs:
-      return f.template operator()<BlockIQ4_XS>();
-    case FormatId::f8_e4m3:
-      return f.template operator()<BlockF8_E4M3>();
-    case FormatId::i4_g128:
-      return f.template operator()<BlockI4_G128>();
-  }
+bool with_block(FormatId id, const F& f) {
+  return with_block(FloatFormats{}, id, f) || with_block(SmallFormats{}, id, f) || with_block(LargeFormats{}, id, f);
 }
 
 }  // namespace hearth::gpu

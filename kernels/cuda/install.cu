@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/device_state.h"
 #include "kernels/cuda/embed.h"
+#include "kernels/cuda/formats.cuh"
 #include "kernels/cuda/mla_decode.h"
 #include "kernels/cuda/mla_prefill.h"
 #include "kernels/cuda/norm.h"
@@ -108,6 +109,9 @@ std::string open_device() {
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, 0);
   if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&compute_stream, cudaStreamNonBlocking);
   if (error != cudaSuccess) return std::string("the GPU cannot be opened: ") + cudaGetErrorString(error);
+  for (const Format& format : all_formats()) {
+    if (!has_kernels(format.id)) return std::string("this build has no GPU kernels for the format ") + format.name;
+  }
   constexpr int kOldest = 80;
   const int sm = properties.major * 10 + properties.minor;
   if (sm < kOldest) {

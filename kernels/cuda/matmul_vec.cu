@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/cuda/formats.cuh"
+#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/matmul_vec_prepare.cuh"
 #include "kernels/scratch.h"
 
@@ -50,10 +50,6 @@ Stack stack_of(const Weight& a, const Weight* b = nullptr) {
   return s;
 }
 
-cudaStream_t stream_of(const Exec& exec) {
-  return static_cast<cudaStream_t>(exec.stream);
-}
-
 // Queues the launch, and before it that of preparing x [T, n_matrices, k] where there is an x too large for the blocks.
 void start(const Exec& exec, Job job, const Format& format, dim3 grid, std::byte* scratch) {
   int64_t own_bytes = 0;
@@ -70,7 +66,10 @@ void start(const Exec& exec, Job job, const Format& format, dim3 grid, std::byte
       own_bytes = 0;
     }
   }
-  with_block(format.id, [&]<class Block>() { launch_products<Block>(job, grid, own_bytes, stream_of(exec)); });
+  for (const auto launch_family : {launch_floats, launch_small_blocks, launch_large_blocks}) {
+    if (launch_family(format.id, job, grid, own_bytes, stream_of(exec))) return;
+  }
+  assert(!"every format of the table has its kernels");
 }
 
 unsigned blocks_for(int64_t rows, int64_t rows_of_block) {

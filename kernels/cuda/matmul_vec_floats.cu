@@ -3,9 +3,9 @@
 
 namespace hearth::gpu::vec {
 
-template void launch_products<BlockF32>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockF16>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockBF16>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockF8_E4M3>(const Job&, dim3, int64_t, cudaStream_t);
+bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream) {
+  return with_block(FloatFormats{}, id,
+                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, stream); });
+}
 
 }  // namespace hearth::gpu::vec

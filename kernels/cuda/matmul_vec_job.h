@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/device.h"
+#include "quant/format.h"
 
 namespace hearth::gpu::vec {
 
@@ -56,9 +57,10 @@ struct Job {
   HEARTH_HD int n_pairs() const { return n_tokens * n_activated; }
 };
 
-// Queues a launch for weights of one format; own_row_bytes: of the activations that a block prepares itself.
-// Instantiated by the matmul_vec_*.cu files, a family of formats each.
-template <class Block>
-void launch_products(const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream);
+// Queue a launch for weights of one format; own_row_bytes: of the activations that a block prepares itself. False: the
+// format is not of that family.
+bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream);
+bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream);
+bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream);
 
 }  // namespace hearth::gpu::vec

@@ -3,11 +3,9 @@
 
 namespace hearth::gpu::vec {
 
-template void launch_products<BlockQ2_K>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ3_K>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ4_K>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ5_K>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ6_K>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockIQ4_XS>(const Job&, dim3, int64_t, cudaStream_t);
+bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream) {
+  return with_block(LargeFormats{}, id,
+                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, stream); });
+}
 
 }  // namespace hearth::gpu::vec

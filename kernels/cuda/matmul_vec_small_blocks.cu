@@ -3,12 +3,9 @@
 
 namespace hearth::gpu::vec {
 
-template void launch_products<BlockQ8_0>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ4_0>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ4_1>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ5_0>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockQ5_1>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockIQ4_NL>(const Job&, dim3, int64_t, cudaStream_t);
-template void launch_products<BlockI4_G128>(const Job&, dim3, int64_t, cudaStream_t);
+bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream) {
+  return with_block(SmallFormats{}, id,
+                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, stream); });
+}
 
 }  // namespace hearth::gpu::vec

@@ -1,11 +1,16 @@
-// Tile products of weights in blocks of 128, and of plain 16-bit floats.
+// Tile products of plain 16-bit floats, and of F8_E4M3.
 #include "kernels/cuda/tile_product.cuh"
 
 namespace hearth::gpu {
 
-template void tile_product_of<BlockF8_E4M3>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockI4_G128>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockF16>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockBF16>(TileShape, const TileProduct&, cudaStream_t);
+bool tile_floats(FormatId id, TileShape shape, const TileProduct& product, cudaStream_t stream) {
+  return with_block(FloatFormats{}, id, [&]<class Block>() {
+    if constexpr (std::is_same_v<Block, BlockF32>) {
+      tile_product_float32(product, stream);
+    } else {
+      tile_product_of<Block>(shape, product, stream);
+    }
+  });
+}
 
 }  // namespace hearth::gpu

@@ -3,11 +3,8 @@
 
 namespace hearth::gpu {
 
-template void tile_product_of<BlockQ2_K>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ3_K>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ4_K>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ5_K>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ6_K>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockIQ4_XS>(TileShape, const TileProduct&, cudaStream_t);
+bool tile_large_blocks(FormatId id, TileShape shape, const TileProduct& product, cudaStream_t stream) {
+  return with_block(LargeFormats{}, id, [&]<class Block>() { tile_product_of<Block>(shape, product, stream); });
+}
 
 }  // namespace hearth::gpu

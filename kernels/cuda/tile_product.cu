@@ -1,9 +1,7 @@
 // Which kernel multiplies, and in tiles of what size.
 #include "kernels/cuda/tile_product.h"
 
-#include <type_traits>
-
-#include "kernels/cuda/formats.cuh"
+#include <cassert>
 
 namespace hearth::gpu {
 namespace {
@@ -30,13 +28,10 @@ TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts) {
 }
 
 void tile_product(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream) {
-  with_block(format, [&]<class Block>() {
-    if constexpr (std::is_same_v<Block, BlockF32>) {
-      tile_product_float32(product, stream);
-    } else {
-      tile_product_of<Block>(shape, product, stream);
-    }
-  });
+  for (const auto multiply : {tile_floats, tile_small_blocks, tile_large_blocks}) {
+    if (multiply(format, shape, product, stream)) return;
+  }
+  assert(!"every format of the table has its kernels");
 }
 
 }  // namespace hearth::gpu

@@ -177,7 +177,6 @@ void launch_tiles(const TileProduct& p, cudaStream_t stream) {
 
 }  // namespace
 
-// Declared in tile_product.h; one instantiation for each format, in the file of its family.
 template <class Block>
 void tile_product_of(TileShape shape, const TileProduct& p, cudaStream_t stream) {
   switch (shape) {

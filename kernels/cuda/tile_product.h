@@ -1,5 +1,5 @@
 // The product that the prefill operations are made of: tiles of tokens by tiles of weight rows, on tensor cores
-// (tile_product.cuh) or, for F32 weights, in float32 (tile_float.cu). Device pointers throughout.
+// (tile_product.cuh) or, for F32 weights, in float32 (tile_float32.cu). Device pointers throughout.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -63,9 +63,11 @@ TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts);
 // Queues the product for weights in a format. y must not overlap what is read.
 void tile_product(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
 
-// The same for one format; F32 has no use for a shape but the tokens of a tile of the list of work.
-template <class Block>
-void tile_product_of(TileShape shape, const TileProduct& product, cudaStream_t stream);
+// The same for one family of formats; false: it is not of that family. F32 has no use for a shape but the tokens of a
+// tile of the list of work.
+bool tile_floats(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
+bool tile_small_blocks(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
+bool tile_large_blocks(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
 void tile_product_float32(const TileProduct& product, cudaStream_t stream);
 
 // Row lengths of bf16 inputs in scratch.

@@ -1,13 +1,10 @@
-// Tile products of weights in blocks of 32.
+// Tile products of weights in blocks of 32 and of 128 with one scale.
 #include "kernels/cuda/tile_product.cuh"
 
 namespace hearth::gpu {
 
-template void tile_product_of<BlockQ4_0>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ4_1>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ5_0>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ5_1>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockQ8_0>(TileShape, const TileProduct&, cudaStream_t);
-template void tile_product_of<BlockIQ4_NL>(TileShape, const TileProduct&, cudaStream_t);
+bool tile_small_blocks(FormatId id, TileShape shape, const TileProduct& product, cudaStream_t stream) {
+  return with_block(SmallFormats{}, id, [&]<class Block>() { tile_product_of<Block>(shape, product, stream); });
+}
 
 }  // namespace hearth::gpu

@@ -140,9 +140,8 @@ int main(int argc, char** argv) {
   fmt::print("{:8} {:>5} {:>5}", "format", "now", "best");
   for (const int T : {1, 2, 4, 8, 16, 24}) fmt::print("  rows/panels {:>2}", T);
   fmt::print("\n");
-  for (int i = 0; i < engine->n_formats; ++i) {
-    const FormatEngine& f = engine->formats[i];
-    const Format& format = format_of(f.id);
+  for (const Format& format : all_formats()) {
+    const FormatEngine& f = row_of(*engine, format.id);
     const size_t row_bytes = format.bytes(kWidth);
     int64_t n_pieces = 0;
     const std::vector<uint8_t> w = cold_weights(format, row_bytes, &n_pieces);

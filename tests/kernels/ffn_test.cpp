@@ -71,9 +71,8 @@ double tolerance(const Ops& ops, FormatId in, FormatId out) {
 // Tokens from which the AMX table stores bfloat16; the others store the same way for any number.
 int64_t tiles_from([[maybe_unused]] FormatId id) {
 #ifdef HEARTH_AVX2
-  const Engine& engine = amx::engine();
-  for (int i = 0; i < engine.n_formats; ++i)
-    if (engine.formats[i].id == id) return engine.formats[i].panels_from;
+  for (const CpuIsa& isa : cpu_isas())
+    if (isa.available && std::string_view(isa.name) == "amx") return row_of(amx::engine(), id).panels_from;
 #endif
   return 0;
 }

@@ -6,6 +6,7 @@
 #include "kernels/cpu/amx/floats.h"
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/panels.h"
+#include "kernels/cpu/avx512/install.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/product.h"
 
@@ -14,39 +15,32 @@ namespace {
 
 using namespace HEARTH_AVX512;
 
-// The rows of the AVX-512 table, with panels in tiles.
+// A row of the AVX-512 table, with panels in tiles.
 // panels_from: tests/bench/switch_bench.cpp on cold weights.
-FormatEngine in_tiles(FormatEngine f, void (*panels)(const PanelCall&), int64_t panels_from = 9) {
-  f.panels_input = Input::bf16;
-  f.panels = panels;
-  f.panels_from = panels_from;
-  return f;
+FormatEngine in_tiles(FormatId id, void (*panels)(const PanelCall&), int64_t panels_from = 9) {
+  FormatEngine row = row_of(HEARTH_AVX512::engine(), id);
+  row.panels_input = Input::bf16;
+  row.panels = panels;
+  row.panels_from = panels_from;
+  return row;
 }
 
 }  // namespace
 
 const Engine& engine() {
-  static const FormatEngine formats[] = {
-      kFloats[0],
-      in_tiles(kFloats[1], float_panels<F16>, 6),
-      in_tiles(kFloats[2], float_panels<BF16>, 6),
-      in_tiles(kFloats[3], float_panels<F8_E4M3>, 6),
-      in_tiles(kLargeBlocks[0], tile_panels<Q2_K>),
-      in_tiles(kLargeBlocks[1], tile_panels<Q3_K>),
-      in_tiles(kLargeBlocks[2], tile_panels<Q4_K>),
-      in_tiles(kLargeBlocks[3], tile_panels<Q5_K>, 12),
-      in_tiles(kLargeBlocks[4], tile_panels<Q6_K>, 12),
-      in_tiles(kLargeBlocks[5], tile_panels<IQ4_XS>),
-      in_tiles(kSmallBlocks[0], tile_panels<Q4_0>),
-      in_tiles(kSmallBlocks[1], tile_panels<Q4_1>),
-      in_tiles(kSmallBlocks[2], tile_panels<Q5_0>),
-      in_tiles(kSmallBlocks[3], tile_panels<Q5_1>),
-      in_tiles(kSmallBlocks[4], tile_panels<Q8_0>),
-      in_tiles(kSmallBlocks[5], tile_panels<IQ4_NL>),
-      in_tiles(kSmallBlocks[6], tile_panels<I4_G128>),
+  static const FormatEngine rows[] = {
+      in_tiles(FormatId::f16, float_panels<F16>, 6),         in_tiles(FormatId::bf16, float_panels<BF16>, 6),
+      in_tiles(FormatId::f8_e4m3, float_panels<F8_E4M3>, 6), in_tiles(FormatId::q2_k, tile_panels<Q2_K>),
+      in_tiles(FormatId::q3_k, tile_panels<Q3_K>),           in_tiles(FormatId::q4_k, tile_panels<Q4_K>),
+      in_tiles(FormatId::q5_k, tile_panels<Q5_K>, 12),       in_tiles(FormatId::q6_k, tile_panels<Q6_K>, 12),
+      in_tiles(FormatId::iq4_xs, tile_panels<IQ4_XS>),       in_tiles(FormatId::q4_0, tile_panels<Q4_0>),
+      in_tiles(FormatId::q4_1, tile_panels<Q4_1>),           in_tiles(FormatId::q5_0, tile_panels<Q5_0>),
+      in_tiles(FormatId::q5_1, tile_panels<Q5_1>),           in_tiles(FormatId::q8_0, tile_panels<Q8_0>),
+      in_tiles(FormatId::iq4_nl, tile_panels<IQ4_NL>),       in_tiles(FormatId::i4_g128, tile_panels<I4_G128>),
   };
-  static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, avx512_bf16::round,
-                                silu_product};
+  constexpr int kRows = int(sizeof rows / sizeof rows[0]);
+  static const Engine engine = {
+      {{rows, kRows}, kFloats, kLargeBlocks, kSmallBlocks}, quantize, avx512_bf16::round, silu_product};
   return engine;
 }
 

@@ -285,28 +285,26 @@ constexpr FormatEngine e4m3_row() {
 
 }  // namespace
 
-const FormatEngine kFloats[4] = {
+constexpr FormatEngine kRows[] = {
     row<F32, FormatId::f32>(15),
     row<F16, FormatId::f16>(15),
     row<BF16, FormatId::bf16>(7),
     e4m3_row(),
 };
-const FloatDecoder kFloatDecoders[4] = {
+const FormatRows kFloats = {kRows, int(sizeof kRows / sizeof kRows[0])};
+constexpr FloatDecoder kDecoders[] = {
     {FormatId::f32, decode_row<F32>},
     {FormatId::f16, decode_row<F16>},
     {FormatId::bf16, decode_row<BF16>},
     {FormatId::f8_e4m3, decode_row<F8_E4M3>},
 };
+const FloatDecoders kFloatDecoders = {kDecoders, int(sizeof kDecoders / sizeof kDecoders[0])};
 
 DecodeRow float_decoder(const Format& format) {
-  for (const FloatDecoder& d : kFloatDecoders) {
-    if (d.id == format.id) return d.decode;
-  }
-  for (const FloatDecoder& d : kLargeDecoders) {
-    if (d.id == format.id) return d.decode;
-  }
-  for (const FloatDecoder& d : kSmallDecoders) {
-    if (d.id == format.id) return d.decode;
+  for (const FloatDecoders* list : {&kFloatDecoders, &kLargeDecoders, &kSmallDecoders}) {
+    for (int i = 0; i < list->n; ++i) {
+      if (list->first[i].id == format.id) return list->first[i].decode;
+    }
   }
   return decode_row_by_table;
 }

@@ -15,7 +15,7 @@ namespace hearth::avx2 {
 void quantize(const float* x, int64_t n, X8* out);
 void silu_product(float* gate, const float* up, int64_t n);
 
-extern const FormatEngine kFloats[4], kLargeBlocks[6], kSmallBlocks[7];
+extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks;
 extern const AttentionEngine kAttention;
 
 // Weights [at, at + n) of a row as floats, zeros to the next multiple of 8, nothing beyond; `at` is a multiple of 512.
@@ -25,7 +25,11 @@ struct FloatDecoder {
   FormatId id;
   DecodeRow decode;
 };
-extern const FloatDecoder kFloatDecoders[4], kLargeDecoders[6], kSmallDecoders[7];
+struct FloatDecoders {
+  const FloatDecoder* first;
+  int n;
+};
+extern const FloatDecoders kFloatDecoders, kLargeDecoders, kSmallDecoders;
 
 // The format's own, or the one that decodes by Format::decode.
 DecodeRow float_decoder(const Format& format);

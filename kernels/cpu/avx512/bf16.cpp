@@ -113,12 +113,8 @@ FormatEngine rounding_few(FormatEngine f) {
 }
 
 const Engine& engine() {
-  static const FormatEngine formats[] = {
-      kFloats[0],      kFloats[1],      kFloats[2],      rounding_few(kFloats[3]), kLargeBlocks[0], kLargeBlocks[1],
-      kLargeBlocks[2], kLargeBlocks[3], kLargeBlocks[4], kLargeBlocks[5],          kSmallBlocks[0], kSmallBlocks[1],
-      kSmallBlocks[2], kSmallBlocks[3], kSmallBlocks[4], kSmallBlocks[5],          kSmallBlocks[6],
-  };
-  static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, round, silu_product};
+  static const FormatEngine row = rounding_few(row_of(HEARTH_AVX512::engine(), FormatId::f8_e4m3));
+  static const Engine engine = {{{&row, 1}, kFloats, kLargeBlocks, kSmallBlocks}, quantize, round, silu_product};
   return engine;
 }
 

@@ -240,11 +240,12 @@ constexpr FormatEngine e4m3_row() {
 
 }  // namespace
 
-const FormatEngine kFloats[4] = {
+constexpr FormatEngine kRows[] = {
     row<F32>(FormatId::f32),
     row<F16>(FormatId::f16),
     row<BF16>(FormatId::bf16),
     e4m3_row(),
 };
+const FormatRows kFloats = {kRows, int(sizeof kRows / sizeof kRows[0])};
 
 }  // namespace hearth::HEARTH_AVX512

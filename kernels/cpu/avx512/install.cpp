@@ -6,12 +6,7 @@
 
 namespace hearth::HEARTH_AVX512 {
 const Engine& engine() {
-  static const FormatEngine formats[] = {
-      kFloats[0],      kFloats[1],      kFloats[2],      kFloats[3],      kLargeBlocks[0], kLargeBlocks[1],
-      kLargeBlocks[2], kLargeBlocks[3], kLargeBlocks[4], kLargeBlocks[5], kSmallBlocks[0], kSmallBlocks[1],
-      kSmallBlocks[2], kSmallBlocks[3], kSmallBlocks[4], kSmallBlocks[5], kSmallBlocks[6],
-  };
-  static const Engine engine = {formats, int(sizeof formats / sizeof formats[0]), quantize, nullptr, silu_product};
+  static const Engine engine = {{kFloats, kLargeBlocks, kSmallBlocks}, quantize, nullptr, silu_product};
   return engine;
 }
 
