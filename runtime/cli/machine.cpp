@@ -6,6 +6,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
+#include "runtime/cli/choice.h"
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/plan.h"
 #include "runtime/cli/session.h"
@@ -80,9 +81,7 @@ void add_plan_options(CLI::App& command, PlanArguments& a) {
       .add_option("--ctx,-c", a.ctx,
                   "context in tokens, as 4096 or 4k; 0: the model's limit (default: the same, at most 32768)")
       ->transform(context_length());
-  command.add_option("--cache-type", a.cache, "number format of the KV cache")
-      ->check(CLI::IsMember({"bf16", "f32"}))
-      ->capture_default_str();
+  add_cache_type(command, a.cache_format);
   command.add_option("--ubatch", a.ubatch, "prompt tokens run at once")
       ->transform(token_count(1, int64_t(1) << 16))
       ->capture_default_str();
@@ -127,7 +126,7 @@ PlacementInput placement_input(const PlanArguments& a, const Machine& machine, c
   PlacementInput in;
   in.machine = machine;
   in.n_ctx = a.ctx == kWholeContext ? model.config.context_length : a.ctx;
-  in.cache_format = a.cache == "f32" ? FormatId::f32 : FormatId::bf16;
+  in.cache_format = a.cache_format;
   in.ubatch = a.ubatch;
   in.n_threads = threads_of(a);
   in.staging_slots = -1;  // as the model will ask for

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "quant/error.h"
+#include "runtime/cli/choice.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/simulate.h"
@@ -226,7 +227,8 @@ void Planned::print_text() const {
   const ModelConfig& c = model_.config;
   print("{}: {}, {} of weights\n", arguments_.path, c.name.empty() ? "a model without a name" : c.name,
         binary_size_text(model_.fixed.total() + model_.stacked_experts));
-  print("  {:16} {} tokens, cache in {}, ubatch {}\n", "context", plan_.n_ctx, arguments_.cache, plan_.ubatch);
+  print("  {:16} {} tokens, cache in {}, ubatch {}\n", "context", plan_.n_ctx, cache_type_name(arguments_.cache_format),
+        plan_.ubatch);
   print("  {:16} VRAM {}, RAM {}\n", "machine",
         plan_.has_gpu ? budget_text(plan_.vram.budget, described_.vram, described_.vram_here) : "none",
         budget_text(plan_.ram.budget, described_.ram, described_.ram_here));
@@ -260,7 +262,7 @@ void Planned::print_json() const {
       {"file", arguments_.path},
       {"model", model_.config.name},
       {"context", plan_.n_ctx},
-      {"cache_type", arguments_.cache},
+      {"cache_type", cache_type_name(arguments_.cache_format)},
       {"ubatch", plan_.ubatch},
       {"vram", json_of(plan_.vram)},
       {"ram", json_of(plan_.ram)},

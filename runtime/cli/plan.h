@@ -19,7 +19,8 @@ struct PlanArguments {
   double vram_gb_s = 0, ram_gb_s = 0, pcie_gb_s = 0, disk_gb_s = 0;  // 0: measured here, or assumed
   int64_t ctx = 0, ubatch = 512;
   int threads = 0;
-  std::string cache = "bf16", resident_experts;
+  FormatId cache_format = FormatId::bf16;
+  std::string resident_experts;
   bool measure = false;  // anew, whatever is kept
   bool json = false;
 };

@@ -9,6 +9,7 @@
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
+#include "runtime/cli/choice.h"
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/cli/verify.h"
@@ -33,12 +34,12 @@ namespace {
 // The GPU's operations, or null for the CPU: because it was asked for (by its name, or by that of one of its tables),
 // or because there is no GPU. One that was named and is not there is missed loudly, or fails under --strict.
 const Ops* choose_gpu(const SessionOptions& options, Session& session) {
-  if (options.device == "cpu" || (options.device == "auto" && options.isa != "auto")) return nullptr;
+  if (options.device == Device::cpu || (options.device == Device::automatic && options.isa != "auto")) return nullptr;
   const Gpu& gpu = open_gpu();
   session.gpu = gpu.ops ? gpu.description : "none: " + gpu.why_not;
-  if (gpu.ops || options.device == "auto") return gpu.ops;
-  require(!options.strict, ErrorKind::resource, "--device {}: {}", options.device, gpu.why_not);
-  note("hearth: --device {}: {}; running on the CPU\n", options.device, gpu.why_not);
+  if (gpu.ops || options.device == Device::automatic) return gpu.ops;
+  require(!options.strict, ErrorKind::resource, "--device {}: {}", gpu_name(), gpu.why_not);
+  note("hearth: --device {}: {}; running on the CPU\n", gpu_name(), gpu.why_not);
   return nullptr;
 }
 
@@ -101,18 +102,6 @@ void read_file(const GgufFile& file) {
   bar.finish();
 }
 
-PrefillPolicy prefill_policy(const std::string& name) {
-  if (name == "cpu") return PrefillPolicy::host;
-  if (name == "copy") return PrefillPolicy::copy;
-  return name == "stream" ? PrefillPolicy::stream : PrefillPolicy::automatic;
-}
-
-ExpertPolicy expert_policy(const std::string& name) {
-  if (name == "static") return ExpertPolicy::fixed;
-  if (name == "lru") return ExpertPolicy::lru;
-  return name == "lfu" ? ExpertPolicy::lfu : ExpertPolicy::adaptive;
-}
-
 // Budgets, and what to do with experts for which there is no room.
 void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& options) {
   const ModelConfig config = read_config(file);
@@ -128,8 +117,8 @@ void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& opt
   }
   if (!options.resident_experts.empty())
     to.resident_experts = parse_resident_experts(options.resident_experts, model_sizes(file));
-  to.prefill = prefill_policy(options.prefill_experts);
-  to.expert_policy = expert_policy(options.expert_cache);
+  to.prefill = options.prefill;
+  to.expert_policy = options.expert_policy;
   to.prefill_rates = kept_rates(this_machine(to.n_threads), model_key(file));
   LoadedExpertStats known = load_expert_stats(expert_stats_path(options.model_path), no_expert_stats(file, config));
   if (!known.why_not.empty()) note("hearth: {}\n", known.why_not);
@@ -163,7 +152,7 @@ std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, 
     return model;
   } catch (const Error& error) {
     bar.finish();
-    if (error.kind != ErrorKind::resource || options.device != "auto" || options.strict) throw;
+    if (error.kind != ErrorKind::resource || options.device != Device::automatic || options.strict) throw;
     note("hearth: {}; running on the CPU\n", error.what());
     return nullptr;
   }
@@ -197,16 +186,14 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       ->transform(context_length());
   machine(command.add_option("--threads,-t", options.threads, "threads; 0: one per core (default: the same)"))
       ->transform(whole_number(0, 1024));
-  machine(command.add_option("--device", options.device, "where the model runs"))
-      ->check(CLI::IsMember({"auto", "cpu", gpu_name()}))
-      ->capture_default_str();
+  machine(add_choice<Device>(command, "--device", options.device,
+                             {{"auto", Device::automatic}, {"cpu", Device::cpu}, {gpu_name(), Device::gpu}},
+                             "where the model runs"));
   machine(command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)"))
       ->transform(memory_size());
   machine(command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA"))
       ->capture_default_str();
-  machine(command.add_option("--cache-type", options.cache, "number format of the KV cache"))
-      ->check(CLI::IsMember({"bf16", "f32"}))
-      ->capture_default_str();
+  machine(add_cache_type(command, options.cache_format));
   machine(command.add_option("--ubatch", options.ubatch, "prompt tokens run at once"))
       ->transform(token_count(1, int64_t(1) << 16))
       ->capture_default_str();
@@ -218,16 +205,20 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       ->transform(memory_size());
   gpu(command.add_option("--resident-experts", options.resident_experts,
                          "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)"));
-  gpu(command.add_option("--prefill-experts", options.prefill_experts,
-                         "what a prompt does with experts that are not on the GPU: compute them on the CPU, copy "
-                         "those it uses, or stream them ahead"))
-      ->check(CLI::IsMember({"auto", "cpu", "copy", "stream"}))
-      ->capture_default_str();
-  gpu(command.add_option("--expert-cache", options.expert_cache,
-                         "which experts stay on the GPU while the model runs: those likeliest to be used next, or for "
-                         "comparisons the first ones, the last used, the most used"))
-      ->check(CLI::IsMember({"adaptive", "static", "lru", "lfu"}))
-      ->capture_default_str();
+  gpu(add_choice<PrefillPolicy>(command, "--prefill-experts", options.prefill,
+                                {{"auto", PrefillPolicy::automatic},
+                                 {"cpu", PrefillPolicy::host},
+                                 {"copy", PrefillPolicy::copy},
+                                 {"stream", PrefillPolicy::stream}},
+                                "what a prompt does with experts that are not on the GPU: compute them on the CPU, "
+                                "copy those it uses, or stream them ahead"));
+  gpu(add_choice<ExpertPolicy>(command, "--expert-cache", options.expert_policy,
+                               {{"adaptive", ExpertPolicy::adaptive},
+                                {"static", ExpertPolicy::fixed},
+                                {"lru", ExpertPolicy::lru},
+                                {"lfu", ExpertPolicy::lfu}},
+                               "which experts stay on the GPU while the model runs: those likeliest to be used next, "
+                               "or for comparisons the first ones, the last used, the most used"));
 }
 
 void add_sampler_options(CLI::App& command, SamplerArguments& arguments) {
@@ -297,7 +288,7 @@ Session open_session(const SessionOptions& options) {
   model_options.n_ctx = options.ctx == kWholeContext ? 0 : options.ctx;
   model_options.ubatch = options.ubatch;
   model_options.routed = options.routed;
-  model_options.cache_format = options.cache == "f32" ? FormatId::f32 : FormatId::bf16;
+  model_options.cache_format = options.cache_format;
 
   Session session;
   const auto open_file = [&] {

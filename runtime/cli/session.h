@@ -25,19 +25,24 @@ class ChatTemplate;
 
 namespace cli {
 
+// Where a model runs; automatic: on the GPU where there is one.
+enum class Device { automatic, cpu, gpu };
+
 struct SessionOptions {
   std::string model_path;
-  std::string device = "auto", isa = "auto", cache = "bf16";
+  Device device = Device::automatic;
+  std::string isa = "auto";                 // the name of a table
   std::string vram, ram, resident_experts;  // as typed; empty: what is free, and as many as fit
-  std::string prefill_experts = "auto", expert_cache = "adaptive";
+  FormatId cache_format = FormatId::bf16;
+  PrefillPolicy prefill = PrefillPolicy::automatic;
+  ExpertPolicy expert_policy = ExpertPolicy::adaptive;
   int threads = 0;
   int64_t ctx = 0;
   int64_t ubatch = 512;
   bool check = false, strict = false, verbose = false;
   // Not options. Without text a file needs no vocabulary.
   bool needs_text = true;
-  // Told which experts are chosen (ModelOptions::routed).
-  std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)> routed = {};
+  RoutingListener routed = {};
 };
 
 // The model itself, the first word of its commands.
