@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
 
   CLI::App app("hearth runs DeepSeek-V2-class models on one workstation");
   app.name("hearth");
-  app.set_version_flag("--version", "hearth 0.1.0");
+  app.set_version_flag("--version", "hearth " HEARTH_VERSION);
   app.require_subcommand(1);
   app.footer(kExamples);
   cli::add_chat(app);
