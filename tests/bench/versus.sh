@@ -5,11 +5,12 @@
 #
 # Prints, for each figure, the median of both over the rounds (3 by default) and their ratio, and beside hearth's decode
 # its share of what the memory allowed in that run. With DEPTH, decode is also measured after so many tokens.
-# THREADS, PREFILL and DECODE in the environment change the defaults (all cores, 512, 64). Needs python3.
+# THREADS, PREFILL and DECODE in the environment change the defaults (all cores, 512, 64), LIMIT the seconds that one run
+# may take (1200). A run that fails, or takes longer, is shown with what it said. Needs python3.
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 hearth=$1 peer=$2 model=$3 rounds=${4:-3} depth=${5:-0}
-threads=${THREADS:-$(nproc)} prefill=${PREFILL:-512} decode=${DECODE:-64}
+threads=${THREADS:-$(nproc)} prefill=${PREFILL:-512} decode=${DECODE:-64} limit=${LIMIT:-1200}
 for file in "$hearth" "$peer" "$model"; do
   [ -r "$file" ] || { echo "versus.sh: cannot read $file" >&2; exit 1; }
 done
@@ -17,18 +18,30 @@ results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 cat "$model" > /dev/null  # both find it in the page cache
 
+# run OUTPUT COMMAND...: false where it fails, and then $results/said has its words.
+run() {
+  local output=$1 status=0
+  shift
+  timeout "$limit" "$@" > "$results/$output" 2> "$results/said" || status=$?
+  [ $status = 124 ] && echo "stopped after $limit s (LIMIT)" >> "$results/said"
+  return $status
+}
+must_run() {
+  run "$@" && return
+  echo "versus.sh: this failed: ${*:2}" >&2
+  tail -n 20 "$results/said" >&2
+  exit 1
+}
+
 for round in $(seq "$rounds"); do
   echo "round $round of $rounds" >&2
-  "$hearth" bench "$model" -t "$threads" -p "$prefill" -n "$decode" -r 1 --json > "$results/ours.$round" 2> /dev/null
-  "$peer" -m "$model" -t "$threads" -p "$prefill" -n "$decode" -r 1 -o json > "$results/theirs.$round" 2> /dev/null
+  must_run "ours.$round" "$hearth" bench "$model" -t "$threads" -p "$prefill" -n "$decode" -r 1 --json
+  must_run "theirs.$round" "$peer" -m "$model" -t "$threads" -p "$prefill" -n "$decode" -r 1 -o json
   if [ "$depth" -gt 0 ]; then
-    "$hearth" bench "$model" -t "$threads" -p 0 -n "$decode" -d "$depth" -r 1 --json \
-      > "$results/ours_deep.$round" 2> /dev/null
+    must_run "ours_deep.$round" "$hearth" bench "$model" -t "$threads" -p 0 -n "$decode" -d "$depth" -r 1 --json
     # "-gp P,N" (ik_llama.cpp) or "-d P" (llama.cpp)
-    "$peer" -m "$model" -t "$threads" -p 0 -n 0 -gp "$depth,$decode" -r 1 -o json \
-      > "$results/theirs_deep.$round" 2> /dev/null ||
-      "$peer" -m "$model" -t "$threads" -p 0 -n "$decode" -d "$depth" -r 1 -o json \
-        > "$results/theirs_deep.$round" 2> /dev/null
+    run "theirs_deep.$round" "$peer" -m "$model" -t "$threads" -p 0 -n 0 -gp "$depth,$decode" -r 1 -o json ||
+      must_run "theirs_deep.$round" "$peer" -m "$model" -t "$threads" -p 0 -n "$decode" -d "$depth" -r 1 -o json
   fi
 done
 
