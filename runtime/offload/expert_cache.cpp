@@ -25,13 +25,15 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 }  // namespace
 
 ExpertCache::ExpertCache(ExpertPool& pool, const Ops& ops, const Exec& exec, const ModelSizes& sizes, const Plan& plan,
-                         ExpertPolicy policy, std::span<const float> use, double use_tokens)
+                         ExpertPolicy policy, std::span<const float> use, double use_tokens, Now now)
     : pool_(pool),
       ops_(ops),
       exec_(exec),
+      now_(now),
       n_dense_(sizes.config.n_dense_layers),
       residency_(shape_of(sizes, plan), policy),
-      changes_(policy != ExpertPolicy::fixed) {
+      changes_(policy != ExpertPolicy::fixed),
+      last_step_(now()) {
   if (!use.empty()) residency_.use().load(use, use_tokens);
 }
 
@@ -70,7 +72,7 @@ void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>&
   const std::vector<Swap> swaps = residency_.fill();
   uint64_t total = 0, begun = 0;
   for (const Swap& swap : swaps) total += pool_.expert_bytes(swap.admit.layer + n_dense_);
-  const Clock::time_point start = Clock::now();
+  const Clock::time_point start = now_();
   for (size_t next = 0; next < swaps.size() || !copies_.empty();) {
     for (; next < swaps.size() && bytes_under_way_ < kAtOnce; ++next) {
       begun += pool_.expert_bytes(swaps[next].admit.layer + n_dense_);
@@ -82,7 +84,7 @@ void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>&
   }
   counts_ = {};
   landed_since_ = 0;
-  last_step_ = Clock::now();
+  last_step_ = now_();
   if (total > 0) bandwidth_ = double(total) / std::max(seconds_between(start, last_step_), 1e-6);
 }
 
@@ -90,7 +92,7 @@ void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>&
 // the time of a step may be under way: as many bytes as arrive in it at half of the speed that was seen.
 uint64_t ExpertCache::allowance() {
   constexpr double kShare = 0.5, kFirstGuess = 4e9;
-  const Clock::time_point now = Clock::now();
+  const Clock::time_point now = now_();
   if (landed_since_ > 0) {
     const double seen = double(landed_since_) / std::max(seconds_between(copies_since_, now), 1e-6);
     bandwidth_ = std::max(seen, bandwidth_);  // steps are coarse: seen is what it was at least
@@ -111,7 +113,7 @@ void ExpertCache::begin_step() {
   if (!changes_) return;
   SwapLimit limit;
   limit.bytes = allowed;
-  if (copies_.empty()) {  // slow as it may be, something moves
+  if (copies_.empty()) {  // at least one expert may move, even where its copy takes longer than a step
     copies_since_ = last_step_;
     limit.bytes = std::max<uint64_t>(allowed, pool_.largest_expert());
   }

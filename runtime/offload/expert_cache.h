@@ -23,9 +23,12 @@ struct CacheCounts {
 
 class ExpertCache {
  public:
-  // use: counts of earlier sessions, [MoE layers][E] of so many tokens; empty: none.
+  using Now = std::chrono::steady_clock::time_point (*)();
+
+  // use: counts of earlier sessions, [MoE layers][E] of so many tokens; empty: none. now: the clock, but in tests.
   ExpertCache(ExpertPool& pool, const Ops& ops, const Exec& exec, const ModelSizes& sizes, const Plan& plan,
-              ExpertPolicy policy, std::span<const float> use, double use_tokens);
+              ExpertPolicy policy, std::span<const float> use, double use_tokens,
+              Now now = std::chrono::steady_clock::now);
   ~ExpertCache();
   ExpertCache(const ExpertCache&) = delete;
   ExpertCache& operator=(const ExpertCache&) = delete;
@@ -56,12 +59,13 @@ class ExpertCache {
   ExpertPool& pool_;
   const Ops& ops_;
   const Exec& exec_;
+  const Now now_;
   int64_t n_dense_;
   Residency residency_;
   bool changes_;
   std::deque<Copy> copies_;  // under way, oldest first
   uint64_t bytes_under_way_ = 0;
-  std::chrono::steady_clock::time_point last_step_ = std::chrono::steady_clock::now(), copies_since_;
+  std::chrono::steady_clock::time_point last_step_, copies_since_;
   double bandwidth_ = 0;
   uint64_t landed_since_ = 0;
   CacheCounts counts_;

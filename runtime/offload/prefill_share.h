@@ -6,7 +6,7 @@
 //
 // (what the GPU then computes with them is little beside their copy, and left out). A copy costs the same for every
 // expert, so the best k to copy are the k dearest to the host: k is all there is to choose. With few tokens that is
-// none, with many all of them; where it turns depends on the machine, whose rates are measured (HostRates).
+// none, with many all of them; where it turns depends on the machine, whose rates are measured (PrefillRates).
 #pragma once
 
 #include <cstdint>

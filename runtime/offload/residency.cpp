@@ -155,12 +155,4 @@ void Residency::arrived(int slot_class, int64_t slot) {
   state_[size_t(expert)] = State::resident;
 }
 
-void Residency::abandon(int slot_class, int64_t slot) {
-  const int32_t expert = std::exchange(expert_in_[size_t(slot_class)][size_t(slot)], -1);
-  if (expert < 0) return;
-  state_[size_t(expert)] = State::absent;
-  slot_of_[size_t(expert)] = -1;
-  free_[size_t(slot_class)].push_back(int32_t(slot));
-}
-
 }  // namespace hearth

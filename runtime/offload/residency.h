@@ -58,8 +58,6 @@ class Residency {
   // evicted experts are absent, admitted ones arriving.
   std::vector<Swap> begin_swaps(const SwapLimit& limit = {});
   void arrived(int slot_class, int64_t slot);
-  // The copy failed or is not wanted any more: the slot is free, its expert absent.
-  void abandon(int slot_class, int64_t slot);
 
   State state(int64_t layer, int64_t expert) const;
   int64_t slot(int64_t layer, int64_t expert) const;  // of a resident expert, within its class; else -1

@@ -76,20 +76,6 @@ TEST_CASE("an evicted expert is absent at once, the admitted one arrives later, 
   CHECK(r.slot(0, 3) == swaps[0].slot);
 }
 
-TEST_CASE("a copy that failed leaves a free slot, which is used again") {
-  Residency r(small(1, 0), ExpertPolicy::lru);
-  fill(r);
-  decode(r, {{3}, {}, {}});
-  const Swap swap = r.begin_swaps().at(0);
-  r.abandon(0, swap.slot);
-  CHECK(r.state(0, 3) == State::absent);
-  r.abandon(0, swap.slot);  // twice is once
-  const auto again = r.begin_swaps();
-  REQUIRE(again.size() == 1);
-  CHECK(again[0].evict == Swap::Expert{});
-  CHECK(again[0].admit == Swap::Expert{0, 3});
-}
-
 TEST_CASE("swaps stay within their limits, the greatest gain first, and go on at the next step") {
   Residency r(small(3, 1), ExpertPolicy::lfu);
   fill(r);
