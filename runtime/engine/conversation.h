@@ -1,5 +1,5 @@
-// One conversation with a model: the tokens so far, their cache, and the loop that adds more. Used by `chat`, `run` and
-// the server. Prints nothing.
+// One conversation with a model: the tokens so far, their cache, and the loop that adds more. Used by `chat` and `run`.
+// Prints nothing.
 #pragma once
 
 #include <cstdint>
