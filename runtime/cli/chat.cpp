@@ -280,7 +280,7 @@ void chat(const ChatArguments& arguments) {
   if (arguments.session.verbose) print_banner(session);
   if (stdin_is_terminal()) {
     print_summary(session);
-    note("/help lists the commands, Ctrl-D leaves.\n\n");
+    note("Ctrl-D leaves, /help lists the commands.\n\n");
   }
   chat.run();
 }
