@@ -330,17 +330,17 @@ void say_guesses(const GgufFile& file, const std::vector<std::string>& guesses) 
   for (const std::string& guess : guesses) note("hearth: {}: {}\n", file.path(), guess);
 }
 
-void print_summary(const Session& session) {
-  note("{}\n{}", model_line(*session.model), running_line(*session.model));
+// Why the model does not run on a GPU, in few words; the rest with -v.
+static std::string about_gpu(const std::string& gpu) {
   constexpr std::string_view kNone = "none: ";
-  const std::string_view gpu = runs_on_gpu(*session.model) ? "" : session.gpu;
-  if (gpu.starts_with(kNone)) {
-    const std::string_view why = gpu.substr(kNone.size());
-    note("; no GPU: {}", why.substr(0, why.find(" (")));  // the rest with -v
-  } else if (!gpu.empty()) {
-    note("; GPU: {}", gpu);
-  }
-  note("\n");
+  if (gpu.empty()) return "";
+  if (!gpu.starts_with(kNone)) return "; GPU: " + gpu;
+  return "; no GPU: " + gpu.substr(kNone.size(), gpu.find(" (") - kNone.size());
+}
+
+void print_summary(const Session& session) {
+  note("{}\n{}{}\n", model_line(*session.model), running_line(*session.model),
+       runs_on_gpu(*session.model) ? "" : about_gpu(session.gpu));
 }
 
 void print_sampling(const Session& session, const SamplerOptions& options, const ChatTemplate* format) {

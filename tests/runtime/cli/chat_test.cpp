@@ -122,7 +122,8 @@ TEST_CASE("on a terminal: answers, Ctrl-C, history, Ctrl-D") {
   {
     Terminal terminal(home.path().string(), at_temperature("0"));
     REQUIRE_MESSAGE(terminal.wait_for("> "), terminal.screen());
-    for (const char* said : {"hearth-demo: 4.79 M parameters, ", "running on the CPU (", "/help lists the commands"})
+    for (const char* said :
+         {"hearth-demo: 4.79 M parameters, ", "running on the CPU (", "); no GPU: ", "/help lists the commands"})
       CHECK_MESSAGE(contains(terminal.screen(), said), said);
     CHECK(std::ranges::count(terminal.screen(), '\n') <= 4);  // no more than that
     terminal.type("What is the capital of France?\r");
