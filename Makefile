@@ -56,7 +56,7 @@ test: deps
 
 # The unit tests of some rooms once more under AddressSanitizer and UndefinedBehaviorSanitizer, in a build folder of
 # their own.
-SANITIZE_ROOMS ?= emulation quant kernels cuda convert runtime fuzz
+SANITIZE_ROOMS ?= emulation quant kernels convert runtime fuzz
 sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize CMAKE_FLAGS=-DHEARTH_SANITIZE=ON $(BUILD)-sanitize/build.ninja
 	@cmake --build $(BUILD)-sanitize -j $(JOBS) --target $(SANITIZE_ROOMS:%=tests/%/all) -- --quiet

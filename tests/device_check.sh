@@ -45,7 +45,7 @@ if [ -n "$pack" ]; then
   done
   [ -x "$build/hearth" ] && cp "$build/hearth" "$pack/"
   cp "${BASH_SOURCE[0]}" "$pack/device_check.sh"
-  cp "$here/cuda/synthetic_gguf.py" "$pack/" 2>/dev/null
+  cp "$here/kernels/cuda/synthetic_gguf.py" "$pack/" 2>/dev/null
   libraries_of "$build"/device/* "$build/hearth" | xargs -r cp -L -t "$pack/lib"
   git -C "$here" rev-parse --short=10 HEAD > "$pack/commit" 2>/dev/null
   for program in "$pack"/device/* "$pack/hearth"; do [ -f "$program" ] && strip "$program" 2>/dev/null; done
@@ -67,7 +67,7 @@ if [ -z "$build" ]; then
     echo "the libraries of a whole build are missing here: only what needs none (see $log)" >&2
     rm -rf "$build"
     targets=all
-    cmake -S "$root/tests/cuda/bare" -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES=native \
+    cmake -S "$root/tests/kernels/cuda/bare" -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES=native \
       > "$log" 2>&1 || give_up "cmake failed, see $log"
   fi
   # shellcheck disable=SC2086
@@ -107,7 +107,7 @@ for program in "$build"/device/*_test; do
 done
 
 if [ -z "$quick" ] && command -v compute-sanitizer > /dev/null; then
-  for name in norm route matmul_vec matmul_tile mla_decode moe; do
+  for name in norm route matmul_vec matmul_tile moe_tile attention; do
     program=$build/device/cuda_${name}_test
     [ -x "$program" ] || continue
     for tool in memcheck racecheck; do
@@ -126,7 +126,7 @@ if [ -x "$build/device/cuda_bench" ]; then
 fi
 
 # ---- A whole model
-maker=$here/cuda/synthetic_gguf.py
+maker=$here/kernels/cuda/synthetic_gguf.py
 [ -f "$maker" ] || maker=$here/synthetic_gguf.py
 if [ -z "$quick" ] && [ -z "$model" ] && [ -x "$build/hearth" ] && command -v python3 > /dev/null; then
   free=$(df -Pk "${TMPDIR:-/tmp}" | awk 'NR == 2 {print int($4 / 1048576)}')

@@ -3,12 +3,12 @@
 // Both attend with a block of queries over tiles of positions, with a running softmax. Absorbed, the queries are the
 // heads of one token, keys and values are the same latent rows; naive, they are tokens of one head over its expanded
 // keys and values. An instruction set brings the steps on registers (AttentionEngine); what is cut into pieces, merged
-// and shared by threads is written once: absorbed in latent.h, naive in mha.cpp.
+// and shared by threads is written once: absorbed in mla_attend.h, naive in mha_attend.cpp.
 //
 // (Plain structs without member functions, for the reason given in engine.h.)
 #pragma once
 
-#include "kernels/cpu/latent.h"
+#include "kernels/cpu/mla_attend.h"
 #include "kernels/ops.h"
 
 namespace hearth {
@@ -66,9 +66,9 @@ struct AttentionEngine {
 // Before a block's first tile.
 void begin_queries(const QueryBlock& block);
 
-namespace latent {
-// The kernel of absorbed attention (latent.h) in float32, for any widths and both formats of the cache: a piece's rows
-// are converted once for the heads of the unit.
+namespace mla {
+// The kernel of absorbed attention (mla_attend.h) in float32, for any widths and both formats of the cache: a piece's
+// rows are converted once for the heads of the unit.
 void attend_floats(const AttentionEngine& engine, const Unit& unit);
 size_t floats_work(const AttentionEngine& engine, int64_t r, int64_t dr);
 
@@ -77,7 +77,7 @@ template <const AttentionEngine& engine>
 constexpr Kernel float_kernel = {[](const Unit& unit) { attend_floats(engine, unit); },
                                  [](int64_t r, int64_t dr) { return floats_work(engine, r, dr); }};
 }
-}  // namespace latent
+}  // namespace mla
 
 // mha_attend of kernels/ops.h for any engine.
 namespace attention {
@@ -93,7 +93,7 @@ size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& limits)
 namespace {
 template <const Engine& (*products)(), const AttentionEngine& engine>
 void install(Ops& ops) {
-  latent::install<products, latent::float_kernel<engine>>(ops);
+  mla::install<products, mla::float_kernel<engine>>(ops);
   ops.mha_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                       const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
     mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, at.first, scale, o);

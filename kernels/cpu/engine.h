@@ -1,5 +1,5 @@
 // What an instruction set brings to the products y = x W^T: for each format two kernels over a few weight rows, and how
-// activations are stored for them. product.cpp cuts the operations into such pieces; it is the same for every
+// activations are stored for them. matmul.cpp cuts the operations into such pieces; it is the same for every
 // instruction set.
 //
 // (Plain structs without member functions: an inline function compiled in a kernel's folder must not be the copy that

@@ -3,7 +3,8 @@
 // Every .cu file is compiled twice: by nvcc for the GPU, and by the C++ compiler against tests/emulation, which runs
 // the same source on fibers. So kernels keep to these rules: launches by launch(), shared memory by the two macros,
 // inline PTX only in the wrappers below (one instruction each; tests/emulation/instructions.h says in plain C++ what
-// each computes, and tests/cuda/conformance compares the two on a GPU), 16-bit floats as uint16_t, arithmetic in float.
+// each computes, and tests/kernels/cuda/conformance.cu compares the two on a GPU), 16-bit floats as uint16_t,
+// arithmetic in float.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -39,7 +40,7 @@ inline constexpr unsigned kAllLanes = 0xffffffffu;
 // The least that one of our GPUs lets a block have (sm_89, sm_120).
 inline constexpr size_t kMaxSharedBytes = 99 * 1024;
 
-// Notes the first failure of a call or launch; Ops::finish reports it (kernels/cuda/failure.cu).
+// Notes the first failure of a call or launch; Ops::finish reports it (kernels/cuda/host/failure.cu).
 void note_failure(cudaError_t error, const char* what);
 
 // Queues kernel(args...) on a stream. `name` is what a failure is called.

@@ -9,8 +9,8 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/formats.cuh"
+#include "kernels/cuda/host/device_state.h"
 
 namespace hearth::gpu {
 namespace {

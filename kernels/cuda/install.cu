@@ -1,13 +1,13 @@
 // The table of the CUDA backend, and the GPU it runs on.
 #include <algorithm>
 
-#include "kernels/cuda/device_state.h"
+#include "kernels/cuda/attention/mha_attend.h"
+#include "kernels/cuda/attention/mla_attend.h"
+#include "kernels/cuda/attention/rope.h"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/formats.cuh"
-#include "kernels/cuda/mla_decode.h"
-#include "kernels/cuda/mla_prefill.h"
+#include "kernels/cuda/host/device_state.h"
 #include "kernels/cuda/norm.h"
-#include "kernels/cuda/rope.h"
 #include "kernels/cuda/route.h"
 
 namespace hearth {

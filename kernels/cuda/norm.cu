@@ -11,7 +11,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/block.cuh"
-#include "kernels/cuda/device_state.h"
+#include "kernels/cuda/host/device_state.h"
 
 namespace hearth::gpu {
 namespace {

@@ -12,8 +12,8 @@
 #include "kernels/cuda/route.h"
 
 #include "kernels/cuda/block.cuh"
-#include "kernels/cuda/device_state.h"
 #include "kernels/cuda/embed.h"
+#include "kernels/cuda/host/device_state.h"
 
 namespace hearth::gpu {
 namespace {

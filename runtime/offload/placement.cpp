@@ -284,9 +284,9 @@ uint64_t host_crossing_bytes(const ModelConfig& config, int64_t ubatch) {
          2 * aligned_bytes(uint64_t(ubatch * config.routing.n_activated) * sizeof(float));
 }
 
-// The largest of what the operations lay out: keys and values of a chunk of the context (kernels/cuda/mla_prefill.cu),
-// partial sums of split attention (mla_decode.cu), and rows as prefill's products want them (matmul_tile.cu,
-// moe_tile.cu).
+// The largest of what the operations lay out: keys and values of a chunk of the context
+// (kernels/cuda/attention/mha_attend.cu), partial sums of split attention (mla_attend.cu), and rows as prefill's
+// products want them (matmul_tile.cu, moe_tile.cu).
 size_t estimated_gpu_scratch(const ScratchLimits& l) {
   constexpr int64_t kMultiprocessors = 192, kChunkBytes = int64_t(128) << 20, kSumBytes = int64_t(64) << 20;
   const int64_t T = l.max_tokens, H = l.n_heads, r = l.kv_lora_rank, columns = l.qk_nope_head_dim + l.v_head_dim;

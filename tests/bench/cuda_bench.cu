@@ -252,7 +252,7 @@ std::vector<uint16_t> random_latents() {
   return values;
 }
 
-void measure_mla_decode(const Bench& bench, int64_t H, int64_t n_tokens) {
+void measure_mla_attend(const Bench& bench, int64_t H, int64_t n_tokens) {
   const int64_t width = kLora + kRope;
   const size_t rows = size_t(n_tokens) * size_t(width);
   const int copies = copies_of(rows * 2);
@@ -279,7 +279,7 @@ void measure_mla_decode(const Bench& bench, int64_t H, int64_t n_tokens) {
       "GB/s | %.0f %% of copy; %.1f us", 100 * bandwidth / bench.copy_bandwidth, seconds * 1e6);
 }
 
-void measure_mla_prefill(const Bench& bench, int64_t H, int64_t n_tokens) {
+void measure_mha_attend(const Bench& bench, int64_t H, int64_t n_tokens) {
   const int64_t T = shrunk(512, 20), width = kLora + kRope, head = kNope + kRope;
   Buffer<uint16_t> memory(bench, size_t(n_tokens * width));
   memory.fill(random_latents());
@@ -365,7 +365,7 @@ int run() {
   for (const int64_t H : {16, 128}) {
     if (tiny && H > 16) continue;
     for (const int64_t n : {1024, 8192, 32768, 131072}) {
-      if (!tiny || n == 1024) measure_mla_decode(bench, H, shrunk(n, 100));
+      if (!tiny || n == 1024) measure_mla_attend(bench, H, shrunk(n, 100));
     }
   }
   for (const Format& format : all_formats()) measure_prefill_matmul(bench, format.id);
@@ -373,7 +373,7 @@ int run() {
   for (const int64_t H : {16, 128}) {
     if (tiny && H > 16) continue;
     for (const int64_t n : {1024, 8192, 32768}) {
-      if (!tiny || n == 1024) measure_mla_prefill(bench, H, shrunk(n, 100));
+      if (!tiny || n == 1024) measure_mha_attend(bench, H, shrunk(n, 100));
     }
   }
   return 0;

@@ -25,7 +25,15 @@ const std::vector<Room> kRooms = {
     {"quant/", {"quant/"}},
     {"kernels/cpu/",
      {"quant/", "kernels/ops.h", "kernels/round_up.h", "kernels/scratch.h", "kernels/watch.h", "kernels/cpu/"}},
-    {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/round_up.h", "kernels/scratch.h", "kernels/cuda/"}},
+    {"kernels/cuda/host/",
+     {"quant/", "kernels/ops.h", "kernels/cuda/backend.h", "kernels/cuda/device.h", "kernels/cuda/host/"}},
+    {"kernels/cuda/matmul/",
+     {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cuda/device.h", "kernels/cuda/formats.cuh",
+      "kernels/cuda/host/", "kernels/cuda/matmul/"}},
+    {"kernels/cuda/attention/",
+     {"quant/", "kernels/ops.h", "kernels/round_up.h", "kernels/scratch.h", "kernels/cuda/device.h",
+      "kernels/cuda/formats.cuh", "kernels/cuda/host/", "kernels/cuda/attention/"}},
+    {"kernels/cuda/", {"quant/", "kernels/ops.h", "kernels/scratch.h", "kernels/cuda/"}},
     {"kernels/", {"quant/", "kernels/ops.h", "kernels/watch.h"}},
     {"convert/", {"quant/", "convert/"}},
     {"runtime/support/", {"quant/", "runtime/support/"}},
@@ -170,6 +178,8 @@ TEST_CASE("no file includes itself by way of others; what the rooms of runtime/ 
 TEST_CASE("the scan catches what it is for") {
   CHECK(include_fault("quant/x.h", "#include \"runtime/engine/model.h\"") != "");
   CHECK(include_fault("kernels/cpu/x.cpp", "#include \"kernels/cuda/backend.h\"") != "");
+  CHECK(include_fault("kernels/cuda/host/x.cu", "#include \"kernels/cuda/matmul/matmul_vec.h\"") != "");
+  CHECK(include_fault("kernels/cuda/matmul/x.cu", "#include \"kernels/cuda/attention/rope.h\"") != "");
   CHECK(include_fault("runtime/engine/model.cpp", "#include \"kernels/cpu/parallel.h\"") != "");
   CHECK(include_fault("runtime/model/forward.cpp", "#include \"runtime/offload/hybrid.h\"") != "");
   CHECK(include_fault("runtime/offload/x.h", "#include \"runtime/engine/model.h\"") != "");

@@ -1,8 +1,8 @@
-// Decoders of panels.h for the formats of one number per weight, 64 weights at a time in the order of bf16_place.
+// Decoders of matmul_tile.h for the formats of one number per weight, 64 weights at a time in the order of bf16_place.
 // BF16 keeps its weights, the others are rounded to bfloat16.
 #pragma once
 
-#include "kernels/cpu/amx/panels.h"
+#include "kernels/cpu/amx/matmul_tile.h"
 #include "kernels/cpu/avx512/bf16.h"
 #include "kernels/cpu/avx512/e4m3.h"
 

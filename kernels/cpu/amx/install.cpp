@@ -5,10 +5,10 @@
 
 #include "kernels/cpu/amx/floats.h"
 #include "kernels/cpu/amx/kernels.h"
-#include "kernels/cpu/amx/panels.h"
+#include "kernels/cpu/amx/matmul_tile.h"
 #include "kernels/cpu/avx512/install.h"
 #include "kernels/cpu/avx512/kernels.h"
-#include "kernels/cpu/product.h"
+#include "kernels/cpu/matmul.h"
 
 namespace hearth::amx {
 namespace {
@@ -49,7 +49,7 @@ namespace {
 size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
 
 size_t scratch_bytes(const ScratchLimits& limits) {
-  const size_t own = latent::scratch_bytes(kLatents, limits), inherited = inherited_scratch(limits);
+  const size_t own = mla::scratch_bytes(kLatents, limits), inherited = inherited_scratch(limits);
   return own > inherited ? own : inherited;
 }
 
@@ -65,7 +65,7 @@ void install(Ops& ops) {
   ops.scratch_bytes = scratch_bytes;
   ops.absorbed_speed = 1.6;  // 256 tokens at a context of 512 take the same time either way, with 16 heads
   product::install<engine>(ops);
-  latent::install<engine, kLatents>(ops);
+  mla::install<engine, kLatents>(ops);
 }
 
 }  // namespace hearth::amx

@@ -1,10 +1,10 @@
 // What the files of this folder offer one another.
 #pragma once
 
-#include "kernels/cpu/latent.h"
+#include "kernels/cpu/mla_attend.h"
 
 namespace hearth::amx {
 
-extern const latent::Kernel kLatents;
+extern const mla::Kernel kLatents;
 
 }  // namespace hearth::amx

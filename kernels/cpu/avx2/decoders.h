@@ -1,6 +1,6 @@
 // Decoders of the integer formats: one struct per format that turns 32 stored weights of a row into a vector of bytes,
-// and their scales. They know bits and nothing of loops; rows.h, panel.h and float_decoder.h know the loops and nothing
-// of bits. Layouts are drawn in quant/blocks.h.
+// and their scales. They know bits and nothing of loops; matmul_vec.h, matmul_tile.h and float_decoder.h know the loops
+// and nothing of bits. Layouts are drawn in quant/blocks.h.
 //
 //   kBlock, kBytes   weights and bytes of a stored block (256, 128 or 32 weights)
 //   kSigned          bytes are signed and are the weights; else they are unsigned, below 64, and kOffset more than them

@@ -1,8 +1,8 @@
 // A format's row in the table of kernels.
 #pragma once
 
-#include "kernels/cpu/avx2/panel.h"
-#include "kernels/cpu/avx2/rows.h"
+#include "kernels/cpu/avx2/matmul_tile.h"
+#include "kernels/cpu/avx2/matmul_vec.h"
 
 namespace hearth {
 namespace {

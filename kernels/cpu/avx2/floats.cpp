@@ -13,7 +13,7 @@
 // are rounded differently in the two.
 #include "kernels/cpu/avx2/gemm.h"
 #include "kernels/cpu/avx2/kernels.h"
-#include "kernels/cpu/avx2/rows.h"
+#include "kernels/cpu/avx2/matmul_vec.h"
 #include "quant/format.h"
 
 namespace hearth::avx2 {

@@ -3,7 +3,7 @@
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx2/ops.h"
-#include "kernels/cpu/product.h"
+#include "kernels/cpu/matmul.h"
 
 namespace hearth {
 namespace avx2 {
@@ -18,7 +18,7 @@ size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = 0;
   for (const size_t bytes :
        {product::scratch_bytes(limits), route_scratch(limits), attention::scratch_bytes(kAttention, limits),
-        latent::scratch_bytes(latent::float_kernel<kAttention>, limits)}) {
+        mla::scratch_bytes(mla::float_kernel<kAttention>, limits)}) {
     if (bytes > largest) largest = bytes;
   }
   return largest;

@@ -12,8 +12,8 @@
 #include "kernels/cpu/avx512/e4m3.h"
 #include "kernels/cpu/avx512/install.h"
 #include "kernels/cpu/avx512/kernels.h"
-#include "kernels/cpu/avx512/rows.h"
-#include "kernels/cpu/product.h"
+#include "kernels/cpu/avx512/matmul_vec.h"
+#include "kernels/cpu/matmul.h"
 
 namespace hearth::avx512_bf16 {
 
@@ -122,7 +122,7 @@ const Engine& engine() {
 
 void install(Ops& ops) {
   product::install<engine>(ops);
-  latent::install<engine, latent::float_kernel<kAttention>>(ops);
+  mla::install<engine, mla::float_kernel<kAttention>>(ops);
 }
 
 }  // namespace hearth::avx512_bf16

@@ -1,6 +1,6 @@
 // Decoders of the integer formats: one struct per format that turns 256 stored weights of a row into four vectors of
-// unsigned bytes and their scales. They know bits and nothing of loops; rows.h and panel.h know the loops and nothing
-// of bits. Layouts are drawn in quant/blocks.h.
+// unsigned bytes and their scales. They know bits and nothing of loops; matmul_vec.h and matmul_tile.h know the loops
+// and nothing of bits. Layouts are drawn in quant/blocks.h.
 //
 //   kBlock, kBytes   weights and bytes of a stored block (256, 128 or 32 weights)
 //   kOffset          a weight is (byte - 2^kOffset) * scale - minimum; -1: no offset

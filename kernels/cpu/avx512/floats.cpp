@@ -8,7 +8,7 @@
 // are rounded differently in the two.
 #include "kernels/cpu/avx512/e4m3.h"
 #include "kernels/cpu/avx512/kernels.h"
-#include "kernels/cpu/avx512/rows.h"
+#include "kernels/cpu/avx512/matmul_vec.h"
 
 namespace hearth::HEARTH_AVX512 {
 namespace {

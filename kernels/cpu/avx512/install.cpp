@@ -2,7 +2,7 @@
 
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/avx512/kernels.h"
-#include "kernels/cpu/product.h"
+#include "kernels/cpu/matmul.h"
 
 namespace hearth::HEARTH_AVX512 {
 const Engine& engine() {
@@ -17,7 +17,7 @@ size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operatio
 size_t scratch_bytes(const ScratchLimits& limits) {
   size_t largest = inherited_scratch(limits);
   for (const size_t bytes : {product::scratch_bytes(limits), attention::scratch_bytes(kAttention, limits),
-                             latent::scratch_bytes(latent::float_kernel<kAttention>, limits)}) {
+                             mla::scratch_bytes(mla::float_kernel<kAttention>, limits)}) {
     if (bytes > largest) largest = bytes;
   }
   return largest;

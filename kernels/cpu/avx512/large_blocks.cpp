@@ -1,6 +1,6 @@
 // The formats in blocks of 256.
 #include "kernels/cpu/avx512/kernels.h"
-#include "kernels/cpu/avx512/panel.h"
+#include "kernels/cpu/avx512/matmul_tile.h"
 
 namespace hearth::HEARTH_AVX512 {
 constexpr FormatEngine kRows[] = {

@@ -1,0 +1,351 @@
+// Many tokens on the tile unit: 32 rows of weights are decoded to bfloat16 and multiplied with the tokens in tiles of
+// 16 x 16 x 32, summed in float32 over the whole row. Weights and activations keep 8 significant bits.
+//
+// A tile of weights is 16 rows as they lie; the activations of 16 tokens are packed for it once per call, pairs of
+// values side by side: [k / 32][tokens / 16][16 pairs][16 tokens]. Bound: decoding for few tokens, the tile unit for
+// many.
+#pragma once
+
+#include "kernels/cpu/amx/tiles.h"
+#include "kernels/cpu/avx512/decoders.h"
+#include "kernels/cpu/avx512/matmul_tile.h"
+#include "kernels/cpu/engine.h"
+
+namespace hearth {
+namespace {
+
+constexpr int64_t kDepth = 512;          // weights of a row taken at once: 32 rows of it are 32 KB
+constexpr int64_t kSteps = kDepth / 32;  // tile products along it
+constexpr int64_t kTokenBlocks = kPanelTokens / 16;
+constexpr int64_t kRowBlocks = 256 / 16;  // rows whose sums are kept at once
+
+// 32 rows of kDepth weights as tiles.
+struct alignas(64) WeightTiles {
+  uint16_t w[kSteps][2][16][32];
+};
+// As many tokens of kDepth activations as tiles.
+struct alignas(64) TokenTiles {
+  uint32_t x[kSteps][kTokenBlocks][16][16];
+};
+struct alignas(64) Sums {
+  float c[kRowBlocks][kTokenBlocks][16][16];
+};
+
+// The lower halves of two vectors, or the upper ones.
+HEARTH_INLINE __m512i halves_of_two(__m512i a, __m512i b, bool upper) {
+  return upper ? _mm512_shuffle_i32x4(a, b, 0xEE) : _mm512_shuffle_i32x4(a, b, 0x44);
+}
+
+// Vectors of a decoder in the order of the weights.
+template <class D>
+HEARTH_INLINE void natural_vectors(const uint8_t* p, __m512i (&v)[4]) {
+  __m512i q[4];
+  HEARTH_UNROLL for (int i = 0; i < 4; ++i) q[i] = D::vector(p, i);
+  // Where lane L of natural vector v, sixteen 4 v + L, is found.
+  HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+    if constexpr (D::sub16(0, 3) == 3) {
+      v[i] = q[i];
+    } else if constexpr (D::sub16(0, 1) == 2) {  // sixteens 0 2 4 6 | 1 3 5 7 | 8 ..
+      const __m512i pick =
+          i % 2 ? _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15) : _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+      v[i] = _mm512_permutex2var_epi64(q[i / 2 * 2], pick, q[i / 2 * 2 + 1]);
+    } else if constexpr (D::sub16(0, 2) == 4) {  // halves: groups 0 2 | 1 3 | 4 6 | 5 7
+      v[i] = halves_of_two(q[i / 2 * 2], q[i / 2 * 2 + 1], i % 2);
+    } else {  // halves: groups 0 4 | 1 5 | 2 6 | 3 7
+      static_assert(D::sub16(0, 2) == 8);
+      v[i] = halves_of_two(q[i % 2 * 2], q[i % 2 * 2 + 1], i / 2);
+    }
+  }
+}
+
+// The factors of the four lanes of natural vector i, four times each.
+template <class D>
+HEARTH_INLINE __m512 lane_factors(__m512 factors, int i) {  // of each 16, or of each 32
+  const int s = D::kGroup == 16 ? 1 : 0;
+  const int a = (4 * i) >> (1 - s), b = (4 * i + 1) >> (1 - s), c = (4 * i + 2) >> (1 - s), d = (4 * i + 3) >> (1 - s);
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d), factors);
+}
+
+// 256 weights of one row to `to`, `stride` values apart from one 32 to the next.
+template <class D>
+HEARTH_INLINE void decode_numbers(const uint8_t* p, uint16_t* to, int64_t stride) {
+  alignas(64) float scale[16] = {}, min[16] = {};
+  row_scales<D>(p, scale, min);
+  const __m512 scales = _mm512_load_ps(scale);
+  __m512 minus = _mm512_setzero_ps();
+  if constexpr (D::kMins) minus = _mm512_load_ps(min);
+  if constexpr (D::kOffset >= 0)
+    minus = _mm512_mul_ps(scales, _mm512_set1_ps(float(1 << (D::kOffset < 0 ? 0 : D::kOffset))));
+  __m512i v[4];
+  natural_vectors<D>(p, v);
+  const __m512i byte = _mm512_set1_epi32(0xff);
+  HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+    const __m512 factor = lane_factors<D>(scales, i), less = lane_factors<D>(minus, i);
+    __m512 w[4];
+    HEARTH_UNROLL for (int j = 0; j < 4; ++j) {
+      const __m512i q =
+          j == 3 ? _mm512_srli_epi32(v[i], 24) : _mm512_and_si512(_mm512_srli_epi32(v[i], unsigned(8 * j)), byte);
+      w[j] = _mm512_fmsub_ps(_mm512_cvtepi32_ps(q), factor, less);
+    }
+    _mm512_store_si512(to + 2 * i * stride, __m512i(_mm512_cvtne2ps_pbh(w[1], w[0])));
+    _mm512_store_si512(to + (2 * i + 1) * stride, __m512i(_mm512_cvtne2ps_pbh(w[3], w[2])));
+  }
+}
+
+// Where the formats of 4 bits keep 64 weights in their order: their bytes, and for each weight which byte and which
+// half of it. Chunk c is weights 64 c .. 64 c + 63 of 256.
+struct NibblesOf32 {  // 32 bytes: the lower halves, then the upper ones
+  static constexpr int byte_of(int w) { return w % 32; }
+  static constexpr bool upper(int w) { return w >= 32; }
+};
+struct NibblesOf16 {  // twice 16
+  static constexpr int byte_of(int w) { return w / 32 * 16 + w % 16; }
+  static constexpr bool upper(int w) { return w / 16 % 2 == 1; }
+};
+struct NibblesOf64 {  // 64 bytes, already shifted
+  static constexpr int byte_of(int w) { return w; }
+  static constexpr bool upper(int) { return false; }
+};
+template <class D>
+struct Nibbles {};
+template <>
+struct Nibbles<Q4_K> : NibblesOf32 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    return _mm512_castsi256_si512(load256(p + offsetof(BlockQ4_K, qs) + 32 * c));
+  }
+};
+template <>
+struct Nibbles<IQ4_XS> : NibblesOf16 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    return _mm512_castsi256_si512(load256(p + offsetof(BlockIQ4_XS, qs) + 32 * c));
+  }
+};
+template <>
+struct Nibbles<I4_G128> : NibblesOf64 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    const __m512i z = load512(p + c / 2 * I4_G128::kBytes + offsetof(BlockI4_G128, qs));
+    return I4_G128::with_offset(nibbles(z, c % 2));
+  }
+};
+template <class Block>
+struct NibblesOfTwoBlocks : NibblesOf16 {
+  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
+    const uint8_t* first = p + 2 * c * int(sizeof(Block)) + offsetof(Block, qs);
+    return _mm512_castsi256_si512(_mm256_set_m128i(load128(first + sizeof(Block)), load128(first)));
+  }
+};
+template <>
+struct Nibbles<Q4_0> : NibblesOfTwoBlocks<BlockQ4_0> {};
+template <>
+struct Nibbles<Q4_1> : NibblesOfTwoBlocks<BlockQ4_1> {};
+template <>
+struct Nibbles<IQ4_NL> : NibblesOfTwoBlocks<BlockIQ4_NL> {};
+
+template <class D>
+constexpr bool kHasNibbles = requires(const uint8_t* p) {
+  Nibbles<D>::bytes(p, 0);
+};
+
+// How 64 weights go from bytes to the words of two vectors in the order of bf16_place, and which of the two groups'
+// levels they take: the first 16 of a table, or the last.
+template <class D>
+struct NibbleOrder {
+  uint8_t byte[2][64] = {};
+  uint16_t shift[2][32] = {}, table[2][32] = {};
+  constexpr NibbleOrder() {
+    for (int w = 0; w < 64; ++w) {
+      const int v = bf16_place(w) / 32, at = bf16_place(w) % 32;
+      byte[v][2 * at] = uint8_t(Nibbles<D>::byte_of(w));
+      shift[v][at] = Nibbles<D>::upper(w) ? 4 : 0;
+      table[v][at] = w < 32 ? 0 : 16;
+    }
+  }
+};
+
+// The 16 numbers that four bits stand for, before scale and minimum.
+template <class D>
+HEARTH_INLINE __m512 levels() {
+  const __m128i codes = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i bytes = D::kWide ? iq4_levels(in_all_lanes(codes)) : in_all_lanes(codes);
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)));
+}
+
+// What is subtracted of every weight of groups g of 16 rows.
+template <class D>
+HEARTH_INLINE void find_subtrahends(const TileScales& s, float (*less)[16]) {
+  HEARTH_UNROLL for (int g = 0; g < 8; ++g) {
+    __m512 of = _mm512_setzero_ps();
+    if constexpr (kIntegerMins<D>) {
+      const __m512i pair = _mm512_load_si512(s.min_pairs[g / 2]);
+      const __m512i min = g % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
+      of = _mm512_mul_ps(_mm512_cvtepi32_ps(min), _mm512_load_ps(s.dmin));
+    } else if constexpr (D::kMins) {
+      of = _mm512_load_ps(s.min[g]);
+    } else if constexpr (D::kOffset >= 0) {
+      const float offset = float(1 << (D::kOffset < 0 ? 0 : D::kOffset));
+      of = _mm512_mul_ps(_mm512_load_ps(s.scale[g]), _mm512_set1_ps(offset));
+    }
+    _mm512_store_ps(less[g], of);
+  }
+}
+
+// Formats of 4 bits: each group has 16 possible weights, which are computed and looked up. 256 weights of 16 rows at p,
+// those of row r to to[r], `stride` values apart from one 32 to the next.
+template <class D>
+HEARTH_INLINE void decode_nibbles(const uint8_t* const (&p)[16], uint16_t (*to)[32], int64_t stride) {
+  alignas(64) static constexpr NibbleOrder<D> kOrder;
+  TileScales scales;
+  alignas(64) float less[8][16];
+  unpack_scales<D>(p, scales, 0);
+  find_subtrahends<D>(scales, less);
+  const __m512 values = levels<D>();
+  for (int r = 0; r < 16; ++r) {
+    HEARTH_UNROLL for (int c = 0; c < 4; ++c) {
+      const auto group = [&](int g) HEARTH_INLINE_LAMBDA {
+        return _mm512_fmsub_ps(values, _mm512_set1_ps(scales.scale[g][r]), _mm512_set1_ps(less[g][r]));
+      };
+      const __m512i table = __m512i(_mm512_cvtne2ps_pbh(group(2 * c + 1), group(2 * c)));
+      const __m512i bytes = Nibbles<D>::bytes(p[r], c);
+      HEARTH_UNROLL for (int v = 0; v < 2; ++v) {
+        const __m512i words =
+            _mm512_maskz_permutexvar_epi8(0x5555555555555555, _mm512_load_si512(kOrder.byte[v]), bytes);
+        const __m512i shifted = _mm512_srlv_epi16(words, _mm512_load_si512(kOrder.shift[v]));
+        const __m512i index = _mm512_ternarylogic_epi64(shifted, _mm512_set1_epi16(15),
+                                                        _mm512_load_si512(kOrder.table[v]), 0xEA);  // (a & 15) | table
+        _mm512_store_si512(to[r] + (2 * c + v) * stride, _mm512_permutexvar_epi16(index, table));
+      }
+    }
+  }
+}
+
+// Rows first .. first + 31 of a call, weights k .. k + n - 1, zeros up to a multiple of 256.
+template <class D>
+void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles, BlockStream& ahead) {
+  constexpr int64_t kStride = 2 * 16 * 32;
+  Tail<D> tails[D::kBlock == 256 ? 1 : 16];
+  for (int64_t half = 0; half < 2; ++half) {
+    for (int64_t at = 0; at < n; at += kChunk) {
+      const uint8_t* p[16];
+      for (int64_t r = 0; r < 16; ++r) {
+        const int64_t i = first + 16 * half + r < c.n_rows ? first + 16 * half + r : c.n_rows - 1;
+        p[r] = c.w + size_t(i) * c.row_bytes + size_t((k + at) / D::kBlock) * D::kBytes;
+        if (D::kBlock != 256 && n - at < kChunk) {
+          tails[D::kBlock == 256 ? 0 : r].copy(p[r], n - at);
+          p[r] = tails[D::kBlock == 256 ? 0 : r].bytes;
+        }
+      }
+      for (int64_t r = 0; r < 16; r += 2) ahead.ask();
+      uint16_t(*to)[32] = tiles.w[at / 32][half];
+      if constexpr (kHasNibbles<D>) {
+        decode_nibbles<D>(p, to, kStride);
+      } else {
+        for (int64_t r = 0; r < 16; ++r) decode_numbers<D>(p[r], to[r], kStride);
+      }
+    }
+  }
+}
+
+// Activations k .. k + 32 n_steps - 1 of all tokens; tokens past the end, and what lies behind a row, are zeros.
+HEARTH_INLINE void pack_tokens(const PanelCall& c, int64_t k, int64_t n_steps, TokenTiles& tiles) {
+  const int64_t k64 = (c.k + 63) / 64 * 64;
+  for (int64_t b = 0; b * 16 < c.n_tokens; ++b) {
+    for (int64_t s = 0; s < n_steps; ++s) {
+      __m512i v[16];
+      HEARTH_UNROLL for (int64_t t = 0; t < 16; ++t) {
+        const bool there = b * 16 + t < c.n_tokens && k + 32 * s < k64;
+        v[t] = there ? load512(static_cast<const uint16_t*>(c.x[b * 16 + t]) + k + 32 * s) : _mm512_setzero_si512();
+      }
+      transpose(v);
+      HEARTH_UNROLL for (int j = 0; j < 16; ++j) _mm512_store_si512(tiles.x[s][b][j], v[j]);
+    }
+  }
+}
+
+// Sums of one or two blocks of 16 rows and of 16 tokens.
+template <bool TwoTokenBlocks>
+HEARTH_INLINE void multiply_tiles(const WeightTiles& w, const TokenTiles& x, int64_t n_steps, bool first,
+                                  int64_t row_block, int64_t token_block, Sums& sums) {
+  float(*c)[16][16] = sums.c[row_block] + token_block;
+  float(*d)[16][16] = sums.c[row_block + 1] + token_block;
+  if (first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, c[0], 64);
+    _tile_loadd(2, d[0], 64);
+    if (TwoTokenBlocks) {
+      _tile_loadd(1, c[1], 64);
+      _tile_loadd(3, d[1], 64);
+    }
+  }
+  for (int64_t s = 0; s < n_steps; ++s) {
+    _tile_loadd(4, w.w[s][0], 64);
+    _tile_loadd(6, x.x[s][token_block], 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, w.w[s][1], 64);
+    _tile_dpbf16ps(2, 5, 6);
+    if (TwoTokenBlocks) {
+      _tile_loadd(7, x.x[s][token_block + 1], 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, c[0], 64);
+  _tile_stored(2, d[0], 64);
+  if (TwoTokenBlocks) {
+    _tile_stored(1, c[1], 64);
+    _tile_stored(3, d[1], 64);
+  }
+}
+
+// Sums [rows][tokens] of rows first .. first + n_rows - 1 -> the output [tokens][rows].
+HEARTH_INLINE void write_sums(const PanelCall& c, int64_t first, int64_t n_rows, const Sums& sums) {
+  for (int64_t i = 0; i < n_rows; i += 16) {
+    const __mmask16 rows = n_rows - i >= 16 ? __mmask16(0xffff) : __mmask16((1 << (n_rows - i)) - 1);
+    for (int64_t t = 0; t < c.n_tokens; t += 16) {
+      __m512i v[16];
+      HEARTH_UNROLL for (int r = 0; r < 16; ++r) v[r] = load512(sums.c[i / 16][t / 16][r]);
+      transpose(v);
+      float* out = c.out + t * c.out_stride + first + i;
+      HEARTH_UNROLL for (int j = 0; j < 16; ++j) {
+        if (t + j < c.n_tokens) _mm512_mask_storeu_ps(out + j * c.out_stride, rows, _mm512_castsi512_ps(v[j]));
+      }
+    }
+  }
+}
+
+// `decode(call, first row, k, n, tiles, stream)` is what differs between formats.
+template <class Decode>
+HEARTH_INLINE void multiply_panels_in_tiles(const PanelCall& c, const Decode& decode) {
+  load_tile_config();
+  WeightTiles weights;
+  TokenTiles tokens;
+  Sums sums;
+  const int64_t n_blocks = (c.n_tokens + 15) / 16;
+  for (int64_t first = 0; first < c.n_rows; first += 16 * kRowBlocks) {
+    const int64_t n_rows = c.n_rows - first < 16 * kRowBlocks ? c.n_rows - first : 16 * kRowBlocks;
+    BlockStream ahead(c, first, n_rows, (c.k + kDepth - 1) / kDepth * n_rows);
+    for (int64_t k = 0; k < c.k; k += kDepth) {
+      const int64_t n = c.k - k < kDepth ? c.k - k : kDepth, n_steps = (n + 63) / 64 * 2;
+      pack_tokens(c, k, n_steps, tokens);
+      for (int64_t i = 0; i < n_rows; i += 32) {
+        decode(c, first + i, k, n, weights, ahead);
+        int64_t b = 0;
+        for (; b + 2 <= n_blocks; b += 2) multiply_tiles<true>(weights, tokens, n_steps, k == 0, i / 16, b, sums);
+        if (b < n_blocks) multiply_tiles<false>(weights, tokens, n_steps, k == 0, i / 16, b, sums);
+      }
+    }
+    write_sums(c, first, n_rows, sums);
+  }
+  _tile_release();
+}
+
+template <class D>
+void tile_panels(const PanelCall& c) {
+  multiply_panels_in_tiles(c, decode_weights<D>);
+}
+
+}  // namespace
+}  // namespace hearth

@@ -1,0 +1,513 @@
+// The products, cut into pieces that an Engine's kernels compute.
+//
+// Activations are stored once per operation in the form that the kernels want, for all matrices that read them. Then
+// pieces of rows are handed to the threads: a piece is whole rows for all its tokens, so an output's bits depend
+// neither on the number of threads nor on who computes it. The gated FFN is two such steps over a list of jobs, where a
+// job is one FFN with the tokens that go through it:
+//
+//   h = silu(gate x) * up x     pieces of 256 hidden values, which end as one X8 of the next step's input
+//   y = sum of weight * down h  strips of output rows; a thread adds all jobs' parts to the outputs that it owns
+//
+// The order of the sum over experts is that of the jobs: the shared one, then by expert number.
+#include "kernels/cpu/matmul.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/scratch.h"
+#include "quant/error.h"
+
+namespace hearth {
+namespace {
+
+const FormatEngine* find_row(const Engine& engine, FormatId id) {
+  for (const FormatRows& rows : engine.formats) {
+    for (int i = 0; i < rows.n; ++i) {
+      if (rows.first[i].id == id) return &rows.first[i];
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const FormatEngine& row_of(const Engine& engine, FormatId id) {
+  const FormatEngine* const row = find_row(engine, id);
+  if (!row) std::abort();  // see require_all_formats
+  return *row;
+}
+
+void require_all_formats(const Engine& engine) {
+  for (const Format& format : all_formats()) {
+    require(find_row(engine, format.id) != nullptr, ErrorKind::resource,
+            "this build has no CPU kernels for the format {}", format.name);
+  }
+}
+
+namespace product {
+namespace {
+
+constexpr int64_t kHiddenTokens = 64;  // of a piece of hidden values: gate and up of them are 128 KB, for L2
+constexpr int64_t kStrip = 64;      // rows that a thread takes through all groups of a few tokens before the next ones
+constexpr int64_t kMaxStrip = 256;  // output rows of a piece, at most
+
+int64_t chunks_of(int64_t k) {
+  return (k + kChunk - 1) / kChunk;
+}
+size_t input_bytes(Input input, int64_t k) {
+  const size_t k64 = size_t(k + 63) / 64 * 64;
+  return input == Input::x8 ? size_t(chunks_of(k)) * sizeof(X8) : k64 * (input == Input::bf16 ? 2 : sizeof(float));
+}
+
+// Values [at, at + n) of a row, n <= kChunk, into a stored row.
+void store_part(const Engine& engine, Input input, const float* x, int64_t at, int64_t n, std::byte* row) {
+  if (input == Input::x8) {
+    engine.quantize(x, n, reinterpret_cast<X8*>(row) + at / kChunk);
+  } else if (input == Input::bf16) {
+    engine.round(x, n, reinterpret_cast<uint16_t*>(row) + at);
+  } else {
+    memcpy(row + size_t(at) * sizeof(float), x, size_t(n) * sizeof(float));
+  }
+}
+
+bool few(const FormatEngine& f, int64_t n_tokens) {
+  return n_tokens < f.panels_from;
+}
+Input input_of(const FormatEngine& f, bool is_few) {
+  return is_few ? f.rows_input : f.panels_input;
+}
+
+// Rows of activations in one form: token t at data + t * stride.
+struct Stored {
+  const std::byte* data = nullptr;
+  size_t stride = 0;
+  const void* row(int64_t t) const { return data + size_t(t) * stride; }
+};
+
+// x in an input form. Floats stay where they are; the others go to `memory`.
+Stored store(const Engine& engine, const Exec& exec, Input input, const float* x, int64_t x_stride, int64_t k,
+             int64_t n_tokens, std::byte* memory) {
+  if (input == Input::f32) return {reinterpret_cast<const std::byte*>(x), size_t(x_stride) * sizeof(float)};
+  const size_t stride = input_bytes(input, k);
+  const int64_t n_chunks = chunks_of(k);
+  parallel_for(exec.n_threads, n_tokens * n_chunks, 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t t = i / n_chunks, at = i % n_chunks * kChunk;
+      store_part(engine, input, x + t * x_stride + at, at, std::min(kChunk, k - at), memory + size_t(t) * stride);
+    }
+  });
+  return {memory, stride};
+}
+
+// Which rows of a Stored are a product's tokens: index[t], or t where there is no index.
+struct Tokens {
+  const Stored* x;
+  const int32_t* index;
+  int64_t n;
+  int64_t first_row = 0;
+
+  void pointers(int64_t first, int64_t count, const void** out) const {
+    for (int64_t t = 0; t < count; ++t) out[t] = x->row(first_row + (index ? index[first + t] : first + t));
+  }
+  Tokens slice(int64_t first, int64_t count) const {
+    return index ? Tokens{x, index + first, count, first_row} : Tokens{x, nullptr, count, first_row + first};
+  }
+};
+
+const uint8_t* row_of(const Weight& w, int64_t matrix, int64_t i) {
+  return reinterpret_cast<const uint8_t*>(w.row(matrix, i));
+}
+
+// Few tokens: rows [begin, end) to y[t * y_stride + i - begin].
+void multiply_rows(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
+                   const Tokens& tokens, float* y, int64_t y_stride, const uint8_t* next) {
+  const void* x[4];
+  for (int64_t i = begin; i < end; i += kStrip) {  // the second group of tokens finds a strip in the cache
+    const int64_t stop = std::min(end, i + kStrip);
+    for (int64_t t = 0; t < tokens.n;) {
+      const int which = tokens.n - t >= 4 ? 2 : tokens.n - t >= 2 ? 1 : 0;
+      tokens.pointers(t, 1 << which, x);
+      f.rows[which]({row_of(w, matrix, i), w.row_bytes, stop - i, w.k, x, y + t * y_stride + (i - begin), y_stride,
+                     stop < end ? row_of(w, matrix, stop) : next});
+      t += 1 << which;
+    }
+  }
+}
+
+// Many tokens, as many at a time as leave their activations in L2: rows [begin, end) to y[t * y_stride + i - begin].
+void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
+                     const Tokens& tokens, float* y, int64_t y_stride, const uint8_t* next) {
+  const void* x[kPanelTokens];
+  for (int64_t t = 0; t < tokens.n; t += kPanelTokens) {
+    const int64_t n = std::min<int64_t>(kPanelTokens, tokens.n - t);
+    tokens.pointers(t, n, x);
+    f.panels({row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n, y + t * y_stride, y_stride,
+              t + n < tokens.n ? nullptr : next});
+  }
+}
+
+// Rows [begin, end) of one matrix for all tokens, either way.
+void multiply(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end, const Tokens& tokens,
+              float* y, int64_t y_stride, const uint8_t* next) {
+  if (few(f, tokens.n)) {
+    multiply_rows(f, w, matrix, begin, end, tokens, y + begin, y_stride, next);
+  } else {
+    multiply_panels(f, w, matrix, begin, end, tokens, y + begin, y_stride, next);
+  }
+}
+
+// Rows per piece: a multiple of a panel, a few pieces for each thread.
+int64_t piece_of_rows(const Exec& exec, int64_t n_rows, int64_t k, int64_t n_tokens) {
+  const int64_t n_panels = (n_rows + kPanelRows - 1) / kPanelRows;
+  return kPanelRows * fair_piece(exec.n_threads, n_panels, kPanelRows * k * n_tokens / 8, 32);
+}
+
+// An input of a call in its stored form.
+struct MatmulLayout {
+  std::byte* x;
+  MatmulLayout(Scratch& scratch, int64_t n_rows, int64_t k) {
+    x = scratch.take<std::byte>(n_rows * int64_t(input_bytes(Input::x8, k)));
+  }
+};
+
+}  // namespace
+
+namespace {
+
+// One matrix of a call, and where its product goes.
+struct Output {
+  const Weight* w;
+  Mat<float> y;
+};
+
+// Any number of matrices of one input, as one loop.
+void multiply_all(const Engine& engine, const Exec& exec, std::span<const Output> outputs, Mat<const float> x) {
+  Scratch scratch(exec);
+  Stored stored[kInputs];
+  int64_t n_rows = 0;
+  for (const Output& out : outputs) {
+    assert(x.cols == out.w->k && out.y.cols == out.w->n && x.rows == out.y.rows);
+    n_rows += out.w->n;
+    const FormatEngine& f = row_of(engine, out.w->format->id);
+    const Input input = input_of(f, few(f, x.rows));
+    if (stored[int(input)].data) continue;
+    const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.rows, x.cols);
+    stored[int(input)] = store(engine, exec, input, x.data, x.stride, x.cols, x.rows, layout.x);
+  }
+  const int64_t piece = piece_of_rows(exec, n_rows, x.cols, x.rows);
+  const auto pieces_of = [&](const Output& out) { return (out.w->n + piece - 1) / piece; };
+  const auto first_row = [&](int64_t p) {  // of piece p
+    const Output* out = outputs.data();
+    for (; p >= pieces_of(*out); ++out) p -= pieces_of(*out);
+    return std::pair(out, p * piece);
+  };
+  int64_t n_pieces = 0;
+  for (const Output& out : outputs) n_pieces += pieces_of(out);
+  parallel_parts(exec.n_threads, n_pieces, 1, [&](const Part& part) {
+    const auto [out, begin] = first_row(part.begin);
+    const Weight& w = *out->w;
+    const FormatEngine& f = row_of(engine, w.format->id);
+    const Tokens tokens = {&stored[int(input_of(f, few(f, x.rows)))], nullptr, x.rows};
+    const uint8_t* next = nullptr;
+    if (part.next >= 0) {
+      const auto [next_out, row] = first_row(part.next);
+      next = row_of(*next_out->w, 0, row);
+    }
+    multiply(f, w, 0, begin, std::min(w.n, begin + piece), tokens, out->y.data, out->y.stride, next);
+  });
+}
+
+}  // namespace
+
+void matmul(const Engine& engine, const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
+  const Output outputs[] = {{&w, y}};
+  multiply_all(engine, exec, outputs, x);
+}
+
+void matmul_pair(const Engine& engine, const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x,
+                 Mat<float> y_a, Mat<float> y_b) {
+  const Output outputs[] = {{&a, y_a}, {&b, y_b}};
+  multiply_all(engine, exec, outputs, x);
+}
+
+size_t stored_bytes(int64_t k) {
+  return input_bytes(Input::x8, k);
+}
+
+void multiply_head(const Engine& engine, const Weight& w, int64_t h, Heads<const float> x, std::byte* stored,
+                   Heads<float> y, const uint8_t* next) {
+  const FormatEngine& f = row_of(engine, w.format->id);
+  const Stored rows = store(engine, {1, {}, nullptr}, input_of(f, few(f, x.n_tokens)), x.at(0, h), x.token_stride, w.k,
+                            x.n_tokens, stored);
+  multiply(f, w, h, 0, w.n, {&rows, nullptr, x.n_tokens}, y.at(0, h), y.token_stride, next);
+}
+
+void matmul_heads(const Engine& engine, const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
+  assert(x.width == w.k && y.width == w.n && x.n_heads == w.count && y.n_heads == w.count && x.n_tokens == y.n_tokens);
+  Scratch scratch(exec);
+  const MatmulLayout layout(scratch, x.n_tokens * x.n_heads, w.k);
+  const int64_t per_head = x.n_tokens * int64_t(stored_bytes(w.k));
+  const int64_t piece = fair_piece(exec.n_threads, w.count, w.n * w.k * x.n_tokens / 8, 1);
+  parallel_parts(exec.n_threads, w.count, piece, [&](const Part& part) {
+    for (int64_t h = part.begin; h < part.end; ++h) {
+      const int64_t next = h + 1 < part.end ? h + 1 : part.next;
+      multiply_head(engine, w, h, x, layout.x + h * per_head, y, next < 0 ? nullptr : row_of(w, next, 0));
+    }
+  });
+}
+
+// ---- the gated FFN
+
+namespace {
+
+struct Job {
+  const FfnWeights* w;
+  int64_t matrix;
+  const int32_t* tokens;  // rows of x; null: all, in order
+  const float* weights;   // of each token; null: 1
+  int64_t n_tokens;
+  std::byte* h;         // hidden values of its tokens, as `down` wants them
+  int64_t first_piece;  // of its pieces, among those of all jobs
+};
+
+struct Call {
+  const Engine& engine;
+  const Exec& exec;
+  const Job* jobs;
+  int64_t n_jobs;
+  Stored x[kInputs];
+
+  const FormatEngine& of(const Weight& w) const { return row_of(engine, w.format->id); }
+  // gate and up go the same way, whatever their formats.
+  bool few_in(const Job& job) const { return few(of(job.w->gate), job.n_tokens) && few(of(job.w->up), job.n_tokens); }
+  Input hidden_input(const Job& job) const {
+    const FormatEngine& f = of(job.w->down);
+    return input_of(f, few(f, job.n_tokens));
+  }
+  Stored hidden(const Job& job) const { return {job.h, input_bytes(hidden_input(job), job.w->down.k)}; }
+};
+
+// gate, up [n_tokens][width] -> hidden values first .. first + width - 1 of tokens t0 ..
+void finish_hidden(const Call& call, const Job& job, int64_t t0, int64_t n, int64_t first, int64_t width, float* gate,
+                   const float* up) {
+  const Stored h = call.hidden(job);
+  const Input input = call.hidden_input(job);
+  for (int64_t t = 0; t < n; ++t) {
+    call.engine.silu_product(gate + t * kChunk, up + t * kChunk, width);
+    store_part(call.engine, input, gate + t * kChunk, first, width, job.h + size_t(t0 + t) * h.stride);
+  }
+}
+
+// Piece p of a job: up to 256 hidden values of all its tokens.
+void hidden_piece(const Call& call, const Job& job, int64_t p, const uint8_t* next) {
+  alignas(64) float gate[kHiddenTokens * kChunk], up[kHiddenTokens * kChunk];
+  const Weight &w_gate = job.w->gate, &w_up = job.w->up;
+  const FormatEngine &f_gate = call.of(w_gate), &f_up = call.of(w_up);
+  const int64_t first = p * kChunk, end = std::min(w_gate.n, first + kChunk), width = end - first;
+  const bool is_few = call.few_in(job);
+  const Tokens x_gate = {&call.x[int(input_of(f_gate, is_few))], job.tokens, job.n_tokens};
+  const Tokens x_up = {&call.x[int(input_of(f_up, is_few))], job.tokens, job.n_tokens};
+  if (is_few) {
+    multiply_rows(f_gate, w_gate, job.matrix, first, end, x_gate, gate, kChunk, row_of(w_up, job.matrix, first));
+    multiply_rows(f_up, w_up, job.matrix, first, end, x_up, up, kChunk, next);
+    finish_hidden(call, job, 0, job.n_tokens, first, width, gate, up);
+    return;
+  }
+  for (int64_t t0 = 0; t0 < job.n_tokens; t0 += kHiddenTokens) {
+    const int64_t n = std::min(kHiddenTokens, job.n_tokens - t0);
+    const uint8_t* after_gate = t0 == 0 ? row_of(w_up, job.matrix, first) : nullptr;
+    const uint8_t* after_up = t0 + n == job.n_tokens ? next : nullptr;
+    multiply_panels(f_gate, w_gate, job.matrix, first, end, x_gate.slice(t0, n), gate, kChunk, after_gate);
+    multiply_panels(f_up, w_up, job.matrix, first, end, x_up.slice(t0, n), up, kChunk, after_up);
+    finish_hidden(call, job, t0, n, first, width, gate, up);
+  }
+}
+
+// Rows [begin, end) of y: zero, then every job's part.
+void output_strip(const Call& call, int64_t begin, int64_t end, Mat<float> y, const uint8_t* next) {
+  alignas(64) float out[kMaxStrip * kPanelTokens];
+  const int64_t width = end - begin;
+  assert(width <= kMaxStrip);
+  for (int64_t t = 0; t < y.rows; ++t) std::fill_n(y.row(t) + begin, width, 0.0f);
+  for (int64_t j = 0; j < call.n_jobs; ++j) {
+    const Job& job = call.jobs[j];
+    const Weight& w = job.w->down;
+    const FormatEngine& f = call.of(w);
+    const Stored h = call.hidden(job);
+    const Tokens tokens = {&h, nullptr, job.n_tokens};
+    const auto add = [&](int64_t t, const float* part) {
+      float* to = y.row(job.tokens ? job.tokens[t] : t) + begin;
+      const float weight = job.weights ? job.weights[t] : 1.0f;
+      for (int64_t r = 0; r < width; ++r) to[r] += weight * part[r];
+    };
+    const bool last = j + 1 == call.n_jobs;
+    const uint8_t* after = last ? next : row_of(call.jobs[j + 1].w->down, call.jobs[j + 1].matrix, begin);
+    if (few(f, job.n_tokens)) {
+      multiply_rows(f, w, job.matrix, begin, end, tokens, out, kMaxStrip, after);
+      for (int64_t t = 0; t < job.n_tokens; ++t) add(t, out + t * kMaxStrip);
+      continue;
+    }
+    for (int64_t t0 = 0; t0 < job.n_tokens; t0 += kPanelTokens) {
+      const int64_t n = std::min<int64_t>(kPanelTokens, job.n_tokens - t0);
+      multiply_panels(f, w, job.matrix, begin, end, tokens.slice(t0, n), out, kMaxStrip,
+                      t0 + n == job.n_tokens ? after : nullptr);
+      for (int64_t t = 0; t < n; ++t) add(t0 + t, out + t * kMaxStrip);
+    }
+  }
+}
+
+// Stores x in every form that a job's gate or up reads.
+void store_inputs(Call& call, Mat<const float> x, std::byte* memory) {
+  bool wanted[kInputs] = {};
+  for (int64_t j = 0; j < call.n_jobs; ++j) {
+    const Job& job = call.jobs[j];
+    const bool is_few = call.few_in(job);
+    wanted[int(input_of(call.of(job.w->gate), is_few))] = true;
+    wanted[int(input_of(call.of(job.w->up), is_few))] = true;
+  }
+  for (int i = 0; i < kInputs; ++i) {
+    if (!wanted[i]) continue;
+    call.x[i] = store(call.engine, call.exec, Input(i), x.data, x.stride, x.cols, x.rows, memory);
+    if (Input(i) != Input::f32) memory += size_t(x.rows) * call.x[i].stride;
+  }
+}
+
+void run_jobs(const Engine& engine, const Exec& exec, Job* jobs, int64_t n_jobs, std::byte* stored_x,
+              Mat<const float> x, Mat<float> y) {
+  assert(n_jobs > 0);
+  Call call = {engine, exec, jobs, n_jobs, {}};
+  store_inputs(call, x, stored_x);
+  int64_t n_pieces = 0;
+  for (int64_t j = 0; j < n_jobs; ++j) {
+    jobs[j].first_piece = n_pieces;
+    n_pieces += chunks_of(jobs[j].w->gate.n);
+  }
+  const auto job_of = [&](int64_t piece) -> const Job& {
+    int64_t j = 0;
+    while (j + 1 < n_jobs && jobs[j + 1].first_piece <= piece) ++j;
+    return jobs[j];
+  };
+  const int64_t strip = std::clamp(y.cols / (4 * exec.n_threads) / kStrip * kStrip, kStrip, kMaxStrip);
+  const auto first_down = [&](int64_t row) { return row_of(jobs[0].w->down, jobs[0].matrix, row); };
+  parallel_parts(exec.n_threads, n_pieces, 1, [&](const Part& part) {
+    const uint8_t* next;
+    if (part.next >= 0) {
+      const Job& job = job_of(part.next);
+      next = row_of(job.w->gate, job.matrix, (part.next - job.first_piece) * kChunk);
+    } else {
+      next = first_down(first_part(exec.n_threads, y.cols, strip, part.thread));
+    }
+    const Job& job = job_of(part.begin);
+    hidden_piece(call, job, part.begin - job.first_piece, next);
+  });
+  parallel_parts(exec.n_threads, y.cols, strip, [&](const Part& part) {
+    output_strip(call, part.begin, part.end, y, part.next < 0 ? nullptr : first_down(part.next));
+  });
+}
+
+// The jobs, the stored inputs, and the tokens and weights of the routed ones, sorted by expert.
+struct FfnLayout {
+  Job* jobs;
+  std::byte *x, *h;
+  int32_t* tokens;
+  float* weights;
+  int64_t* next;  // per expert: where its next token goes
+
+  FfnLayout(Scratch& scratch, int64_t T, int64_t dim, size_t h_bytes, int64_t n_experts, int64_t n_routed) {
+    jobs = scratch.take<Job>(n_experts + 1);
+    x = scratch.take<std::byte>(T * int64_t(input_bytes(Input::x8, dim) + input_bytes(Input::bf16, dim)));
+    h = scratch.take<std::byte>(int64_t(h_bytes));
+    tokens = scratch.take<int32_t>(n_routed);
+    weights = scratch.take<float>(n_routed);
+    next = scratch.take<int64_t>(n_experts + 1);
+  }
+};
+
+// Hidden values of one token in the larger of the two forms.
+size_t hidden_bytes(int64_t n) {
+  return std::max(input_bytes(Input::f32, n), input_bytes(Input::x8, n));
+}
+
+void check(const FfnWeights& w, Mat<const float> x, Mat<float> y) {
+  assert(x.cols == w.gate.k && x.cols == w.up.k && w.up.n == w.gate.n && w.down.k == w.gate.n && y.cols == w.down.n);
+  assert(x.rows == y.rows);
+  (void)w, (void)x, (void)y;
+}
+
+}  // namespace
+
+void ffn(const Engine& engine, const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
+  check(w, x, y);
+  if (x.rows == 0) return;
+  Scratch scratch(exec);
+  const FfnLayout layout(scratch, x.rows, x.cols, size_t(x.rows) * hidden_bytes(w.gate.n), 0, 0);
+  layout.jobs[0] = {&w, 0, nullptr, nullptr, x.rows, layout.h, 0};
+  run_jobs(engine, exec, layout.jobs, 1, layout.x, x, y);
+}
+
+void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, const FfnWeights& shared,
+             const int32_t* ids, const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
+  check(experts, x, y);
+  if (x.rows == 0) return;
+  const int64_t E = experts.n_experts(), T = x.rows, K = n_activated;
+  const size_t routed_bytes = hidden_bytes(experts.gate.n),
+               shared_bytes = shared.gate ? hidden_bytes(shared.gate.n) : 0;
+  Scratch scratch(exec);
+  const FfnLayout layout(scratch, T, x.cols, size_t(T * K) * routed_bytes + size_t(T) * shared_bytes, E, T * K);
+  int64_t n_jobs = 0;
+  if (shared.gate) {
+    check(shared, x, y);
+    layout.jobs[n_jobs++] = {&shared, 0, nullptr, nullptr, T, layout.h + size_t(T * K) * routed_bytes, 0};
+  }
+
+  // Sort the assignments by expert: count, place.
+  for (int64_t e = 0; e <= E; ++e) layout.next[e] = 0;
+  for (int64_t i = 0; i < T * K; ++i) {
+    assert(ids[i] >= 0 && ids[i] < E);
+    ++layout.next[ids[i] + 1];
+  }
+  for (int64_t e = 0; e < E; ++e) {
+    const int64_t first = layout.next[e], count = layout.next[e + 1];
+    const int64_t matrix = experts.slots ? experts.slots[e] : e;
+    if (count > 0 && matrix >= 0) {
+      layout.jobs[n_jobs++] = {&experts,
+                               matrix,
+                               layout.tokens + first,
+                               layout.weights + first,
+                               count,
+                               layout.h + size_t(first) * routed_bytes,
+                               0};
+    }
+    layout.next[e + 1] = first + count;
+  }
+  for (int64_t i = 0; i < T * K; ++i) {
+    const int64_t at = layout.next[ids[i]]++;
+    layout.tokens[at] = int32_t(i / K);
+    layout.weights[at] = weights[i];
+  }
+  if (n_jobs == 0) {  // no expert is here, nor a shared one
+    for (int64_t t = 0; t < T; ++t) std::fill_n(y.row(t), y.cols, 0.0f);
+    return;
+  }
+  run_jobs(engine, exec, layout.jobs, n_jobs, layout.x, x, y);
+}
+
+size_t scratch_bytes(const ScratchLimits& l) {
+  const int64_t T = l.max_tokens, n_routed = T * l.n_activated;
+  const size_t moe = size_t(n_routed) * hidden_bytes(l.moe_inter_dim) + size_t(T) * hidden_bytes(l.shared_inter_dim);
+  const size_t dense = size_t(T) * hidden_bytes(l.inter_dim);
+  Scratch in_ffn, in_matmul, in_heads;
+  FfnLayout(in_ffn, T, l.dim, std::max(moe, dense), l.n_experts, n_routed);
+  MatmulLayout(in_matmul, T, l.max_width);
+  MatmulLayout(in_matmul, T, l.max_width);  // matrices of two formats may want two forms
+  const int64_t head_width = std::max({l.kv_lora_rank, l.qk_nope_head_dim, l.v_head_dim});
+  MatmulLayout(in_heads, T * l.n_heads, head_width);
+  return std::max({in_ffn.used(), in_matmul.used(), in_heads.used()});
+}
+
+}  // namespace product
+}  // namespace hearth

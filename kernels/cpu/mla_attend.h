@@ -1,0 +1,53 @@
+// mla_attend and absorbed_attend of kernels/ops.h for any instruction set: every head attends over the same latent
+// rows, which are keys and (their first r columns) values. A kernel does the unit of work, up to 16 heads of one token
+// over a piece of the cache; this cuts the call into units and merges what they give.
+//
+// Pieces are a function of the token's position alone, and are merged in their order; so the result depends neither on
+// threads nor on the other tokens.
+#pragma once
+
+#include "kernels/cpu/engine.h"
+
+namespace hearth::mla {
+
+constexpr int64_t kHeads = 16;  // of a unit of work, at most
+
+struct Unit {
+  const float* q;  // [n_heads][r + dr], times the softmax scale
+  int64_t n_heads;
+  const LatentCache* cache;
+  int64_t first, n;  // positions, n >= 1
+  // Sum over positions of e^(score - largest) * value [n_heads][r], the largest score and the sum of the weights.
+  float *o, *largest, *total;
+  std::byte* work;  // of this thread, as many bytes as the kernel asked for, aligned to 64
+};
+
+// What an instruction set brings.
+struct Kernel {
+  void (*attend)(const Unit& unit);
+  size_t (*work_bytes)(int64_t r, int64_t dr);
+};
+
+void mla_attend(const Kernel& kernel, const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope,
+                const LatentCache& cache, int64_t pos0, float scale, Heads<float> o_c);
+void absorbed_attend(const Engine& engine, const Kernel& kernel, const Exec& exec, Heads<const float> q_nope,
+                     Heads<const float> q_rope, const Weight& k_b, const Weight& v_b, const LatentCache& cache,
+                     int64_t pos0, float scale, Heads<float> q_c, Heads<float> o_c, Heads<float> o);
+size_t scratch_bytes(const Kernel& kernel, const ScratchLimits& limits);
+
+// Puts them into a table. (Local to each file: see kernels/cpu/parallel.h.)
+namespace {
+template <const Engine& (*engine)(), const Kernel& kernel>
+void install(Ops& ops) {
+  ops.mla_attend = [](const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
+                      const Positions& at, float scale,
+                      Heads<float> o_c) { mla_attend(kernel, exec, q_c, q_rope, cache, at.first, scale, o_c); };
+  ops.absorbed_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
+                           const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
+                           Heads<float> q_c, Heads<float> o_c, Heads<float> o) {
+    absorbed_attend(engine(), kernel, exec, q_nope, q_rope, k_b, v_b, cache, at.first, scale, q_c, o_c, o);
+  };
+}
+}  // namespace
+
+}  // namespace hearth::mla

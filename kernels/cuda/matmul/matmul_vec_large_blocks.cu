@@ -1,0 +1,11 @@
+// matmul_vec for blocks of 256 weights.
+#include "kernels/cuda/matmul/matmul_vec_kernel.cuh"
+
+namespace hearth::gpu::vec {
+
+bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream) {
+  return with_block(LargeFormats{}, id,
+                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, stream); });
+}
+
+}  // namespace hearth::gpu::vec

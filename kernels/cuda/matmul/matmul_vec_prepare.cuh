@@ -1,0 +1,73 @@
+// Activations as matmul_vec's inner loop reads them: in 16 bits with a scale for every 16, or as they are. With 8 bits
+// each product would lose as much as 4-bit weights have lost already, and the router would send some tokens elsewhere.
+#pragma once
+
+#include "kernels/cuda/matmul/matmul_vec_job.h"
+
+namespace hearth::gpu::vec {
+
+constexpr int kMostLevel = 127 * 256 + 127;
+
+// The two bytes of a level as dp4a wants them, each signed: 256 high + low.
+GPU_FN uint32_t high_byte(int q) {
+  return uint32_t(q + 128) >> 8 & 255;
+}
+GPU_FN uint32_t low_byte(int q) {
+  return uint32_t(q) & 255;
+}
+
+// Four neighbouring lanes have 4 of 16 values each (zeros where `there` is false): their levels, and the group's scale.
+// Magnitudes are compared as integers: the order is that of the numbers, and NaN, which a comparison of numbers would
+// lose, is the largest. It becomes the scale, so that what was not a number stays none.
+template <int kLanes, int n>
+GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
+  int largest = 0;
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) largest = max(largest, int(float_bits(x[i]) & 0x7fffffffu));
+  GPU_UNROLL
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
+    largest = max(largest, __shfl_xor_sync(kAllLanes, largest, offset));
+  }
+  const float magnitude = float_from_bits(uint32_t(largest));
+  const float inverse = magnitude > 0 ? kMostLevel / magnitude : 0.0f;
+  int sum = 0;
+  GPU_UNROLL
+  for (int i = 0; i < n; ++i) {
+    q[i] = max(-kMostLevel, min(kMostLevel, round_to_int(x[i] * inverse)));
+    sum += q[i];
+  }
+  GPU_UNROLL
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(kAllLanes, sum, offset);
+  return {magnitude / kMostLevel, float(sum)};
+}
+
+// x [k] -> a prepared row, by `n_threads` threads (whole warps) of which this is number `thread`.
+template <bool floats>
+GPU_FN void prepare(const float* x, int k, std::byte* row, int thread, int n_threads) {
+  if constexpr (floats) {
+    auto* out = reinterpret_cast<float*>(row);
+    for (int i = thread; i < (k + 7) / 8 * 8; i += n_threads) out[i] = i < k ? x[i] : 0.0f;
+  } else {
+    for (int first = thread / 32 * 32; first < k / 4; first += n_threads) {
+      const int i = 4 * (first + thread % 32);
+      float four[4];
+      int q[4];
+      GPU_UNROLL
+      for (int j = 0; j < 4; ++j) four[j] = i < k ? x[i + j] : 0.0f;
+      const GroupScale group = quantize<4>(four, q);
+      if (i < k) {
+        uint32_t high = 0, low = 0;
+        GPU_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          high |= high_byte(q[j]) << 8 * j;
+          low |= low_byte(q[j]) << 8 * j;
+        }
+        *reinterpret_cast<uint32_t*>(row + i) = high;
+        *reinterpret_cast<uint32_t*>(row + k + i) = low;
+        if (i % 16 == 0) reinterpret_cast<GroupScale*>(row + 2 * k)[i / 16] = group;
+      }
+    }
+  }
+}
+
+}  // namespace hearth::gpu::vec

@@ -1,0 +1,10 @@
+// Tile products of weights in blocks of 256.
+#include "kernels/cuda/matmul/tile_product.cuh"
+
+namespace hearth::gpu {
+
+bool tile_large_blocks(FormatId id, TileShape shape, const TileProduct& product, cudaStream_t stream) {
+  return with_block(LargeFormats{}, id, [&]<class Block>() { tile_product_of<Block>(shape, product, stream); });
+}
+
+}  // namespace hearth::gpu

@@ -1,0 +1,37 @@
+// Which kernel multiplies, and in tiles of what size.
+#include "kernels/cuda/matmul/tile_product.h"
+
+#include <cassert>
+
+namespace hearth::gpu {
+namespace {
+
+// About as many blocks as the GPUs meant have processors (108 to 188): with fewer, smaller tiles do more at once.
+constexpr int64_t kEnoughBlocks = 128;
+
+int64_t blocks(int64_t n_tokens, int64_t n, int64_t tokens, int64_t rows) {
+  return (n_tokens + tokens - 1) / tokens * ((n + rows - 1) / rows);
+}
+
+}  // namespace
+
+TileShape choose_tile(int64_t n_tokens, int64_t n, int64_t n_matrices) {
+  if (n_tokens > 64 && blocks(n_tokens, n, 128, 128) * n_matrices >= kEnoughBlocks) return TileShape::large;
+  if (n_tokens > 32 && blocks(n_tokens, n, 64, 128) * n_matrices >= kEnoughBlocks) return TileShape::medium;
+  return TileShape::small;
+}
+
+// The blocks of experts are many in any case; what counts is how full the last tile of each is.
+TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts) {
+  const int64_t mean = n_slots / n_experts;
+  return mean >= 128 ? TileShape::large : mean >= 24 ? TileShape::medium : TileShape::small;
+}
+
+void tile_product(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream) {
+  for (const auto multiply : {tile_floats, tile_small_blocks, tile_large_blocks}) {
+    if (multiply(format, shape, product, stream)) return;
+  }
+  assert(!"every format of the table has its kernels");
+}
+
+}  // namespace hearth::gpu

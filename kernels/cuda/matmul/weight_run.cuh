@@ -1,0 +1,282 @@
+// WeightRun<Block>: 64 neighbouring weights of one row, on their way from the file's blocks to bf16 in shared memory.
+//
+// In two steps, so that a tile kernel can put its tensor-core work between them: load() reads the bytes into registers
+// and waits for nothing; decode() turns them into eight pieces of eight bf16 values, in the order of the row: weights,
+// which are quant/decode.h's, rounded once, or levels, exact, with what scales() says of them. What the bits mean is
+// decode.cuh's; the bytes come through windows (weight_window.cuh), as many as there are places in a block that have
+// bits of the run.
+//
+// Levels become floats by writing them into the mantissa of 2^23: a byte permutation, a subtraction and a
+// multiplication each, then one conversion for two. As levels alone they are written into that of bf16's 128: a
+// permutation and a subtraction for two.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/cuda/matmul/decode.cuh"
+#include "kernels/cuda/matmul/weight_window.cuh"
+
+namespace hearth::gpu {
+
+inline constexpr int kRun = 64, kGroupsOfRun = 4;
+
+// ---- Levels to bf16
+
+// Byte i of four, which holds 0 .. 255, minus `zero`.
+GPU_FN float level_of(uint32_t bytes, int i, float zero) {
+  return float_from_bits(byte_permute(bytes, 0x4b000000u, 0x7440u + uint32_t(i))) - (8388608.0f + zero);
+}
+
+// The eight levels in the bytes of a, then b, less what the format has for zero.
+template <class Block>
+GPU_FN void spread_levels(uint32_t a, uint32_t b, float (&v)[8]) {
+  constexpr bool kSigned = Bits<Block>::kZero == Zero::none;  // moved up
+  constexpr float kZero = kSigned ? 128 : float(Bits<Block>::kOffset);
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    v[i] = level_of(kSigned ? a ^ 0x80808080u : a, i, kZero);
+    v[4 + i] = level_of(kSigned ? b ^ 0x80808080u : b, i, kZero);
+  }
+}
+
+GPU_FN uint4 pack(const float (&v)[8]) {
+  return {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7])};
+}
+
+// What decode() makes: weights, rounded to bf16; or levels, exact: integers of 8 bits, e4m3's numbers, or plain 16-bit
+// floats as they are, fp16's too, which are to be split.
+enum class Form { weights, levels };
+
+// Two fp16 as the sum of two bf16 each: rounded, and what that left (of infinities: NaN).
+GPU_FN void split_halves(uint32_t halves, uint32_t& high, uint32_t& low) {
+  const float left = lower_half(halves), right = upper_half(halves);
+  high = pack_bf16(left, right);
+  low = pack_bf16(left - float_from_bits(high << 16), right - float_from_bits(high & 0xffff0000u));
+}
+
+// Levels i and i + 1 of the four in the bytes, exact: bf16 counts from 128, 0x4300, to 255 in steps of one.
+template <class Block>
+GPU_FN uint32_t pair_of_levels(uint32_t bytes, int i) {
+  const uint32_t pair = byte_permute(bytes, 0x43434343u, i == 0 ? 0x4140 : 0x4342);
+  if constexpr (Bits<Block>::kZero == Zero::none) {  // signed: less 128, or 256 where the top bit is set
+    return fma_bf16x2(pair & 0xff80ff80u, 0xbf80bf80u, pair & 0xff7fff7fu);
+  } else {
+    constexpr uint32_t kLess = 0xc300 + Bits<Block>::kOffset;
+    return fma_bf16x2(pair, 0x3f803f80u, kLess << 16 | kLess);
+  }
+}
+
+// Eight weights of group k + i, or their levels.
+template <Form form, class Block>
+GPU_FN uint4 pack([[maybe_unused]] const Bits<Block>& bits, [[maybe_unused]] unsigned k, [[maybe_unused]] int i,
+                  uint32_t a, uint32_t b) {
+  if constexpr (form == Form::levels) {
+    return {pair_of_levels<Block>(a, 0), pair_of_levels<Block>(a, 2), pair_of_levels<Block>(b, 0),
+            pair_of_levels<Block>(b, 2)};
+  } else {
+    float v[8];
+    spread_levels<Block>(a, b, v);
+    const float scale = bits.scale(k, i);
+    if constexpr (Bits<Block>::kZero == Zero::min) {
+      const float min = bits.min(k, i);
+      GPU_UNROLL
+      for (int j = 0; j < 8; ++j) v[j] = scale * v[j] - min;
+    } else {  // no rounding but bf16's (the compiler need not see that - 0 changes nothing)
+      GPU_UNROLL
+      for (int j = 0; j < 8; ++j) v[j] *= scale;
+    }
+    return pack(v);
+  }
+}
+
+// ---- What levels are multiplied with
+
+// weight = scale * level - min, by the groups of a run. kGroups neighbouring groups have one scale.
+template <class Block>
+struct RunScales {
+  using B = Bits<Block>;
+  static constexpr bool kAny = true, kMins = B::kZero == Zero::min;
+  static constexpr int kGroups = B::kPerScale < kGroupsOfRun ? B::kPerScale : kGroupsOfRun;
+  static constexpr int kCount = kGroupsOfRun / kGroups;
+  float scale[kCount] = {}, min[kMins ? kCount : 1] = {};
+
+  // Entry i, from group k + j.
+  GPU_FN void set(int i, const B& bits, unsigned k, int j) {
+    scale[i] = bits.scale(k, j);
+    if constexpr (kMins) min[i] = bits.min(k, j);
+  }
+  // The next entry comes to the front: indices that only a running loop knows would put the arrays into memory.
+  GPU_FN void advance() {
+    GPU_UNROLL
+    for (int i = 0; i + 1 < kCount; ++i) {
+      scale[i] = scale[i + 1];
+      if constexpr (kMins) min[i] = min[i + 1];
+    }
+  }
+};
+// Floats: one scale for a run of a block, none for plain ones.
+template <class Block>
+requires(Bits<Block>::kFloats) struct RunScales<Block> {
+  static constexpr bool kAny = Block::kElems > 1, kMins = false;
+  static constexpr int kGroups = kGroupsOfRun, kCount = 1;
+  float scale[1] = {}, min[1] = {};
+  GPU_FN void advance() {}
+};
+
+// ---- One run of each kind of format. `end` is the end of the tensor, `run` counts runs in the row, n is how many of
+// the run's weights the row has (64, at its end less). store(i, piece) gets the weights 8 i .. 8 i + 7, or their levels
+// alone, where the format has any; those from n on are zeros. scales() is called after decode().
+
+// Large blocks of an integer format: groups 4 (run % kRuns) .. + 3 of one block. low_at and high_at place the four of
+// any run in the same way to each other.
+template <class Block>
+struct WeightRun {
+  using B = Bits<Block>;
+  static constexpr unsigned kRuns = Block::kElems / kRun;
+  HEARTH_HD static constexpr unsigned low_word(unsigned i) { return (B::low_at(i) - B::low_at(0)) / 4; }
+  HEARTH_HD static constexpr unsigned high_word([[maybe_unused]] unsigned i) {
+    if constexpr (B::kHigh) return (B::high_at(i) - B::high_at(0)) / 4;
+    return 0;
+  }
+  static constexpr int kLowBytes = 4 * int(low_word(3)) + 16, kHighBytes = 4 * int(high_word(3)) + 16;
+  B bits;
+  Window<kLowBytes, B::kAlign> low;
+  Window<kHighBytes, B::kAlign> high;  // where B::kHigh
+
+  GPU_FN static unsigned group(int run) { return unsigned(run) % kRuns * kGroupsOfRun; }
+
+  GPU_FN void load(const std::byte* row, const std::byte* end, int run, int) {
+    const std::byte* block = row + size_t(unsigned(run) / kRuns) * sizeof(Block);
+    bits.template read<kGroupsOfRun>(InMemory{block}, group(run));
+    low.load(block + B::low_at(group(run)), end);
+    if constexpr (B::kHigh) high.load(block + B::high_at(group(run)), end);
+  }
+  template <Form form, class Store>
+  GPU_FN void decode(int run, int, Store store) {
+    const unsigned k = group(run);
+    low.align();
+    if constexpr (B::kHigh) high.align();
+    GPU_UNROLL
+    for (int i = 0; i < kGroupsOfRun; ++i) {
+      const auto levels = [&](int j) {
+        const uint32_t high_bits = B::kHigh ? high.word[high_word(i) + j] : 0;
+        return bits.levels(low.word[low_word(i) + j], high_bits, k + i, j);
+      };
+      GPU_UNROLL
+      for (int j = 0; j < 4; j += 2) store(2 * i + j / 2, pack<form>(bits, k, i, levels(j), levels(j + 1)));
+    }
+  }
+  GPU_FN void scales(int run, int, RunScales<Block>& to) const {
+    GPU_UNROLL
+    for (int i = 0; i < to.kCount; ++i) to.set(i, bits, group(run), i * to.kGroups);
+  }
+};
+
+// A block in the registers of a window, from byte `first` on. All places are known when compiling.
+struct InWindow {
+  const uint32_t* word;
+  unsigned first;
+
+  GPU_FN uint32_t word_at(unsigned at) const {
+    const unsigned i = (first + at) / 4;
+    return (first + at) % 4 == 0 ? word[i] : word[i] >> 16 | word[i + 1] << 16;
+  }
+  GPU_FN uint16_t half(unsigned at) const { return uint16_t(word[(first + at) / 4] >> (first + at) % 4 * 8); }
+  template <int, int n>
+  GPU_FN void words(unsigned at, uint32_t (&to)[n]) const {
+    GPU_UNROLL
+    for (int i = 0; i < n; ++i) to[i] = word_at(at + 4 * unsigned(i));
+  }
+};
+
+// Two blocks of 32 weights, side by side.
+template <class Block>
+requires(Block::kElems == 32) struct WeightRun<Block> {
+  using B = Bits<Block>;
+  static constexpr int kBytes = sizeof(Block);
+  Window<2 * kBytes, B::kAlign> bytes;
+
+  GPU_FN void load(const std::byte* row, const std::byte* end, int run, int n) {
+    bytes.load(row + size_t(run) * 2 * kBytes, end, n > 32 ? 2 * kBytes : kBytes);
+  }
+  template <Form form, class Store>
+  GPU_FN void decode(int, int n, Store store) {
+    bytes.align();
+    GPU_UNROLL
+    for (int i = 0; i < kGroupsOfRun; ++i) {
+      const unsigned k = unsigned(i) % 2;
+      const InWindow block{bytes.word, unsigned(i / 2 * kBytes)};
+      B bits;
+      bits.template read<1>(block, k);
+      const auto levels = [&](int j) { return bits.levels(block.word_at(B::low_at(k) + 4 * unsigned(j)), 0, k, j); };
+      GPU_UNROLL
+      for (int j = 0; j < 4; j += 2) {
+        store(2 * i + j / 2, i < 2 || n > 32 ? pack<form>(bits, k, 0, levels(j), levels(j + 1)) : uint4{});
+      }
+    }
+  }
+  GPU_FN void scales(int, int n, RunScales<Block>& to) const {
+    GPU_UNROLL
+    for (int i = 0; i < to.kCount; ++i) {
+      B bits;
+      bits.template read<1>(InWindow{bytes.word, unsigned(i * kBytes)}, 0);
+      to.set(i, bits, 0, 0);
+      if (i > 0 && n <= 32) to.scale[i] = to.min[to.kMins ? i : 0] = 0;  // bytes behind the row are anything
+    }
+  }
+};
+
+// Floats: of large blocks, or plain ones in rows of any length.
+template <class Block>
+requires(Bits<Block>::kFloats) struct WeightRun<Block> {
+  using B = Bits<Block>;
+  static constexpr int kBytes = 4 / B::kPerWord, kWordsOfPiece = 8 / B::kPerWord;  // of a weight; of eight
+  B bits;
+  Window<kRun * kBytes, B::kAlign> values;
+
+  GPU_FN void load(const std::byte* row, const std::byte* end, int run, int n) {
+    const unsigned first = unsigned(run) * kRun;
+    const std::byte* block = row + size_t(first / Block::kElems) * sizeof(Block);
+    bits.read(InMemory{block});
+    values.load(block + B::kAt + first % Block::kElems * kBytes, end, n * kBytes);
+  }
+  template <Form form, class Store>
+  GPU_FN void decode(int, int n, Store store) {
+    values.align();
+    if constexpr (Block::kElems == 1) {  // bytes behind the row are anything
+      static_assert(kBytes == 2);
+      GPU_UNROLL
+      for (int i = 0; i < kRun / 2; ++i) {
+        values.word[i] &= 2 * i + 1 < n ? 0xffffffffu : 2 * i < n ? 0xffffu : 0u;
+      }
+    }
+    [[maybe_unused]] const float scale = scale_of_run();
+    GPU_UNROLL
+    for (int i = 0; i < kRun / 8; ++i) {
+      const uint32_t* words = values.word + i * kWordsOfPiece;
+      if constexpr (kWordsOfPiece == 4 && (form == Form::levels || std::is_same_v<Block, BlockBF16>)) {
+        store(i, uint4{words[0], words[1], words[2], words[3]});
+      } else {
+        float w[8];
+        GPU_UNROLL
+        for (int j = 0; j < kWordsOfPiece; ++j) B::floats(words[j], w + j * B::kPerWord);
+        if constexpr (form == Form::weights) {
+          GPU_UNROLL
+          for (int j = 0; j < 8; ++j) w[j] *= scale;
+        }
+        store(i, pack(w));
+      }
+    }
+  }
+  GPU_FN void scales(int, int, RunScales<Block>& to) const { to.scale[0] = scale_of_run(); }
+
+ private:
+  GPU_FN float scale_of_run() const {
+    uint32_t nans = 0;
+    GPU_UNROLL
+    for (int i = 0; i < kRun / B::kPerWord; ++i) nans |= B::nans_of(values.word[i]);
+    return bits.scale(nans);
+  }
+};
+
+}  // namespace hearth::gpu

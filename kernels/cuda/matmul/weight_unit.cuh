@@ -1,0 +1,104 @@
+// Unit<Block>: what a lane of the vector kernels takes at a time, from a row's bytes in shared memory.
+//
+// Of integer formats 32 weights as signed bytes and scales, for dp4a: two groups that share bytes, so that each byte is
+// read once. Of float formats 8 neighbouring floats. What the bits mean is decode.cuh's.
+#pragma once
+
+#include "kernels/cuda/matmul/decode.cuh"
+
+namespace hearth::gpu {
+
+// 32 weights, in two halves of 16 in which they are consecutive: weight 16 h + i of the unit is
+//   scale[h] * q - min[h]   or, where the format has an offset instead,   scale[h] * (q - offset),
+// q being byte i % 4 of q[4 h + i / 4], signed.
+struct ByteUnit {
+  uint32_t q[8];
+  float scale[2], min[2];
+};
+
+// 8 consecutive weights: scale * w.
+struct FloatUnit {
+  float w[8];
+  float scale;
+};
+
+// As load_words, in fewer instructions: where kAlign is 2, up to 3 bytes before p and 4 bytes behind the words are read
+// as well. So from memory that a kernel staged, not from a file's.
+template <int kAlign, int n>
+GPU_FN void load_staged(const std::byte* p, uint32_t (&words)[n]) {
+  if constexpr (kAlign >= 4) {
+    load_words<kAlign>(p, words);
+  } else {
+    const size_t odd = reinterpret_cast<size_t>(p) & 2;
+    const auto* aligned = reinterpret_cast<const uint32_t*>(p - odd);
+    const uint32_t selector = odd ? 0x5432 : 0x3210;
+    uint32_t low = aligned[0];
+    GPU_UNROLL
+    for (int i = 0; i < n; ++i) {
+      const uint32_t high = aligned[i + 1];
+      words[i] = byte_permute(low, high, selector);
+      low = high;
+    }
+  }
+}
+
+// first(u) and first(u) + kDistance: where the halves of unit u of a block start. load(block, u, unit): the unit.
+template <class Block>
+struct Unit {
+  using B = Bits<Block>;
+  static constexpr int kWeights = 32, kDistance = 16 * B::kApart, kOffset = B::kOffset;
+  static constexpr Zero kZero = B::kZero;
+  GPU_FN static unsigned group(unsigned u) { return u / B::kApart * (2 * B::kApart) | u % B::kApart; }
+  GPU_FN static unsigned first(unsigned u) { return 16 * group(u); }
+
+  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
+    constexpr bool kSharedBytes = B::low_at(0) == B::low_at(B::kApart);
+    const unsigned first = group(u);
+    uint32_t low[kSharedBytes ? 4 : 8], high[4] = {};
+    load_staged<B::kAlign>(block + B::low_at(first), low);
+    if constexpr (B::kHigh) load_staged<B::kAlign>(block + B::high_at(first), high);
+    GPU_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const unsigned k = first | unsigned(h * B::kApart);
+      B bits;
+      bits.template read<1>(InMemory{block}, k);
+      unit.scale[h] = bits.scale(k, 0);
+      if constexpr (kZero == Zero::min) unit.min[h] = bits.min(k, 0);
+      GPU_UNROLL
+      for (int i = 0; i < 4; ++i) unit.q[4 * h + i] = bits.levels(low[kSharedBytes ? i : 4 * h + i], high[i], k, i);
+    }
+  }
+};
+
+// `u` counts from the start of a block; of plain floats from one that the caller chose. Weights from `valid` on are
+// zeros.
+template <class Block>
+requires(Bits<Block>::kFloats) struct Unit<Block> {
+  using B = Bits<Block>;
+  static constexpr int kWeights = 8, kWords = 8 / B::kPerWord;
+  GPU_FN static unsigned first(unsigned u) { return 8 * u; }
+
+  GPU_FN static void load(const std::byte* block, unsigned u, FloatUnit& unit, int valid) {
+    uint32_t words[kWords], nans = 0;
+    // (The address is written twice: taken out of the branches it costs F32 11 registers for sm_120, and spills.)
+    if (Block::kElems == 1 && reinterpret_cast<size_t>(block) % 16 == 0) {
+      load_words<16>(block + B::kAt + 4 * kWords * u, words);
+    } else {
+      load_staged<B::kAlign>(block + B::kAt + 4 * kWords * u, words);
+    }
+    GPU_UNROLL
+    for (int i = 0; i < kWords; ++i) {
+      B::floats(words[i], unit.w + i * B::kPerWord);
+      nans |= B::nans_of(words[i]);
+    }
+    B bits;
+    bits.read(InMemory{block});
+    unit.scale = bits.scale(nans);
+    if (Block::kElems == 1 && valid < 8) {
+      GPU_UNROLL
+      for (int i = 0; i < 8; ++i) unit.w[i] = i < valid ? unit.w[i] : 0.0f;
+    }
+  }
+};
+
+}  // namespace hearth::gpu

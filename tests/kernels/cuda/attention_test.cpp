@@ -1,0 +1,420 @@
+// rope, store_latent, mla_attend and mha_attend of the CUDA kernels against the formulas in double.
+//
+// The references round queries to bf16 where the kernels do, so that what is left is the rounding of the softmax's
+// weights, and of expanded keys and values: a fraction of a percent of the largest output.
+#include "kernels/cpu/scalar.h"
+
+#include <tuple>
+
+#include "kernels/cuda/attention/mha_attend.h"
+#include "kernels/cuda/attention/mla_attend.h"
+#include "kernels/cuda/attention/rope.h"
+#include "kernels/cuda/host/failure.h"
+#include "tests/kernels/fixture.h"
+#include "tests/support/device_memory.h"
+#include "tests/support/schedules.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+struct Shapes {
+  int64_t H, r, dr, nope = 0, v = 0;
+};
+
+ScratchLimits limits_for(const Shapes& s, int64_t T, int64_t n_ctx) {
+  ScratchLimits l;
+  l.max_tokens = T;
+  l.n_heads = s.H;
+  l.kv_lora_rank = s.r;
+  l.qk_nope_head_dim = s.nope;
+  l.qk_rope_head_dim = s.dr;
+  l.v_head_dim = s.v;
+  l.n_ctx = n_ctx;
+  return l;
+}
+
+std::vector<float> random_floats(Rng& rng, int64_t n) {
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = normal(rng);
+  return x;
+}
+
+// One layer's cache with n_kv random rows, here and on the device; the rows after them are NaN there.
+struct Cache {
+  Cache(Rng& rng, FormatId id, int64_t n_kv, int64_t n_ctx, const Shapes& s)
+      : width(s.r + s.dr),
+        floats(random_floats(rng, n_kv * width)),
+        device(size_t(n_ctx) * format_of(id).bytes(width)) {
+    std::vector<std::byte> bytes(size_t(n_kv) * format_of(id).bytes(width));
+    format_of(id).encode(floats.data(), nullptr, bytes.data(), n_kv * width);
+    format_of(id).decode(bytes.data(), floats.data(), n_kv * width);
+    device.upload(bytes);
+    view = {device.data(), id, n_ctx, s.r, s.dr};
+  }
+  const float* row(int64_t p) const { return floats.data() + p * width; }
+
+  int64_t width;
+  std::vector<float> floats;
+  DeviceArray<std::byte> device;
+  LatentCache view;
+};
+
+// ids [T] on the device, a call that was recorded for positions from `first` to below `bound`.
+struct DevicePositions {
+  DevicePositions(int64_t pos0, int64_t T, int64_t first, int64_t bound) : ids(size_t(T)) {
+    std::vector<int32_t> values(static_cast<size_t>(T));
+    for (int64_t t = 0; t < T; ++t) values[t] = int32_t(pos0 + t);
+    ids.upload(values);
+    view = {ids.data(), first, bound};
+  }
+  DeviceArray<int32_t> ids;
+  Positions view;
+};
+
+// Rows of H heads of [a | b], with a gap between rows.
+struct DeviceHeads {
+  DeviceHeads(const std::vector<float>& rows, int64_t T, int64_t H, int64_t a, int64_t b)
+      : values(size_t(T * stride(H, a + b))), T(T), H(H), a(a), b(b) {
+    std::vector<float> gapped(values.size(), std::nanf(""));
+    for (int64_t t = 0; t < T; ++t) {
+      std::copy_n(rows.begin() + t * H * (a + b), H * (a + b), gapped.begin() + t * stride(H, a + b));
+    }
+    values.upload(gapped);
+  }
+  static int64_t stride(int64_t H, int64_t width) { return H * width + 6; }
+  Heads<const float> first() const { return {values.data(), T, H, a, stride(H, a + b), a + b}; }
+  Heads<const float> second() const { return {values.data() + a, T, H, b, stride(H, a + b), a + b}; }
+
+  DeviceArray<float> values;
+  int64_t T, H, a, b;
+};
+
+// The output, [T,H,width] with a gap between rows: nothing may be written there.
+struct DeviceOutput {
+  DeviceOutput(int64_t T, int64_t H, int64_t width) : T(T), H(H), width(width), values(size_t(T * (H * width + 2))) {}
+  Heads<float> heads() const { return {values.data(), T, H, width, H * width + 2, width}; }
+  // [T, H * width]
+  std::vector<float> download() const {
+    const std::vector<float> all = values.download();
+    std::vector<float> out;
+    for (int64_t t = 0; t < T; ++t) {
+      const auto row = all.begin() + t * (H * width + 2);
+      out.insert(out.end(), row, row + H * width);
+      CHECK(std::isnan(row[H * width]));
+      CHECK(std::isnan(row[H * width + 1]));
+    }
+    return out;
+  }
+
+  int64_t T, H, width;
+  DeviceArray<float> values;
+};
+
+Exec exec_with(const DeviceArray<std::byte>& scratch) {
+  return {1, {scratch.data(), scratch.size()}, nullptr};
+}
+
+void softmax(std::vector<double>& scores) {
+  const double largest = *std::max_element(scores.begin(), scores.end());
+  double total = 0;
+  for (double& s : scores) total += s = std::exp(s - largest);
+  for (double& s : scores) s /= total;
+}
+
+std::vector<double> weights_of(const float* q, const std::vector<float>& keys, int64_t width, int64_t n, double scale) {
+  std::vector<double> p(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) p[i] = scale * dot(q, keys.data() + i * width, width).value;
+  softmax(p);
+  return p;
+}
+
+// q [T,H,r + dr] -> [T,H,r], token t at pos0 + t.
+std::vector<float> absorbed(const std::vector<float>& q, int64_t T, const Shapes& s, const Cache& cache, int64_t pos0,
+                            double scale) {
+  std::vector<float> out(size_t(T * s.H * s.r));
+  for (int64_t row = 0; row < T * s.H; ++row) {
+    const int64_t n = pos0 + row / s.H + 1;
+    const std::vector<double> p = weights_of(q.data() + row * cache.width, cache.floats, cache.width, n, scale);
+    std::vector<double> sum(static_cast<size_t>(s.r));
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t c = 0; c < s.r; ++c) sum[c] += p[i] * cache.row(i)[c];
+    }
+    std::copy(sum.begin(), sum.end(), out.begin() + row * s.r);
+  }
+  return out;
+}
+
+// q [T,H,nope + dr] -> [T,H,v].
+std::vector<float> naive(const std::vector<float>& q, int64_t T, const Shapes& s, const TestWeight& k_b,
+                         const TestWeight& v_b, const Cache& cache, int64_t pos0, double scale) {
+  const int64_t n_kv = pos0 + T, width = s.nope + s.dr;
+  std::vector<float> out(size_t(T * s.H * s.v));
+  for (int64_t h = 0; h < s.H; ++h) {
+    std::vector<float> keys(size_t(n_kv * width)), values(size_t(n_kv * s.v));
+    for (int64_t i = 0; i < n_kv; ++i) {
+      const float* latent = cache.row(i);
+      for (int64_t j = 0; j < s.nope; ++j) {
+        double sum = 0;
+        for (int64_t c = 0; c < s.r; ++c) sum += double(to_bf16(k_b.row(h, c)[j])) * to_bf16(latent[c]);
+        keys[i * width + j] = to_bf16(float(sum));
+      }
+      for (int64_t j = 0; j < s.dr; ++j) keys[i * width + s.nope + j] = to_bf16(latent[s.r + j]);
+      for (int64_t j = 0; j < s.v; ++j) values[i * s.v + j] = float(dot(v_b.row(h, j), latent, s.r).value);
+    }
+    for (int64_t t = 0; t < T; ++t) {
+      const int64_t n = pos0 + t + 1;
+      const std::vector<double> p = weights_of(q.data() + (t * s.H + h) * width, keys, width, n, scale);
+      for (int64_t j = 0; j < s.v; ++j) {
+        double sum = 0;
+        for (int64_t i = 0; i < n; ++i) sum += p[i] * values[i * s.v + j];
+        out[(t * s.H + h) * s.v + j] = float(sum);
+      }
+    }
+  }
+  return out;
+}
+
+std::vector<float> rounded(std::vector<float> x) {
+  for (float& v : x) v = to_bf16(v);
+  return x;
+}
+
+// The largest difference, as a share of the largest expected value.
+double error_of(const std::vector<float>& found, const std::vector<float>& expected) {
+  REQUIRE(found.size() == expected.size());
+  double largest = 0;
+  for (const float x : expected) largest = std::max(largest, double(std::abs(x)));
+  Worst worst;
+  for (size_t i = 0; i < found.size(); ++i) worst.see(found[i], expected[i], largest);
+  return worst.error;
+}
+
+constexpr double kTensorTolerance = 6e-3;  // of the largest output: bf16 has a last place of 4e-3 to 8e-3
+constexpr double kPlainTolerance = 5e-6;
+
+double tolerance_of(FormatId cache, const Shapes& s) {
+  return cache == FormatId::bf16 && s.r % 16 == 0 && s.dr % 16 == 0 ? kTensorTolerance : kPlainTolerance;
+}
+
+// One call at pos0, against the formula. `bound`: what it was recorded for.
+void check_mla(const Shapes& s, FormatId id, int64_t pos0, int64_t T, int64_t first, int64_t bound, float scale,
+               bool every_schedule) {
+  CAPTURE(name_of(id));
+  CAPTURE(s.H);
+  CAPTURE(s.r);
+  CAPTURE(pos0);
+  CAPTURE(T);
+  CAPTURE(bound);
+  Rng rng(1);
+  const Cache cache(rng, id, pos0 + T, bound + 1, s);
+  const std::vector<float> q = random_floats(rng, T * s.H * cache.width);
+  const bool tensor = tolerance_of(id, s) == kTensorTolerance;
+  const std::vector<float> expected = absorbed(tensor ? rounded(q) : q, T, s, cache, pos0, scale);
+  const DeviceHeads heads(q, T, s.H, s.r, s.dr);
+  const DevicePositions positions(pos0, T, first, bound);
+  DeviceArray<std::byte> scratch(gpu::mla_attend_scratch(limits_for(s, T, bound)));
+  const auto run = [&] {
+    scratch.poison();
+    const DeviceOutput o(T, s.H, s.r);
+    gpu::mla_attend(exec_with(scratch), heads.first(), heads.second(), cache.view, positions.view, scale, o.heads());
+    CHECK(gpu::take_failure().what == "");
+    scratch.download();  // nothing was written behind it
+    CHECK(error_of(o.download(), expected) <= tolerance_of(id, s));
+  };
+  if (every_schedule) {
+    under_every_schedule(run);
+  } else {
+    run();
+  }
+}
+
+// n_chunk: positions of the chunks that there is scratch for; 0: as much as the call asks for.
+void check_mha(const Shapes& s, FormatId k_format, FormatId v_format, FormatId id, int64_t pos0, int64_t T,
+               int64_t bound, int64_t n_chunk, bool every_schedule) {
+  CAPTURE(name_of(k_format));
+  CAPTURE(name_of(v_format));
+  CAPTURE(name_of(id));
+  CAPTURE(s.H);
+  CAPTURE(s.nope);
+  CAPTURE(pos0);
+  CAPTURE(T);
+  Rng rng(2);
+  const float size = 1.0f / std::sqrt(float(s.r)), scale = 2.0f / std::sqrt(float(s.nope + s.dr));
+  const TestWeight k_b = TestWeight::gaussian(rng, format_of(k_format), s.H, s.r, s.nope, size);
+  const TestWeight v_b = TestWeight::gaussian(rng, format_of(v_format), s.H, s.v, s.r, size);
+  const Cache cache(rng, id, pos0 + T, bound + 1, s);
+  const std::vector<float> q = random_floats(rng, T * s.H * (s.nope + s.dr));
+  const std::vector<float> expected = naive(rounded(q), T, s, k_b, v_b, cache, pos0, scale);
+  const DeviceHeads heads(q, T, s.H, s.nope, s.dr);
+  const DevicePositions positions(pos0, T, pos0, bound);
+  const DeviceArray<std::byte> k_bytes(k_b.bytes), v_bytes(v_b.bytes);
+  Weight k_view = k_b.view, v_view = v_b.view;
+  k_view.data = k_bytes.data();
+  v_view.data = v_bytes.data();
+  DeviceArray<std::byte> scratch(gpu::mha_attend_scratch(limits_for(s, T, n_chunk ? n_chunk : bound)));
+  const auto run = [&] {
+    scratch.poison();
+    const DeviceOutput o(T, s.H, s.v);
+    gpu::mha_attend(exec_with(scratch), heads.first(), heads.second(), k_view, v_view, cache.view, positions.view,
+                    scale, o.heads());
+    CHECK(gpu::take_failure().what == "");
+    scratch.download();
+    CHECK(error_of(o.download(), expected) <= 2 * kTensorTolerance);
+  };
+  if (every_schedule) {
+    under_every_schedule(run);
+  } else {
+    run();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("cuda rope: the scalar table's values") {
+  for (const auto& [T, H, dr] : {std::tuple{1, 1, 2}, {3, 16, 64}, {33, 4, 16}, {2, 128, 32}}) {
+    CAPTURE(T);
+    CAPTURE(H);
+    Rng rng(3);
+    const int64_t n_ctx = 50;
+    const std::vector<float> angles = random_floats(rng, n_ctx * dr);
+    std::vector<int32_t> ids(static_cast<size_t>(T));
+    for (int32_t& id : ids) id = int32_t(rng() % n_ctx);
+    Rows x = Rows::random(rng, T, H * dr, 6);
+    const std::vector<float> before(x.view().data, x.view().data + T * x.view().stride);
+    const DeviceArray<float> device(before), table(angles);
+    const DeviceArray<int32_t> positions(ids);
+    under_every_schedule([&] {
+      DeviceArray<float> values(before);
+      gpu::rope({}, {table.data(), n_ctx, dr}, positions.data(), {values.data(), T, H, dr, x.view().stride, dr});
+      CHECK(gpu::take_failure().what == "");
+      const std::vector<float> found = values.download();
+      Rows expected = x;
+      scalar::rope({}, {angles.data(), n_ctx, dr}, ids.data(), expected.heads(H, dr));
+      for (int64_t t = 0; t < T; ++t) {
+        for (int64_t i = 0; i < H * dr; ++i) {
+          REQUIRE(std::abs(found[t * x.view().stride + i] - expected[t][i]) <= 1e-6 * (1 + std::abs(expected[t][i])));
+        }
+      }
+    });
+  }
+}
+
+TEST_CASE("cuda store_latent: the scalar table's rows, and no others") {
+  for (const FormatId id : {FormatId::f32, FormatId::bf16}) {
+    for (const auto& [T, r, dr] : {std::tuple{1, 512, 64}, {3, 32, 16}, {33, 20, 6}}) {
+      CAPTURE(name_of(id));
+      CAPTURE(T);
+      CAPTURE(r);
+      Rng rng(4);
+      const int64_t n_ctx = T + 5, width = r + dr;
+      const std::vector<float> angles = random_floats(rng, n_ctx * dr), norm = random_floats(rng, r);
+      const std::vector<float> kv_a = random_floats(rng, T * (width + 2));
+      std::vector<int32_t> ids(static_cast<size_t>(T));
+      for (int64_t t = 0; t < T; ++t) ids[t] = int32_t(t + 3);
+      const size_t bytes = format_of(id).bytes(width) * size_t(n_ctx);
+      std::vector<std::byte> expected(bytes, std::byte(0xff));
+      scalar::store_latent({}, {kv_a.data(), T, width, width + 2}, norm.data(), 1e-6f, {angles.data(), n_ctx, dr},
+                           ids.data(), {expected.data(), id, n_ctx, r, dr});
+      const DeviceArray<float> device_kv_a(kv_a), device_norm(norm), table(angles);
+      const DeviceArray<int32_t> positions(ids);
+      DeviceArray<std::byte> cache(bytes);
+      under_every_schedule([&] {
+        cache.poison();
+        gpu::store_latent({}, {device_kv_a.data(), T, width, width + 2}, device_norm.data(), 1e-6f,
+                          {table.data(), n_ctx, dr}, positions.data(), {cache.data(), id, n_ctx, r, dr});
+        CHECK(gpu::take_failure().what == "");
+        const std::vector<std::byte> found = cache.download();
+        const size_t row = format_of(id).bytes(width);
+        CHECK(std::equal(found.begin(), found.begin() + 3 * row, expected.begin()));
+        CHECK(std::equal(found.end() - 2 * row, found.end(), expected.end() - 2 * row));
+        std::vector<float> a(size_t(T * width)), b = a;
+        format_of(id).decode(found.data() + 3 * row, a.data(), T * width);
+        format_of(id).decode(expected.data() + 3 * row, b.data(), T * width);
+        for (size_t i = 0; i < a.size(); ++i) {  // a sum in float, and a rounding that it may tip over
+          REQUIRE(std::abs(a[i] - b[i]) <= (id == FormatId::f32 ? 2e-6 : 8e-3) * std::abs(b[i]) + 1e-7);
+        }
+      });
+    }
+  }
+}
+
+TEST_CASE("cuda mla_attend: lengths, tokens, heads, both formats of the cache") {
+  for (const FormatId id : {FormatId::bf16, FormatId::f32}) {
+    for (const int64_t H : {1, 2, 16}) {
+      for (const int64_t n : {1, 2, 17, 63, 64, 65, 300}) {
+        for (const int64_t T : {1, 2, 7, 33}) {
+          if (T > n || (T == 33 && n == 300 && H == 16)) continue;
+          if (id == FormatId::f32 && (H == 2 || T == 2 || T == 33)) continue;  // widths apart, one code for all of them
+          check_mla({H, 32, 16}, id, n - T, T, n - T, n, 0.3f, false);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda mla_attend: every schedule") {
+  check_mla({16, 48, 16}, FormatId::bf16, 130, 1, 130, 131, 0.3f, true);  // 16 rows to a block
+  check_mla({4, 128, 32}, FormatId::bf16, 98, 7, 98, 105, 0.2f, true);    // 32
+  check_mla({5, 16, 16}, FormatId::bf16, 290, 9, 290, 299, 0.4f, true);   // 64, two pieces
+  check_mla({2, 32, 16}, FormatId::f32, 140, 2, 140, 142, 0.3f, true);
+}
+
+TEST_CASE("cuda mla_attend: the published widths") {
+  check_mla({16, 512, 64}, FormatId::bf16, 299, 1, 299, 300, 0.1147f, false);
+  check_mla({128, 512, 64}, FormatId::bf16, 259, 1, 259, 260, 0.1147f, false);
+  check_mla({16, 512, 64}, FormatId::f32, 99, 2, 99, 101, 0.1147f, false);
+}
+
+TEST_CASE("cuda mla_attend: widths that the tensor cores do not take") {
+  check_mla({3, 20, 6}, FormatId::bf16, 80, 3, 80, 83, 0.4f, false);
+  check_mla({2, 33, 8}, FormatId::bf16, 200, 1, 200, 201, 0.4f, false);
+}
+
+TEST_CASE("cuda mla_attend: recorded for one position, replayed at others") {
+  for (const FormatId id : {FormatId::bf16, FormatId::f32}) {
+    for (const int64_t pos0 : {0, 1, 31, 32, 200, 639}) check_mla({16, 32, 16}, id, pos0, 1, 0, 640, 0.3f, false);
+    check_mla({16, 32, 16}, id, 70, 8, 0, 640, 0.3f, false);
+  }
+}
+
+TEST_CASE("cuda mla_attend: scores far apart neither overflow nor vanish") {
+  for (const float scale : {30.0f, 1e-6f}) {
+    check_mla({2, 32, 16}, FormatId::bf16, 299, 1, 299, 300, scale, false);
+    check_mla({2, 32, 16}, FormatId::bf16, 299, 40, 299, 339, scale, false);
+  }
+}
+
+TEST_CASE("cuda mha_attend: positions, tokens, both formats of the cache") {
+  for (const FormatId id : {FormatId::bf16, FormatId::f32}) {
+    for (const auto& [pos0, T] : {std::pair{0, 1}, {0, 7}, {0, 64}, {63, 2}, {0, 65}, {100, 33}, {60, 130}}) {
+      check_mha({2, 32, 16, 16, 16}, FormatId::bf16, FormatId::bf16, id, pos0, T, pos0 + T, 0, false);
+    }
+    check_mha({2, 32, 16, 24, 16}, FormatId::bf16, FormatId::bf16, id, 10, 20, 30, 0, false);  // a width that is padded
+    check_mha({4, 128, 32, 32, 64}, FormatId::bf16, FormatId::bf16, id, 10, 70, 80, 0,
+              false);  // with 4 multiprocessors: 128 queries
+    check_mha({2, 20, 6, 10, 12}, FormatId::f32, FormatId::f32, id, 10, 20, 30, 0, false);  // everything is
+    check_mha({1, 512, 64, 128, 128}, FormatId::bf16, FormatId::bf16, id, 20, 64, 84, 0,
+              false);  // the published widths
+  }
+}
+
+TEST_CASE("cuda mha_attend: chunks, and replays") {
+  check_mha({2, 32, 16, 16, 16}, FormatId::bf16, FormatId::bf16, FormatId::bf16, 200, 140, 340, 128, false);
+  check_mha({2, 32, 16, 16, 16}, FormatId::bf16, FormatId::bf16, FormatId::f32, 120, 20, 140, 128, false);
+  for (const int64_t pos0 : {0, 100, 250, 380}) {
+    check_mha({4, 32, 16, 16, 16}, FormatId::bf16, FormatId::bf16, FormatId::bf16, pos0, 20, 400, 128, false);
+  }
+}
+
+TEST_CASE("cuda mha_attend: weights in every format") {
+  for (const Format& format : all_formats()) {  // a row of k_b is no longer than the keys may be wide
+    const FormatId k_b = format.block_elems <= 128 ? format.id : FormatId::bf16;
+    check_mha({1, 256, 16, 128, 16}, k_b, format.id, FormatId::bf16, 5, 9, 14, 0, false);
+  }
+}
+
+TEST_CASE("cuda mha_attend: every schedule") {
+  check_mha({4, 48, 16, 32, 16}, FormatId::q8_0, FormatId::f16, FormatId::bf16, 90, 40, 130, 128, true);
+}

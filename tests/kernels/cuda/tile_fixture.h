@@ -1,0 +1,81 @@
+// What the tests of the prefill kernels share: weights and rows of activations on the device, exactly as large as they
+// are, the rows inside NaNs.
+#pragma once
+
+#include "kernels/cuda/host/failure.h"
+#include "kernels/cuda/matmul/tile_product.h"
+#include "tests/kernels/fixture.h"
+#include "tests/support/device_memory.h"
+#include "tests/support/schedules.h"
+
+namespace hearth::test {
+
+// A weight's bytes on the device.
+struct DeviceWeight {
+  DeviceArray<std::byte> bytes;
+  Weight view;
+
+  explicit DeviceWeight(const TestWeight& w) : bytes(w.bytes), view(w.view) { view.data = bytes.data(); }
+};
+
+// Rows of floats, or room for them, in an array of NaNs. As in Rows, start and stride are odd.
+class DeviceRows {
+ public:
+  DeviceRows(int64_t rows, int64_t cols) : rows_(rows), cols_(cols), floats_(values().size()) {}
+  explicit DeviceRows(const Rows& rows) : DeviceRows(rows.view().rows, rows.view().cols) {
+    std::vector<float> all = values();
+    for (int64_t t = 0; t < rows_; ++t) std::copy_n(rows[t], cols_, all.data() + kEdge + t * stride());
+    floats_.upload(all);
+  }
+  Mat<float> view() const { return {floats_.data() + kEdge, rows_, cols_, stride()}; }
+  Heads<float> heads(int64_t H, int64_t width) const {
+    return {floats_.data() + kEdge, rows_, H, width, stride(), width};
+  }
+  // The rows, after a check that nothing beside them was written and nothing in them left out, and that no launch
+  // failed.
+  Rows download() const {
+    CHECK(gpu::take_failure().what == "");
+    const std::vector<float> all = floats_.download();
+    Rows rows(rows_, cols_);
+    bool clean = true;
+    for (size_t i = 0; i < all.size(); ++i) {
+      const int64_t at = int64_t(i) - kEdge;
+      const bool inside = at >= 0 && at / stride() < rows_ && at % stride() < cols_;
+      if (inside) rows.view().row(at / stride())[at % stride()] = all[i];
+      clean = clean && std::isnan(all[i]) != inside;
+    }
+    CHECK(clean);
+    return rows;
+  }
+
+ private:
+  static constexpr int64_t kEdge = 17, kGap = 3;
+  int64_t stride() const { return cols_ + kGap; }
+  std::vector<float> values() const {
+    return std::vector<float>(size_t(kEdge + rows_ * stride() + kEdge), std::numeric_limits<float>::quiet_NaN());
+  }
+  int64_t rows_, cols_;
+  DeviceArray<float> floats_;
+};
+
+// Scratch of so many bytes, full of NaNs.
+struct DeviceScratch {
+  DeviceArray<std::byte> memory;
+  explicit DeviceScratch(size_t bytes) : memory(bytes) {}
+  Exec exec() const { return {1, {memory.data(), memory.size()}, nullptr}; }
+};
+
+// n activations as tiles of that shape multiply them: rounded to bf16, and in small tiles also what that left of them.
+inline std::vector<float> as_multiplied(const float* x, int64_t n, FormatId weights, gpu::TileShape shape) {
+  std::vector<float> out(x, x + n);
+  if (weights == FormatId::f32) return out;
+  for (float& v : out) v = to_bf16(v) + (shape == gpu::TileShape::small ? to_bf16(v - to_bf16(v)) : 0.0f);
+  return out;
+}
+
+// How they store weights.
+inline Stored tile_storage(FormatId id, gpu::TileShape shape) {
+  return id == FormatId::f32 || shape == gpu::TileShape::small ? Stored::exact : Stored::bf16;
+}
+
+}  // namespace hearth::test
