@@ -1,11 +1,12 @@
 // FLOOR 2's face: about a dozen operations, each as large as an equation group, so that a backend may fuse inside.
 //
 // A backend is one filled `struct Ops`. Scalar fills all of it and is the oracle; AVX2 and AVX-512 overwrite what they
-// do better; CUDA fills its own. The forward (runtime/model/forward.cpp) is written once against this table.
+// do better; CUDA fills its own. The forward (runtime/model/forward.cpp) is written once against this table. Where the
+// operations run, and memory for what they compute with, is a Device's matter (kernels/device.h).
 //
 // Every operation is a pure function of views: inputs first, outputs last, scratch passed in by `Exec`. None of them
 // allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded. All
-// views point into the backend's memory, which on a GPU only its kernels can read.
+// views point into the device's memory, which on a GPU only its kernels can read.
 // Outputs do not overlap inputs unless said. On the CPU an output's bits never depend on the number of threads. With
 // the scalar table, and with F32 weights on any, they do not depend on the other tokens of the call either; nor with
 // F16 and BF16 ones but on AMX, which rounds weights and activations of many tokens to bfloat16. For F8_E4M3 and
@@ -14,6 +15,7 @@
 // latent, n x k weight rows x columns. All activations are float32, row-major. y[T,n] = x[T,k] * W[n,k]^T everywhere.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -97,7 +99,7 @@ struct Routing {
 // moe_ffn leaves out what it would add, and somebody else adds it.
 struct FfnWeights {
   Weight gate, up, down;
-  const int32_t* slots = nullptr;  // [n_slots], in the backend's memory; null: expert e is matrix e
+  const int32_t* slots = nullptr;  // [n_slots], in the device's memory; null: expert e is matrix e
   int64_t n_slots = 0;
 
   int64_t n_experts() const { return slots ? n_slots : gate.count; }
@@ -116,24 +118,16 @@ struct ScratchLimits {
 struct Exec {
   int n_threads = 1;
   std::span<std::byte> scratch;  // at least Ops::scratch_bytes(limits), aligned to 64; free for every call
-  void* stream = nullptr;        // Ops::stream
+  const void* queue = nullptr;   // Device::queue
 };
 
 // Where the T tokens of a call stand in their sequence: one after the other.
 struct Positions {
-  const int32_t* ids = nullptr;  // [T], in the backend's memory
+  const int32_t* ids = nullptr;  // [T], in the device's memory
   int64_t first = 0;             // ids[0], as it is known while the call is queued; the CPU looks at nothing else
   int64_t bound = 0;             // no position of this call, nor of the same call in a repeated step, reaches this
 
   Positions from(int64_t token) const { return {ids + token, first + token, bound}; }
-};
-
-// What tells one step from another whose operations have other arguments.
-struct StepKey {
-  const void* cache = nullptr;
-  int64_t n_tokens = 0, bound = 0;
-
-  friend bool operator==(const StepKey&, const StepKey&) = default;
 };
 
 struct Ops {
@@ -141,47 +135,22 @@ struct Ops {
   // How many multiply-adds mla_attend and matmul_heads do in the time of one of mha_attend: 1 where both use the same
   // units. Which form of attention is faster depends on it.
   double absorbed_speed = 1;
-  void* stream = nullptr;  // what Exec::stream must be
 
-  size_t (*scratch_bytes)(const ScratchLimits& limits);
+  // Bytes of Exec::scratch that each group of operations lays out: a table that overwrites a group brings its sizes.
+  struct GroupScratch {
+    size_t (*matmul)(const ScratchLimits& limits);      // matmul, matmul_pair, matmul_heads, ffn, moe_ffn
+    size_t (*mla_attend)(const ScratchLimits& limits);  // mla_attend, absorbed_attend
+    size_t (*mha_attend)(const ScratchLimits& limits);
+    size_t (*route)(const ScratchLimits& limits);
+  } scratch;
+  // What all of them need.
+  size_t scratch_bytes(const ScratchLimits& limits) const {
+    return std::max(
+        {scratch.matmul(limits), scratch.mla_attend(limits), scratch.mha_attend(limits), scratch.route(limits)});
+  }
 
   // Why a model of these sizes cannot run here; empty: it can.
   std::string (*refuses)(const ScratchLimits& limits);
-
-  // Memory, and crossing between two of them. `buffer` gives zeroed memory aligned to 64, null when there is none left.
-  // `move` copies between the host's memory and the backend's, or inside either: what it reads of the host's may change
-  // as soon as it returns, what it writes there is to be looked at after `finish`.
-  std::byte* (*buffer)(size_t bytes);
-  void (*release)(std::byte* buffer, size_t bytes);
-  void (*move)(const Exec& exec, const void* from, void* to, size_t bytes);
-  // Bytes that a backend with a memory of its own has in all, and free now; 0 and 0: it uses the host's.
-  void (*memory)(size_t* total, size_t* free);
-
-  // Memory of the host's that both sides use in turn, zeroed and aligned to 64; null when there is none left. `move`
-  // copies from and to it when its turn in the queue comes, and again when a step is repeated.
-  std::byte* (*shared_buffer)(size_t bytes);
-  void (*release_shared)(std::byte* buffer, size_t bytes);
-
-  // Copies from the host's memory to the backend's in the background, one after the other, beside what is queued.
-  // Returns a number, larger than those before. `fetched`: that one and all before it are there.
-  int64_t (*fetch)(const std::byte* from, std::byte* to, size_t bytes);
-  bool (*fetched)(int64_t number);
-  // Copies that are asked for from here on come after what is queued so far.
-  void (*order_fetch)(const Exec& exec);
-  // What is queued from here on comes after that copy.
-  void (*await_fetch)(const Exec& exec, int64_t number);
-
-  // Operations may be queued rather than done when they return. `finish` waits for all of them; empty: all is well,
-  // else what failed, and then no result since the last `finish` is to be used.
-  std::string (*finish)(const Exec& exec);
-  // Runs queue(context), which queues operations; or, where that was done under the same key before, repeats those:
-  // the same arguments, but what the backend's memory holds now (tokens, positions, the cache).
-  void (*step)(const Exec& exec, const StepKey& key, void (*queue)(const void* context), const void* context);
-  // The host's turn: work(context) runs when what is queued so far is done, beside what is queued until `rejoin`, and
-  // before all that comes then; on the thread that queues, and again when a step is repeated. One at a time. It does
-  // not run where the backend has failed, and queues nothing itself.
-  void (*aside)(const Exec& exec, void (*work)(void* context), void* context);
-  void (*rejoin)(const Exec& exec);
 
   // Rows of the embedding: tokens [T] -> x [T,d].
   void (*embed)(const Exec& exec, const Weight& table, const int32_t* tokens, Mat<float> x);
@@ -240,12 +209,5 @@ struct Ops {
   // `add`, then `rms_norm` of the sum: h [T,d], which is neither x nor y.
   void (*add_rms_norm)(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
 };
-
-// Ops::step with anything that can be called.
-template <class Queue>
-void run_recorded(const Ops& ops, const Exec& exec, const StepKey& key, const Queue& queue) {
-  ops.step(
-      exec, key, [](const void* context) { (*static_cast<const Queue*>(context))(); }, &queue);
-}
 
 }  // namespace hearth

@@ -94,6 +94,7 @@ namespace {
 template <const Engine& (*products)(), const AttentionEngine& engine>
 void install(Ops& ops) {
   mla::install<products, mla::float_kernel<engine>>(ops);
+  ops.scratch.mha_attend = [](const ScratchLimits& limits) { return scratch_bytes(engine, limits); };
   ops.mha_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                       const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
     mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, at.first, scale, o);

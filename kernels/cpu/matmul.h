@@ -28,6 +28,7 @@ namespace {
 template <const Engine& (*engine)()>
 void install(Ops& ops) {
   require_all_formats(engine());
+  ops.scratch.matmul = scratch_bytes;
   ops.matmul = [](const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
     matmul(engine(), exec, w, x, y);
   };

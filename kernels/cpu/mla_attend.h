@@ -39,6 +39,7 @@ size_t scratch_bytes(const Kernel& kernel, const ScratchLimits& limits);
 namespace {
 template <const Engine& (*engine)(), const Kernel& kernel>
 void install(Ops& ops) {
+  ops.scratch.mla_attend = [](const ScratchLimits& limits) { return scratch_bytes(kernel, limits); };
   ops.mla_attend = [](const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                       const Positions& at, float scale,
                       Heads<float> o_c) { mla_attend(kernel, exec, q_c, q_rope, cache, at.first, scale, o_c); };

@@ -34,9 +34,10 @@ void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
 void add(const Exec& exec, Mat<const float> y, Mat<float> x);
 void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
 
-// What each family needs; `scratch_bytes` of the table is the largest.
+// Ops::GroupScratch.
 size_t matmul_scratch(const ScratchLimits& limits);
-size_t attention_scratch(const ScratchLimits& limits);
+size_t mla_scratch(const ScratchLimits& limits);
+size_t mha_scratch(const ScratchLimits& limits);
 size_t route_scratch(const ScratchLimits& limits);
 
 // The sum of a[i] * b[i] in double, in eight interleaved partial sums: as exact as one, and the compiler may use its

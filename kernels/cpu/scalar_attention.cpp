@@ -58,11 +58,16 @@ struct MhaLayout {
 
 }  // namespace
 
-size_t attention_scratch(const ScratchLimits& l) {
-  Scratch mla, mha;
-  MlaLayout(mla, l.n_threads, l.kv_lora_rank + l.qk_rope_head_dim, l.n_ctx);
-  MhaLayout(mha, l.n_threads, l.max_tokens, l.kv_lora_rank, l.qk_nope_head_dim, l.qk_rope_head_dim, l.v_head_dim);
-  return std::max(mla.used(), mha.used());
+size_t mla_scratch(const ScratchLimits& l) {
+  Scratch measure;
+  MlaLayout(measure, l.n_threads, l.kv_lora_rank + l.qk_rope_head_dim, l.n_ctx);
+  return measure.used();
+}
+
+size_t mha_scratch(const ScratchLimits& l) {
+  Scratch measure;
+  MhaLayout(measure, l.n_threads, l.max_tokens, l.kv_lora_rank, l.qk_nope_head_dim, l.qk_rope_head_dim, l.v_head_dim);
+  return measure.used();
 }
 
 // score_p = (q_c . c_p + q_rope . k_rope_p) scale;  o_c = sum_p softmax(score)_p c_p

@@ -2,7 +2,7 @@
 // the additions is fixed by the number of threads.
 #pragma once
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 
 namespace hearth::gpu {
 

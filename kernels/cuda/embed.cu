@@ -10,7 +10,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/formats.cuh"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
 
 namespace hearth::gpu {
 namespace {
@@ -35,7 +35,7 @@ void decode_rows(const Exec& exec, const char* name, const Weight& w, const int3
   if (x.rows == 0) return;
   const dim3 grid(unsigned((x.cols + kThreads - 1) / kThreads), unsigned(std::min(x.rows, kMaxGridY)));
   with_block(w.format->id, [&]<class Block>() {
-    launch(name, decode_rows_kernel<Block>, grid, dim3(unsigned(kThreads)), 0, stream_of(exec), w.data, w.row_bytes,
+    launch(name, decode_rows_kernel<Block>, grid, dim3(unsigned(kThreads)), 0, queue_of(exec), w.data, w.row_bytes,
            rows, x);
   });
 }

@@ -2,7 +2,7 @@
 // here, of one weight, so that all formats read alike.
 #pragma once
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 #include "quant/decode.h"
 #include "quant/format.h"
 

@@ -1,26 +1,21 @@
 // The table of the CUDA backend, and the GPU it runs on.
-#include <algorithm>
 
 #include "kernels/cuda/attention/mha_attend.h"
 #include "kernels/cuda/attention/mla_attend.h"
 #include "kernels/cuda/attention/rope.h"
+#include "kernels/cuda/backend.h"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/formats.cuh"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/gpu_device.h"
+#include "kernels/cuda/kernel.h"
+#include "kernels/cuda/matmul/matmul.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/route.h"
 
 namespace hearth {
 namespace gpu {
 
-cudaStream_t compute_stream = nullptr;
-
 namespace {
-
-size_t scratch_bytes(const ScratchLimits& limits) {
-  return std::max(
-      {matmul_scratch(limits), mla_attend_scratch(limits), mha_attend_scratch(limits), route_scratch(limits)});
-}
 
 std::string refuses(const ScratchLimits& l) {
   const auto over = [](const char* what, int64_t found, int64_t most) {
@@ -47,23 +42,11 @@ void absorbed_attend(const Exec& exec, Heads<const float> q_nope, Heads<const fl
 Ops table() {
   Ops ops = {};
   ops.name = gpu_name();
-  ops.stream = compute_stream;
-  ops.scratch_bytes = scratch_bytes;
+  ops.scratch = {.matmul = matmul_scratch,
+                 .mla_attend = mla_attend_scratch,
+                 .mha_attend = mha_attend_scratch,
+                 .route = route_scratch};
   ops.refuses = refuses;
-  ops.buffer = buffer;
-  ops.release = release;
-  ops.move = move;
-  ops.memory = memory;
-  ops.shared_buffer = shared_buffer;
-  ops.release_shared = release_shared;
-  ops.fetch = fetch;
-  ops.fetched = fetched;
-  ops.order_fetch = order_fetch;
-  ops.await_fetch = await_fetch;
-  ops.finish = finish;
-  ops.step = step;
-  ops.aside = aside;
-  ops.rejoin = rejoin;
   ops.embed = embed;
   ops.rms_norm = rms_norm;
   ops.matmul = matmul;
@@ -82,52 +65,11 @@ Ops table() {
   return ops;
 }
 
-std::string version_text(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
-// Why there are no devices. A driver that is missing and one that is too old are the same error.
-std::string why_none(cudaError_t error) {
-  if (error == cudaSuccess) return "the driver found none";
-  int driver = 0;
-  if (error != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess) {
-    return cudaGetErrorString(error);
-  }
-  if (driver == 0) return "no NVIDIA driver is installed";
-  return "the NVIDIA driver is too old: it knows CUDA up to " + version_text(driver) +
-         ", and this program is built for " + version_text(CUDART_VERSION) + "; a newer driver is to be installed";
-}
-
-std::string open_device() {
-  int n_devices = 0;  // which cudaGetDeviceCount leaves alone when it fails
-  if (const cudaError_t error = cudaGetDeviceCount(&n_devices); error != cudaSuccess || n_devices == 0) {
-    cudaGetLastError();
-    return "no GPU can be used: " + why_none(error);
-  }
-  cudaDeviceProp properties{};
-  cudaError_t error = cudaSetDevice(0);
-  if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, 0);
-  if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&compute_stream, cudaStreamNonBlocking);
-  if (error != cudaSuccess) return std::string("the GPU cannot be opened: ") + cudaGetErrorString(error);
+std::string missing_kernels() {
   for (const Format& format : all_formats()) {
     if (!has_kernels(format.id)) return std::string("this build has no GPU kernels for the format ") + format.name;
   }
-  constexpr int kOldest = 80;
-  const int sm = properties.major * 10 + properties.minor;
-  if (sm < kOldest) {
-    return std::string(properties.name) + " is too old: compute capability " + std::to_string(properties.major) + "." +
-           std::to_string(properties.minor) + ", expected at least 8.0";
-  }
   return {};
-}
-
-std::string describe() {
-  cudaDeviceProp p{};
-  if (cudaGetDeviceProperties(&p, 0) != cudaSuccess) return {};
-  const size_t tenths =
-      p.totalGlobalMem / (size_t(1) << 30) * 10 + p.totalGlobalMem % (size_t(1) << 30) * 10 / (size_t(1) << 30);
-  return std::string(p.name) + ", sm_" + std::to_string(p.major * 10 + p.minor) + ", " + std::to_string(tenths / 10) +
-         "." + std::to_string(tenths % 10) + " GiB";
 }
 
 }  // namespace
@@ -137,17 +79,23 @@ const char* gpu_name() {
   return GPU_EMULATED ? "emulated" : "cuda";
 }
 
+Gpu new_gpu(int number, std::unique_ptr<Device>& device) {
+  static const Ops ops = gpu::table();
+  Gpu opened;
+  std::unique_ptr<gpu::GpuDevice> gpu = gpu::GpuDevice::open(number, opened.why_not);
+  if (gpu) opened.why_not = gpu::missing_kernels();
+  if (!opened.why_not.empty()) return opened;
+  opened.ops = &ops;
+  opened.device = gpu.get();
+  opened.description = gpu->description();
+  device = std::move(gpu);
+  return opened;
+}
+
+// Its device is never destroyed: when static objects are, the driver may be gone.
 const Gpu& open_gpu() {
-  static Ops ops;
-  static const Gpu gpu = [] {
-    Gpu opened;
-    opened.why_not = gpu::open_device();
-    if (!opened.why_not.empty()) return opened;
-    ops = gpu::table();
-    opened.ops = &ops;
-    opened.description = gpu::describe();
-    return opened;
-  }();
+  static std::unique_ptr<Device>& device = *new std::unique_ptr<Device>;
+  static const Gpu gpu = new_gpu(0, device);
   return gpu;
 }
 

@@ -7,23 +7,14 @@ const char* gpu_name() {
   return "cuda";
 }
 
+Gpu new_gpu(int, std::unique_ptr<Device>&) {
+  return {.why_not = "this build has no CUDA back end (there was no GPU or no CUDA toolkit when it was built)"};
+}
+
 const Gpu& open_gpu() {
-  static const Gpu none{nullptr,
-                        "this build has no CUDA back end (there was no GPU or no CUDA toolkit when it was built)", ""};
+  static std::unique_ptr<Device> device;
+  static const Gpu none = new_gpu(0, device);
   return none;
-}
-
-std::string gpu_refusal() {
-  return {};
-}
-
-StepCounts gpu_step_counts() {
-  return {};
-}
-
-void time_next_gpu_step() {}
-std::vector<StepSpan> timed_gpu_step() {
-  return {};
 }
 
 }  // namespace hearth

@@ -11,7 +11,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/block.cuh"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
 
 namespace hearth::gpu {
 namespace {
@@ -60,20 +60,20 @@ dim3 norm_threads(int64_t d) {
 
 void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y) {
   if (x.rows == 0) return;
-  launch("rms_norm", norm_kernel<false>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, stream_of(exec), Residual{},
-         x, w, eps, y);
+  launch("rms_norm", norm_kernel<false>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec), Residual{}, x,
+         w, eps, y);
 }
 
 void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h) {
   if (x.rows == 0) return;
-  launch("add_rms_norm", norm_kernel<true>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, stream_of(exec),
+  launch("add_rms_norm", norm_kernel<true>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
          Residual{y, x}, Mat<const float>(x), w, eps, h);
 }
 
 void add(const Exec& exec, Mat<const float> y, Mat<float> x) {
   if (x.rows == 0) return;
   const dim3 grid(unsigned((x.cols + kAddThreads - 1) / kAddThreads), unsigned(std::min(x.rows, kMaxGridY)));
-  launch("add", add_kernel, grid, dim3(unsigned(kAddThreads)), 0, stream_of(exec), y, x);
+  launch("add", add_kernel, grid, dim3(unsigned(kAddThreads)), 0, queue_of(exec), y, x);
 }
 
 }  // namespace hearth::gpu

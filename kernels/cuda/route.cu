@@ -13,7 +13,7 @@
 
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/embed.h"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
 
 namespace hearth::gpu {
 namespace {
@@ -273,7 +273,7 @@ size_t route_scratch(const ScratchLimits& limits) {
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights) {
   if (x.rows == 0) return;
-  const cudaStream_t stream = stream_of(exec);
+  const Queue queue = queue_of(exec);
   const int64_t T = x.rows, E = rule.n_experts;
   const Layout layout(T, E, x.cols);
   float* logits = reinterpret_cast<float*>(exec.scratch.data());
@@ -286,13 +286,13 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
   const Choice choice{rule, bias, ids, weights};
   if (T <= kFusedTokens) {
     const bool quadruples = in_quadruples(gate, x.cols) && in_quadruples(x.data, x.stride) && x.cols % 4 == 0;
-    launch("route", route_kernel, dim3(unsigned(E), unsigned(T)), dim3(kThreads), 0, stream, choice, gate, x,
-           quadruples, logits);
+    launch("route", route_kernel, dim3(unsigned(E), unsigned(T)), dim3(kThreads), 0, queue, choice, gate, x, quadruples,
+           logits);
     return;
   }
-  launch("route_logits", logits_kernel, dim3(tiles(E), tiles(T)), dim3(kTileThreads), 0, stream, gate, int(E), x,
+  launch("route_logits", logits_kernel, dim3(tiles(E), tiles(T)), dim3(kTileThreads), 0, queue, gate, int(E), x,
          logits);
-  launch("route_choose", choose_kernel, dim3(unsigned(T)), dim3(kThreads), 0, stream, choice,
+  launch("route_choose", choose_kernel, dim3(unsigned(T)), dim3(kThreads), 0, queue, choice,
          static_cast<const float*>(logits));
 }
 

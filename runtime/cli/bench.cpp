@@ -90,11 +90,6 @@ void run_bench(const BenchArguments& arguments) {
     return !interrupted();
   };
   options.stop_now = interrupted;
-  options.timed = [](const std::function<void()>& step) {
-    time_next_gpu_step();
-    step();
-    return timed_gpu_step();
-  };
   const BenchResult result = bench(*session.model, options);
   if (!result.hybrid && !result.decode.empty()) {
     keep_seen(this_machine(session.model->options().n_threads), model_key(session.model->file()),

@@ -26,14 +26,9 @@ uint64_t usable_ram() {
   return usable_memory() / 16 * 15;
 }
 
-struct GpuMemory {
-  size_t total = 0, free = 0;
-};
-
-GpuMemory gpu_memory() {
-  GpuMemory memory;
-  if (const Gpu& gpu = open_gpu(); gpu.ops) gpu.ops->memory(&memory.total, &memory.free);
-  return memory;
+Device::Memory gpu_memory() {
+  const Gpu& gpu = open_gpu();
+  return gpu.device ? gpu.device->memory() : Device::Memory{};
 }
 
 int threads_of(const PlanArguments& arguments) {
@@ -43,7 +38,7 @@ int threads_of(const PlanArguments& arguments) {
 // Of a GPU, where the plan has one.
 MeasuredBandwidths measured(const PlanArguments& arguments, uint64_t model_key, bool with_gpu) {
   CalibrationInput input = this_machine(threads_of(arguments));
-  if (with_gpu) input.gpu_ops = open_gpu().ops;
+  if (with_gpu) input.gpu_device = open_gpu().device;
   input.model = arguments.path;
   input.model_key = model_key;
   input.again = arguments.measure;
@@ -99,7 +94,7 @@ void add_plan_options(CLI::App& command, PlanArguments& a) {
 
 DescribedMachine described_machine(const PlanArguments& a, uint64_t model_key) {
   DescribedMachine d;
-  const GpuMemory gpu = gpu_memory();
+  const Device::Memory gpu = gpu_memory();
   d.vram_here = gpu.total;
   d.ram_here = total_memory();
   d.machine.vram = a.vram.empty() ? gpu.free : parse_size(a.vram, "--vram");
@@ -130,8 +125,8 @@ PlacementInput placement_input(const PlanArguments& a, const Machine& machine, c
   in.ubatch = a.ubatch;
   in.n_threads = threads_of(a);
   in.staging_slots = -1;  // as the model will ask for
-  if (open_gpu().ops) in.gpu_scratch = open_gpu().ops->scratch_bytes;
-  in.cpu_scratch = cpu_ops("auto").scratch_bytes;
+  if (open_gpu().ops) in.gpu_scratch = scratch_of(*open_gpu().ops);
+  in.cpu_scratch = scratch_of(cpu_ops("auto"));
   if (!a.resident_experts.empty()) in.resident_experts = parse_resident_experts(a.resident_experts, model);
   return in;
 }

@@ -33,11 +33,13 @@ namespace {
 
 // The GPU's operations, or null for the CPU: because it was asked for (by its name, or by that of one of its tables),
 // or because there is no GPU. One that was named and is not there is missed loudly, or fails under --strict.
-const Ops* choose_gpu(const SessionOptions& options, Session& session) {
-  if (options.device == Device::cpu || (options.device == Device::automatic && options.isa != "auto")) return nullptr;
+const Gpu* choose_gpu(const SessionOptions& options, Session& session) {
+  if (options.device == DeviceChoice::cpu || (options.device == DeviceChoice::automatic && options.isa != "auto"))
+    return nullptr;
   const Gpu& gpu = open_gpu();
   session.gpu = gpu.ops ? gpu.description : "none: " + gpu.why_not;
-  if (gpu.ops || options.device == Device::automatic) return gpu.ops;
+  if (gpu.ops) return &gpu;
+  if (options.device == DeviceChoice::automatic) return nullptr;
   require(!options.strict, ErrorKind::resource, "--device {}: {}", gpu_name(), gpu.why_not);
   note("hearth: --device {}: {}; running on the CPU\n", gpu_name(), gpu.why_not);
   return nullptr;
@@ -106,10 +108,8 @@ void read_file(const GgufFile& file) {
 void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& options) {
   const ModelConfig config = read_config(file);
   if (!options.vram.empty()) {
-    size_t total = 0, free = 0;
-    to.ops->memory(&total, &free);
     to.vram = parse_size(options.vram, "--vram");
-    require_within("--vram", to.vram, total, "the GPU's memory");
+    require_within("--vram", to.vram, to.device->memory().total, "the GPU's memory");
   }
   if (!options.ram.empty()) {
     to.ram = parse_size(options.ram, "--ram");
@@ -128,31 +128,32 @@ void set_tiers(ModelOptions& to, const GgufFile& file, const SessionOptions& opt
 }
 
 // Where copies are slow because the system would not lock memory.
-void say_what_was_refused(const SessionOptions& options) {
-  const std::string refusal = gpu_refusal();
+void say_what_was_refused(const Device& device, const SessionOptions& options) {
+  const std::string refusal = device.refusal();
   require(refusal.empty() || !options.strict, ErrorKind::resource, "--strict: {}", refusal);
   if (!refusal.empty()) note("hearth: {}\n", refusal);
 }
 
 // Null: what must be there does not fit, which was said, and nobody insisted on it.
-std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, const Ops& gpu,
+std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, const Gpu& gpu,
                                      const SessionOptions& options) {
   ProgressBar bar("loading");
-  model_options.ops = &gpu;
+  model_options.ops = gpu.ops;
+  model_options.device = gpu.device;
   model_options.host_ops = &choose_cpu(options);
   set_tiers(model_options, file, options);
   model_options.loading = [&](uint64_t done, uint64_t total) {
     check_interrupt();
-    bar.show(done, total, open_gpu().description);
+    bar.show(done, total, gpu.description);
   };
   try {
     auto model = std::make_unique<Model>(std::move(file), model_options);
     bar.finish();
-    say_what_was_refused(options);
+    say_what_was_refused(*gpu.device, options);
     return model;
   } catch (const Error& error) {
     bar.finish();
-    if (error.kind != ErrorKind::resource || options.device != Device::automatic || options.strict) throw;
+    if (error.kind != ErrorKind::resource || options.device != DeviceChoice::automatic || options.strict) throw;
     note("hearth: {}; running on the CPU\n", error.what());
     return nullptr;
   }
@@ -186,9 +187,10 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       ->transform(context_length());
   machine(command.add_option("--threads,-t", options.threads, "threads; 0: one per core (default: the same)"))
       ->transform(whole_number(0, 1024));
-  machine(add_choice<Device>(command, "--device", options.device,
-                             {{"auto", Device::automatic}, {"cpu", Device::cpu}, {gpu_name(), Device::gpu}},
-                             "where the model runs"));
+  machine(add_choice<DeviceChoice>(
+      command, "--device", options.device,
+      {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {gpu_name(), DeviceChoice::gpu}},
+      "where the model runs"));
   machine(command.add_option("--ram", options.ram, "the host's memory to count on, as 48G (default: what is free)"))
       ->transform(memory_size());
   machine(command.add_option("--isa", options.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA"))
@@ -303,7 +305,7 @@ Session open_session(const SessionOptions& options) {
   if (options.ctx == kWholeContext) model_options.n_ctx = read_config(file).context_length;
   if (options.check) require_finite_weights(file);
   catch_interrupts();
-  if (const Ops* gpu = choose_gpu(options, session)) {
+  if (const Gpu* gpu = choose_gpu(options, session)) {
     session.model = load_onto_gpu(std::move(file), model_options, *gpu, options);
     session.statistics_path = expert_stats_path(options.model_path);
     if (session.model && session.model->hybrid()) read_file(session.model->file());  // the CPU's experts are read there

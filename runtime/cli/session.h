@@ -26,11 +26,11 @@ class ChatTemplate;
 namespace cli {
 
 // Where a model runs; automatic: on the GPU where there is one.
-enum class Device { automatic, cpu, gpu };
+enum class DeviceChoice { automatic, cpu, gpu };
 
 struct SessionOptions {
   std::string model_path;
-  Device device = Device::automatic;
+  DeviceChoice device = DeviceChoice::automatic;
   std::string isa = "auto";                 // the name of a table
   std::string vram, ram, resident_experts;  // as typed; empty: what is free, and as many as fit
   FormatId cache_format = FormatId::bf16;

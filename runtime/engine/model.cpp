@@ -33,6 +33,7 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
           config.context_length);
   if (options.n_ctx == 0) options.n_ctx = config.default_context();
   options.ubatch = std::min(options.ubatch, options.n_ctx);
+  if (!options.device) options.device = &host_device();
   return options;
 }
 
@@ -43,10 +44,10 @@ ScratchLimits limits_of(const ModelConfig& config, const ModelOptions& options) 
 // The table of angles in the backend's memory.
 class RopeMemory {
  public:
-  RopeMemory(const ModelConfig& config, const Ops& ops, const Exec& exec, int64_t n_ctx) {
+  RopeMemory(const ModelConfig& config, Device& device, int64_t n_ctx) {
     const std::vector<float> angles = rope_angles(config, n_ctx);
-    buffer_ = Buffer(ops, angles.size() * sizeof(float), "the table of rotary angles");
-    ops.move(exec, angles.data(), buffer_.data(), angles.size() * sizeof(float));
+    buffer_ = Buffer(device, angles.size() * sizeof(float), "the table of rotary angles");
+    device.move(angles.data(), buffer_.data(), angles.size() * sizeof(float));
     table_ = {reinterpret_cast<const float*>(buffer_.data()), n_ctx, config.qk_rope_head_dim};
   }
   const RopeTable& table() const { return table_; }
@@ -71,11 +72,10 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
   const ModelConfig& c = sizes.config;
   const std::string refusal = options.ops->refuses(limits_of(c, options));
   require(refusal.empty(), ErrorKind::resource, "{}: {}", options.ops->name, refusal);
-  size_t total = 0, free = 0;
-  options.ops->memory(&total, &free);
-  if (total == 0) return {};
+  const Device::Memory memory = options.device->memory();
+  if (memory.total == 0) return {};
   PlacementInput input;
-  input.machine.vram = options.vram ? std::min<uint64_t>(options.vram, free) : free;
+  input.machine.vram = options.vram ? std::min<uint64_t>(options.vram, memory.free) : memory.free;
   input.machine.ram = options.ram;
   if (input.machine.ram == 0) input.machine.ram = usable_memory();
   if (input.machine.ram == 0) input.machine.ram = uint64_t(1) << 62;  // the system does not say
@@ -83,8 +83,8 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
   input.cache_format = options.cache_format;
   input.ubatch = options.ubatch;
   input.n_threads = options.n_threads;
-  input.gpu_scratch = options.ops->scratch_bytes;
-  input.cpu_scratch = options.host_ops ? options.host_ops->scratch_bytes : options.ops->scratch_bytes;
+  input.gpu_scratch = scratch_of(*options.ops);
+  input.cpu_scratch = scratch_of(options.host_ops ? *options.host_ops : *options.ops);
   input.use = options.expert_use;
   input.resident_experts = options.resident_experts;
   input.staging_slots = options.n_staging;
@@ -161,6 +161,7 @@ struct Model::Impl {
   ModelConfig config;
   ModelOptions options;
   const Ops& ops;
+  Device& device;
   ModelSizes sizes;
   Plan plan;
   Weights weights;
@@ -180,21 +181,22 @@ struct Model::Impl {
         config(runnable_config(file)),
         options(with_defaults(o, config, file.path())),
         ops(*options.ops),
+        device(*options.device),
         sizes(model_sizes(file)),
         plan(place(file, sizes, options)),
-        weights(load_weights(file, config, ops, plan.layers.empty() || plan.all_on_gpu, options.loading)),
-        activations(config, ops, options.ubatch),
-        scratch(ops, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
-        exec{options.n_threads, {scratch.data(), scratch.bytes()}, ops.stream},
-        rope(config, ops, exec, options.n_ctx),
+        weights(load_weights(file, config, device, plan.layers.empty() || plan.all_on_gpu, options.loading)),
+        activations(config, device, options.ubatch),
+        scratch(device, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
+        exec{options.n_threads, {scratch.data(), scratch.bytes()}, device.queue()},
+        rope(config, device, options.n_ctx),
         read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))),
         local_experts(ops, exec, read_ahead, options.routed) {
     if (!plan.layers.empty() && !plan.all_on_gpu) {
-      pool = std::make_unique<ExpertPool>(ops, weights.layers, sizes, plan);
-      cache = std::make_unique<ExpertCache>(*pool, ops, exec, sizes, plan, options.expert_policy, options.expert_use,
+      pool = std::make_unique<ExpertPool>(device, weights.layers, sizes, plan);
+      cache = std::make_unique<ExpertCache>(*pool, device, sizes, plan, options.expert_policy, options.expert_use,
                                             options.expert_use_tokens);
       cache->fill(options.loading);
-      hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{ops, exec, *options.host_ops, options.n_threads},
+      hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{device, ops, exec, *options.host_ops, options.n_threads},
                                         limits_of(config, options), *pool, *cache, read_ahead,
                                         HybridOptions{options.prefill, options.prefill_rates, options.routed});
     }
@@ -229,11 +231,11 @@ Step Model::Impl::next_step(std::span<const Token> tokens, const KvCache& cache)
   const Activations act = activations.step(n);
   std::vector<int32_t> positions(tokens.size());
   std::iota(positions.begin(), positions.end(), int32_t(first));
-  ops.move(exec, tokens.data(), act.tokens, tokens.size_bytes());
-  ops.move(exec, positions.data(), act.positions, positions.size() * sizeof(int32_t));
+  device.move(tokens.data(), act.tokens, tokens.size_bytes());
+  device.move(positions.data(), act.positions, positions.size() * sizeof(int32_t));
   const int64_t bound = n == 1 ? recorded_bound(first + 1, cache.capacity()) : first + n;
   RoutedExperts& experts = hybrid ? static_cast<RoutedExperts&>(*hybrid) : local_experts;
-  return {config, ops, exec, rope.table(), experts, options.attention, act, {act.positions, first, bound}};
+  return {config, ops, exec, device, rope.table(), experts, options.attention, act, {act.positions, first, bound}};
 }
 
 // A slice of a prompt may be left between layers; one token's operations may be recorded, and are queued to the end.
@@ -247,14 +249,14 @@ void Model::Impl::queue(const Step& step, const KvCache& cache, RunWatch& watch)
     });
   };
   if (n == 1) {
-    run_recorded(ops, exec, {cache.layer(0).data, n, step.at.bound}, pass);
+    run_recorded(device, {cache.layer(0).data, n, step.at.bound}, pass);
   } else {
     pass();
   }
 }
 
 void Model::Impl::finish() const {
-  std::string failure = ops.finish(exec);
+  std::string failure = device.finish();
   if (hybrid && failure.empty()) failure = hybrid->take_failure();
   require(failure.empty(), ErrorKind::resource, "{}: {}", ops.name, failure);
 }
@@ -284,7 +286,7 @@ uint64_t Model::copied_bytes() const {
 }
 
 bool Model::works() const {
-  return impl_->ops.finish(impl_->exec).empty();
+  return impl_->device.finish().empty();
 }
 
 const Plan& Model::plan() const {
@@ -304,7 +306,7 @@ const ExpertCache* Model::expert_cache() const {
 }
 
 KvCache Model::new_cache() const {
-  return KvCache(impl_->config, impl_->ops, impl_->options.cache_format, impl_->options.n_ctx);
+  return KvCache(impl_->config, impl_->device, impl_->options.cache_format, impl_->options.n_ctx);
 }
 
 size_t Model::working_bytes() const {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/device.h"
 #include "kernels/ops.h"
 #include "runtime/model/routed_experts.h"
 #include "runtime/model/step.h"
@@ -16,12 +17,13 @@ namespace hearth {
 
 struct ModelOptions {
   const Ops* ops = nullptr;
+  Device* device = nullptr;  // where they run; null: the host
   int n_threads = 1;
   int64_t n_ctx = 0;                                   // 0: the model's limit, at most 32768 by default
   FormatId cache_format = FormatId::bf16;              // or f32
   int64_t ubatch = 512;                                // tokens run at once in prefill
   AttentionForm attention = AttentionForm::automatic;  // forced in tests
-  // The operations of the CPU, for experts that do not fit into the memory of `ops`; null: the whole model is to be
+  // The operations of the CPU, for experts that do not fit into the memory of `device`; null: the whole model is to be
   // there.
   const Ops* host_ops = nullptr;
   // Budgets of the two memories in bytes; 0: what is free. How many experts are to be on the GPU: as many as fit, or

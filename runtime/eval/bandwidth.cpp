@@ -104,16 +104,15 @@ double ReadBandwidth::measure(double seconds, Time time) const {
   return sum;
 }
 
-CopyBandwidth::CopyBandwidth(const Ops& ops, size_t bytes)
-    : ops_(ops), from_(ops, bytes, "measuring bandwidth"), to_(ops, bytes, "measuring bandwidth") {}
+CopyBandwidth::CopyBandwidth(Device& device, size_t bytes)
+    : device_(device), from_(device, bytes, "measuring bandwidth"), to_(device, bytes, "measuring bandwidth") {}
 
 double CopyBandwidth::measure() const {
   constexpr int kCopies = 8;
-  const Exec exec{.stream = ops_.stream};
   const auto copy = [&](int n) {
-    for (int i = 0; i < n; ++i) ops_.move(exec, from_.data(), to_.data(), from_.bytes());
-    const std::string failure = ops_.finish(exec);
-    require(failure.empty(), ErrorKind::resource, "{}: {}", ops_.name, failure);
+    for (int i = 0; i < n; ++i) device_.move(from_.data(), to_.data(), from_.bytes());
+    const std::string failure = device_.finish();
+    require(failure.empty(), ErrorKind::resource, "{}: {}", device_.name(), failure);
   };
   copy(1);
   const auto start = Clock::now();
@@ -121,9 +120,9 @@ double CopyBandwidth::measure() const {
   return 2.0 * kCopies * double(from_.bytes()) / seconds_since(start);
 }
 
-double upload_bandwidth(const Ops& ops, size_t bytes) {
+double upload_bandwidth(Device& device, size_t bytes) {
   constexpr int kTimes = 3;
-  const Buffer to(ops, bytes, "measuring bandwidth");
+  const Buffer to(device, bytes, "measuring bandwidth");
   std::vector<std::byte> from;
   try {
     from.assign(bytes, std::byte(1));
@@ -132,11 +131,10 @@ double upload_bandwidth(const Ops& ops, size_t bytes) {
   }
   double best = 0;
   for (int i = 0; i <= kTimes; ++i) {  // the first one makes what is kept between copies
-    const Exec exec{.stream = ops.stream};
     const auto start = Clock::now();
-    ops.move(exec, from.data(), to.data(), bytes);
-    const std::string failure = ops.finish(exec);
-    require(failure.empty(), ErrorKind::resource, "{}: {}", ops.name, failure);
+    device.move(from.data(), to.data(), bytes);
+    const std::string failure = device.finish();
+    require(failure.empty(), ErrorKind::resource, "{}: {}", device.name(), failure);
     if (i > 0) best = std::max(best, double(bytes) / seconds_since(start));
   }
   return best;

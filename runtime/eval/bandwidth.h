@@ -29,17 +29,17 @@ class ReadBandwidth {
 // hope for. Throws Error(resource): no memory for the buffers.
 class CopyBandwidth {
  public:
-  explicit CopyBandwidth(const Ops& ops, size_t bytes = size_t(256) << 20);
+  explicit CopyBandwidth(Device& device, size_t bytes = size_t(256) << 20);
   double measure() const;
 
  private:
-  const Ops& ops_;
+  Device& device_;
   Buffer from_, to_;
 };
 
 // Bytes per second from pageable memory of the host's, as a mapped file is, into that of a backend of its own. Throws
 // Error(resource): no memory for the buffers.
-double upload_bandwidth(const Ops& ops, size_t bytes = size_t(256) << 20);
+double upload_bandwidth(Device& device, size_t bytes = size_t(256) << 20);
 
 // Bytes per second of reading a file past the page cache, by a few threads, for about `seconds`; 0: not known, as the
 // file system keeps its files in memory or does not offer it, or the file begins with less than 16 MiB of data.

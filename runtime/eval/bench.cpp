@@ -51,9 +51,11 @@ class Runner {
 
   // Of the first token after the depth, once more.
   Timeline timed_token() {
-    if (!options_.timed) return {};
+    Device& device = *model_.options().device;
     cache_.truncate(options_.depth);
-    return timeline(options_.timed([&] { run(first(1), logits_); }));
+    device.time_next_step();
+    run(first(1), logits_);
+    return timeline(device.timed_step());
   }
 
  private:
@@ -118,7 +120,7 @@ BenchResult bench(Model& model, const BenchOptions& options) {
   std::function<double()> bandwidth;
   result.hybrid = model.hybrid() != nullptr;
   if (runs_on_gpu(model) && !result.hybrid) {
-    bandwidth = [copies = std::make_shared<CopyBandwidth>(*model.options().ops)] { return copies->measure(); };
+    bandwidth = [copies = std::make_shared<CopyBandwidth>(*model.options().device)] { return copies->measure(); };
   } else {
     bandwidth = [reads = std::make_shared<ReadBandwidth>(model.options().n_threads)] { return reads->measure(); };
   }

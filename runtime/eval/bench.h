@@ -24,8 +24,6 @@ struct BenchOptions {
   int repetitions = 5;
   std::function<bool(std::string_view what, int done, int total)> progress;  // false: interrupted
   std::function<bool()> stop_now;  // asked all the time, also in the middle of a layer; true: interrupted
-  // Runs a step and tells when both sides were at work; empty: nobody can.
-  std::function<std::vector<StepSpan>(const std::function<void()>& step)> timed = {};
 };
 
 // The same thing measured several times.

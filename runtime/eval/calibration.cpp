@@ -127,7 +127,7 @@ class Calibration {
     const bool known = kept_.contains("ram") && !in_.again;
     m.ram_bandwidth = figure("ram", "memory", [&] { return read_bandwidth(kTimes); });
     if (known) m.ram_bandwidth = raise("ram", read_bandwidth(kTimesAgain));
-    if (const Ops* gpu = in_.gpu_ops) {
+    if (Device* const gpu = in_.gpu_device) {
       const size_t bytes = in_.bytes / 2;
       m.vram_bandwidth = figure("vram " + in_.gpu, "the GPU's memory", [&] {
         return measured_or_unknown([&] { return CopyBandwidth(*gpu, bytes).measure(); });
@@ -140,7 +140,7 @@ class Calibration {
     }
     if (changed_) keep(in_, kept_);
     m.ram_bandwidth = std::max(m.ram_bandwidth, seen(decode_name(in_.model_key, "")));
-    if (in_.gpu_ops) m.vram_bandwidth = std::max(m.vram_bandwidth, seen(decode_name(in_.model_key, in_.gpu)));
+    if (in_.gpu_device) m.vram_bandwidth = std::max(m.vram_bandwidth, seen(decode_name(in_.model_key, in_.gpu)));
     return {m, since_};
   }
 

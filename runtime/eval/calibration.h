@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/ops.h"
+#include "kernels/device.h"
 #include "runtime/offload/machine.h"
 #include "runtime/offload/prefill_share.h"
 
@@ -15,7 +15,7 @@ namespace hearth {
 struct CalibrationInput {
   int n_threads = 1;
   std::string cpu, gpu;                                      // in words: what was measured with others is measured anew
-  const Ops* gpu_ops = nullptr;                              // null: no GPU
+  Device* gpu_device = nullptr;                              // null: no GPU
   std::string model;                                         // a large file on the disk in question; empty: none
   std::string folder;                                        // of what is kept; empty: nothing is
   uint64_t model_key = 0;                                    // of expert_stats.h: what was seen of this model counts

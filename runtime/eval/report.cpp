@@ -23,9 +23,7 @@ std::string scaled(double value, const char* unit) {
 }  // namespace
 
 bool runs_on_gpu(const Model& model) {
-  size_t total = 0, free = 0;
-  model.options().ops->memory(&total, &free);
-  return total > 0;
+  return model.options().device->memory().total > 0;
 }
 
 std::string model_line(const Model& model) {

@@ -9,7 +9,7 @@ namespace {
 double busy(std::span<const StepSpan> spans, bool on_gpu, double begin, double end) {
   double sum = 0;
   for (const StepSpan& s : spans)
-    if (s.on_gpu == on_gpu) sum += std::max(0.0, std::min(s.end, end) - std::max(s.begin, begin));
+    if (s.on_device == on_gpu) sum += std::max(0.0, std::min(s.end, end) - std::max(s.begin, begin));
   return sum;
 }
 
@@ -30,8 +30,8 @@ Timeline timeline(std::span<const StepSpan> spans, int width) {
   Timeline t;
   for (const StepSpan& s : spans) {
     t.seconds = std::max(t.seconds, s.end);
-    (s.on_gpu ? t.gpu : t.host) += s.end - s.begin;
-    if (!s.on_gpu) t.both += busy(spans, true, s.begin, s.end);
+    (s.on_device ? t.gpu : t.host) += s.end - s.begin;
+    if (!s.on_device) t.both += busy(spans, true, s.begin, s.end);
   }
   if (t.seconds <= 0) return t;
   t.gpu_row = row(spans, true, t.seconds, width);

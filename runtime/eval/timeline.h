@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include "kernels/cuda/backend.h"
+#include "kernels/device.h"
 
 namespace hearth {
 

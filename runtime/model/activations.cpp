@@ -85,8 +85,8 @@ size_t ActivationMemory::bytes_for(const ModelConfig& config, int64_t max_tokens
   return layout.used();
 }
 
-ActivationMemory::ActivationMemory(const ModelConfig& config, const Ops& ops, int64_t max_tokens)
-    : buffer_(ops, bytes_for(config, max_tokens), "the activations") {
+ActivationMemory::ActivationMemory(const ModelConfig& config, Device& device, int64_t max_tokens)
+    : buffer_(device, bytes_for(config, max_tokens), "the activations") {
   Layout layout(buffer_.data());
   all_ = lay_out(layout, config, max_tokens);
 }

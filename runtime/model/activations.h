@@ -38,7 +38,7 @@ ScratchLimits scratch_limits(const ModelConfig& config, int64_t max_tokens, int6
 
 class ActivationMemory {
  public:
-  ActivationMemory(const ModelConfig& config, const Ops& ops, int64_t max_tokens);
+  ActivationMemory(const ModelConfig& config, Device& device, int64_t max_tokens);
   static size_t bytes_for(const ModelConfig& config, int64_t max_tokens);
   Activations step(int64_t n_tokens) const { return all_.first(n_tokens); }
   size_t bytes() const { return buffer_.bytes(); }

@@ -47,7 +47,7 @@ void head(const Step& s, const Weights& weights, int64_t first_row, int64_t n_ro
     const Mat<float> h = s.act.h.slice(0, n), y = s.act.logits.slice(0, n);
     s.ops.rms_norm(s.exec, s.act.x.slice(first_row + done, n), weights.output_norm, s.config.norm_eps, h);
     s.ops.matmul(s.exec, weights.output, h, y);
-    s.ops.move(s.exec, y.data, logits + done * V, size_t(n * V) * sizeof(float));
+    s.device.move(y.data, logits + done * V, size_t(n * V) * sizeof(float));
   }
 }
 

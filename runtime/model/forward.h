@@ -13,7 +13,7 @@ namespace hearth {
 void forward(const Step& step, const Weights& weights, const KvCache& cache,
              const std::function<bool(int64_t layer)>& goes_on);
 
-// Logits of n_rows rows of act.x from first_row on -> logits [n_rows, V], in the host's memory after Ops::finish.
+// Logits of n_rows rows of act.x from first_row on -> logits [n_rows, V], in the host's memory after Device::finish.
 void head(const Step& step, const Weights& weights, int64_t first_row, int64_t n_rows, float* logits);
 
 }  // namespace hearth

@@ -13,13 +13,13 @@ size_t aligned_layer_bytes(const ModelConfig& config, FormatId format, int64_t n
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, const Ops& ops, FormatId format, int64_t n_ctx)
+KvCache::KvCache(const ModelConfig& config, Device& device, FormatId format, int64_t n_ctx)
     : format_(format),
       n_ctx_(n_ctx),
       kv_lora_rank_(config.kv_lora_rank),
       rope_dim_(config.qk_rope_head_dim),
       layer_bytes_(aligned_layer_bytes(config, format, n_ctx)),
-      buffer_(ops, layer_bytes_ * size_t(config.n_layers), "the latent cache") {}
+      buffer_(device, layer_bytes_ * size_t(config.n_layers), "the latent cache") {}
 
 size_t KvCache::bytes_for(const ModelConfig& config, FormatId format, int64_t n_ctx) {
   return aligned_layer_bytes(config, format, n_ctx) * size_t(config.n_layers);

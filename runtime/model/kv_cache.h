@@ -12,7 +12,7 @@ namespace hearth {
 class KvCache {
  public:
   // Throws Error(resource): no memory; Error(usage): a format other than bf16 and f32.
-  KvCache(const ModelConfig& config, const Ops& ops, FormatId format, int64_t n_ctx);
+  KvCache(const ModelConfig& config, Device& device, FormatId format, int64_t n_ctx);
   // What such a cache takes. Throws Error(usage) as above.
   static size_t bytes_for(const ModelConfig& config, FormatId format, int64_t n_ctx);
 

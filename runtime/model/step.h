@@ -2,6 +2,7 @@
 // layer (forward.cpp strings these together).
 #pragma once
 
+#include "kernels/device.h"
 #include "kernels/ops.h"
 #include "runtime/model/activations.h"
 #include "runtime/model/config.h"
@@ -18,6 +19,7 @@ struct Step {
   const ModelConfig& config;
   const Ops& ops;
   const Exec& exec;
+  Device& device;
   const RopeTable& rope;
   RoutedExperts& experts;
   AttentionForm attention = AttentionForm::automatic;

@@ -29,8 +29,8 @@ class Loader {
  public:
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
-  Loader(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all, const Progress& progress)
-      : file_(file), c_(config), ops_(ops), all_(all), progress_(progress) {}
+  Loader(const GgufFile& file, const ModelConfig& config, Device* device, bool all, const Progress& progress)
+      : file_(file), c_(config), device_(device), all_(all), progress_(progress) {}
 
   // Looks at all tensors, not at their bytes.
   std::vector<WeightSize> measure() {
@@ -47,7 +47,7 @@ class Loader {
 
   // memory_bytes: as measured; 0: the weights are read where they lie.
   Weights load(uint64_t memory_bytes) {
-    if (memory_bytes) out_.memory = Buffer(ops_, memory_bytes, "the weights");
+    if (memory_bytes) out_.memory = Buffer(*device_, memory_bytes, "the weights");
     look_up();
     return std::move(out_);
   }
@@ -109,9 +109,8 @@ class Loader {
   }
 
   void copy(const Tensor& t, std::byte* to) {
-    const Exec exec{.stream = ops_.stream};
-    ops_.move(exec, t.data, to, t.bytes());
-    const std::string failure = ops_.finish(exec);
+    device_->move(t.data, to, t.bytes());
+    const std::string failure = device_->finish();
     require(failure.empty(), ErrorKind::resource, "{}: {}", t.name, failure);
     out_.owned.clear();  // there now
     if (progress_) progress_(memory_used_, out_.memory.bytes());
@@ -252,7 +251,7 @@ class Loader {
 
   const GgufFile& file_;
   const ModelConfig& c_;
-  const Ops& ops_;
+  Device* const device_;  // null: only looks at the file
   const bool all_;
   const Progress& progress_;
   bool measures_ = false;
@@ -266,11 +265,10 @@ class Loader {
 
 }  // namespace
 
-Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all,
+Weights load_weights(const GgufFile& file, const ModelConfig& config, Device& device, bool all,
                      const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  size_t total = 0, free = 0;
-  ops.memory(&total, &free);
-  return Loader(file, config, ops, all, progress).load(total ? weight_bytes(file, config, all) : 0);
+  const bool copies = device.memory().total > 0;
+  return Loader(file, config, &device, all, progress).load(copies ? weight_bytes(file, config, all) : 0);
 }
 
 uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all) {
@@ -280,16 +278,14 @@ uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all)
 }
 
 std::string not_computed(const GgufFile& file, const ModelConfig& config) {
-  const Ops nobody = {};
-  const std::vector<const Tensor*> tensors = Loader(file, config, nobody, true, {}).not_computed();
+  const std::vector<const Tensor*> tensors = Loader(file, config, nullptr, true, {}).not_computed();
   if (tensors.empty()) return "";
   return fmt::format("{} tensor{} in formats that are not computed here: {}; the first is {}", tensors.size(),
                      tensors.size() == 1 ? "" : "s", format_counts(tensors), tensors.front()->name);
 }
 
 std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all) {
-  const Ops nobody = {};  // is not asked to do anything
-  return Loader(file, config, nobody, all, {}).measure();
+  return Loader(file, config, nullptr, all, {}).measure();
 }
 
 }  // namespace hearth

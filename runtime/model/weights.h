@@ -52,7 +52,7 @@ struct Weights {
 // `progress` is told the bytes copied, of weight_bytes.
 // Throws Error(model): a tensor that is missing, of another shape, or of a layer but unknown to us; Error(resource).
 // Where `all` is false, routed experts are left where they lie in the file.
-Weights load_weights(const GgufFile& file, const ModelConfig& config, const Ops& ops, bool all = true,
+Weights load_weights(const GgufFile& file, const ModelConfig& config, Device& device, bool all = true,
                      const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
 // Bytes that they take in a memory of the backend's own. Throws as load_weights does, of the file's faults.

@@ -24,11 +24,10 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 
 }  // namespace
 
-ExpertCache::ExpertCache(ExpertPool& pool, const Ops& ops, const Exec& exec, const ModelSizes& sizes, const Plan& plan,
+ExpertCache::ExpertCache(ExpertPool& pool, Device& device, const ModelSizes& sizes, const Plan& plan,
                          ExpertPolicy policy, std::span<const float> use, double use_tokens, Now now)
     : pool_(pool),
-      ops_(ops),
-      exec_(exec),
+      device_(device),
       now_(now),
       n_dense_(sizes.config.n_dense_layers),
       residency_(shape_of(sizes, plan), policy),
@@ -53,8 +52,8 @@ void ExpertCache::begin(const Swap& swap) {
 void ExpertCache::land(bool wait) {
   while (!copies_.empty()) {
     const Copy& copy = copies_.front();
-    while (wait && !ops_.fetched(copy.number)) std::this_thread::sleep_for(std::chrono::microseconds(100));
-    if (!ops_.fetched(copy.number)) break;
+    while (wait && !device_.fetched(copy.number)) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    if (!device_.fetched(copy.number)) break;
     const Swap& swap = copy.swap;
     residency_.arrived(swap.slot_class, swap.slot);
     pool_.set(swap.admit.layer + n_dense_, swap.admit.expert, int32_t(swap.slot));
@@ -67,7 +66,7 @@ void ExpertCache::land(bool wait) {
 }
 
 void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  ops_.order_fetch(exec_);                         // the memory is being cleared
+  device_.order_fetch();                           // the memory is being cleared
   constexpr uint64_t kAtOnce = uint64_t(1) << 30;  // what has begun is waited for where `progress` ends it all
   const std::vector<Swap> swaps = residency_.fill();
   uint64_t total = 0, begun = 0;
@@ -119,7 +118,7 @@ void ExpertCache::begin_step() {
   }
   const std::vector<Swap> swaps = residency_.begin_swaps(limit);
   if (swaps.empty()) return;
-  ops_.order_fetch(exec_);  // steps that are still queued read those slots
+  device_.order_fetch();  // steps that are still queued read those slots
   for (const Swap& swap : swaps) begin(swap);
 }
 

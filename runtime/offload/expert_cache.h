@@ -26,9 +26,8 @@ class ExpertCache {
   using Now = std::chrono::steady_clock::time_point (*)();
 
   // use: counts of earlier sessions, [MoE layers][E] of so many tokens; empty: none. now: the clock, but in tests.
-  ExpertCache(ExpertPool& pool, const Ops& ops, const Exec& exec, const ModelSizes& sizes, const Plan& plan,
-              ExpertPolicy policy, std::span<const float> use, double use_tokens,
-              Now now = std::chrono::steady_clock::now);
+  ExpertCache(ExpertPool& pool, Device& device, const ModelSizes& sizes, const Plan& plan, ExpertPolicy policy,
+              std::span<const float> use, double use_tokens, Now now = std::chrono::steady_clock::now);
   ~ExpertCache();
   ExpertCache(const ExpertCache&) = delete;
   ExpertCache& operator=(const ExpertCache&) = delete;
@@ -49,7 +48,7 @@ class ExpertCache {
  private:
   struct Copy {
     Swap swap;
-    int64_t number = 0;  // Ops::fetch's
+    int64_t number = 0;  // Device::fetch's
     uint64_t bytes = 0;
   };
   void begin(const Swap& swap);
@@ -57,8 +56,7 @@ class ExpertCache {
   uint64_t allowance();
 
   ExpertPool& pool_;
-  const Ops& ops_;
-  const Exec& exec_;
+  Device& device_;
   const Now now_;
   int64_t n_dense_;
   Residency residency_;

@@ -12,15 +12,15 @@ size_t matrix_bytes(const Weight& w) {
 
 }  // namespace
 
-ExpertPool::ExpertPool(const Ops& ops, std::span<const LayerWeights> layers, const ModelSizes& sizes, const Plan& plan)
-    : ops_(ops), n_dense_(sizes.config.n_dense_layers), n_experts_(sizes.config.n_routed_experts) {
+ExpertPool::ExpertPool(Device& device, std::span<const LayerWeights> layers, const ModelSizes& sizes, const Plan& plan)
+    : device_(device), n_dense_(sizes.config.n_dense_layers), n_experts_(sizes.config.n_routed_experts) {
   for (size_t i = 0; i < sizes.experts.size(); ++i) {
     const ExpertLayer& layer = sizes.experts[i];
     layers_.push_back({layers[size_t(layer.layer)].experts, layer.slot, layer.expert_bytes, plan.layers[i].slot_class});
     staging_.slot_bytes = std::max(staging_.slot_bytes, layer.slot.bytes);
   }
   staging_.n_slots = plan.n_staging;
-  memory_ = Buffer(ops, plan.pool_bytes(), "the experts on the GPU");
+  memory_ = Buffer(device, plan.pool_bytes(), "the experts on the GPU");
   std::byte* at = memory_.data();
   for (const SlotClass& cls : plan.slots) {
     classes_.push_back({at, cls.bytes, cls.n_slots});
@@ -72,9 +72,9 @@ FfnWeights ExpertPool::on_host(int64_t layer) const {
 
 int64_t ExpertPool::copy_into(int64_t layer, int64_t expert, std::byte* slot) {
   const FfnWeights& w = layer_of(layer).file;
-  ops_.fetch(w.gate.row(expert, 0), slot, matrix_bytes(w.gate));
-  ops_.fetch(w.up.row(expert, 0), slot + layer_of(layer).slot.up_at, matrix_bytes(w.up));
-  return ops_.fetch(w.down.row(expert, 0), slot + layer_of(layer).slot.down_at, matrix_bytes(w.down));
+  device_.fetch(w.gate.row(expert, 0), slot, matrix_bytes(w.gate));
+  device_.fetch(w.up.row(expert, 0), slot + layer_of(layer).slot.up_at, matrix_bytes(w.up));
+  return device_.fetch(w.down.row(expert, 0), slot + layer_of(layer).slot.down_at, matrix_bytes(w.down));
 }
 
 int64_t ExpertPool::load(int64_t layer, int64_t expert, int64_t slot) {
@@ -90,9 +90,9 @@ void ExpertPool::set(int64_t layer, int64_t expert, int32_t slot) {
   changed_ = true;
 }
 
-void ExpertPool::publish(const Exec& exec) {
+void ExpertPool::publish() {
   if (!changed_) return;
-  ops_.move(exec, gpu_tables_.data(), tables_, gpu_tables_.size() * sizeof(int32_t));
+  device_.move(gpu_tables_.data(), tables_, gpu_tables_.size() * sizeof(int32_t));
   changed_ = false;
 }
 
@@ -101,12 +101,12 @@ int64_t ExpertPool::stage(int64_t layer, int64_t expert, int64_t staging_slot) {
   return copy_into(layer, expert, staging_.slots + size_t(staging_slot) * staging_.slot_bytes);
 }
 
-FfnWeights ExpertPool::staged(const Exec& exec, int64_t layer, std::span<const int32_t> experts, int64_t first) {
+FfnWeights ExpertPool::staged(int64_t layer, std::span<const int32_t> experts, int64_t first) {
   assert(first + int64_t(experts.size()) <= staging_.n_slots);
   std::vector<int32_t> table(size_t(n_experts_), -1);
   for (size_t i = 0; i < experts.size(); ++i) table[size_t(experts[i])] = int32_t(first) + int32_t(i);
   int32_t* const to = staging_tables_ + first * n_experts_;
-  ops_.move(exec, table.data(), to, table.size() * sizeof(int32_t));
+  device_.move(table.data(), to, table.size() * sizeof(int32_t));
   return view(layer, staging_, to);
 }
 

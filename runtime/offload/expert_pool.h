@@ -22,7 +22,7 @@ class ExpertPool {
  public:
   // layers: of the whole model, experts in the mapped file. Slots as planned, all in one piece of the backend's memory,
   // which takes exactly the plan's bytes for experts, staging and slot tables. Throws Error(resource).
-  ExpertPool(const Ops& ops, std::span<const LayerWeights> layers, const ModelSizes& sizes, const Plan& plan);
+  ExpertPool(Device& device, std::span<const LayerWeights> layers, const ModelSizes& sizes, const Plan& plan);
 
   int64_t n_staging() const { return staging_.n_slots; }
   size_t bytes() const { return memory_.bytes(); }
@@ -35,18 +35,18 @@ class ExpertPool {
   FfnWeights on_host(int64_t layer) const;
   bool resident(int64_t layer, int64_t expert) const { return gpu_slots(layer)[size_t(expert)] >= 0; }
 
-  // Begins to copy an expert into a slot of its class that no table mentions; Ops::fetch's number.
+  // Begins to copy an expert into a slot of its class that no table mentions; Device::fetch's number.
   int64_t load(int64_t layer, int64_t expert, int64_t slot);
   // From the next step on the expert is computed where it is said to be: in a slot, which holds it by now; or on the
   // host (slot -1).
   void set(int64_t layer, int64_t expert, int32_t slot);
   // Gives the backend the tables, if they changed; between two steps.
-  void publish(const Exec& exec);
+  void publish();
 
   // The same for staging slots, for one call: experts[i] of the layer is in staging slot first + i. The view is valid
   // until the next one that begins at `first`.
   int64_t stage(int64_t layer, int64_t expert, int64_t staging_slot);
-  FfnWeights staged(const Exec& exec, int64_t layer, std::span<const int32_t> experts, int64_t first);
+  FfnWeights staged(int64_t layer, std::span<const int32_t> experts, int64_t first);
 
  private:
   struct Class {
@@ -66,7 +66,7 @@ class ExpertPool {
   int64_t copy_into(int64_t layer, int64_t expert, std::byte* slot);
   FfnWeights view(int64_t layer, const Class& slots, const int32_t* table) const;
 
-  const Ops& ops_;
+  Device& device_;
   int64_t n_dense_ = 0, n_experts_ = 0;
   std::vector<Layer> layers_;
   std::vector<Class> classes_;

@@ -21,13 +21,13 @@ void ExpertStage::begin_copies(int64_t layer, Batch& batch) {
 
 void ExpertStage::reset() {
   if (prefetched_layer_ < 0) return;
-  while (!ops_.fetched(prefetched_.last_copy)) std::this_thread::yield();
+  while (!device_.fetched(prefetched_.last_copy)) std::this_thread::yield();
   prefetched_layer_ = -1;
 }
 
 void ExpertStage::prefetch(int64_t layer, std::span<const int32_t> experts) {
   if (experts.empty() || batch_size() == 0) return;
-  ops_.order_fetch(exec_);  // what is queued still reads those slots
+  device_.order_fetch();  // what is queued still reads those slots
   prefetched_ = next_batch(experts.first(std::min(experts.size(), batch_size())));
   prefetched_layer_ = layer;
   begin_copies(layer, prefetched_);
@@ -57,13 +57,13 @@ bool ExpertStage::compute(int64_t layer, const Chosen& chosen, Mat<const float> 
   bool waited = false;
   for (size_t i = 0; i < batches_.size(); ++i) {
     Batch& batch = batches_[i];
-    waited = waited || !ops_.fetched(batch.last_copy);
-    ops_.await_fetch(exec_, batch.last_copy);
-    const FfnWeights experts = pool_.staged(exec_, layer, batch.experts, batch.first_slot);
+    waited = waited || !device_.fetched(batch.last_copy);
+    device_.await_fetch(batch.last_copy);
+    const FfnWeights experts = pool_.staged(layer, batch.experts, batch.first_slot);
     ops_.moe_ffn(exec_, experts, {}, chosen.ids, chosen.weights, chosen.n_activated, x, part);
     ops_.add(exec_, part, y);
     if (i + 2 >= batches_.size()) continue;
-    ops_.order_fetch(exec_);
+    device_.order_fetch();
     begin_copies(layer, batches_[i + 2]);
   }
   batches_.clear();

@@ -15,7 +15,8 @@ namespace hearth {
 
 class ExpertStage {
  public:
-  ExpertStage(ExpertPool& pool, const Ops& ops, const Exec& exec) : pool_(pool), ops_(ops), exec_(exec) {}
+  ExpertStage(ExpertPool& pool, Device& device, const Ops& ops, const Exec& exec)
+      : pool_(pool), device_(device), ops_(ops), exec_(exec) {}
 
   // Before a step: what an aborted one had begun is over.
   void reset();
@@ -42,6 +43,7 @@ class ExpertStage {
   void begin_copies(int64_t layer, Batch& batch);
 
   ExpertPool& pool_;
+  Device& device_;
   const Ops& ops_;
   const Exec& exec_;
   std::vector<Batch> batches_;  // of the layer that has begun

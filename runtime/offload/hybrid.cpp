@@ -30,17 +30,17 @@ Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimit
       cache_(cache),
       read_ahead_(read_ahead),
       options_(std::move(options)),
-      stage_(pool, sides.gpu, sides.gpu_exec),
+      stage_(pool, sides.device, sides.gpu, sides.gpu_exec),
       meter_(first_rates(options_.rates, cache)) {
   const size_t T = size_t(limits.max_tokens), K = size_t(limits.n_activated);
   const size_t x = aligned_bytes(T * row_bytes(config)), ids = aligned_bytes(T * K * sizeof(int32_t));
-  crossing_ = SharedBuffer(sides.gpu, host_crossing_bytes(config, limits.max_tokens));
+  crossing_ = SharedBuffer(sides.device, host_crossing_bytes(config, limits.max_tokens));
   x_ = reinterpret_cast<float*>(crossing_.data());
   y_ = reinterpret_cast<float*>(crossing_.data() + x);
   ids_ = reinterpret_cast<int32_t*>(crossing_.data() + 2 * x);
   weights_ = reinterpret_cast<float*>(crossing_.data() + 2 * x + ids);
-  part_ = Buffer(sides.gpu, gpu_crossing_bytes(config, limits.max_tokens), "what the host's experts give");
-  scratch_ = Buffer(sides.host, sides.host.scratch_bytes(limits), "the host's scratch memory");
+  part_ = Buffer(sides.device, gpu_crossing_bytes(config, limits.max_tokens), "what the host's experts give");
+  scratch_ = Buffer(host_device(), sides.host.scratch_bytes(limits), "the host's scratch memory");
   for (int64_t layer = 0; layer < config.n_layers; ++layer) turns_.push_back({this, layer});
 }
 
@@ -49,28 +49,29 @@ void Hybrid::begin(int64_t n_tokens, int64_t position) {
   position_ = position;
   stage_.reset();
   cache_.begin_step();
-  pool_.publish(sides_.gpu_exec);
+  pool_.publish();
 }
 
 void Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x, Mat<float> y) {
+  Device& device = sides_.device;
   const Ops& gpu = sides_.gpu;
   const Exec& exec = sides_.gpu_exec;
   const int64_t T = x.rows, K = chosen.n_activated;
   const Mat<float> part(reinterpret_cast<float*>(part_.data()), T, config_.dim);
-  gpu.move(exec, chosen.ids, ids_, size_t(T * K) * sizeof(int32_t));  // -> host
-  gpu.move(exec, chosen.weights, weights_, size_t(T * K) * sizeof(float));
-  gpu.move(exec, x.data, x_, size_t(T) * row_bytes(config_));
+  device.move(chosen.ids, ids_, size_t(T * K) * sizeof(int32_t));  // -> host
+  device.move(chosen.weights, weights_, size_t(T * K) * sizeof(float));
+  device.move(x.data, x_, size_t(T) * row_bytes(config_));
 
   const auto work = [](void* context) {
     const Turn& turn = *static_cast<Turn*>(context);
     turn.self->host_turn(turn.layer);
   };
-  gpu.aside(exec, work, &turns_[size_t(layer)]);
+  device.aside(work, &turns_[size_t(layer)]);
   gpu.moe_ffn(exec, pool_.on_gpu(layer), w.shared, chosen.ids, chosen.weights, K, x, y);
-  gpu.rejoin(exec);
+  device.rejoin();
   if (T > 1) add_copied(layer, chosen, x, y);  // a single token's step is recorded, and never worth a copy
 
-  gpu.move(exec, y_, part.data, size_t(T) * row_bytes(config_));  // -> GPU
+  device.move(y_, part.data, size_t(T) * row_bytes(config_));  // -> GPU
   gpu.add(exec, part, y);
 }
 
@@ -132,7 +133,7 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
   }
   read_ahead_.experts(experts, ids);
   const auto start = std::chrono::steady_clock::now();
-  const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, sides_.host.stream};
+  const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, host_device().queue()};
   sides_.host.moe_ffn(exec, experts, {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),
                       Mat<float>(y_, T, config_.dim));
   if (watch_stopped()) return;  // no rate to learn from

@@ -46,6 +46,7 @@ struct HybridOptions {
 class Hybrid : public RoutedExperts {
  public:
   struct Sides {
+    Device& device;
     const Ops& gpu;
     const Exec& gpu_exec;
     const Ops& host;

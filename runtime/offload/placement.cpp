@@ -270,7 +270,8 @@ Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
   return Planner(model, with).plan();
 }
 
-uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads, ScratchBytes scratch) {
+uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads,
+                       const ScratchBytes& scratch) {
   return ActivationMemory::bytes_for(config, ubatch) + scratch(scratch_limits(config, ubatch, n_ctx, n_threads)) +
          uint64_t(n_ctx * config.qk_rope_head_dim) * sizeof(float);
 }

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -23,7 +24,10 @@
 namespace hearth {
 
 // Ops::scratch_bytes of the back end in question.
-using ScratchBytes = size_t (*)(const ScratchLimits& limits);
+using ScratchBytes = std::function<size_t(const ScratchLimits& limits)>;
+inline ScratchBytes scratch_of(const Ops& ops) {
+  return [&ops](const ScratchLimits& limits) { return ops.scratch_bytes(limits); };
+}
 
 // Scratch of the CUDA back end where none is at hand to be asked: for a large GPU, not less than it takes.
 size_t estimated_gpu_scratch(const ScratchLimits& limits);
@@ -98,7 +102,8 @@ struct Plan {
 Plan plan_placement(const ModelSizes& model, const PlacementInput& input);
 
 // What steps need besides weights and cache: activations, scratch, rotary angles.
-uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads, ScratchBytes scratch);
+uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads,
+                       const ScratchBytes& scratch);
 // And where experts are on both sides: of the GPU's memory what the host's experts give, [T, d]; of the host's, which
 // the GPU copies from and to, tokens, routing and that sum, [T, 2 d] and [T, 2 K].
 uint64_t gpu_crossing_bytes(const ModelConfig& config, int64_t ubatch);

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "kernels/cuda/backend.h"
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 
 namespace hearth {
 namespace {
@@ -53,12 +53,13 @@ __attribute__((format(printf, 3, 4))) void row(const std::string& what, double v
 
 struct Bench {
   const Ops& ops;
+  Device& device;
   Exec exec;
   double copy_bandwidth = 0;  // bytes/s, read and written
 
-  cudaStream_t stream() const { return static_cast<cudaStream_t>(exec.stream); }
+  cudaStream_t stream() const { return static_cast<const gpu::Queue*>(exec.queue)->stream; }
   void finish(const char* what) const {
-    if (const std::string why = ops.finish(exec); !why.empty()) give_up(what, why);
+    if (const std::string why = device.finish(); !why.empty()) give_up(what, why);
   }
 };
 
@@ -67,17 +68,17 @@ template <class T>
 class Buffer {
  public:
   Buffer(const Bench& bench, size_t n) : bench_(bench), n_(n) {
-    data_ = reinterpret_cast<T*>(bench.ops.buffer(n * sizeof(T)));
+    data_ = reinterpret_cast<T*>(bench.device.buffer(n * sizeof(T)));
     if (!data_) give_up("memory", std::to_string(n * sizeof(T)) + " bytes are not to be had");
   }
   Buffer(const Bench& bench, const std::vector<T>& values) : Buffer(bench, values.size()) { fill(values); }
   Buffer(const Buffer&) = delete;
-  ~Buffer() { bench_.ops.release(reinterpret_cast<std::byte*>(data_), n_ * sizeof(T)); }
+  ~Buffer() { bench_.device.release(reinterpret_cast<std::byte*>(data_), n_ * sizeof(T)); }
 
   // The values again and again.
   void fill(const std::vector<T>& values) {
     for (size_t at = 0; at < n_; at += values.size()) {
-      bench_.ops.move(bench_.exec, values.data(), data_ + at, std::min(values.size(), n_ - at) * sizeof(T));
+      bench_.device.move(values.data(), data_ + at, std::min(values.size(), n_ - at) * sizeof(T));
     }
     bench_.finish("filling memory");
   }
@@ -167,7 +168,7 @@ void measure_copies(Bench& bench) {
 
   const std::vector<std::byte> host(bytes, std::byte(1));  // pageable, as a mapped file is
   const auto start = std::chrono::steady_clock::now();
-  bench.ops.move(bench.exec, host.data(), to.data(), bytes);
+  bench.device.move(host.data(), to.data(), bytes);
   bench.finish("uploading");
   const double upload = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   row("upload of weights", double(bytes) / upload / 1e9, "GB/s | %.2f GB from pageable memory", double(bytes) / 1e9);
@@ -337,7 +338,7 @@ int run() {
     std::fprintf(stderr, "cuda_bench: %s\n", gpu.why_not.c_str());
     return 77;
   }
-  Bench bench{*gpu.ops, {}};
+  Bench bench{*gpu.ops, *gpu.device, {}};
   ScratchLimits limits;
   limits.max_tokens = shrunk(2048, 32);
   limits.max_width = shrunk(10944, 512);
@@ -354,7 +355,7 @@ int run() {
   limits.n_activated = shrunk(6, 6);
   limits.n_ctx = shrunk(131072, 256);
   const size_t scratch_bytes = bench.ops.scratch_bytes(limits);
-  bench.exec.stream = bench.ops.stream;
+  bench.exec.queue = bench.device.queue();
   const Buffer<std::byte> scratch(bench, scratch_bytes);
   bench.exec.scratch = {scratch.data(), scratch_bytes};
 

@@ -1,5 +1,5 @@
 // What a kernel calls while it runs: its place in the grid, barriers, warp operations, shared memory, atomics, under
-// CUDA's names, and the emulated branches of kernels/cuda/device.h in hearth::emulation. Included by cuda_runtime.h.
+// CUDA's names, and the emulated branches of kernels/cuda/kernel.h in hearth::emulation. Included by cuda_runtime.h.
 #pragma once
 
 #include <algorithm>

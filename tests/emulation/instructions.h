@@ -1,4 +1,4 @@
-// One pure function per GPU instruction that kernels/cuda/device.h wraps: what it computes, in plain C++, without any
+// One pure function per GPU instruction that kernels/cuda/kernel.h wraps: what it computes, in plain C++, without any
 // state. The emulation calls these; the conformance tests compare the GPU's own instructions with them.
 // Instructions of a whole warp take arrays over its 32 lanes. Sources: the PTX manual, by the names given.
 #pragma once

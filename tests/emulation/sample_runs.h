@@ -94,10 +94,3 @@ inline bool product_is_right(Fault fault) {
 }
 
 }  // namespace hearth::test
-
-namespace hearth::gpu {
-// What device.h's launches report to, in these programs.
-void note_failure(cudaError_t error, const char* what) {
-  test::check_cuda(error, what);
-}
-}  // namespace hearth::gpu

@@ -1,6 +1,8 @@
 #include "tests/emulation/samples.h"
 
-#include "kernels/cuda/device.h"
+#include "tests/support/device_memory.h"
+
+#include "kernels/cuda/kernel.h"
 
 namespace hearth::samples {
 
@@ -105,23 +107,36 @@ __global__ void __launch_bounds__(128)
 
 }  // namespace
 
+namespace {
+
+// Launches, and throws what that fails with.
+template <class Kernel, class... A>
+void start(const char* name, Kernel kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+           A... args) {
+  Failures failures;
+  launch(name, kernel, grid, block, shared_bytes, Queue{stream, &failures}, args...);
+  test::check_cuda(failures.take().error, name);
+}
+
+}  // namespace
+
 void scale(Fault fault, const float* x, float factor, float* y, int n, int threads, cudaStream_t stream) {
   const unsigned blocks = unsigned((n / 4 + threads - 1) / threads) + (fault == Fault::global_overrun ? 1 : 0);
-  launch("scale", scale_kernel, blocks, unsigned(threads), 0, stream, fault, x, factor, y, n);
+  start("scale", scale_kernel, blocks, unsigned(threads), 0, stream, fault, x, factor, y, n);
 }
 
 void row_sums(Fault fault, const float* x, float* y, int rows, int n, int threads, cudaStream_t stream) {
-  launch("row_sums", row_sums_kernel, unsigned(rows), unsigned(threads), 0, stream, fault, x, y, n);
+  start("row_sums", row_sums_kernel, unsigned(rows), unsigned(threads), 0, stream, fault, x, y, n);
 }
 
 void mirror(Fault fault, const float* x, float* y, int* count, int n, cudaStream_t stream) {
-  launch("mirror", mirror_kernel, unsigned((n + 3) / 4), 128u, 0, stream, fault, x, y, count, n);
+  start("mirror", mirror_kernel, unsigned((n + 3) / 4), 128u, 0, stream, fault, x, y, count, n);
 }
 
 void product(Fault fault, const uint16_t* a, const uint16_t* b, float* c, int m, int n, int k, cudaStream_t stream) {
   const size_t bytes = 2 * 2 * kTile * kStride * sizeof(uint16_t);
-  launch("product", product_kernel, dim3(unsigned(n / kTile), unsigned(m / kTile)), 128u,
-         fault == Fault::small_dynamic_shared ? bytes - 64 : bytes, stream, fault, a, b, c, n, k);
+  start("product", product_kernel, dim3(unsigned(n / kTile), unsigned(m / kTile)), 128u,
+        fault == Fault::small_dynamic_shared ? bytes - 64 : bytes, stream, fault, a, b, c, n, k);
 }
 
 }  // namespace hearth::samples

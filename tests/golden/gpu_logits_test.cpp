@@ -24,6 +24,9 @@ const Ops& gpu() {
   REQUIRE_MESSAGE(open_gpu().ops, open_gpu().why_not);
   return *open_gpu().ops;
 }
+Device* gpu_device() {
+  return open_gpu().device;
+}
 
 std::vector<float> step_by_step(Model& model, std::span<const Token> tokens) {
   KvCache cache = model.new_cache();
@@ -58,7 +61,7 @@ TEST_CASE("gpu: a float32 file gives the reference's logits and greedy tokens, a
     }
     for (const Attention attention : {Attention::absorbed, Attention::naive}) {
       Model model(GgufFile::open(converted(golden.folder, "f32")),
-                  {.ops = &gpu(), .cache_format = FormatId::f32, .attention = attention});
+                  {.ops = &gpu(), .device = gpu_device(), .cache_format = FormatId::f32, .attention = attention});
       const double together = relative_error(all_logits(model, golden.tokens), golden.logits);
       if (attention == Attention::naive) {
         MESSAGE(fmt::format("{}, naive: {:.2g} together", golden.name, together));
@@ -171,12 +174,12 @@ TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table
       n_tokens += T;
       n_clear += n_clear_here;
 
-      Model absorbed(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::absorbed});
+      Model absorbed(GgufFile::open(file), {.ops = &gpu(), .device = gpu_device(), .attention = Attention::absorbed});
       const auto logits = prompt_and_steps(absorbed, tokens, T);
       const double together = error_of_first(T, logits);
       double expanded = -1;  // attention's products with keys and values are the same for all; two stand for them
       if (recipe == "bf16" || recipe == "q4_k_m") {
-        Model naive(GgufFile::open(file), {.ops = &gpu(), .attention = Attention::naive});
+        Model naive(GgufFile::open(file), {.ops = &gpu(), .device = gpu_device(), .attention = Attention::naive});
         expanded = error_of_first(T, all_logits(naive, golden.tokens));
       }
       const double few = error_of_first(n_few, few_by_few(absorbed, std::span(golden.tokens).first(n_few)));
@@ -207,7 +210,7 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
     const std::string file = converted(source_dir() / "demo" / "checkpoint", recipe);
     Model scalar(GgufFile::open(file), {.ops = &CloseCalls::ops()});
     const CloseCalls calls(kTolerance);
-    Model model(GgufFile::open(file), {.ops = &gpu()});
+    Model model(GgufFile::open(file), {.ops = &gpu(), .device = gpu_device()});
     const Tokenizer tokenizer(model.file().metadata());
     const auto tokens = tokenizer.encode("User: What is 12 + 7?\n\nAssistant: 12 + 7 = 19", true);
     REQUIRE(tokens.size() > 16);
@@ -229,15 +232,15 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
 
 TEST_CASE("gpu: a step that comes again is recorded once for each length that it reaches, and repeated") {
   const Golden& golden = goldens().front();
-  Model model(GgufFile::open(converted(golden.folder, "f32")), {.ops = &gpu()});
-  const StepCounts before = gpu_step_counts();
+  Model model(GgufFile::open(converted(golden.folder, "f32")), {.ops = &gpu(), .device = gpu_device()});
+  const StepCounts before = gpu_device()->step_counts();
   const auto first = step_by_step(model, std::span(golden.tokens).first(10));
-  const StepCounts after = gpu_step_counts();
+  const StepCounts after = gpu_device()->step_counts();
   CHECK(after.queued - before.queued == 1);
   CHECK(after.recorded - before.recorded == 1);
   CHECK(after.repeated - before.repeated == 9);
   CHECK(step_by_step(model, std::span(golden.tokens).first(10)) == first);  // another cache: recorded anew
-  CHECK(gpu_step_counts().recorded - after.recorded == 1);
+  CHECK(gpu_device()->step_counts().recorded - after.recorded == 1);
 }
 
 // Copies, kernels and recorded steps are queued; whatever the queue may do with them must not change a bit.
@@ -245,7 +248,7 @@ TEST_CASE("gpu: the order in which the queue may run changes nothing") {
   const Golden& golden = goldens().front();
   const std::string file = converted(golden.folder, "bf16");
   const auto run = [&] {
-    Model model(GgufFile::open(file), {.ops = &gpu()});
+    Model model(GgufFile::open(file), {.ops = &gpu(), .device = gpu_device()});
     auto logits = all_logits(model, golden.tokens);
     const auto more = step_by_step(model, std::span(golden.tokens).first(4));
     logits.insert(logits.end(), more.begin(), more.end());
@@ -270,7 +273,7 @@ TEST_CASE("gpu: memory is counted before anything is loaded, and failures are to
   const auto refusal = [&] {
     std::string text;
     try {
-      Model model(GgufFile::open(file), {.ops = &gpu()});
+      Model model(GgufFile::open(file), {.ops = &gpu(), .device = gpu_device()});
       KvCache cache = model.new_cache();
       std::vector<float> logits(size_t(model.config().vocab_size));
       model.run(golden.tokens, cache, logits);
@@ -281,7 +284,7 @@ TEST_CASE("gpu: memory is counted before anything is loaded, and failures are to
     }
     emulation::settings() = usual;
     emulation::reset();
-    gpu().finish({.stream = gpu().stream});
+    gpu_device()->finish();
     return text;
   };
   CHECK(refusal() == "");

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/cpu/backend.h"
+#include "kernels/device.h"
 #include "quant/fp.h"
 
 namespace hearth::test {

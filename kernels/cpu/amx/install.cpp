@@ -44,25 +44,12 @@ const Engine& engine() {
   return engine;
 }
 
-namespace {
-
-size_t (*inherited_scratch)(const ScratchLimits&) = nullptr;  // of the operations that stay as they were
-
-size_t scratch_bytes(const ScratchLimits& limits) {
-  const size_t own = mla::scratch_bytes(kLatents, limits), inherited = inherited_scratch(limits);
-  return own > inherited ? own : inherited;
-}
-
-}  // namespace
-
 bool request_tiles() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, ..)
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 void install(Ops& ops) {
-  inherited_scratch = ops.scratch_bytes;
-  ops.scratch_bytes = scratch_bytes;
   ops.absorbed_speed = 1.6;  // 256 tokens at a context of 512 take the same time either way, with 16 heads
   product::install<engine>(ops);
   mla::install<engine, kLatents>(ops);

@@ -12,29 +12,16 @@ const Engine& engine() {
   return engine;
 }
 
-namespace {
-
-size_t scratch_bytes(const ScratchLimits& limits) {
-  size_t largest = 0;
-  for (const size_t bytes :
-       {product::scratch_bytes(limits), route_scratch(limits), attention::scratch_bytes(kAttention, limits),
-        mla::scratch_bytes(mla::float_kernel<kAttention>, limits)}) {
-    if (bytes > largest) largest = bytes;
-  }
-  return largest;
-}
-
-}  // namespace
 }  // namespace avx2
 
 void install_avx2(Ops& ops) {
   ops.name = "avx2";
-  ops.scratch_bytes = avx2::scratch_bytes;
   ops.rms_norm = avx2::rms_norm;
   ops.add_rms_norm = avx2::add_rms_norm;
   product::install<avx2::engine>(ops);
   attention::install<avx2::engine, avx2::kAttention>(ops);
   ops.route = avx2::route;
+  ops.scratch.route = avx2::route_scratch;
 }
 
 }  // namespace hearth

@@ -143,17 +143,17 @@ bool latents_in_place(const LatentCache& cache) {
   return cache.format == FormatId::bf16 && cache.kv_lora_rank % 16 == 0 && cache.rope_dim % 16 == 0;
 }
 
-void widen_latents(cudaStream_t stream, const ExpandedWidths& widths, const LatentCache& cache,
-                   const LatentChunk& chunk, uint16_t* latents) {
-  launch("widen_latents", widen_rows, dim3(unsigned(chunk.n)), dim3(kThreads), 0, stream, cache, chunk, widths.padded_r,
+void widen_latents(const Queue& queue, const ExpandedWidths& widths, const LatentCache& cache, const LatentChunk& chunk,
+                   uint16_t* latents) {
+  launch("widen_latents", widen_rows, dim3(unsigned(chunk.n)), dim3(kThreads), 0, queue, cache, chunk, widths.padded_r,
          widths.padded_rope, latents);
 }
 
-void expand_latents(cudaStream_t stream, const ExpandedWidths& widths, const uint16_t* weights, const uint16_t* latents,
+void expand_latents(const Queue& queue, const ExpandedWidths& widths, const uint16_t* weights, const uint16_t* latents,
                     int64_t latent_stride, int64_t n_heads, const LatentChunk& chunk, uint16_t* expanded) {
   const Product product{weights, latents, latent_stride, widths.columns(), widths.padded_r, chunk, expanded};
   launch("expand_latents", multiply, dim3(blocks(chunk.n, kTile), blocks(widths.columns(), kTile), unsigned(n_heads)),
-         dim3(kThreads), kSharedBytes, stream, product);
+         dim3(kThreads), kSharedBytes, queue, product);
 }
 
 }  // namespace hearth::gpu

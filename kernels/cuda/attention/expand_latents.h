@@ -1,7 +1,7 @@
 // Naive MLA's first half: keys W^UK c_p and values W^UV c_p of every head, out of the latent cache into scratch.
 #pragma once
 
-#include <cuda_runtime.h>
+#include "kernels/cuda/queue.h"
 
 #include "kernels/ops.h"
 #include "quant/fp.h"
@@ -31,15 +31,15 @@ struct LatentChunk {
 };
 
 // k_b [H, r, nope] (stored transposed) and v_b [H, v, r], any format -> bf16 [H, padded_nope + padded_v, padded_r].
-void widen_weights(cudaStream_t stream, const ExpandedWidths& widths, const Weight& k_b, const Weight& v_b,
+void widen_weights(const Queue& queue, const ExpandedWidths& widths, const Weight& k_b, const Weight& v_b,
                    uint16_t* weights);
 
 // Rows of the cache -> bf16 [n, latent_width].
-void widen_latents(cudaStream_t stream, const ExpandedWidths& widths, const LatentCache& cache,
-                   const LatentChunk& chunk, uint16_t* latents);
+void widen_latents(const Queue& queue, const ExpandedWidths& widths, const LatentCache& cache, const LatentChunk& chunk,
+                   uint16_t* latents);
 
 // latents [n, latent_stride] times the weights of every head -> bf16 [H, n, columns].
-void expand_latents(cudaStream_t stream, const ExpandedWidths& widths, const uint16_t* weights, const uint16_t* latents,
+void expand_latents(const Queue& queue, const ExpandedWidths& widths, const uint16_t* weights, const uint16_t* latents,
                     int64_t latent_stride, int64_t n_heads, const LatentChunk& chunk, uint16_t* expanded);
 
 }  // namespace hearth::gpu

@@ -1,7 +1,7 @@
 // What the attention kernels share: where a head's values lie, and the fragments of mma_bf16 out of shared memory.
 #pragma once
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 #include "kernels/ops.h"
 
 namespace hearth::gpu {

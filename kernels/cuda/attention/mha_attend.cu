@@ -16,7 +16,7 @@
 
 #include "kernels/cuda/attention/expand_latents.h"
 #include "kernels/cuda/attention/heads.cuh"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
 #include "kernels/round_up.h"
 
 namespace hearth::gpu {
@@ -285,7 +285,7 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   const int64_t n = chunk_that_fits(widths, T, H, bound, exec.scratch.size());
   const Layout layout(widths, T, H, n);
   const auto scratch = [&](size_t at) { return exec.scratch.data() + at; };
-  const cudaStream_t stream = stream_of(exec);
+  const Queue queue = queue_of(exec);
   uint16_t* weights = reinterpret_cast<uint16_t*>(scratch(layout.weights));
   uint16_t* widened = reinterpret_cast<uint16_t*>(scratch(layout.latents));
   uint16_t* expanded = reinterpret_cast<uint16_t*>(scratch(layout.expanded));
@@ -293,7 +293,7 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   // 128 queries in a block read a tile half as often as 64, where they still give every multiprocessor a block.
   const bool wide = (T + 127) / 128 * H >= multiprocessors();
   const int64_t queries = wide ? 128 : 64;
-  widen_weights(stream, widths, k_b, v_b, weights);
+  widen_weights(queue, widths, k_b, v_b, weights);
   for (int64_t first = 0; first < bound; first += n) {
     const LatentChunk chunk{positions.ids, T, first, n};
     const uint16_t* latents = widened;
@@ -302,9 +302,9 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
       latents = reinterpret_cast<const uint16_t*>(cache.data) + first * cache.width();
       latent_stride = cache.width();
     } else {
-      widen_latents(stream, widths, cache, chunk, widened);
+      widen_latents(queue, widths, cache, chunk, widened);
     }
-    expand_latents(stream, widths, weights, latents, latent_stride, H, chunk, expanded);
+    expand_latents(queue, widths, weights, latents, latent_stride, H, chunk, expanded);
     const Problem problem{q_nope,
                           q_rope,
                           widths,
@@ -318,7 +318,7 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
                           first + n < bound,
                           o};
     launch("mha_attend", wide ? attend_chunk<8> : attend_chunk<4>,
-           dim3(unsigned((T + queries - 1) / queries), unsigned(H)), dim3(unsigned(2 * queries)), kSharedBytes, stream,
+           dim3(unsigned((T + queries - 1) / queries), unsigned(H)), dim3(unsigned(2 * queries)), kSharedBytes, queue,
            problem);
   }
 }

@@ -13,7 +13,7 @@
 #include <cmath>
 
 #include "kernels/cuda/attention/mla_tile.cuh"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
 
 namespace hearth::gpu {
 namespace {
@@ -212,12 +212,12 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
                            largest,
                            largest + pieces * rows,
                            int(partial_stride(r))};
-  const cudaStream_t stream = stream_of(exec);
+  const Queue queue = queue_of(exec);
   launch("mla_attend", plan.kernel, dim3(unsigned((rows + plan.rows - 1) / plan.rows), unsigned(pieces)),
-         dim3(unsigned(plan.threads)), plan.shared_bytes, stream, problem);
+         dim3(unsigned(plan.threads)), plan.shared_bytes, queue, problem);
   if (pieces == 1) return;
   launch("mla_merge", merge_pieces, dim3(unsigned(rows), unsigned((r + kMergeColumns - 1) / kMergeColumns)),
-         dim3(32 * kMergeWarps), 0, stream, problem);
+         dim3(32 * kMergeWarps), 0, queue, problem);
 }
 
 }  // namespace hearth::gpu

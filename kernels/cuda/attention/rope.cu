@@ -4,8 +4,8 @@
 // A thread turns one pair. A few kilobytes per call: what bounds it is the launch.
 #include "kernels/cuda/attention/rope.h"
 
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
+#include "kernels/cuda/kernel.h"
 
 namespace hearth::gpu {
 namespace {
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads) rotate(RopeTable table, const int32_
 void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x) {
   const int64_t pairs = x.n_heads * (x.width / 2);
   launch("rope", rotate, dim3(unsigned((pairs + kThreads - 1) / kThreads), unsigned(x.n_tokens)), dim3(kThreads), 0,
-         stream_of(exec), table, positions, x);
+         queue_of(exec), table, positions, x);
 }
 
 }  // namespace hearth::gpu

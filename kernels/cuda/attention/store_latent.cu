@@ -3,8 +3,8 @@
 //
 // A block takes one token and reads its 2.3 KB twice, the second time from L1. What bounds it is the launch.
 #include "kernels/cuda/attention/rope.h"
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
+#include "kernels/cuda/kernel.h"
 
 namespace hearth::gpu {
 namespace {
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kThreads) store_rows(Mat<const float> kv_a, co
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
                   const int32_t* positions, const LatentCache& cache) {
   const auto kernel = cache.format == FormatId::f32 ? store_rows<float> : store_rows<uint16_t>;
-  launch("store_latent", kernel, dim3(unsigned(kv_a.rows)), dim3(kThreads), 0, stream_of(exec), kv_a, norm, eps, table,
+  launch("store_latent", kernel, dim3(unsigned(kv_a.rows)), dim3(kThreads), 0, queue_of(exec), kv_a, norm, eps, table,
          positions, cache);
 }
 

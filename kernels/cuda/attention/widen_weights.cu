@@ -4,8 +4,8 @@
 // A block takes 32 rows x 64 columns, a thread 8 weights; k_b is turned in shared memory. Once per call of hundreds of
 // tokens, so that what bounds it (writing, 0.26 MB per head) matters little.
 #include "kernels/cuda/attention/expand_latents.h"
-#include "kernels/cuda/device.h"
 #include "kernels/cuda/formats.cuh"
+#include "kernels/cuda/kernel.h"
 
 namespace hearth::gpu {
 namespace {
@@ -55,20 +55,20 @@ __global__ void __launch_bounds__(kThreads) widen(Widening w) {
   }
 }
 
-void widen_one(cudaStream_t stream, const Widening& w) {
+void widen_one(const Queue& queue, const Widening& w) {
   const dim3 grid(unsigned((w.columns + kColumns - 1) / kColumns), unsigned((w.rows + kRows - 1) / kRows),
                   unsigned(w.from.count));
   with_block(w.from.format->id,
-             [&]<class Block>() { launch("widen_weights", widen<Block>, grid, dim3(kThreads), 0, stream, w); });
+             [&]<class Block>() { launch("widen_weights", widen<Block>, grid, dim3(kThreads), 0, queue, w); });
 }
 
 }  // namespace
 
-void widen_weights(cudaStream_t stream, const ExpandedWidths& widths, const Weight& k_b, const Weight& v_b,
+void widen_weights(const Queue& queue, const ExpandedWidths& widths, const Weight& k_b, const Weight& v_b,
                    uint16_t* weights) {
   const int rows = widths.columns(), columns = widths.padded_r;
-  widen_one(stream, {k_b, true, widths.padded_r, widths.padded_nope, weights, rows, columns});
-  widen_one(stream,
+  widen_one(queue, {k_b, true, widths.padded_r, widths.padded_nope, weights, rows, columns});
+  widen_one(queue,
             {v_b, false, widths.padded_v, widths.padded_r, weights + widths.padded_nope * columns, rows, columns});
 }
 

@@ -2,27 +2,21 @@
 
 #include <utility>
 
-#include "kernels/cuda/host/failure.h"
-
 namespace hearth::gpu {
-namespace {
 
-bool timed(cudaError_t error) {
-  if (error != cudaSuccess) note_failure(error, "timing a step");
-  return error == cudaSuccess;
+StepClock::~StepClock() {
+  for (const cudaEvent_t event : events_) cudaEventDestroy(event);
 }
 
-}  // namespace
-
-void StepClock::step_begins(cudaStream_t stream) {
+void StepClock::step_begins() {
   running_ = std::exchange(wanted_, false);
   if (!running_) return;
-  mark(stream);
+  mark();
   running_ = running_ && timed(cudaEventSynchronize(events_.front()));
   began_ = std::chrono::steady_clock::now();
 }
 
-void StepClock::mark(cudaStream_t stream) {
+void StepClock::mark() {
   if (!running_) return;
   if (n_marks_ == events_.size()) {
     cudaEvent_t event = nullptr;
@@ -30,7 +24,7 @@ void StepClock::mark(cudaStream_t stream) {
     if (!running_) return;
     events_.push_back(event);
   }
-  running_ = timed(cudaEventRecord(events_[n_marks_], stream));
+  running_ = timed(cudaEventRecord(events_[n_marks_], queue_.stream));
   ++n_marks_;
 }
 

@@ -7,31 +7,37 @@
 #include <chrono>
 #include <vector>
 
-#include "kernels/cuda/backend.h"
+#include "kernels/cuda/queue.h"
+#include "kernels/device.h"
 
 namespace hearth::gpu {
 
 class StepClock {
  public:
+  explicit StepClock(const Queue& queue) : queue_(queue) {}
+  ~StepClock();
+
   void time_next_step() {
     wanted_ = true;
     n_marks_ = 0;
     looks_.clear();
   }
   // All of these do nothing in a step that nobody wants timed.
-  void step_begins(cudaStream_t stream);  // waits for what was queued before
+  void step_begins();  // waits for what was queued before
   void step_ends() { running_ = false; }
-  void piece_begins(cudaStream_t stream) { mark(stream); }
-  void piece_ends(cudaStream_t stream) { mark(stream); }
+  void piece_begins() { mark(); }
+  void piece_ends() { mark(); }
   void turn_begins() { look(); }
   void turn_ends() { look(); }
   // Of the last step that was timed; waits for the GPU.
   std::vector<StepSpan> spans() const;
 
  private:
-  void mark(cudaStream_t stream);
+  bool timed(cudaError_t error) const { return queue_.check(error, "timing a step"); }
+  void mark();
   void look();
 
+  const Queue& queue_;
   bool wanted_ = false, running_ = false;
   std::vector<cudaEvent_t> events_;  // made at first need: the step's beginning, then two for each piece
   size_t n_marks_ = 0;               // of them, in this step

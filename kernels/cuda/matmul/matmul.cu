@@ -2,7 +2,7 @@
 // products.
 #include <algorithm>
 
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/matmul/matmul.h"
 #include "kernels/cuda/matmul/matmul_tile.h"
 #include "kernels/cuda/matmul/matmul_vec.h"
 #include "kernels/cuda/matmul/moe_tile.h"

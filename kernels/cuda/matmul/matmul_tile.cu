@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/matmul/tile_input.h"
 
 namespace hearth::gpu {
@@ -23,7 +23,7 @@ struct FfnLayout {
       : x(scratch.take<uint16_t>(rounded_values(T, 1, d))), hidden(scratch.take<std::byte>(Hidden::bytes(T, n))) {}
 };
 
-void queue_product(const Weight& w, const TileInput& x, Heads<float> y, cudaStream_t stream) {
+void queue_product(const Weight& w, const TileInput& x, Heads<float> y, const Queue& queue) {
   TileProduct p;
   p.w = WeightRows(w);
   p.n = int(w.n);
@@ -33,7 +33,7 @@ void queue_product(const Weight& w, const TileInput& x, Heads<float> y, cudaStre
   p.y_matrix_stride = y.head_stride;
   p.n_tokens = int(y.n_tokens);
   p.n_matrices = int(y.n_heads);
-  tile_product(w.format->id, choose_tile(y.n_tokens, w.n, y.n_heads), p, stream);
+  tile_product(w.format->id, choose_tile(y.n_tokens, w.n, y.n_heads), p, queue);
 }
 
 }  // namespace
@@ -50,9 +50,9 @@ void matmul_tile(const Exec& exec, const Weight& w, Mat<const float> x, Mat<floa
   Scratch scratch(exec);
   TileInput input{x.data, x.stride};
   if (w.format->id != FormatId::f32) {
-    input = round_tokens(one_head(x), scratch.take<uint16_t>(rounded_values(x.rows, 1, x.cols)), stream_of(exec));
+    input = round_tokens(one_head(x), scratch.take<uint16_t>(rounded_values(x.rows, 1, x.cols)), queue_of(exec));
   }
-  queue_product(w, input, {y.data, y.rows, 1, y.cols, y.stride, 0}, stream_of(exec));
+  queue_product(w, input, {y.data, y.rows, 1, y.cols, y.stride, 0}, queue_of(exec));
 }
 
 size_t matmul_heads_tile_scratch(const ScratchLimits& l, int64_t slice_bytes) {
@@ -71,7 +71,7 @@ void matmul_heads_tile(const Exec& exec, const Weight& w, Heads<const float> x, 
   assert(x.n_tokens == y.n_tokens);
   if (w.format->id == FormatId::f32) {
     const TileInput input{x.data, x.token_stride, x.head_stride};
-    if (x.n_tokens > 0) queue_product(w, input, y, stream_of(exec));
+    if (x.n_tokens > 0) queue_product(w, input, y, queue_of(exec));
     return;
   }
   const int64_t slice = heads_slice(x.n_tokens, w.count, w.k, slice_bytes);
@@ -79,8 +79,8 @@ void matmul_heads_tile(const Exec& exec, const Weight& w, Heads<const float> x, 
     const int64_t n = std::min(slice, x.n_tokens - first);
     Scratch scratch(exec);
     const TileInput input =
-        round_tokens(x.slice(first, n), scratch.take<uint16_t>(rounded_values(n, w.count, w.k)), stream_of(exec));
-    queue_product(w, input, y.slice(first, n), stream_of(exec));
+        round_tokens(x.slice(first, n), scratch.take<uint16_t>(rounded_values(n, w.count, w.k)), queue_of(exec));
+    queue_product(w, input, y.slice(first, n), queue_of(exec));
   }
 }
 
@@ -98,11 +98,11 @@ void ffn_tile(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<flo
     Scratch scratch(exec);
     const FfnLayout layout(scratch, std::max(T, x.rows), x.cols, w.gate.n);
     const Hidden hidden(w, T, layout.hidden);
-    const TileInput input = round_tokens(one_head(x.slice(first, T)), layout.x, stream_of(exec));
+    const TileInput input = round_tokens(one_head(x.slice(first, T)), layout.x, queue_of(exec));
     TileProduct p;
     p.n_tokens = int(T);
-    gated_product(w, choose_tile(T, 2 * w.gate.n, 1), p, input, hidden, stream_of(exec));
-    queue_product(w.down, hidden.input(w), {y.row(first), T, 1, y.cols, y.stride, 0}, stream_of(exec));
+    gated_product(w, choose_tile(T, 2 * w.gate.n, 1), p, input, hidden, queue_of(exec));
+    queue_product(w.down, hidden.input(w), {y.row(first), T, 1, y.cols, y.stride, 0}, queue_of(exec));
   }
 }
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/cuda/host/device_state.h"
+#include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/matmul/matmul_vec_prepare.cuh"
 #include "kernels/scratch.h"
 
@@ -59,7 +59,7 @@ void start(const Exec& exec, Job job, const Format& format, dim3 grid, std::byte
     own_bytes = job.n_tokens * prepared_bytes(floats, k);
     if (own_bytes > kOwnRowBytes) {
       launch("prepare activations", floats ? prepare_kernel<true> : prepare_kernel<false>,
-             dim3(unsigned(job.n_tokens), grid.y), dim3(kThreads), 0, stream_of(exec), job.x, job.x_token, job.x_matrix,
+             dim3(unsigned(job.n_tokens), grid.y), dim3(kThreads), 0, queue_of(exec), job.x, job.x_token, job.x_matrix,
              k, scratch);
       job.x = nullptr;
       job.dense.rows = job.experts.rows = scratch;
@@ -67,7 +67,7 @@ void start(const Exec& exec, Job job, const Format& format, dim3 grid, std::byte
     }
   }
   for (const auto launch_family : {launch_floats, launch_small_blocks, launch_large_blocks}) {
-    if (launch_family(format.id, job, grid, own_bytes, stream_of(exec))) return;
+    if (launch_family(format.id, job, grid, own_bytes, queue_of(exec))) return;
   }
   assert(!"every format of the table has its kernels");
 }

@@ -3,9 +3,9 @@
 
 namespace hearth::gpu::vec {
 
-bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream) {
+bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue) {
   return with_block(FloatFormats{}, id,
-                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, stream); });
+                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, queue); });
 }
 
 }  // namespace hearth::gpu::vec

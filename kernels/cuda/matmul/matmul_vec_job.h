@@ -1,7 +1,7 @@
 // What a launch of matmul_vec's kernel is told, and how activations lie in memory for it (matmul_vec_kernel.cuh).
 #pragma once
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 #include "quant/format.h"
 
 namespace hearth::gpu::vec {
@@ -59,8 +59,8 @@ struct Job {
 
 // Queue a launch for weights of one format; own_row_bytes: of the activations that a block prepares itself. False: the
 // format is not of that family.
-bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream);
-bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream);
-bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream);
+bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
+bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
+bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
 
 }  // namespace hearth::gpu::vec

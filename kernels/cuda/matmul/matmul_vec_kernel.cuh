@@ -364,12 +364,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
 }
 
 template <class Block>
-void launch_products(const Job& job, dim3 grid, int64_t own_row_bytes, cudaStream_t stream) {
+void launch_products(const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue) {
   const size_t shared = shared_bytes<Block>(own_row_bytes);
   if (job.n_tokens == 1) {
-    launch("matmul_vec", vec_kernel<Block, 1>, grid, dim3(kThreads), shared, stream, job);
+    launch("matmul_vec", vec_kernel<Block, 1>, grid, dim3(kThreads), shared, queue, job);
   } else {
-    launch("matmul_vec", vec_kernel<Block, kMaxColumns>, grid, dim3(kThreads), shared, stream, job);
+    launch("matmul_vec", vec_kernel<Block, kMaxColumns>, grid, dim3(kThreads), shared, queue, job);
   }
 }
 

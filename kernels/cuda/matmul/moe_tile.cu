@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/matmul/matmul_tile.h"
 #include "kernels/cuda/matmul/tile_input.h"
 
@@ -136,18 +137,18 @@ struct Layout {
 };
 
 void sort_slots(const int32_t* ids, const int32_t* matrices, int64_t n_slots, int64_t n_activated, int64_t n_experts,
-                int tile, const Order& order, cudaStream_t stream) {
+                int tile, const Order& order, const Queue& queue) {
   assert(n_experts <= kMostExperts);
   const dim3 threads(unsigned(std::min(int64_t(kSortThreads), (n_slots + 31) / 32 * 32)));
-  launch("count_slots", count_kernel, dim3(1), threads, size_t(n_experts) * sizeof(int32_t), stream, ids, matrices,
+  launch("count_slots", count_kernel, dim3(1), threads, size_t(n_experts) * sizeof(int32_t), queue, ids, matrices,
          int(n_slots), int(n_experts), tile, order);
-  launch("place_slots", place_kernel, dim3(unsigned(n_experts)), threads, 0, stream, ids, matrices, int(n_slots),
+  launch("place_slots", place_kernel, dim3(unsigned(n_experts)), threads, 0, queue, ids, matrices, int(n_slots),
          int(n_activated), order);
 }
 
 // Down, some columns of y at a time, and their sum.
 void down_and_sum(const Weight& down, TileShape shape, TileProduct p, const Layout& layout, const float* weights,
-                  int64_t n_activated, bool shared, Mat<float> y, int64_t slice_bytes, cudaStream_t stream) {
+                  int64_t n_activated, bool shared, Mat<float> y, int64_t slice_bytes, const Queue& queue) {
   const int64_t slice = slice_columns(p.n_tokens, y.cols, slice_bytes);
   for (int64_t first = 0; first < y.cols; first += slice) {
     const Mat<float> part = y.columns(first, std::min(slice, y.cols - first));
@@ -158,10 +159,9 @@ void down_and_sum(const Weight& down, TileShape shape, TileProduct p, const Layo
     p.n = int(part.cols);
     p.y = layout.results;
     p.y_stride = part.cols;
-    tile_product(down.format->id, shape, p, stream);
+    tile_product(down.format->id, shape, p, queue);
     launch("sum_slots", sum_kernel, dim3(unsigned(part.rows), unsigned((part.cols + kSumThreads - 1) / kSumThreads)),
-           dim3(kSumThreads), 0, stream, layout.results, layout.order.place_of, weights, int(n_activated), shared,
-           part);
+           dim3(kSumThreads), 0, queue, layout.results, layout.order.place_of, weights, int(n_activated), shared, part);
   }
 }
 
@@ -178,7 +178,7 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
               const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y, int64_t slice_bytes) {
   assert(experts.down.k == experts.gate.n && experts.down.n == y.cols && experts.gate.k == x.cols);
   if (shared.gate) ffn_tile(exec, shared, x, y);
-  const auto stream = static_cast<cudaStream_t>(exec.stream);
+  const Queue queue = queue_of(exec);
   const int64_t E = experts.n_experts(), K = n_activated;
   const int64_t slice = Hidden::in_halves(experts) ? std::max(int64_t(1), x.rows / 2) : x.rows;
   for (int64_t first = 0; first < x.rows; first += slice) {
@@ -186,7 +186,7 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
     Scratch scratch(exec);
     const Layout layout(scratch, T, E, K, x.cols, experts.gate.n, slice_bytes);
     const TileShape shape = choose_expert_tile(n_slots, E);
-    sort_slots(ids + first * K, experts.slots, n_slots, K, E, tile_tokens(shape), layout.order, stream);
+    sort_slots(ids + first * K, experts.slots, n_slots, K, E, tile_tokens(shape), layout.order, queue);
 
     TileProduct p;
     p.n_tokens = int(n_slots);
@@ -195,13 +195,13 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
     p.max_work = int(max_work(n_slots, E, tile_tokens(shape)));
     p.x_rows = layout.order.token_of;
     const Hidden hidden(experts, n_slots, layout.hidden);
-    const TileInput tokens = round_tokens(one_head(x.slice(first, T)), layout.x, stream);
-    gated_product(experts, shape, p, tokens, hidden, stream);
+    const TileInput tokens = round_tokens(one_head(x.slice(first, T)), layout.x, queue);
+    gated_product(experts, shape, p, tokens, hidden, queue);
 
     p.x_rows = nullptr;
     hidden.input(experts).give(experts.down, p);
     down_and_sum(experts.down, shape, p, layout, weights + first * K, K, bool(shared.gate), y.slice(first, T),
-                 slice_bytes, stream);
+                 slice_bytes, queue);
   }
 }
 

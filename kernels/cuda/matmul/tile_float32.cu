@@ -63,10 +63,10 @@ __global__ void __launch_bounds__(kThreads) float32_kernel(TileProduct p) {
 
 }  // namespace
 
-void tile_product_float32(const TileProduct& p, cudaStream_t stream) {
+void tile_product_float32(const TileProduct& p, const Queue& queue) {
   const dim3 grid(unsigned(p.work ? p.max_work : (p.n_tokens + kSide - 1) / kSide), unsigned((p.n + kSide - 1) / kSide),
                   unsigned(p.n_matrices));
-  launch("tile_product_float32", float32_kernel, grid, dim3(kThreads), 0, stream, p);
+  launch("tile_product_float32", float32_kernel, grid, dim3(kThreads), 0, queue, p);
 }
 
 }  // namespace hearth::gpu

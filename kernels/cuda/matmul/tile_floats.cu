@@ -3,12 +3,12 @@
 
 namespace hearth::gpu {
 
-bool tile_floats(FormatId id, TileShape shape, const TileProduct& product, cudaStream_t stream) {
+bool tile_floats(FormatId id, TileShape shape, const TileProduct& product, const Queue& queue) {
   return with_block(FloatFormats{}, id, [&]<class Block>() {
     if constexpr (std::is_same_v<Block, BlockF32>) {
-      tile_product_float32(product, stream);
+      tile_product_float32(product, queue);
     } else {
-      tile_product_of<Block>(shape, product, stream);
+      tile_product_of<Block>(shape, product, queue);
     }
   });
 }

@@ -51,11 +51,11 @@ int64_t rounded_values(int64_t T, int64_t H, int64_t k) {
   return 2 * T * H * padded_to_8(k);
 }
 
-TileInput round_tokens(Heads<const float> x, uint16_t* to, cudaStream_t stream) {
+TileInput round_tokens(Heads<const float> x, uint16_t* to, const Queue& queue) {
   const int64_t stride = padded_to_8(x.width), plane = x.n_tokens * x.n_heads * stride;
   const int64_t threads = std::min(kRoundThreads, (stride / 2 + 31) / 32 * 32);
   launch("round_tokens", round_kernel, dim3(unsigned(x.n_tokens), unsigned(x.n_heads)), dim3(unsigned(threads)), 0,
-         stream, x, reinterpret_cast<uint32_t*>(to), plane / 2);
+         queue, x, reinterpret_cast<uint32_t*>(to), plane / 2);
   return {x.data, x.token_stride, x.head_stride, to, stride, x.n_tokens * stride, plane};
 }
 
@@ -83,7 +83,7 @@ TileInput Hidden::input(const FfnWeights& w) const {
 }
 
 void gated_product(const FfnWeights& w, TileShape shape, TileProduct product, const TileInput& x, const Hidden& hidden,
-                   cudaStream_t stream) {
+                   const Queue& queue) {
   product.n = int(w.gate.n);
   if (hidden.gates) {
     TileProduct gate = product;
@@ -91,7 +91,7 @@ void gated_product(const FfnWeights& w, TileShape shape, TileProduct product, co
     x.give(w.gate, gate);
     gate.y = hidden.gates;
     gate.y_stride = w.gate.n;
-    tile_product(w.gate.format->id, shape, gate, stream);
+    tile_product(w.gate.format->id, shape, gate, queue);
     product.w = WeightRows(w.up);
     product.gate = hidden.gates;
   } else {
@@ -103,7 +103,7 @@ void gated_product(const FfnWeights& w, TileShape shape, TileProduct product, co
   product.y_bf16 = !float32(w.down);
   product.y_low = hidden.low;
   product.y_stride = product.y_bf16 ? padded_to_8(w.down.k) : w.down.k;
-  tile_product(w.up.format->id, shape, product, stream);
+  tile_product(w.up.format->id, shape, product, queue);
 }
 
 }  // namespace hearth::gpu

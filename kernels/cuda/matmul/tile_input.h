@@ -26,7 +26,7 @@ inline Heads<const float> one_head(Mat<const float> x) {
 int64_t rounded_values(int64_t T, int64_t H, int64_t k);
 
 // Queues the rounding of x to bf16 in `to`, all tokens of head 0 first.
-TileInput round_tokens(Heads<const float> x, uint16_t* to, cudaStream_t stream);
+TileInput round_tokens(Heads<const float> x, uint16_t* to, const Queue& queue);
 
 // The hidden rows of a gated FFN: T rows of n values in whatever form down wants, and the gates by themselves where
 // gate and up are stored in different formats and cannot be multiplied together.
@@ -47,6 +47,6 @@ struct Hidden {
 
 // Queues hidden = silu(gate x) * (up x). `product` says which tokens go through which matrix.
 void gated_product(const FfnWeights& w, TileShape shape, TileProduct product, const TileInput& x, const Hidden& hidden,
-                   cudaStream_t stream);
+                   const Queue& queue);
 
 }  // namespace hearth::gpu

@@ -27,9 +27,9 @@ TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts) {
   return mean >= 128 ? TileShape::large : mean >= 24 ? TileShape::medium : TileShape::small;
 }
 
-void tile_product(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream) {
+void tile_product(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue) {
   for (const auto multiply : {tile_floats, tile_small_blocks, tile_large_blocks}) {
-    if (multiply(format, shape, product, stream)) return;
+    if (multiply(format, shape, product, queue)) return;
   }
   assert(!"every format of the table has its kernels");
 }

@@ -168,24 +168,24 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) tile_kernel(Til
 }
 
 template <class Tile, class Block>
-void launch_tiles(const TileProduct& p, cudaStream_t stream) {
+void launch_tiles(const TileProduct& p, const Queue& queue) {
   const int rows = p.up.data ? Tile::kRows / 2 : Tile::kRows;
   const dim3 grid(unsigned(p.work ? p.max_work : (p.n_tokens + Tile::kTokens - 1) / Tile::kTokens),
                   unsigned((p.n + rows - 1) / rows), unsigned(p.n_matrices));
-  launch("tile_product", tile_kernel<Tile, Block>, grid, dim3(Tile::kThreads), Tile::kSharedBytes, stream, p);
+  launch("tile_product", tile_kernel<Tile, Block>, grid, dim3(Tile::kThreads), Tile::kSharedBytes, queue, p);
 }
 
 }  // namespace
 
 template <class Block>
-void tile_product_of(TileShape shape, const TileProduct& p, cudaStream_t stream) {
+void tile_product_of(TileShape shape, const TileProduct& p, const Queue& queue) {
   switch (shape) {
     case TileShape::small:
-      return launch_tiles<SmallTile, Block>(p, stream);
+      return launch_tiles<SmallTile, Block>(p, queue);
     case TileShape::medium:
-      return launch_tiles<MediumTile, Block>(p, stream);
+      return launch_tiles<MediumTile, Block>(p, queue);
     case TileShape::large:
-      return launch_tiles<LargeTile, Block>(p, stream);
+      return launch_tiles<LargeTile, Block>(p, queue);
   }
 }
 

@@ -2,7 +2,7 @@
 // (tile_product.cuh) or, for F32 weights, in float32 (tile_float32.cu). Device pointers throughout.
 #pragma once
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 #include "kernels/ops.h"
 
 namespace hearth::gpu {
@@ -61,14 +61,14 @@ TileShape choose_tile(int64_t n_tokens, int64_t n, int64_t n_matrices);
 TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts);
 
 // Queues the product for weights in a format. y must not overlap what is read.
-void tile_product(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
+void tile_product(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 
 // The same for one family of formats; false: it is not of that family. F32 has no use for a shape but the tokens of a
 // tile of the list of work.
-bool tile_floats(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
-bool tile_small_blocks(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
-bool tile_large_blocks(FormatId format, TileShape shape, const TileProduct& product, cudaStream_t stream);
-void tile_product_float32(const TileProduct& product, cudaStream_t stream);
+bool tile_floats(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
+bool tile_small_blocks(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
+bool tile_large_blocks(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
+void tile_product_float32(const TileProduct& product, const Queue& queue);
 
 // Row lengths of bf16 inputs in scratch.
 HEARTH_HD constexpr int64_t padded_to_8(int64_t k) {

@@ -3,8 +3,8 @@
 
 namespace hearth::gpu {
 
-bool tile_small_blocks(FormatId id, TileShape shape, const TileProduct& product, cudaStream_t stream) {
-  return with_block(SmallFormats{}, id, [&]<class Block>() { tile_product_of<Block>(shape, product, stream); });
+bool tile_small_blocks(FormatId id, TileShape shape, const TileProduct& product, const Queue& queue) {
+  return with_block(SmallFormats{}, id, [&]<class Block>() { tile_product_of<Block>(shape, product, queue); });
 }
 
 }  // namespace hearth::gpu

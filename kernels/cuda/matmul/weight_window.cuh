@@ -4,7 +4,7 @@
 // in and moves them into place in registers, some thirty instructions for 64 weights.
 #pragma once
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 
 namespace hearth::gpu {
 

@@ -1,4 +1,4 @@
-// Does each wrapper of kernels/cuda/device.h compute what tests/emulation/instructions.h says it does?
+// Does each wrapper of kernels/cuda/kernel.h compute what tests/emulation/instructions.h says it does?
 //
 // Everything that the emulated build shows about kernels rests on that, and it is the one thing that only a GPU can
 // tell: a swapped operand in a line of PTX assembles. Random bits go through the instruction and through the plain
@@ -15,18 +15,18 @@
 #include <random>
 #include <vector>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernel.h"
 #include "tests/emulation/instructions.h"
 
 namespace hearth::gpu {
 
-void note_failure(cudaError_t error, const char* what) {
+namespace {
+
+void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
   std::fprintf(stderr, "conformance: %s: %s\n", what, cudaGetErrorString(error));
   std::exit(1);
 }
-
-namespace {
 
 constexpr int kBlocks = 64, kThreads = 128, kWarps = kBlocks * kThreads / 32;
 constexpr int kCases = kBlocks * kThreads;
@@ -38,8 +38,8 @@ int n_checked = 0, n_failed = 0;
 template <class T>
 T* upload(const std::vector<T>& values) {
   T* p = nullptr;
-  note_failure(cudaMalloc(reinterpret_cast<void**>(&p), values.size() * sizeof(T)), "cudaMalloc");
-  note_failure(cudaMemcpy(p, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice), "upload");
+  check(cudaMalloc(reinterpret_cast<void**>(&p), values.size() * sizeof(T)), "cudaMalloc");
+  check(cudaMemcpy(p, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice), "upload");
   return p;
 }
 
@@ -50,11 +50,12 @@ std::vector<Out> run(const char* name, void (*kernel)(const In*, Out*), const st
   std::memset(static_cast<void*>(out.data()), 0xff, n_out * sizeof(Out));
   In* device_in = upload(in);
   Out* device_out = upload(out);
-  launch(name, kernel, dim3(kBlocks), dim3(kThreads), 0, nullptr, device_in, device_out);
-  note_failure(cudaStreamSynchronize(nullptr), name);
-  note_failure(cudaMemcpy(out.data(), device_out, n_out * sizeof(Out), cudaMemcpyDeviceToHost), "download");
-  note_failure(cudaFree(device_in), "cudaFree");
-  note_failure(cudaFree(device_out), "cudaFree");
+  launch(name, kernel, dim3(kBlocks), dim3(kThreads), 0, Queue{}, device_in, device_out);
+  check(cudaGetLastError(), name);
+  check(cudaStreamSynchronize(nullptr), name);
+  check(cudaMemcpy(out.data(), device_out, n_out * sizeof(Out), cudaMemcpyDeviceToHost), "download");
+  check(cudaFree(device_in), "cudaFree");
+  check(cudaFree(device_out), "cudaFree");
   return out;
 }
 
@@ -498,7 +499,7 @@ int check_all() {
   check_copies();
   check_first_copies();
   cudaDeviceProp properties{};
-  note_failure(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   std::printf("%d of %d groups of instructions agree with their plain functions on %s\n", n_checked - n_failed,
               n_checked, properties.name);
   return n_failed == 0 ? 0 : 1;

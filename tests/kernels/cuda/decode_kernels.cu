@@ -80,7 +80,7 @@ dim3 blocks_for(int64_t threads) {
 void decode_units(FormatId format, const std::byte* row, int64_t k, float* weights) {
   const int bytes = int(format_of(format).bytes(k));
   with_block(format, [&]<class Block>() {
-    launch("decode_unit", decode_unit<Block>, blocks_for((k + 7) / 8), dim3(32), size_t(bytes) + 3 * kPad, nullptr, row,
+    launch("decode_unit", decode_unit<Block>, blocks_for((k + 7) / 8), dim3(32), size_t(bytes) + 3 * kPad, Queue{}, row,
            bytes, k, weights);
   });
 }
@@ -89,7 +89,7 @@ void decode_runs(FormatId format, const std::byte* row, const std::byte* end, in
                  float* of_levels) {
   with_block(format, [&]<class Block>() {
     if constexpr (!std::is_same_v<Block, BlockF32>) {
-      launch("decode_run", decode_run<Block>, blocks_for((k + kRun - 1) / kRun), dim3(32), 0, nullptr, row, end, int(k),
+      launch("decode_run", decode_run<Block>, blocks_for((k + kRun - 1) / kRun), dim3(32), 0, Queue{}, row, end, int(k),
              weights, of_levels);
     }
   });

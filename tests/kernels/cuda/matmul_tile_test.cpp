@@ -49,11 +49,11 @@ void check_tile(const TestWeight& w, gpu::TileShape shape, int64_t T, Rng& rng) 
   gpu::TileProduct p;
   p.w = gpu::WeightRows(dw.view);
   p.n = int(w.view.n);
-  gpu::round_tokens(gpu::one_head(dx.view()), rounded, nullptr).give(dw.view, p);
+  gpu::round_tokens(gpu::one_head(dx.view()), rounded, gpu::Queue{}).give(dw.view, p);
   p.y = dy.view().data;
   p.y_stride = dy.view().stride;
   p.n_tokens = int(T);
-  gpu::tile_product(w.view.format->id, shape, p, nullptr);
+  gpu::tile_product(w.view.format->id, shape, p, gpu::Queue{});
   const Rows y = dy.download();
   const auto row_of = [](const Rows& rows) { return [&rows](int64_t t) { return rows[t]; }; };
   check_products<std::function<const float*(int64_t)>>(w, shape, 0, T, row_of(x), row_of(y));

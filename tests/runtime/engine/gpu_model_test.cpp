@@ -29,7 +29,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 TEST_CASE("a decoded token allocates nothing, builds no graph, and waits once: for its logits") {
   for (const TinyShape& shape : {TinyShape::lite(), TinyShape::v2(), TinyShape::v3()}) {
-    Model model(TinyModel(shape).file(), {.ops = &gpu()});
+    Model model(TinyModel(shape).file(), {.ops = &gpu(), .device = gpu_device()});
     KvCache cache = model.new_cache();
     std::vector<float> logits(size_t(shape.vocab));
     const std::vector<Token> prompt(16, 5);
@@ -39,10 +39,10 @@ TEST_CASE("a decoded token allocates nothing, builds no graph, and waits once: f
     };
     decode(2);  // queued, then recorded
     const emulation::RuntimeCalls before = emulation::runtime_calls();
-    const StepCounts steps = gpu_step_counts();
+    const StepCounts steps = gpu_device()->step_counts();
     decode(20);
     const emulation::RuntimeCalls after = emulation::runtime_calls();
-    CHECK(gpu_step_counts().repeated - steps.repeated == 20);
+    CHECK(gpu_device()->step_counts().repeated - steps.repeated == 20);
     CHECK(after.allocations == before.allocations);
     CHECK(after.frees == before.frees);
     CHECK(after.graphs == before.graphs);
@@ -52,7 +52,7 @@ TEST_CASE("a decoded token allocates nothing, builds no graph, and waits once: f
 
 TEST_CASE("a slice that is stopped between layers leaves the cache as it was") {
   const TinyShape shape = TinyShape::v2();
-  Model model(TinyModel(shape).file(), {.ops = &gpu(), .ubatch = 10});
+  Model model(TinyModel(shape).file(), {.ops = &gpu(), .device = gpu_device(), .ubatch = 10});
   check_stops(model, some_tokens(25, shape.vocab));
 }
 
@@ -67,7 +67,7 @@ TEST_CASE("memory is predicted to the byte, whatever the file's layout") {
     const size_t before = gpu_bytes_taken();
     {
       const emulation::RuntimeCalls calls = emulation::runtime_calls();
-      Model model(GgufFile::open(file.path()), {.ops = &gpu()});
+      Model model(GgufFile::open(file.path()), {.ops = &gpu(), .device = gpu_device()});
       const KvCache cache = model.new_cache();
       const size_t predicted = model.copied_bytes() + model.cache_bytes() + model.working_bytes();
       const size_t taken = gpu_bytes_taken() - before;
@@ -82,7 +82,7 @@ TEST_CASE("memory is predicted to the byte, whatever the file's layout") {
 TEST_CASE("what just fits is loaded; of one byte less nothing is, and the numbers say why") {
   const Scope scope;
   const GgufFile file = TinyModel(TinyShape::lite()).file();
-  const ModelOptions options{.ops = &gpu()};
+  const ModelOptions options{.ops = &gpu(), .device = gpu_device()};
   const size_t need = bytes_needed(file, options) + kDriver, others = size_t(7) << 20;
   emulation::settings().others = others;
   emulation::settings().memory = gpu_bytes_taken() + need;
@@ -102,7 +102,9 @@ TEST_CASE("where a context does not fit, the longest one that does is named, or 
   TinyShape shape = TinyShape::lite();
   shape.context = 4096;
   const GgufFile file = TinyModel(shape).file();
-  const auto options = [](int64_t n_ctx) { return ModelOptions{.ops = &gpu(), .n_ctx = n_ctx}; };
+  const auto options = [](int64_t n_ctx) {
+    return ModelOptions{.ops = &gpu(), .device = gpu_device(), .n_ctx = n_ctx};
+  };
   emulation::settings().memory = gpu_bytes_taken() + bytes_needed(file, options(2048)) + kDriver;
   const std::string refusal = failure_of(file, options(4096));
   CAPTURE(refusal);
@@ -118,12 +120,11 @@ TEST_CASE("where a context does not fit, the longest one that does is named, or 
 TEST_CASE("memory that another program takes after it was counted: one line, with the numbers") {
   const Scope scope;
   const GgufFile file = TinyModel().file();
-  size_t total = 0, free = 0;
-  gpu().memory(&total, &free);
+  const auto [total, free] = gpu_device()->memory();
   for (const size_t left : {size_t(0), size_t(1) << 20}) {  // too little for the weights, or for what comes later
     emulation::settings().others = 0;
     emulation::settings().others_later = free - left;
-    const std::string refusal = failure_of(file, {.ops = &gpu()});
+    const std::string refusal = failure_of(file, {.ops = &gpu(), .device = gpu_device()});
     CAPTURE(refusal);
     CHECK(contains(refusal, "out of memory: "));
     CHECK(contains(refusal,
@@ -135,32 +136,32 @@ TEST_CASE("memory that another program takes after it was counted: one line, wit
 TEST_CASE("an allocation that fails, or a device that is lost: one error, and all memory is given back") {
   const Scope scope;
   const GgufFile file = TinyModel().file();
-  CHECK(failure_of(file, {.ops = &gpu()}) == "");
+  CHECK(failure_of(file, {.ops = &gpu(), .device = gpu_device()}) == "");
   const size_t before = gpu_bytes_taken();
   int refused = 0;
   for (int64_t n = 1; n <= 6; ++n) {
     emulation::settings().fail_allocation = n;
-    refused += contains(failure_of(file, {.ops = &gpu()}), "out of memory: ");
+    refused += contains(failure_of(file, {.ops = &gpu(), .device = gpu_device()}), "out of memory: ");
     emulation::settings().fail_allocation = 0;
     CHECK(gpu_bytes_taken() == before);
-    CHECK(failure_of(file, {.ops = &gpu()}) == "");
+    CHECK(failure_of(file, {.ops = &gpu(), .device = gpu_device()}) == "");
   }
   CHECK(refused == 5);  // the sixth is nobody's
   for (const int64_t n : {1, 2, 30, 60, 100, 140}) {
     CAPTURE(n);
     emulation::settings().fail_launch = n;
-    CHECK(contains(failure_of(file, {.ops = &gpu()}), "unspecified launch failure"));
+    CHECK(contains(failure_of(file, {.ops = &gpu(), .device = gpu_device()}), "unspecified launch failure"));
     CHECK(gpu_bytes_taken() == before);
-    CHECK(failure_of(file, {.ops = &gpu()}) != "");  // it stays lost
+    CHECK(failure_of(file, {.ops = &gpu(), .device = gpu_device()}) != "");  // it stays lost
     emulation::settings().fail_launch = 0;
     emulation::reset();
-    gpu().finish({.stream = gpu().stream});
+    gpu_device()->finish();
   }
 }
 
 TEST_CASE("a model whose GPU is lost says so, and says it again") {
   const Scope scope;
-  Model model(TinyModel().file(), {.ops = &gpu()});
+  Model model(TinyModel().file(), {.ops = &gpu(), .device = gpu_device()});
   KvCache cache = model.new_cache();
   std::vector<float> logits(size_t(model.config().vocab_size));
   const auto decode = [&](Token token) { model.run({&token, 1}, cache, logits); };

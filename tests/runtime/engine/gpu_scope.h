@@ -20,6 +20,11 @@ inline const Ops& gpu() {
   return *open_gpu().ops;
 }
 
+inline Device* gpu_device() {
+  REQUIRE_MESSAGE(open_gpu().device, open_gpu().why_not);
+  return open_gpu().device;
+}
+
 // The GPU's settings of one test; at its end the device is well again, and what failed is forgotten.
 struct GpuScope {
   emulation::Settings before = emulation::settings();
@@ -29,14 +34,13 @@ struct GpuScope {
   }
   static void mend() {
     emulation::reset();
-    gpu().finish({.stream = gpu().stream});
+    gpu_device()->finish();
   }
 };
 
 inline size_t gpu_bytes_taken() {
-  size_t total = 0, free = 0;
-  gpu().memory(&total, &free);
-  return total - free;
+  const Device::Memory memory = gpu_device()->memory();
+  return memory.total - memory.free;
 }
 
 // Loads a model and runs some tokens, many and then one by one; what went wrong, empty: nothing.

@@ -31,11 +31,11 @@ Run measure(CalibrationInput input) {
   return run;
 }
 
-CalibrationInput input(const std::string& folder, const Ops* gpu = nullptr) {
+CalibrationInput input(const std::string& folder, Device* gpu = nullptr) {
   return {.n_threads = 2,
           .cpu = "a processor",
           .gpu = gpu ? "a GPU" : "",
-          .gpu_ops = gpu,
+          .gpu_device = gpu,
           .folder = folder,
           .bytes = size_t(8) << 20,
           .seconds = 0.01};
@@ -48,15 +48,15 @@ const std::vector<std::string> kAll = {"memory", "the GPU's memory", "copies to 
 TEST_CASE("bandwidths are measured at the first need, and kept") {
   const TempDir folder;
   const std::string cache = folder / "new/hearth";  // is made
-  REQUIRE(open_gpu().ops);
-  const Run first = measure(input(cache, open_gpu().ops));
+  REQUIRE(open_gpu().device);
+  const Run first = measure(input(cache, open_gpu().device));
   CHECK(first.measured == kAll);
   CHECK(first.machine.ram_bandwidth > 0);
   CHECK(first.machine.vram_bandwidth > 0);
   CHECK(first.machine.pcie_bandwidth > 0);
   CHECK(first.machine.disk_bandwidth == 0);  // no file was named
   CHECK(first.machine.vram == 0);
-  const Run again = measure(input(cache, open_gpu().ops));
+  const Run again = measure(input(cache, open_gpu().device));
   CHECK(again.measured.empty());
   CHECK(again.machine.ram_bandwidth >= first.machine.ram_bandwidth);  // looked at again
   CHECK(again.machine.vram_bandwidth == first.machine.vram_bandwidth);
@@ -76,11 +76,11 @@ TEST_CASE("figures of another processor, GPU or number of threads do not count")
     CHECK(measure(input(folder.path())).measured == std::vector<std::string>{"memory"});  // the file was the other's
   }
   const std::vector<std::string> of_gpu = {"the GPU's memory", "copies to the GPU"};
-  CalibrationInput with_gpu = input(folder.path(), open_gpu().ops);
+  CalibrationInput with_gpu = input(folder.path(), open_gpu().device);
   CHECK(measure(with_gpu).measured == of_gpu);
   with_gpu.gpu = "another GPU";
   CHECK(measure(with_gpu).measured == of_gpu);
-  CHECK(measure(input(folder.path(), open_gpu().ops)).measured.empty());  // both are known now
+  CHECK(measure(input(folder.path(), open_gpu().device)).measured.empty());  // both are known now
 }
 
 TEST_CASE("a damaged or foreign file is measured anew, and replaced") {
@@ -173,12 +173,12 @@ TEST_CASE("a GPU whose memory is taken has no figures, and is asked again") {
   const TempDir folder;
   const emulation::Settings before = emulation::settings();
   emulation::settings().memory = size_t(1) << 20;
-  const Run full = measure(input(folder.path(), open_gpu().ops));
+  const Run full = measure(input(folder.path(), open_gpu().device));
   CHECK(full.machine.ram_bandwidth > 0);
   CHECK(full.machine.vram_bandwidth == 0);
   CHECK(full.machine.pcie_bandwidth == 0);
   emulation::settings() = before;
-  CHECK(measure(input(folder.path(), open_gpu().ops)).measured ==
+  CHECK(measure(input(folder.path(), open_gpu().device)).measured ==
         std::vector<std::string>{"the GPU's memory", "copies to the GPU"});
 }
 

@@ -29,7 +29,7 @@ Case v2(double vram_gib, double ram_gib) {
   in.machine.vram = uint64_t(vram_gib * double(1 << 30));
   in.machine.ram = uint64_t(ram_gib * double(1 << 30));
   in.n_ctx = 8192;
-  in.cpu_scratch = cpu_ops("scalar").scratch_bytes;
+  in.cpu_scratch = scratch_of(cpu_ops("scalar"));
   return {model, in};
 }
 

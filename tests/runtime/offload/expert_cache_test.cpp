@@ -26,18 +26,29 @@ Clock::time_point now() {
   return world.time += world.tick;
 }
 
-const Ops& bus() {
-  static const Ops ops = [] {
-    Ops table = cpu_ops("scalar");
-    table.fetch = [](const std::byte* from, std::byte* to, size_t bytes) {
-      memcpy(to, from, bytes);
-      return ++world.begun;
-    };
-    table.fetched = [](int64_t number) { return number <= world.arrived; };
-    return table;
-  }();
-  return ops;
-}
+// Memory of the host's, but for copies: they arrive when the test says so.
+class Bus final : public Device {
+ public:
+  const char* name() const override { return "bus"; }
+  const void* queue() const override { return nullptr; }
+  std::byte* buffer(size_t bytes) override { return host_device().buffer(bytes); }
+  void release(std::byte* buffer, size_t bytes) override { host_device().release(buffer, bytes); }
+  std::byte* shared_buffer(size_t bytes) override { return buffer(bytes); }
+  void release_shared(std::byte* buffer, size_t bytes) override { release(buffer, bytes); }
+  Memory memory() override { return {}; }
+  void move(const void* from, void* to, size_t bytes) override { memcpy(to, from, bytes); }
+  std::string finish() override { return {}; }
+  void step(const StepKey&, void (*queue)(const void*), const void* context) override { queue(context); }
+  void aside(void (*work)(void*), void* context) override { work(context); }
+  void rejoin() override {}
+  int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) override {
+    memcpy(to, from, bytes);
+    return ++world.begun;
+  }
+  bool fetched(int64_t number) override { return number <= world.arrived; }
+  void order_fetch() override {}
+  void await_fetch(int64_t) override {}
+} bus;
 
 // Two MoE layers of eight experts, of which four each are on the GPU. Filling it took kFillSeconds.
 constexpr double kFillSeconds = 0.001;
@@ -47,13 +58,12 @@ struct Experts {
   GgufFile file = TinyModel(TinyShape::v2()).file();
   ModelSizes sizes = model_sizes(file);
   Plan plan = plan_of(sizes);
-  Weights weights = load_weights(file, sizes.config, bus(), false);
-  Exec exec;
-  ExpertPool pool{bus(), weights.layers, sizes, plan};
+  Weights weights = load_weights(file, sizes.config, bus, false);
+  ExpertPool pool{bus, weights.layers, sizes, plan};
   ExpertCache cache;
   int64_t fetches_of_expert = 3;  // gate, up, down
 
-  explicit Experts(ExpertPolicy policy) : cache(pool, bus(), exec, sizes, plan, policy, {}, 0, now) {
+  explicit Experts(ExpertPolicy policy) : cache(pool, bus, sizes, plan, policy, {}, 0, now) {
     all_arrive();
     world.tick = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(kFillSeconds));
     cache.fill({});
@@ -65,7 +75,7 @@ struct Experts {
   static Plan plan_of(const ModelSizes& sizes) {
     PlacementInput input;
     input.machine.vram = input.machine.ram = uint64_t(1) << 30;
-    input.cpu_scratch = cpu_ops("scalar").scratch_bytes;
+    input.cpu_scratch = scratch_of(cpu_ops("scalar"));
     input.resident_experts = kResident;
     input.staging_slots = 0;
     return plan_placement(sizes, input);

@@ -18,6 +18,7 @@ namespace {
 // Half of a tiny model's experts.
 ModelOptions half(const TinyShape& shape) {
   return {.ops = &gpu(),
+          .device = gpu_device(),
           .host_ops = &cpu_ops("auto"),
           .resident_experts = (shape.n_layers - shape.n_dense) * shape.n_experts / 2};
 }
@@ -38,6 +39,7 @@ TEST_CASE(
       if (kSanitized && n_staging == 40) continue;
       CAPTURE(n_staging);
       Model model(GgufFile::open(converted(golden.folder, "f32")), {.ops = &gpu(),
+                                                                    .device = gpu_device(),
                                                                     .cache_format = FormatId::f32,
                                                                     .attention = AttentionForm::absorbed,
                                                                     .host_ops = &cpu_ops("auto"),
@@ -87,6 +89,7 @@ TEST_CASE("hybrid: the golden logits and greedy tokens, with no expert on the GP
       CAPTURE(share);
       Model model(GgufFile::open(converted(golden.folder, "f32")),
                   {.ops = &gpu(),
+                   .device = gpu_device(),
                    .cache_format = FormatId::f32,
                    .attention = AttentionForm::absorbed,
                    .host_ops = &cpu_ops("auto"),
@@ -161,6 +164,7 @@ TEST_CASE("hybrid: slots of two sizes, and fused tensors, give the CPU's logits"
     };
     const auto expected = logits_of({.ops = &cpu_ops("scalar"), .cache_format = FormatId::f32});
     const auto found = logits_of({.ops = &gpu(),
+                                  .device = gpu_device(),
                                   .cache_format = FormatId::f32,
                                   .attention = AttentionForm::absorbed,
                                   .host_ops = &cpu_ops("auto"),
@@ -197,10 +201,10 @@ TEST_CASE("hybrid: a decoded token allocates nothing, builds no graph, and waits
   };
   decode(2);  // queued, then recorded
   const emulation::RuntimeCalls before = emulation::runtime_calls();
-  const StepCounts steps = gpu_step_counts();
+  const StepCounts steps = gpu_device()->step_counts();
   decode(20);
   const emulation::RuntimeCalls after = emulation::runtime_calls();
-  CHECK(gpu_step_counts().repeated - steps.repeated == 20);
+  CHECK(gpu_device()->step_counts().repeated - steps.repeated == 20);
   CHECK(after.allocations == before.allocations);
   CHECK(after.graphs == before.graphs);
   CHECK(after.waits - before.waits == 20 * (shape.n_layers - shape.n_dense + 1));
@@ -212,25 +216,25 @@ TEST_CASE("hybrid: a timed step: a turn of the host's in each layer, and the GPU
   KvCache cache = model.new_cache();
   std::vector<float> logits(size_t(shape.vocab));
   const auto decode = [&](Token token) { model.run({&token, 1}, cache, logits); };
-  time_next_gpu_step();
+  gpu_device()->time_next_step();
   decode(0);  // the first one is queued, not recorded
-  CHECK(timed_gpu_step().empty());
+  CHECK(gpu_device()->timed_step().empty());
   decode(1);
-  const std::vector<StepSpan> spans = timed_gpu_step();
+  const std::vector<StepSpan> spans = gpu_device()->timed_step();
   double gpu_ended = 0, host_ended = 0;
   int64_t pieces = 0, turns = 0;
   for (const StepSpan& s : spans) {
-    double& ended = s.on_gpu ? gpu_ended : host_ended;
+    double& ended = s.on_device ? gpu_ended : host_ended;
     CHECK(s.begin >= ended - 1e-6);  // events count in float milliseconds
     CHECK(s.end >= s.begin - 1e-6);
     ended = s.end;
-    ++(s.on_gpu ? pieces : turns);
+    ++(s.on_device ? pieces : turns);
   }
   CHECK(turns == shape.n_layers - shape.n_dense);
   CHECK(pieces == 2 * turns + 1);
   CHECK(gpu_ended > host_ended);
   decode(2);  // this one is not timed
-  CHECK(timed_gpu_step().back().end == spans.back().end);
+  CHECK(gpu_device()->timed_step().back().end == spans.back().end);
 }
 
 TEST_CASE("hybrid: the same bits in every order that the queue allows") {

@@ -19,18 +19,20 @@ const Ops& gpu() {
   REQUIRE_MESSAGE(open_gpu().ops, open_gpu().why_not);
   return *open_gpu().ops;
 }
+Device* gpu_device() {
+  return open_gpu().device;
+}
 
 size_t bytes_taken() {
-  size_t total = 0, free = 0;
-  gpu().memory(&total, &free);
+  const auto [total, free] = gpu_device()->memory();
   return total - free;
 }
 
 PlacementInput input() {
   PlacementInput in;
   in.machine.vram = in.machine.ram = uint64_t(1) << 30;
-  in.gpu_scratch = gpu().scratch_bytes;
-  in.cpu_scratch = cpu_ops("auto").scratch_bytes;
+  in.gpu_scratch = scratch_of(gpu());
+  in.cpu_scratch = scratch_of(cpu_ops("auto"));
   return in;
 }
 
@@ -54,7 +56,7 @@ TEST_CASE("placement: the GPU's memory is predicted to the byte when all of a mo
     const GgufFile file = tiny.file();
     const Plan plan = plan_placement(model_sizes(file), input());
     REQUIRE(plan.all_on_gpu);
-    check_taken(file, {.ops = &gpu()}, plan, 5);
+    check_taken(file, {.ops = &gpu(), .device = gpu_device()}, plan, 5);
   }
 }
 
@@ -69,7 +71,10 @@ TEST_CASE("placement: and when some experts are") {
       in.staging_slots = 2;
       const Plan plan = plan_placement(model_sizes(file), in);
       CHECK(plan.n_resident() == n);
-      check_taken(file, {.ops = &gpu(), .host_ops = &cpu_ops("auto"), .resident_experts = n, .n_staging = 2}, plan, 7);
+      check_taken(
+          file,
+          {.ops = &gpu(), .device = gpu_device(), .host_ops = &cpu_ops("auto"), .resident_experts = n, .n_staging = 2},
+          plan, 7);
     }
   }
 }

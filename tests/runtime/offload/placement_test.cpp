@@ -55,7 +55,7 @@ PlacementInput input(double vram_gib, double ram_gib, int64_t n_ctx) {
   in.machine.ram = uint64_t(ram_gib * double(kGiB));
   in.n_ctx = n_ctx;
   in.n_threads = 8;
-  in.cpu_scratch = cpu_ops("scalar").scratch_bytes;
+  in.cpu_scratch = scratch_of(cpu_ops("scalar"));
   return in;
 }
 

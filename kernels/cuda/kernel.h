@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cuda/queue.h"
 #include "quant/fp.h"
 
 #ifdef __CUDACC__
@@ -40,29 +41,26 @@ inline constexpr unsigned kAllLanes = 0xffffffffu;
 // The least that one of our GPUs lets a block have (sm_89, sm_120).
 inline constexpr size_t kMaxSharedBytes = 99 * 1024;
 
-// Notes the first failure of a call or launch; Ops::finish reports it (kernels/cuda/host/failure.cu).
-void note_failure(cudaError_t error, const char* what);
-
-// Queues kernel(args...) on a stream. `name` is what a failure is called.
+// Queues kernel(args...). `name` is what a failure is called.
 template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, const Queue& queue,
             A... args) {
 #if GPU_EMULATED
-  note_failure(emulation::enqueue_launch(
-                   grid, block, shared_bytes, stream, [=] { kernel(static_cast<P>(args)...); }, name),
-               name);
+  queue.check(emulation::enqueue_launch(
+                  grid, block, shared_bytes, queue.stream, [=] { kernel(static_cast<P>(args)...); }, name),
+              name);
 #else
   if (shared_bytes > 48 * 1024) {  // remembered by the driver: cheap, and legal while a graph is recorded
-    note_failure(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)),
-                 name);
+    queue.check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     int(shared_bytes)),
+                name);
   }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  note_failure(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...), name);
+  config.stream = queue.stream;
+  queue.check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...), name);
 #endif
 }
 
