@@ -1,6 +1,7 @@
 // The CUDA backend as the rest of the program sees it: plain C++, with or without a toolkit at build time.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -25,5 +26,8 @@ const Gpu& open_gpu();
 // A GPU by its number, from 0, with a queue and books of its own; `device` is filled with what the returned one points
 // to, and the caller owns it.
 Gpu new_gpu(int number, std::unique_ptr<Device>& device);
+
+// Ops::scratch_bytes where none is at hand to be asked: for a large GPU, not less than it takes.
+size_t estimated_gpu_scratch(const ScratchLimits& limits);
 
 }  // namespace hearth

@@ -285,25 +285,6 @@ uint64_t host_crossing_bytes(const ModelConfig& config, int64_t ubatch) {
          2 * aligned_bytes(uint64_t(ubatch * config.routing.n_activated) * sizeof(float));
 }
 
-// The largest of what the operations lay out: keys and values of a chunk of the context
-// (kernels/cuda/attention/mha_attend.cu), partial sums of split attention (mla_attend.cu), and rows as prefill's
-// products want them (matmul_tile.cu, moe_tile.cu).
-size_t estimated_gpu_scratch(const ScratchLimits& l) {
-  constexpr int64_t kMultiprocessors = 192, kChunkBytes = int64_t(128) << 20, kSumBytes = int64_t(64) << 20;
-  const int64_t T = l.max_tokens, H = l.n_heads, r = l.kv_lora_rank, columns = l.qk_nope_head_dim + l.v_head_dim;
-  const int64_t chunk = std::min(std::max<int64_t>(kChunkBytes / (H * columns * 2) / 128, 1) * 128, l.n_ctx + 127);
-  const int64_t naive = H * columns * r * 2 + chunk * (r + l.qk_rope_head_dim + H * columns) * 2 + 2 * H * T * 4;
-  const int64_t absorbed = kMultiprocessors * 64 * (r + 2) * 4;
-  const int64_t rows = T * l.n_activated;
-  const int64_t experts = 4 * T * l.dim + 4 * rows * l.moe_inter_dim + 40 * rows + 8 * l.n_experts +
-                          std::min(rows * l.dim * 4, std::max(kSumBytes, rows * 512));
-  const int64_t dense = 4 * T * std::max(l.max_width, l.dim + std::max(l.inter_dim, l.shared_inter_dim));
-  const int64_t heads = std::min(4 * T * H * r, kSumBytes);
-  const int64_t router = (T * l.n_experts + l.n_experts * l.dim) * 4;
-  constexpr int64_t kRounding = 4096;  // of each part
-  return size_t(std::max({naive, absorbed, experts, dense, heads, router}) + kRounding);
-}
-
 void require_within(std::string_view option, uint64_t asked, uint64_t has, std::string_view of_what) {
   require(has == 0 || asked <= has, ErrorKind::resource, "{}: expected at most the {} of {}, found {}", option,
           binary_size_text(has), of_what, binary_size_text(asked));

@@ -29,9 +29,6 @@ inline ScratchBytes scratch_of(const Ops& ops) {
   return [&ops](const ScratchLimits& limits) { return ops.scratch_bytes(limits); };
 }
 
-// Scratch of the CUDA back end where none is at hand to be asked: for a large GPU, not less than it takes.
-size_t estimated_gpu_scratch(const ScratchLimits& limits);
-
 // What a GPU's driver takes for itself while a model runs: kernels as they are first launched, recorded steps, and the
 // rest of the pages (2 MiB) of each of our few allocations.
 inline constexpr uint64_t kDriverBytes = uint64_t(64) << 20;
@@ -42,7 +39,7 @@ struct PlacementInput {
   FormatId cache_format = FormatId::bf16;
   int64_t ubatch = 512;
   int n_threads = 1;
-  ScratchBytes gpu_scratch = estimated_gpu_scratch, cpu_scratch = nullptr;
+  ScratchBytes gpu_scratch = nullptr, cpu_scratch = nullptr;  // both are asked, whatever the budgets
   std::span<const float> use;  // [MoE layers][E], how often each is expected to be chosen, in any unit; empty: equally
   std::optional<int64_t> resident_experts;  // exactly so many slots, all layers together, instead of what fits
   // For experts that pass through in prefill; -1: a sixteenth of what is left for experts, and no more than

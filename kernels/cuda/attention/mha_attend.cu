@@ -17,6 +17,7 @@
 #include "kernels/cuda/attention/expand_latents.h"
 #include "kernels/cuda/attention/heads.cuh"
 #include "kernels/cuda/host/queue_of.h"
+#include "kernels/cuda/scratch_sizes.h"
 #include "kernels/round_up.h"
 
 namespace hearth::gpu {
@@ -238,9 +239,6 @@ __global__ void __launch_bounds__(32 * warps) attend_chunk(Problem p) {
 }
 
 // ---- Scratch
-
-constexpr int64_t kExpandedBytes = 128 << 20;  // of a chunk, about: what is carried between chunks then weighs little
-constexpr int64_t kChunkMultiple = 128;        // positions
 
 // Where everything lies for chunks of n positions.
 struct Layout {

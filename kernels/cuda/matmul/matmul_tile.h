@@ -4,6 +4,7 @@
 // Each needs the scratch that its _scratch function says, for at most limits.max_tokens tokens.
 #pragma once
 
+#include "kernels/cuda/scratch_sizes.h"
 #include "kernels/ops.h"
 
 namespace hearth::gpu {
@@ -16,7 +17,6 @@ void matmul_tile(const Exec& exec, const Weight& w, Mat<const float> x, Mat<floa
 //
 // The tokens of all heads together can be large (128 heads x 512 latents: 128 KB a token), so they are rounded and
 // multiplied in slices of so many bytes, or of 128 tokens.
-inline constexpr int64_t kHeadsSliceBytes = int64_t(64) << 20;
 size_t matmul_heads_tile_scratch(const ScratchLimits& limits, int64_t slice_bytes = kHeadsSliceBytes);
 void matmul_heads_tile(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y,
                        int64_t slice_bytes = kHeadsSliceBytes);

@@ -24,7 +24,6 @@ namespace hearth::gpu {
 namespace {
 
 constexpr int kSortThreads = 1024, kSumThreads = 256;
-constexpr int64_t kSliceColumns = 128;  // of y: a slice is a multiple, unless it is the only one
 [[maybe_unused]] constexpr int64_t kMostExperts = kMaxSharedBytes / 2 / sizeof(int32_t);
 
 // The slots in order of their experts.

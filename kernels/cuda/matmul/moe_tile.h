@@ -1,6 +1,7 @@
 // Mixture of experts for many tokens (prefill): kernels/ops.h, moe_ffn. All pointers are device pointers.
 #pragma once
 
+#include "kernels/cuda/scratch_sizes.h"
 #include "kernels/ops.h"
 
 namespace hearth::gpu {
@@ -9,8 +10,7 @@ namespace hearth::gpu {
 // y [T,d]. Every id is a number of an expert; a token's are different. The same bits every time.
 //
 // Each expert's part of y waits in scratch as float32: T * K * d of them, or as many columns of y as fit in slice_bytes
-// (at least 128), one slice after the other.
-inline constexpr int64_t kMoeSliceBytes = int64_t(64) << 20;
+// (at least kSliceColumns), one slice after the other.
 size_t moe_tile_scratch(const ScratchLimits& limits, int64_t slice_bytes = kMoeSliceBytes);
 void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
               const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y,

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "kernels/cpu/backend.h"
+#include "kernels/cuda/backend.h"
 #include "tests/runtime/model/tiny_model.h"
 #include "tests/runtime/offload/shape_file.h"
 
@@ -29,6 +30,7 @@ Case v2(double vram_gib, double ram_gib) {
   in.machine.vram = uint64_t(vram_gib * double(1 << 30));
   in.machine.ram = uint64_t(ram_gib * double(1 << 30));
   in.n_ctx = 8192;
+  in.gpu_scratch = estimated_gpu_scratch;
   in.cpu_scratch = scratch_of(cpu_ops("scalar"));
   return {model, in};
 }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/cpu/backend.h"
+#include "kernels/cuda/backend.h"
 #include "runtime/model/read_config.h"
 #include "tests/runtime/model/tiny_model.h"
 
@@ -75,6 +76,7 @@ struct Experts {
   static Plan plan_of(const ModelSizes& sizes) {
     PlacementInput input;
     input.machine.vram = input.machine.ram = uint64_t(1) << 30;
+    input.gpu_scratch = estimated_gpu_scratch;
     input.cpu_scratch = scratch_of(cpu_ops("scalar"));
     input.resident_experts = kResident;
     input.staging_slots = 0;

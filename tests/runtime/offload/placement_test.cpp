@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "kernels/cpu/backend.h"
+#include "kernels/cuda/backend.h"
 #include "tests/runtime/model/tiny_model.h"
 #include "tests/runtime/offload/shape_file.h"
 #include "tests/support/paths.h"
@@ -55,6 +56,7 @@ PlacementInput input(double vram_gib, double ram_gib, int64_t n_ctx) {
   in.machine.ram = uint64_t(ram_gib * double(kGiB));
   in.n_ctx = n_ctx;
   in.n_threads = 8;
+  in.gpu_scratch = estimated_gpu_scratch;
   in.cpu_scratch = scratch_of(cpu_ops("scalar"));
   return in;
 }

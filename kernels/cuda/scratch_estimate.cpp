@@ -1,0 +1,33 @@
+// Scratch that the GPU's operations would take, in builds and on machines without one too. The functions that lay it
+// out are beside the kernels and know the GPU at hand; this one repeats their sums for a large GPU, a little high
+// (tests/runtime/offload/placement_gpu_test.cpp compares).
+#include <algorithm>
+
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/scratch_sizes.h"
+
+namespace hearth {
+
+// The largest of what the operations lay out: keys and values of a chunk of the context (attention/mha_attend.cu),
+// partial sums of split attention (attention/mla_attend.cu), and rows as prefill's products want them
+// (matmul/matmul_tile.cu, matmul/moe_tile.cu).
+size_t estimated_gpu_scratch(const ScratchLimits& l) {
+  using namespace gpu;
+  constexpr int64_t kMultiprocessors = 192;
+  const int64_t T = l.max_tokens, H = l.n_heads, r = l.kv_lora_rank, columns = l.qk_nope_head_dim + l.v_head_dim;
+  const int64_t chunk =
+      std::min(std::max<int64_t>(kExpandedBytes / (H * columns * 2) / kChunkMultiple, 1) * kChunkMultiple,
+               l.n_ctx + kChunkMultiple - 1);
+  const int64_t naive = H * columns * r * 2 + chunk * (r + l.qk_rope_head_dim + H * columns) * 2 + 2 * H * T * 4;
+  const int64_t absorbed = kMultiprocessors * 64 * (r + 2) * 4;
+  const int64_t rows = T * l.n_activated;
+  const int64_t experts = 4 * T * l.dim + 4 * rows * l.moe_inter_dim + 40 * rows + 8 * l.n_experts +
+                          std::min(rows * l.dim * 4, std::max(kMoeSliceBytes, rows * kSliceColumns * 4));
+  const int64_t dense = 4 * T * std::max(l.max_width, l.dim + std::max(l.inter_dim, l.shared_inter_dim));
+  const int64_t heads = std::min(4 * T * H * r, kHeadsSliceBytes);
+  const int64_t router = (T * l.n_experts + l.n_experts * l.dim) * 4;
+  constexpr int64_t kRounding = 4096;  // of each part
+  return size_t(std::max({naive, absorbed, experts, dense, heads, router}) + kRounding);
+}
+
+}  // namespace hearth
