@@ -37,7 +37,8 @@ int threads_of(const PlanArguments& arguments) {
 
 // Of a GPU, where the plan has one.
 MeasuredBandwidths measured(const PlanArguments& arguments, uint64_t model_key, bool with_gpu) {
-  CalibrationInput input = this_machine(threads_of(arguments));
+  CalibrationInput input;
+  input.machine = this_machine(threads_of(arguments));
   if (with_gpu) input.gpu_device = open_gpu().device;
   input.model = arguments.path;
   input.model_key = model_key;

@@ -14,7 +14,6 @@
 #include "runtime/cli/terminal.h"
 #include "runtime/cli/verify.h"
 #include "runtime/engine/sampling_defaults.h"
-#include "runtime/eval/calibration.h"
 #include "runtime/eval/report.h"
 #include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
@@ -161,7 +160,7 @@ std::unique_ptr<Model> load_onto_gpu(GgufFile file, ModelOptions model_options, 
 
 }  // namespace
 
-CalibrationInput this_machine(int n_threads) {
+MeasuredOn this_machine(int n_threads) {
   return {.n_threads = n_threads, .cpu = cpu_description(), .gpu = open_gpu().description, .folder = cache_folder()};
 }
 

@@ -12,7 +12,7 @@
 #include "runtime/engine/conversation.h"
 #include "runtime/engine/model.h"
 #include "runtime/engine/sampler.h"
-#include "runtime/eval/calibration.h"
+#include "runtime/offload/kept_figures.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace CLI {
@@ -80,8 +80,8 @@ struct Session {
 // `strict`. Catches interrupts from then on (terminal.h), also while it loads: throws Error(interrupted).
 Session open_session(const SessionOptions& options);
 
-// To which machine figures belong that were measured (runtime/eval/calibration.h).
-CalibrationInput this_machine(int n_threads);
+// To which machine figures belong that were measured.
+MeasuredOn this_machine(int n_threads);
 
 // Tells later plans how fast the model decoded here.
 void keep_decode_speed(const Session& session, const GenerateResult& result);

@@ -3,7 +3,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -32,11 +31,8 @@ Run measure(CalibrationInput input) {
 }
 
 CalibrationInput input(const std::string& folder, Device* gpu = nullptr) {
-  return {.n_threads = 2,
-          .cpu = "a processor",
-          .gpu = gpu ? "a GPU" : "",
+  return {.machine = {.n_threads = 2, .cpu = "a processor", .gpu = gpu ? "a GPU" : "", .folder = folder},
           .gpu_device = gpu,
-          .folder = folder,
           .bytes = size_t(8) << 20,
           .seconds = 0.01};
 }
@@ -70,15 +66,15 @@ TEST_CASE("figures of another processor, GPU or number of threads do not count")
   CHECK(measure(input(folder.path())).measured.empty());
   for (const int what : {0, 1}) {
     CalibrationInput other = input(folder.path());
-    if (what == 0) other.cpu = "another processor";
-    if (what == 1) other.n_threads = 1;
+    if (what == 0) other.machine.cpu = "another processor";
+    if (what == 1) other.machine.n_threads = 1;
     CHECK(measure(other).measured == std::vector<std::string>{"memory"});
     CHECK(measure(input(folder.path())).measured == std::vector<std::string>{"memory"});  // the file was the other's
   }
   const std::vector<std::string> of_gpu = {"the GPU's memory", "copies to the GPU"};
   CalibrationInput with_gpu = input(folder.path(), open_gpu().device);
   CHECK(measure(with_gpu).measured == of_gpu);
-  with_gpu.gpu = "another GPU";
+  with_gpu.machine.gpu = "another GPU";
   CHECK(measure(with_gpu).measured == of_gpu);
   CHECK(measure(input(folder.path(), open_gpu().device)).measured.empty());  // both are known now
 }
@@ -154,18 +150,18 @@ TEST_CASE("what running models saw raises what is kept, each model's own speed f
     return measured_bandwidths(in).machine.ram_bandwidth;
   };
   ram(0);
-  keep_seen(in, 7, {.memory = 1e13, .decoding = 5e13});
+  keep_seen(in.machine, 7, {.memory = 1e13, .decoding = 5e13});
   CHECK(ram(0) == 1e13);
   CHECK(ram(7) == 5e13);
   CHECK(ram(8) == 1e13);
-  keep_seen(in, 7, {.memory = 1e12, .decoding = 1e12});  // slower: nothing new
+  keep_seen(in.machine, 7, {.memory = 1e12, .decoding = 1e12});  // slower: nothing new
   CHECK(ram(7) == 5e13);
   CalibrationInput other = in;
-  other.n_threads = 1;
-  keep_seen(other, 7, {.memory = 1e14, .decoding = 1e14});  // and those of other conditions stay
+  other.machine.n_threads = 1;
+  keep_seen(other.machine, 7, {.memory = 1e14, .decoding = 1e14});  // and those of other conditions stay
   CHECK(ram(7) == 5e13);
   const TempDir empty;
-  keep_seen(input(empty.path()), 7, {.memory = 1e13, .decoding = 5e13});  // before anything was measured
+  keep_seen(input(empty.path()).machine, 7, {.memory = 1e13, .decoding = 5e13});  // before anything was measured
   CHECK(measure(input(empty.path())).measured == std::vector<std::string>{"memory"});
 }
 
@@ -199,36 +195,4 @@ TEST_CASE("a disk is measured only where there is something on it") {
   CHECK(run.measured == std::vector<std::string>{"memory", "the disk"});
   CHECK((run.machine.disk_bandwidth > 0) == (figure > 0));
   CHECK(measure(in).measured.empty() == (figure > 0));
-}
-
-TEST_CASE("rates of prompts are kept with them, for each model") {
-  const TempDir folder;
-  const PrefillRates none = kept_rates(input(folder.path()), 1);
-  CHECK((none.host_bandwidth == 0 && none.host_pairs == 0 && none.copy_bandwidth == 0));
-  measure(input(folder.path()));
-  keep_rates(input(folder.path()), 1, {5e9, 1000, 2e9});
-  keep_rates(input(folder.path()), 2, {6e9, 0, 0});
-  keep_rates(input(folder.path()), 1, {7e9, 0, 2e99});    // what is not known takes nothing away, nor what cannot be
-  CHECK(measure(input(folder.path())).measured.empty());  // the others are still there
-  const PrefillRates one = kept_rates(input(folder.path()), 1), two = kept_rates(input(folder.path()), 2);
-  CHECK((one.host_bandwidth == 7e9 && one.host_pairs == 1000 && one.copy_bandwidth == 2e9));
-  CHECK((two.host_bandwidth == 6e9 && two.host_pairs == 0 && two.copy_bandwidth == 0));
-  CalibrationInput other = input(folder.path());
-  other.gpu = "another GPU";
-  CHECK(kept_rates(other, 1).host_bandwidth == 0);
-  write_text(folder / "bandwidth.json", "{");
-  CHECK(kept_rates(input(folder.path()), 1).host_bandwidth == 0);
-}
-
-TEST_CASE("the folder for it") {
-  const auto folder = [](const char* cache, const char* home) {
-    cache ? setenv("XDG_CACHE_HOME", cache, 1) : unsetenv("XDG_CACHE_HOME");
-    home ? setenv("HOME", home, 1) : unsetenv("HOME");
-    return cache_folder();
-  };
-  CHECK(folder("/a/b", "/home/x") == "/a/b/hearth");
-  CHECK(folder("relative", "/home/x") == "/home/x/.cache/hearth");  // to be ignored, says the specification
-  CHECK(folder("", "/home/x") == "/home/x/.cache/hearth");
-  CHECK(folder(nullptr, "/home/x") == "/home/x/.cache/hearth");
-  CHECK(folder(nullptr, nullptr) == "");
 }
