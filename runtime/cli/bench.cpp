@@ -27,9 +27,9 @@ nlohmann::ordered_json json_of(const Samples& samples) {
   return {{"median", samples.median()}, {"min", samples.min()}, {"max", samples.max()}, {"all", samples.values}};
 }
 
-void print_json(const BenchArguments& arguments, const Session& session, const BenchResult& r) {
+void print_json(const BenchArguments& arguments, const LoadedModel& session, const BenchResult& r) {
   nlohmann::ordered_json object = {{"model", session.model->config().name},
-                                   {"file", arguments.session.model_path},
+                                   {"file", arguments.session.load.path},
                                    {"kernels", session.model->options().ops->name},
                                    {"threads", session.model->options().n_threads},
                                    {"depth", arguments.options.depth},
@@ -82,7 +82,7 @@ void run_bench(const BenchArguments& arguments) {
   require(counts.prefill > 0 || counts.decode > 0, ErrorKind::usage,
           "nothing to measure: --prefill and --decode are 0");
   if (session_options.ctx == 0) session_options.ctx = counts.depth + std::max(counts.prefill, counts.decode) + 1;
-  Session session = open_session(session_options);
+  LoadedModel session = open_session(session_options);
   print_banner(session);
   BenchOptions options = counts;
   options.progress = [](std::string_view what, int done, int total) {

@@ -24,7 +24,7 @@ namespace {
 
 struct ChatArguments {
   SessionOptions session;
-  SamplerArguments sampler;
+  SamplingChoices sampler;
   ChatChoices choices;
   int64_t max_tokens = -1;
   bool no_history = false;
@@ -48,11 +48,11 @@ std::string_view first_word(std::string_view line) {
 
 class Chat {
  public:
-  Chat(const ChatArguments& arguments, Session& session)
+  Chat(const ChatArguments& arguments, LoadedModel& session)
       : arguments_(arguments),
         session_(session),
         format_(chat_template_of(session, arguments.choices)),
-        sampling_(session.sampling(arguments.sampler, &format_)),
+        sampling_(chosen_sampling(arguments.sampler, session.model->file().metadata(), &format_)),
         sampler_(session.sampler(sampling_)),
         conversation_(*session.model, *session.tokenizer),
         system_(arguments.choices.system) {
@@ -263,7 +263,7 @@ class Chat {
   }
 
   const ChatArguments& arguments_;
-  Session& session_;
+  LoadedModel& session_;
   const ChatTemplate format_;
   const SamplerOptions sampling_;
   Sampler sampler_;
@@ -275,7 +275,7 @@ class Chat {
 };
 
 void chat(const ChatArguments& arguments) {
-  Session session = open_session(arguments.session);
+  LoadedModel session = open_session(arguments.session);
   Chat chat(arguments, session);
   if (arguments.session.verbose) print_banner(session);
   if (stdin_is_terminal()) {

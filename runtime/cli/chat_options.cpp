@@ -21,7 +21,7 @@ void add_chat_options(CLI::App& command, ChatChoices& choices) {
   add(command.add_flag("--hide-thoughts", choices.hide_thoughts, "show the answer only"));
 }
 
-ChatTemplate chat_template_of(const Session& session, const ChatChoices& choices) {
+ChatTemplate chat_template_of(const LoadedModel& session, const ChatChoices& choices) {
   require_utf8(choices.system, "--system");
   const GgufFile& file = session.model->file();
   auto chosen = choose_chat_template(choices.chat_template, file.metadata(), *session.tokenizer);

@@ -25,6 +25,6 @@ void add_chat_options(CLI::App& command, ChatChoices& choices);
 
 // The template of a conversation with this model. Throws Error(model): it has none (what helps is said), or one that
 // cannot be read; Error(usage): thinking is to be switched and the template has no switch.
-ChatTemplate chat_template_of(const Session& session, const ChatChoices& choices);
+ChatTemplate chat_template_of(const LoadedModel& session, const ChatChoices& choices);
 
 }  // namespace hearth::cli

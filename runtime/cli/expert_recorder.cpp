@@ -18,7 +18,7 @@ void ExpertRecorder::listen(SessionOptions& options) {
   require(path_ != "-", ErrorKind::usage, "--record-experts: standard output is for the answer: expected a file");
   catch_interrupts();
   file_ = std::make_unique<OutputFile>(path_);
-  options.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
+  options.load.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
     if (writer_) writer_->add(layer - n_dense_, position, ids);
   };
 }

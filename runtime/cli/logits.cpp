@@ -25,11 +25,11 @@ struct LogitsArguments {
 void logits(const LogitsArguments& arguments) {
   const std::vector<Token> tokens = parse_token_ids(arguments.tokens, "--tokens");
   SessionOptions options = arguments.session;
-  options.needs_text = false;
+  options.load.needs_text = false;
   catch_interrupts();  // from here on there is something to clean up
   OutputFile output(arguments.output);
   if (options.ctx == 0) options.ctx = int64_t(tokens.size());
-  Session session = open_session(options);
+  LoadedModel session = open_session(options);
   if (options.verbose) print_banner(session);
   KvCache cache = session.model->new_cache();
   std::vector<float> values(tokens.size() * size_t(session.model->config().vocab_size));

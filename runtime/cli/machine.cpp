@@ -9,8 +9,9 @@
 #include "runtime/cli/choice.h"
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/plan.h"
-#include "runtime/cli/session.h"
+#include "runtime/cli/resident_experts.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/engine/loaded_model.h"
 #include "runtime/eval/calibration.h"
 #include "runtime/support/size_text.h"
 #include "runtime/support/system_memory.h"
@@ -128,7 +129,7 @@ PlacementInput placement_input(const PlanArguments& a, const Machine& machine, c
   in.staging_slots = -1;  // as the model will ask for
   in.gpu_scratch = open_gpu().ops ? scratch_of(*open_gpu().ops) : estimated_gpu_scratch;
   in.cpu_scratch = scratch_of(cpu_ops("auto"));
-  if (!a.resident_experts.empty()) in.resident_experts = parse_resident_experts(a.resident_experts, model);
+  if (!a.resident_experts.empty()) in.resident_experts = parse_resident_experts(a.resident_experts, model.n_experts());
   return in;
 }
 

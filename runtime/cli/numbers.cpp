@@ -53,6 +53,14 @@ std::string tokens_text(const std::string& text, int64_t least, int64_t most) {
   }
 }
 
+uint64_t size_of(const std::string& text) {
+  try {
+    return parse_size(text, kUnnamed);
+  } catch (const Error& error) {
+    throw Error(error.kind, without_name(error));
+  }
+}
+
 uint64_t drawn_seed() {
   std::random_device device;
   return uint64_t(device()) << 32 | device();
@@ -97,13 +105,13 @@ CLI::Validator answer_length() {
 
 CLI::Validator memory_size() {
   return parsed_by([](const std::string& text) {
-    try {
-      parse_size(text, kUnnamed);
-    } catch (const Error& error) {
-      throw Error(error.kind, without_name(error));
-    }
+    size_of(text);
     return text;
   });
+}
+
+CLI::Validator memory_bytes() {
+  return parsed_by([](const std::string& text) { return std::to_string(size_of(text)); });
 }
 
 CLI::Validator seed_number() {

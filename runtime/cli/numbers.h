@@ -29,8 +29,10 @@ CLI::Validator context_length();
 // -n of an answer: tokens from 1 on; "-1" is no limit.
 CLI::Validator answer_length();
 
-// A size of memory: "16G", "16GB", "16GiB" (runtime/support/size_text.h). Only looks: the option stays as it was typed.
+// A size of memory: "16G", "16GB", "16GiB" (runtime/support/size_text.h). The first only looks: the option stays as it
+// was typed; the second gives bytes.
 CLI::Validator memory_size();
+CLI::Validator memory_bytes();
 
 // --seed: a number of 64 bits; "random" and "-1" become one that the system draws.
 CLI::Validator seed_number();

@@ -54,7 +54,7 @@ void perplexity(PerplexityArguments& arguments) {
   require_utf8(text, arguments.file);
   SessionOptions session_options = arguments.session;
   if (session_options.ctx == 0) session_options.ctx = arguments.options.n_ctx;
-  Session session = open_session(session_options);
+  LoadedModel session = open_session(session_options);
   if (session_options.verbose) print_banner(session);
   PerplexityOptions options = arguments.options;
   options.n_ctx = session.model->options().n_ctx;

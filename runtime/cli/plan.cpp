@@ -50,7 +50,7 @@ class Planned {
         described_(described_machine(arguments, model_key(file_))),
         plan_(plan_placement(model_, input(described_.machine))),
         floor_(floor_of(model_, plan_)) {
-    say_guesses(file_, model_.config.notes);
+    for (const std::string& guess : model_.config.notes) note("hearth: {}: {}\n", file_.path(), guess);
     if (const std::string refusal = not_computed(file_, model_.config); !refusal.empty())
       note("hearth: {}: {}; it is planned for by its bytes and does not run here\n", arguments.path, refusal);
     if (!known_.why_not.empty()) note("hearth: {}\n", known_.why_not);

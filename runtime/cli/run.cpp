@@ -23,7 +23,7 @@ namespace {
 
 struct RunArguments {
   SessionOptions session;
-  SamplerArguments sampler;
+  SamplingChoices sampler;
   ChatChoices choices;
   std::string question, prompt, suffix, record_experts;
   PromptSources sources;
@@ -62,7 +62,7 @@ void begin_with_bos(const Tokenizer& tokenizer, std::vector<Token>& tokens) {
   if (tokens.empty() || tokens.front() != *tokenizer.bos()) tokens.insert(tokens.begin(), *tokenizer.bos());
 }
 
-Token fim_token(const Session& session, const char* text) {
+Token fim_token(const LoadedModel& session, const char* text) {
   const auto token = session.tokenizer->find(text);
   require(token.has_value(), ErrorKind::model, "--suffix: {} has no token {}: it was not made to fill in the middle",
           session.model->file().path(), text);
@@ -70,7 +70,8 @@ Token fim_token(const Session& session, const char* text) {
 }
 
 // What stands between a text and what follows it (Coder-V2's and V2.5's format, as their READMEs give it).
-std::vector<Token> fill_in_the_middle(const RunArguments& arguments, const Session& session, const std::string& text) {
+std::vector<Token> fill_in_the_middle(const RunArguments& arguments, const LoadedModel& session,
+                                      const std::string& text) {
   std::vector<Token> tokens{fim_token(session, "<｜fim▁begin｜>")};
   const auto add = [&](const std::string& part) {
     const std::vector<Token> encoded = session.tokenizer->encode(part, arguments.special);
@@ -83,7 +84,7 @@ std::vector<Token> fill_in_the_middle(const RunArguments& arguments, const Sessi
   return tokens;
 }
 
-Prompt continuation(const RunArguments& arguments, const Session& session, const std::string& text) {
+Prompt continuation(const RunArguments& arguments, const LoadedModel& session, const std::string& text) {
   if (!arguments.special) {
     point_out_control_tokens(*session.tokenizer, text);
     point_out_control_tokens(*session.tokenizer, arguments.suffix);
@@ -94,7 +95,7 @@ Prompt continuation(const RunArguments& arguments, const Session& session, const
   return prompt;
 }
 
-Prompt message(const RunArguments& arguments, const Session& session, const ChatTemplate& format,
+Prompt message(const RunArguments& arguments, const LoadedModel& session, const ChatTemplate& format,
                const std::string& text) {
   point_out_control_tokens(*session.tokenizer, text);
   std::vector<ChatMessage> messages;
@@ -143,13 +144,14 @@ void run(const RunArguments& arguments) {
   ExpertRecorder recorder(arguments.record_experts);
   SessionOptions session_options = arguments.session;
   recorder.listen(session_options);
-  Session session = open_session(session_options);
+  LoadedModel session = open_session(session_options);
   std::optional<ChatTemplate> format;
   if (is_chat(arguments)) format = chat_template_of(session, arguments.choices);
   recorder.start(*session.model);
   if (arguments.session.verbose) print_banner(session);
   const Prompt prompt = format ? message(arguments, session, *format, text) : continuation(arguments, session, text);
-  const SamplerOptions sampling = session.sampling(arguments.sampler, format ? &*format : nullptr);
+  const SamplerOptions sampling =
+      chosen_sampling(arguments.sampler, session.model->file().metadata(), format ? &*format : nullptr);
   if (arguments.session.verbose) print_sampling(session, sampling, format ? &*format : nullptr);
   Sampler sampler = session.sampler(sampling);
   Conversation conversation(*session.model, *session.tokenizer);

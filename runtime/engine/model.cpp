@@ -309,6 +309,10 @@ KvCache Model::new_cache() const {
   return KvCache(impl_->config, impl_->device, impl_->options.cache_format, impl_->options.n_ctx);
 }
 
+bool runs_on_gpu(const Model& model) {
+  return model.options().device->memory().total > 0;
+}
+
 size_t Model::working_bytes() const {
   size_t bytes = impl_->activations.bytes() + impl_->scratch.bytes() + impl_->rope.bytes();
   for (const auto& owned : impl_->weights.owned) bytes += owned.size();

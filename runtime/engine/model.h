@@ -76,4 +76,7 @@ class Model {
   std::unique_ptr<Impl> impl_;
 };
 
+// Does a backend with a memory of its own run it?
+bool runs_on_gpu(const Model& model);
+
 }  // namespace hearth

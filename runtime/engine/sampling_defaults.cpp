@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <random>
 #include <string_view>
 
 #include "quant/error.h"
@@ -77,6 +78,21 @@ SamplingDefaults recommended_sampling(const GgufMetadata& metadata, const ChatTe
                                 : fmt::format("the file's: {}", taken);
   if (!passed_over.empty()) defaults.from += fmt::format("; not usable in the file: {}", passed_over);
   return defaults;
+}
+
+SamplerOptions chosen_sampling(const SamplingChoices& choices, const GgufMetadata& metadata, const ChatTemplate* chat) {
+  SamplerOptions options = recommended_sampling(metadata, chat).options;
+  const auto set = [](auto& option, const auto& chosen) {
+    if (chosen) option = *chosen;
+  };
+  set(options.temperature, choices.temperature);
+  set(options.top_k, choices.top_k);
+  set(options.top_p, choices.top_p);
+  set(options.min_p, choices.min_p);
+  set(options.repetition_penalty, choices.repetition_penalty);
+  set(options.repetition_window, choices.repetition_window);
+  options.seed = choices.seed ? *choices.seed : std::random_device()();
+  return options;
 }
 
 }  // namespace hearth

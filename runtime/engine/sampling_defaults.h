@@ -1,6 +1,8 @@
 // How a model wants to be sampled when the user says nothing.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "quant/gguf.h"
@@ -19,5 +21,14 @@ struct SamplingDefaults {
 // passed over, and `from` says so. Throws Error(format) for a key of another type.
 //   chat: null for a base model
 SamplingDefaults recommended_sampling(const GgufMetadata& metadata, const ChatTemplate* chat);
+
+// What somebody says of sampling.
+struct SamplingChoices {
+  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int> top_k, repetition_window;
+  std::optional<uint64_t> seed;  // none: another one each time
+};
+// With every option and the seed decided: what is left open, the model recommends.
+SamplerOptions chosen_sampling(const SamplingChoices& choices, const GgufMetadata& metadata, const ChatTemplate* chat);
 
 }  // namespace hearth

@@ -22,10 +22,6 @@ std::string scaled(double value, const char* unit) {
 
 }  // namespace
 
-bool runs_on_gpu(const Model& model) {
-  return model.options().device->memory().total > 0;
-}
-
 std::string model_line(const Model& model) {
   const InspectReport file = inspect(model.file());
   const std::string& name = model.config().name;

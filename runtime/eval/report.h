@@ -9,9 +9,6 @@
 
 namespace hearth {
 
-// Does a backend with a memory of its own run it?
-bool runs_on_gpu(const Model& model);
-
 // For newcomers: "DeepSeek-V2-Lite-Chat: 15.7 G parameters, 9.62 GB, context of 32768 tokens", and "running on the CPU
 // (avx512, 2 threads)".
 std::string model_line(const Model& model);

@@ -63,6 +63,8 @@ struct ModelSizes {
   uint64_t stacked_experts = 0;      // routed experts as the file's tensors, each rounded up to kWeightAlign
   std::vector<ExpertLayer> experts;  // MoE layers, in order
   uint64_t decode_bytes = 0;         // read for every decoded token whatever the router says, shared experts included
+
+  int64_t n_experts() const { return int64_t(experts.size()) * config.n_routed_experts; }  // of all layers together
 };
 
 // Throws Error(model) as read_config and load_weights do.

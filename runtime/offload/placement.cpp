@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <charconv>
 #include <cmath>
 
 #include "runtime/model/activations.h"
@@ -283,25 +282,6 @@ uint64_t gpu_crossing_bytes(const ModelConfig& config, int64_t ubatch) {
 uint64_t host_crossing_bytes(const ModelConfig& config, int64_t ubatch) {
   return 2 * aligned_bytes(uint64_t(ubatch * config.dim) * sizeof(float)) +
          2 * aligned_bytes(uint64_t(ubatch * config.routing.n_activated) * sizeof(float));
-}
-
-void require_within(std::string_view option, uint64_t asked, uint64_t has, std::string_view of_what) {
-  require(has == 0 || asked <= has, ErrorKind::resource, "{}: expected at most the {} of {}, found {}", option,
-          binary_size_text(has), of_what, binary_size_text(asked));
-}
-
-int64_t parse_resident_experts(std::string_view text, const ModelSizes& model) {
-  const int64_t all = int64_t(model.experts.size()) * model.config.n_routed_experts;
-  const char* const end = text.data() + text.size();
-  double share = 0;
-  int64_t count = 0;
-  const bool is_share = text.find('.') != std::string_view::npos;
-  const auto [rest, error] = is_share ? std::from_chars(text.data(), end, share, std::chars_format::fixed)
-                                      : std::from_chars(text.data(), end, count);
-  const bool ok = error == std::errc() && rest == end && share >= 0 && share <= 1 && count >= 0 && count <= all;
-  require(ok, ErrorKind::usage,
-          "--resident-experts: expected 0 to {} experts, or a share from 0.0 to 1.0, found \"{}\"", all, text);
-  return is_share ? int64_t(std::llround(share * double(all))) : count;
 }
 
 }  // namespace hearth

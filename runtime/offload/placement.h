@@ -15,7 +15,6 @@
 #include <functional>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "runtime/offload/machine.h"
@@ -105,12 +104,5 @@ uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx,
 // the GPU copies from and to, tokens, routing and that sum, [T, 2 d] and [T, 2 K].
 uint64_t gpu_crossing_bytes(const ModelConfig& config, int64_t ubatch);
 uint64_t host_crossing_bytes(const ModelConfig& config, int64_t ubatch);
-
-// For budgets that are to be this machine's: throws Error(resource) where more is asked for than there is. `has` 0: not
-// known, and anything goes.
-void require_within(std::string_view option, uint64_t asked, uint64_t has, std::string_view of_what);
-
-// "--resident-experts": a count, or with a point in it a share of all of them. Throws Error(usage).
-int64_t parse_resident_experts(std::string_view text, const ModelSizes& model);
 
 }  // namespace hearth

@@ -48,6 +48,9 @@ const std::vector<Room> kRooms = {
     {"runtime/offload/",
      {"quant/", "kernels/device.h", "kernels/ops.h", "kernels/watch.h", "runtime/support/", "runtime/model/",
       "runtime/offload/"}},
+    {"runtime/engine/load",
+     {"quant/", "kernels/device.h", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h",
+      "runtime/support/", "runtime/tokenizer/", "runtime/model/", "runtime/offload/", "runtime/engine/"}},
     {"runtime/engine/",
      {"quant/", "kernels/device.h", "kernels/ops.h", "kernels/watch.h", "runtime/support/", "runtime/tokenizer/",
       "runtime/chat/", "runtime/model/", "runtime/offload/", "runtime/engine/"}},
@@ -185,6 +188,9 @@ TEST_CASE("the scan catches what it is for") {
   CHECK(include_fault("kernels/cuda/host/x.cu", "#include \"kernels/cuda/matmul/matmul_vec.h\"") != "");
   CHECK(include_fault("kernels/cuda/matmul/x.cu", "#include \"kernels/cuda/attention/rope.h\"") != "");
   CHECK(include_fault("runtime/engine/model.cpp", "#include \"kernels/cpu/parallel.h\"") != "");
+  CHECK(include_fault("runtime/engine/model.cpp", "#include \"kernels/cuda/backend.h\"") != "");
+  CHECK(include_fault("runtime/engine/load.cpp", "#include \"kernels/cuda/backend.h\"") == "");
+  CHECK(include_fault("runtime/engine/load.cpp", "#include \"runtime/eval/calibration.h\"") != "");
   CHECK(include_fault("runtime/model/forward.cpp", "#include \"runtime/offload/hybrid.h\"") != "");
   CHECK(include_fault("runtime/offload/x.h", "#include \"runtime/engine/model.h\"") != "");
   CHECK(include_fault("runtime/chat/x.h", "#include \"runtime/model/config.h\"") != "");

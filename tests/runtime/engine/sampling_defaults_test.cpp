@@ -85,3 +85,27 @@ TEST_CASE("what the authors recommend for its kind") {
         "recommended for models in general: temp 0.7, top_p 0.95");
   CHECK(recommended_sampling(kVocabulary.metadata(), nullptr).options.temperature == 0.3f);
 }
+
+TEST_CASE("what somebody chooses goes before what is recommended, option by option") {
+  GgufMetadata metadata = kVocabulary.metadata();
+  metadata.set(key::kSamplingTemp, GgufValue::of_f32(0.9f));
+  const SamplerOptions some = chosen_sampling({.top_p = 0.25f, .top_k = 7, .seed = 11}, metadata, nullptr);
+  CHECK(some.temperature == 0.9f);
+  CHECK(some.top_p == 0.25f);
+  CHECK(some.top_k == 7);
+  CHECK(some.seed == 11);
+  const SamplingChoices choices{.temperature = 0.0f,
+                                .top_p = 0.5f,
+                                .min_p = 0.1f,
+                                .repetition_penalty = 1.2f,
+                                .top_k = 3,
+                                .repetition_window = 5};
+  const SamplerOptions all = chosen_sampling(choices, metadata, nullptr);
+  CHECK(all.temperature == 0.0f);
+  CHECK(all.top_p == 0.5f);
+  CHECK(all.min_p == 0.1f);
+  CHECK(all.repetition_penalty == 1.2f);
+  CHECK(all.top_k == 3);
+  CHECK(all.repetition_window == 5);
+  CHECK(chosen_sampling({}, metadata, nullptr).seed != chosen_sampling({}, metadata, nullptr).seed);
+}

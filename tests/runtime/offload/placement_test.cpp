@@ -272,19 +272,6 @@ TEST_CASE("placement: so many resident experts as are asked for, in slots even w
       mentions(refusal(ErrorKind::resource, [&] { plan_placement(lite().model, in); }), {"0 without a GPU, found 1"}));
 }
 
-TEST_CASE("placement: how the command counts resident experts") {
-  const ModelSizes& model = lite().model;
-  CHECK(parse_resident_experts("0", model) == 0);
-  CHECK(parse_resident_experts("1", model) == 1);
-  CHECK(parse_resident_experts("1.0", model) == 1664);
-  CHECK(parse_resident_experts("0.25", model) == 416);
-  for (const char* bad : {"", "-1", "1665", "1.5", "half", "5x", "0.5x", "-0.5", "nan"}) {
-    CAPTURE(bad);
-    CHECK(mentions(refusal(ErrorKind::usage, [&] { parse_resident_experts(bad, model); }),
-                   {"--resident-experts: expected 0 to 1664 experts, or a share from 0.0 to 1.0, found \""}));
-  }
-}
-
 TEST_CASE("placement: slots for prefill, and tables of slots, are part of what must be there") {
   PlacementInput in = input(16, 128, 8192);
   const Plan without = plan_placement(v2().model, in);
@@ -363,8 +350,4 @@ TEST_CASE("placement: what is asked wrongly is refused") {
     in.use = use;
     CHECK(mentions(refused(ErrorKind::usage, in), {"use of experts: expected counts, found "}));
   }
-  CHECK(mentions(refusal(ErrorKind::resource, [] { require_within("--vram", 16 * kGiB, 15 * kGiB, "the GPU"); }),
-                 {"--vram: expected at most the 15.0 GiB of the GPU, found 16.0 GiB"}));
-  require_within("--vram", 16 * kGiB, 16 * kGiB, "the GPU");
-  require_within("--ram", 16 * kGiB, 0, "the host, which does not say what it has");
 }
