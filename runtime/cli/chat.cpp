@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "quant/error.h"
-#include "runtime/cli/answer.h"
+#include "runtime/cli/answer_printer.h"
 #include "runtime/cli/chat_options.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/files.h"
@@ -228,9 +228,9 @@ class Chat {
     GenerateOptions options;
     options.max_tokens = arguments_.max_tokens;
     options.stop_tokens = format_.stop_tokens();
-    Answer answer =
-        Answer::in_chat(*session_.tokenizer, format_, prompt.opens_thoughts, arguments_.choices.show(), true);
-    GenerateResult result = generate_answer(conversation_, prompt.tokens, sampler_, options, answer);
+    AnswerPrinter printer(arguments_.choices.show());
+    Answer answer = Answer::in_chat(*session_.tokenizer, prompt.opens_thoughts, format_.answer_lead(), printer.sink());
+    GenerateResult result = generate_at_terminal(conversation_, prompt.tokens, sampler_, options, answer);
     if (result.stopped_unanswered()) return result;
     answer.finish();
     if (stdin_is_terminal()) write_out("\n");

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "runtime/chat/chat_template.h"
-#include "runtime/cli/answer.h"
+#include "runtime/cli/answer_printer.h"
 #include "runtime/cli/session.h"
 
 namespace hearth::cli {

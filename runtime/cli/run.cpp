@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "quant/error.h"
-#include "runtime/cli/answer.h"
+#include "runtime/cli/answer_printer.h"
 #include "runtime/cli/chat_options.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/expert_recorder.h"
@@ -156,13 +158,15 @@ void run(const RunArguments& arguments) {
   Sampler sampler = session.sampler(sampling);
   Conversation conversation(*session.model, *session.tokenizer);
 
-  Answer answer = format ? Answer::in_chat(*session.tokenizer, *format, prompt.opens_thoughts, arguments.choices.show(),
-                                           !arguments.json)
-                         : Answer::continuation(*session.tokenizer, !arguments.json);
+  AnswerPrinter printer(arguments.choices.show());
+  AnswerSink sink = arguments.json ? AnswerSink{} : printer.sink();
+  Answer answer =
+      format ? Answer::in_chat(*session.tokenizer, prompt.opens_thoughts, format->answer_lead(), std::move(sink))
+             : Answer::continuation(*session.tokenizer, std::move(sink));
   GenerateOptions options;
   options.max_tokens = arguments.max_tokens;
   options.stop_tokens = prompt.stops;
-  const GenerateResult result = generate_answer(conversation, prompt.tokens, sampler, options, answer);
+  const GenerateResult result = generate_at_terminal(conversation, prompt.tokens, sampler, options, answer);
   answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
   keep_decode_speed(session, result);

@@ -1,0 +1,57 @@
+// What a model says, put together from its tokens: whole characters, thoughts set apart from the answer, no blanks that
+// are the format's. The same for whoever shows it or sends it on.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/chat/chat_template.h"
+#include "runtime/chat/thoughts.h"
+#include "runtime/engine/conversation.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace hearth {
+
+// Who is given the pieces as they become certain. What it throws comes out of Answer::add and finish.
+struct AnswerSink {
+  // Never empty; the thoughts of a piece come before its answer.
+  std::function<void(const SplitText& piece)> piece = {};
+  std::function<void()> end = {};  // once: nothing follows
+};
+
+class Answer {
+ public:
+  // Of a text that is merely continued every character counts.
+  static Answer continuation(const Tokenizer& tokenizer, AnswerSink sink = {});
+  // opens_thoughts: ChatPrompt's; lead: ChatTemplate::answer_lead
+  static Answer in_chat(const Tokenizer& tokenizer, bool opens_thoughts, std::string_view lead, AnswerSink sink = {});
+
+  void add(Token token);
+  // The answer is over: what was held back belongs to it.
+  void finish();
+
+  const std::string& text() const { return text_; }
+  const std::string& thoughts() const { return thoughts_; }
+  bool began() const { return !text_.empty() || !thoughts_.empty(); }
+
+ private:
+  Answer(const Tokenizer& tokenizer, std::optional<ThoughtSplitter> splitter, AnswerSink sink);
+  SplitText split(std::string_view text);
+  void take(const SplitText& piece);
+
+  const Tokenizer& tokenizer_;
+  std::optional<ThoughtSplitter> splitter_;  // none: a continuation
+  AnswerSink sink_;
+  Utf8Stream utf8_;
+  std::string text_, thoughts_;
+};
+
+// Has the answer generated, and adds every token as it comes, after callbacks.on_token was told.
+// The caller finishes the answer, unless this throws: half an answer is finished first.
+GenerateResult generate_answer(Conversation& conversation, std::span<const Token> prompt, Sampler& sampler,
+                               const GenerateOptions& options, Answer& answer, GenerateCallbacks callbacks = {});
+
+}  // namespace hearth

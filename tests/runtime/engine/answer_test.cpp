@@ -1,0 +1,169 @@
+// How tokens become what is shown: the same pieces, whoever shows them.
+#include "runtime/engine/answer.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/runtime/chat/chat_vocabulary.h"
+#include "tests/runtime/model/tiny_model.h"
+#include "tests/support/refusal.h"
+
+using namespace hearth;
+using namespace hearth::test;
+
+namespace {
+
+const Tokenizer& tokenizer() {
+  static const Tokenizer t(ChatVocabulary().metadata());
+  return t;
+}
+
+// Every byte is a token of its own, so that all borders are met.
+std::vector<Token> bytes_of(const std::string& text) {
+  static const ChatVocabulary vocabulary;
+  std::vector<Token> tokens;
+  for (const char c : text) {
+    const auto token = std::ranges::find(vocabulary.tokens, byte_character(uint8_t(c)));
+    REQUIRE(token != vocabulary.tokens.end());
+    tokens.push_back(Token(token - vocabulary.tokens.begin()));
+  }
+  return tokens;
+}
+
+// What a sink is given.
+struct Shown {
+  std::vector<SplitText> pieces;
+  int ends = 0;
+
+  AnswerSink sink() {
+    return {[this](const SplitText& piece) { pieces.push_back(piece); }, [this] { ++ends; }};
+  }
+  SplitText all() const {
+    SplitText sum;
+    for (const SplitText& piece : pieces) {
+      CHECK(!(piece.thoughts.empty() && piece.answer.empty()));
+      sum.thoughts += piece.thoughts;
+      sum.answer += piece.answer;
+    }
+    return sum;
+  }
+};
+
+// In a conversation; its text so far, thoughts apart.
+SplitText said(const std::string& text, bool opens_thoughts = false) {
+  Shown shown;
+  Answer answer = Answer::in_chat(tokenizer(), opens_thoughts, " ", shown.sink());
+  for (const Token token : bytes_of(text)) {
+    answer.add(token);
+    CHECK(shown.ends == 0);
+  }
+  answer.finish();
+  CHECK(shown.ends == 1);
+  CHECK(shown.all() == SplitText{answer.thoughts(), answer.text()});
+  return shown.all();
+}
+
+}  // namespace
+
+TEST_CASE("answer: the blank in front is the format's, in a conversation; a continuation keeps every character") {
+  CHECK(said(" Hello  you ") == SplitText{"", "Hello  you "});
+  CHECK(said("Hello") == SplitText{"", "Hello"});
+  Shown shown;
+  Answer answer = Answer::continuation(tokenizer(), shown.sink());
+  for (const Token token : bytes_of(" a <think>b</think>")) answer.add(token);
+  answer.finish();
+  CHECK(answer.text() == " a <think>b</think>");
+  CHECK(answer.thoughts() == "");
+  CHECK(shown.all() == SplitText{"", " a <think>b</think>"});
+}
+
+TEST_CASE("answer: whole characters only; broken ones are U+FFFD, an unfinished one when it is over") {
+  Shown shown;
+  Answer answer = Answer::continuation(tokenizer(), shown.sink());
+  for (const Token token : bytes_of("a\xE2\x82")) answer.add(token);
+  CHECK(shown.all() == SplitText{"", "a"});
+  answer.add(bytes_of("\xAC").front());
+  CHECK(shown.all() == SplitText{"", "a€"});
+  CHECK(shown.pieces.back() == SplitText{"", "€"});
+  for (const Token token : bytes_of("\x80-\xE2\x82")) answer.add(token);
+  CHECK(answer.text() == "a€\uFFFD-");
+  answer.finish();
+  CHECK(answer.text() == "a€\uFFFD-\uFFFD");
+  CHECK(shown.all().answer == answer.text());
+}
+
+TEST_CASE("answer: thoughts are set apart, whether the model opens them or the prompt has") {
+  CHECK(said("<think>\nwell\n</think>\n\nyes") == SplitText{"well", "yes"});
+  CHECK(said("well\n</think>\n\nyes", true) == SplitText{"well", "yes"});
+  CHECK(said("never done", true) == SplitText{"never done", ""});
+}
+
+TEST_CASE("answer: nothing is said before there is something") {
+  Shown shown;
+  Answer answer = Answer::in_chat(tokenizer(), false, " ", shown.sink());
+  CHECK(!answer.began());
+  answer.add(bytes_of(" ").front());
+  CHECK(!answer.began());
+  CHECK(shown.pieces.empty());
+  answer.add(bytes_of("x").front());
+  CHECK(answer.began());
+  Answer silent = Answer::in_chat(tokenizer(), false, " ");  // nobody needs to listen
+  for (const Token token : bytes_of(" <think>a</think>b")) silent.add(token);
+  silent.finish();
+  CHECK(silent.text() == "b");
+  CHECK(silent.thoughts() == "a");
+}
+
+namespace {
+
+// A model that says something, greedily: what it says does not matter, but that it is the same each time.
+struct Bed {
+  Model model{TinyModel().file(), {.ops = &cpu_ops("auto"), .cache_format = FormatId::f32}};
+  Conversation conversation{model, tokenizer()};
+  Sampler sampler{{.temperature = 0}};
+  std::vector<Token> prompt = {5, 6, 7, 8, 9};
+  GenerateOptions options{.max_tokens = 12, .ignore_eos = true};
+
+  Bed() {
+    std::vector<Token> wide;  // the head's rows that are no tokens
+    for (Token id = Token(tokenizer().size()); id < model.config().vocab_size; ++id) wide.push_back(id);
+    sampler.forbid(wide);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("generate_answer: tokens become the text, and whoever watches is told before") {
+  Bed bed;
+  Shown shown;
+  std::vector<Token> told;
+  Answer answer = Answer::continuation(tokenizer(), shown.sink());
+  GenerateCallbacks callbacks;
+  callbacks.on_token = [&](Token token) {
+    if (told.empty()) CHECK(shown.pieces.empty());
+    told.push_back(token);
+  };
+  const GenerateResult result =
+      generate_answer(bed.conversation, bed.prompt, bed.sampler, bed.options, answer, callbacks);
+  CHECK(result.reason == StopReason::max_tokens);
+  CHECK(told == result.tokens);
+  CHECK(shown.ends == 0);  // the caller's to finish
+  answer.finish();
+  CHECK(answer.text() == repair_utf8(tokenizer().decode(result.tokens, true)));
+  CHECK(shown.all().answer == answer.text());
+}
+
+TEST_CASE("generate_answer: half an answer is finished before the error, and none is not") {
+  for (const int n_before : {0, 3}) {
+    Bed bed;
+    Shown shown;
+    Answer answer = Answer::continuation(tokenizer(), shown.sink());
+    int n = 0;
+    GenerateCallbacks callbacks;
+    callbacks.on_token = [&](Token) { require(n++ < n_before, ErrorKind::resource, "lost"); };
+    CHECK(refusal([&] {
+            generate_answer(bed.conversation, bed.prompt, bed.sampler, bed.options, answer, callbacks);
+          }) == "lost");
+    CHECK(shown.ends == (answer.began() ? 1 : 0));
+    CHECK(answer.began() == (n_before > 0));
+  }
+}
