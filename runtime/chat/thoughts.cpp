@@ -1,7 +1,8 @@
 #include "runtime/chat/thoughts.h"
 
-#include <algorithm>
 #include <utility>
+
+#include "runtime/chat/held_back.h"
 
 namespace hearth {
 
@@ -9,13 +10,6 @@ namespace {
 
 constexpr std::string_view kOpen = "<think>", kClose = "</think>";
 constexpr std::string_view kBlanks = " \t\r\n", kLineEnds = "\r\n";
-
-// How much of the end of `text` may be the beginning of `tag`.
-size_t begun(std::string_view text, std::string_view tag) {
-  size_t n = std::min(text.size(), tag.size() - 1);
-  while (!text.ends_with(tag.substr(0, n))) --n;
-  return n;
-}
 
 // Takes line ends off the front. False: there may be more to come.
 bool skip_line_ends(std::string& text) {

@@ -26,6 +26,7 @@ struct ChatArguments {
   SessionOptions session;
   SamplingChoices sampler;
   ChatChoices choices;
+  std::vector<std::string> stops;
   int64_t max_tokens = -1;
   bool no_history = false;
 };
@@ -229,7 +230,8 @@ class Chat {
     options.max_tokens = arguments_.max_tokens;
     options.stop_tokens = format_.stop_tokens();
     AnswerPrinter printer(arguments_.choices.show());
-    Answer answer = Answer::in_chat(*session_.tokenizer, prompt.opens_thoughts, format_.answer_lead(), printer.sink());
+    Answer answer = Answer::in_chat(*session_.tokenizer, prompt.opens_thoughts, format_.answer_lead(), arguments_.stops,
+                                    printer.sink());
     GenerateResult result = generate_at_terminal(conversation_, prompt.tokens, sampler_, options, answer);
     if (result.stopped_unanswered()) return result;
     answer.finish();
@@ -237,7 +239,8 @@ class Chat {
     flush_out();
     said.content = answer.text();
     said.thoughts = answer.thoughts();
-    said.tokens = result.tokens;
+    // Tokens of a stop string, or half of one, were not said: what stands before it is encoded anew.
+    if (!answer.stopped()) said.tokens = result.tokens;
     return result;
   }
 
@@ -275,6 +278,7 @@ class Chat {
 };
 
 void chat(const ChatArguments& arguments) {
+  require_stops(arguments.stops);
   LoadedModel session = open_session(arguments.session);
   Chat chat(arguments, session);
   if (arguments.session.verbose) print_banner(session);
@@ -297,6 +301,7 @@ void add_chat(CLI::App& app) {
                    "longest answer in tokens, as 512 or 4k; -1: no limit (default)")
       ->transform(answer_length())
       ->group("Conversation");
+  add_stop_option(*command, arguments->stops)->group("Conversation");
   command->add_flag("--no-history", arguments->no_history, "keep nothing of what is typed")->group("Conversation");
   add_sampler_options(*command, arguments->sampler);
   add_session_options(*command, arguments->session);

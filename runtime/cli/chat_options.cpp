@@ -21,6 +21,20 @@ void add_chat_options(CLI::App& command, ChatChoices& choices) {
   add(command.add_flag("--hide-thoughts", choices.hide_thoughts, "show the answer only"));
 }
 
+CLI::Option* add_stop_option(CLI::App& command, std::vector<std::string>& stops) {
+  return command.add_option("--stop", stops, "end the answer in front of this text; may be given several times")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+}
+
+void require_stops(const std::vector<std::string>& stops) {
+  for (const std::string& stop : stops) {
+    require(!stop.empty(), ErrorKind::usage, "--stop: expected text, found nothing");
+    require_utf8(stop, "--stop");
+  }
+}
+
 ChatTemplate chat_template_of(const LoadedModel& session, const ChatChoices& choices) {
   require_utf8(choices.system, "--system");
   const GgufFile& file = session.model->file();

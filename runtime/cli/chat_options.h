@@ -3,10 +3,15 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/chat/chat_template.h"
 #include "runtime/cli/answer_printer.h"
 #include "runtime/cli/session.h"
+
+namespace CLI {
+class Option;
+}
 
 namespace hearth::cli {
 
@@ -22,6 +27,11 @@ struct ChatChoices {
 };
 
 void add_chat_options(CLI::App& command, ChatChoices& choices);
+
+// Texts that end an answer, which is what stands before them.
+CLI::Option* add_stop_option(CLI::App& command, std::vector<std::string>& stops);
+// Throws Error(usage): an empty one, one that is not UTF-8.
+void require_stops(const std::vector<std::string>& stops);
 
 // The template of a conversation with this model. Throws Error(model): it has none (what helps is said), or one that
 // cannot be read; Error(usage): thinking is to be switched and the template has no switch.

@@ -28,6 +28,7 @@ struct RunArguments {
   SamplingChoices sampler;
   ChatChoices choices;
   std::string question, prompt, suffix, record_experts;
+  std::vector<std::string> stops;
   PromptSources sources;
   bool chat = false, special = false, json = false;
   int64_t max_tokens = -1;
@@ -138,6 +139,7 @@ void check(const RunArguments& arguments) {
           "--special: what is said in a conversation holds no control tokens; with -p it is read to the letter");
   require(!chat || !arguments.has_suffix(), ErrorKind::usage, "--suffix needs -p or a text that is not a question");
   require_utf8(arguments.suffix, "--suffix");
+  require_stops(arguments.stops);
 }
 
 void run(const RunArguments& arguments) {
@@ -160,9 +162,9 @@ void run(const RunArguments& arguments) {
 
   AnswerPrinter printer(arguments.choices.show());
   AnswerSink sink = arguments.json ? AnswerSink{} : printer.sink();
-  Answer answer =
-      format ? Answer::in_chat(*session.tokenizer, prompt.opens_thoughts, format->answer_lead(), std::move(sink))
-             : Answer::continuation(*session.tokenizer, std::move(sink));
+  Answer answer = format ? Answer::in_chat(*session.tokenizer, prompt.opens_thoughts, format->answer_lead(),
+                                           arguments.stops, std::move(sink))
+                         : Answer::continuation(*session.tokenizer, arguments.stops, std::move(sink));
   GenerateOptions options;
   options.max_tokens = arguments.max_tokens;
   options.stop_tokens = prompt.stops;
@@ -198,6 +200,7 @@ void add_run(CLI::App& app) {
   add(command->add_option("-n,--max-tokens", arguments->max_tokens,
                           "longest answer in tokens, as 512 or 4k; -1: no limit (default)"))
       ->transform(answer_length());
+  add(add_stop_option(*command, arguments->stops));
   add(command->add_flag("--json", arguments->json, "print one JSON object instead of text"));
   add_chat_options(*command, arguments->choices);
   add_sampler_options(*command, arguments->sampler);

@@ -6,15 +6,17 @@
 
 namespace hearth {
 
-Answer::Answer(const Tokenizer& tokenizer, std::optional<ThoughtSplitter> splitter, AnswerSink sink)
-    : tokenizer_(tokenizer), splitter_(std::move(splitter)), sink_(std::move(sink)) {}
+Answer::Answer(const Tokenizer& tokenizer, std::optional<ThoughtSplitter> splitter,
+               const std::vector<std::string>& stops, AnswerSink sink)
+    : tokenizer_(tokenizer), splitter_(std::move(splitter)), stops_(stops), sink_(std::move(sink)) {}
 
-Answer Answer::continuation(const Tokenizer& tokenizer, AnswerSink sink) {
-  return Answer(tokenizer, std::nullopt, std::move(sink));
+Answer Answer::continuation(const Tokenizer& tokenizer, const std::vector<std::string>& stops, AnswerSink sink) {
+  return Answer(tokenizer, std::nullopt, stops, std::move(sink));
 }
 
-Answer Answer::in_chat(const Tokenizer& tokenizer, bool opens_thoughts, std::string_view lead, AnswerSink sink) {
-  return Answer(tokenizer, ThoughtSplitter(opens_thoughts, lead), std::move(sink));
+Answer Answer::in_chat(const Tokenizer& tokenizer, bool opens_thoughts, std::string_view lead,
+                       const std::vector<std::string>& stops, AnswerSink sink) {
+  return Answer(tokenizer, ThoughtSplitter(opens_thoughts, lead), stops, std::move(sink));
 }
 
 void Answer::add(Token token) {
@@ -24,6 +26,9 @@ void Answer::add(Token token) {
 void Answer::finish() {
   take(split(utf8_.finish()));
   if (splitter_) take(splitter_->finish());
+  const std::string rest = stops_.finish();
+  text_ += rest;
+  if (!rest.empty() && sink_.piece) sink_.piece({"", rest});
   if (sink_.end) sink_.end();
 }
 
@@ -31,7 +36,8 @@ SplitText Answer::split(std::string_view text) {
   return splitter_ ? splitter_->push(text) : SplitText{"", std::string(text)};
 }
 
-void Answer::take(const SplitText& piece) {
+void Answer::take(SplitText piece) {
+  piece.answer = stops_.push(piece.answer);
   thoughts_ += piece.thoughts;
   text_ += piece.answer;
   if ((!piece.thoughts.empty() || !piece.answer.empty()) && sink_.piece) sink_.piece(piece);
@@ -42,6 +48,9 @@ GenerateResult generate_answer(Conversation& conversation, std::span<const Token
   callbacks.on_token = [&answer, told = std::move(callbacks.on_token)](Token token) {
     if (told) told(token);
     answer.add(token);
+  };
+  callbacks.enough = [&answer, enough = std::move(callbacks.enough)] {
+    return answer.stopped() || (enough && enough());
   };
   try {
     return conversation.generate(prompt, sampler, options, callbacks);

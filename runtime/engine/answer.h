@@ -1,5 +1,5 @@
 // What a model says, put together from its tokens: whole characters, thoughts set apart from the answer, no blanks that
-// are the format's. The same for whoever shows it or sends it on.
+// are the format's, nothing from a stop string on. The same for whoever shows it or sends it on.
 #pragma once
 
 #include <functional>
@@ -7,8 +7,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/chat/chat_template.h"
+#include "runtime/chat/stop_strings.h"
 #include "runtime/chat/thoughts.h"
 #include "runtime/engine/conversation.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -24,32 +26,39 @@ struct AnswerSink {
 
 class Answer {
  public:
+  // Stop strings are looked for in the answer and not in thoughts. Throws Error(usage): an empty one.
+  //
   // Of a text that is merely continued every character counts.
-  static Answer continuation(const Tokenizer& tokenizer, AnswerSink sink = {});
+  static Answer continuation(const Tokenizer& tokenizer, const std::vector<std::string>& stops = {},
+                             AnswerSink sink = {});
   // opens_thoughts: ChatPrompt's; lead: ChatTemplate::answer_lead
-  static Answer in_chat(const Tokenizer& tokenizer, bool opens_thoughts, std::string_view lead, AnswerSink sink = {});
+  static Answer in_chat(const Tokenizer& tokenizer, bool opens_thoughts, std::string_view lead,
+                        const std::vector<std::string>& stops = {}, AnswerSink sink = {});
 
   void add(Token token);
   // The answer is over: what was held back belongs to it.
   void finish();
 
+  bool stopped() const { return stops_.stopped(); }  // a stop string is complete: the rest is not listened to
   const std::string& text() const { return text_; }
   const std::string& thoughts() const { return thoughts_; }
-  bool began() const { return !text_.empty() || !thoughts_.empty(); }
+  bool began() const { return !text_.empty() || !thoughts_.empty() || stops_.holds_back(); }
 
  private:
-  Answer(const Tokenizer& tokenizer, std::optional<ThoughtSplitter> splitter, AnswerSink sink);
+  Answer(const Tokenizer& tokenizer, std::optional<ThoughtSplitter> splitter, const std::vector<std::string>& stops,
+         AnswerSink sink);
   SplitText split(std::string_view text);
-  void take(const SplitText& piece);
+  void take(SplitText piece);
 
   const Tokenizer& tokenizer_;
   std::optional<ThoughtSplitter> splitter_;  // none: a continuation
+  StopStrings stops_;
   AnswerSink sink_;
   Utf8Stream utf8_;
   std::string text_, thoughts_;
 };
 
-// Has the answer generated, and adds every token as it comes, after callbacks.on_token was told.
+// Has the answer generated, and adds every token as it comes, after callbacks.on_token was told; a stop string ends it.
 // The caller finishes the answer, unless this throws: half an answer is finished first.
 GenerateResult generate_answer(Conversation& conversation, std::span<const Token> prompt, Sampler& sampler,
                                const GenerateOptions& options, Answer& answer, GenerateCallbacks callbacks = {});

@@ -32,6 +32,8 @@ std::string_view stop_reason_name(StopReason reason) {
       return "context_full";
     case StopReason::interrupted:
       return "interrupted";
+    case StopReason::stop_string:
+      return "stop_string";
   }
   return "";
 }
@@ -84,6 +86,7 @@ StopReason Conversation::decode(Sampler& sampler, const GenerateOptions& options
     if (std::ranges::find(options.stop_tokens, token) != options.stop_tokens.end()) return StopReason::eos;
     result.tokens.push_back(token);
     if (callbacks.on_token) callbacks.on_token(token);
+    if (callbacks.enough && callbacks.enough()) return StopReason::stop_string;
 
     // The last token that was asked for needs no logits after it, so it is not run.
     if (int64_t(result.tokens.size()) == options.max_tokens) break;

@@ -21,7 +21,7 @@ struct GenerateOptions {
   bool ignore_eos = false;         // for benchmarks
 };
 
-enum class StopReason { eos, max_tokens, context_full, interrupted };
+enum class StopReason { eos, max_tokens, context_full, interrupted, stop_string };
 std::string_view stop_reason_name(StopReason reason);  // "eos", "max_tokens", ...
 
 struct GenerateResult {
@@ -38,10 +38,12 @@ struct GenerateResult {
   double decode_rate() const;
 };
 
-// Both of the last two are called many times in a millisecond, also in the middle of a layer, on the thread that
-// generates: they are to be quick. (ReadingLine of runtime/cli/ is made for on_reading.)
+// The last two are called many times in a millisecond, also in the middle of a layer, on the thread that generates:
+// they are to be quick. (ReadingLine of runtime/cli/ is made for on_reading.)
 struct GenerateCallbacks {
   std::function<void(Token token)> on_token;  // every sampled token, not the closing eos
+  // Asked after each of them; true: the answer ends with it, at a stop string (runtime/engine/answer.h).
+  std::function<bool()> enough;
   // While the prompt is read, how far that is: of its tokens that are not in the cache already.
   std::function<void(const RunProgress& progress)> on_reading;
   std::function<bool()> stop_now;  // true: Ctrl-C. Reading stops, or the token under way is given up

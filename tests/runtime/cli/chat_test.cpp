@@ -49,6 +49,18 @@ TEST_CASE("the past is not read again" * doctest::test_suite("each table")) {
   CHECK(number_after(twice.err, " (") > read_once);
 }
 
+TEST_CASE("--stop ends answers, and the conversation goes on from what was said") {
+  const std::string questions = "What is 2 + 3?\nWhat is 12 + 7?\nWhat is the capital of France?\n";
+  const auto whole = chat(questions);
+  REQUIRE(contains(whole.out, "19"));
+  const auto stopped = chat(questions, {"--stop", "19", "-v"});
+  CHECK(stopped.exit_code == 0);
+  CHECK(!contains(stopped.out, "19"));
+  CHECK(stopped.out.starts_with(whole.out.substr(0, whole.out.find("19")) + "\n"));
+  CHECK(contains(stopped.out, "Paris"));
+  CHECK(contains(stopped.err, "3 answers"));
+}
+
 TEST_CASE("commands") {
   const auto result = chat("/help\n/system\n/system Be brief.\n/system\nHello!\n/stats\n/clear\n/exit\nnever read\n");
   INFO(result.err);

@@ -128,6 +128,28 @@ TEST_CASE("an answer that is cut short says so") {
   CHECK(run({"What is 12 + 7?", "-n", "-1"}).err == "");  // it ended by itself
 }
 
+TEST_CASE("--stop ends an answer in front of a text, in JSON too, and takes one text each time") {
+  const std::string whole = run({"What is 12 + 7?"}).out;
+  REQUIRE(contains(whole, "19"));
+  const std::string before = whole.substr(0, whole.find("19"));
+  const auto stopped = run({"--stop", "19", "What is 12 + 7?"});
+  CHECK(stopped.exit_code == 0);
+  CHECK(stopped.out == before + "\n");
+  CHECK(stopped.err == "");
+  CHECK(run({"--stop", "never said", "--stop", "19", "What is 12 + 7?"}).out == stopped.out);
+  CHECK(run({"--stop", "never said", "What is 12 + 7?"}).out == whole);
+  CHECK(run({"--stop", "[1,19]", "What is 12 + 7?"}).out == whole);  // no list
+  const std::string last = whole.substr(whole.size() - 2, 1);        // and what may be the beginning of one is shown
+  CHECK(run({"--stop", last + "\nnever said", "What is 12 + 7?"}).out == whole);
+  const auto json = nlohmann::json::parse(run({"What is 12 + 7?", "--stop", "19", "--json"}).out);
+  CHECK(json["text"] == before);
+  CHECK(json["stop"] == "stop_string");
+
+  const std::string text = run({"-p", kSentence}).out, stop = text.substr(1, 2);
+  REQUIRE(text.size() > 4);
+  CHECK(run({"-p", kSentence, "--stop", stop}).out == text.substr(0, text.find(stop)) + "\n");
+}
+
 TEST_CASE("another seed each time, unless it is given; JSON says which") {
   const auto seed_of = [](const std::vector<std::string>& more) {
     std::vector<std::string> all{"run", demo_model(), "hi", "--json"};

@@ -52,6 +52,10 @@ TEST_CASE("values out of range, and two sources of one option") {
   check_refused(run_hearth({"run", m, "-p", "x", "-p", "y"}), 2, {"--prompt: expected once, found 2 times"});
   check_refused(run_hearth({"run", m, "-p", "x", "--file", "/dev/null"}), 2, {"--file", "--prompt"});
   check_refused(run_hearth({"run", m, "-p", "x", "--system", "y"}), 2, {"--system", "--chat"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--stop", ""}), 2, {"--stop: expected text, found nothing"});
+  check_refused(run_hearth({"chat", m, "--stop", "x", "--stop", ""}), 2, {"--stop: expected text, found nothing"});
+  check_refused(run_hearth({"chat", m, "--stop", "\xff"}), 2, {"--stop: expected UTF-8, found a bad byte at offset 0"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--stop"}), 2, {"--stop"});
   check_refused(run_hearth({"tokenize", m, "--ids", "--pieces"}), 2, {"--ids", "--pieces"});
 }
 

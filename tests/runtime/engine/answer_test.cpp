@@ -49,9 +49,9 @@ struct Shown {
 };
 
 // In a conversation; its text so far, thoughts apart.
-SplitText said(const std::string& text, bool opens_thoughts = false) {
+SplitText said(const std::string& text, bool opens_thoughts = false, const std::vector<std::string>& stops = {}) {
   Shown shown;
-  Answer answer = Answer::in_chat(tokenizer(), opens_thoughts, " ", shown.sink());
+  Answer answer = Answer::in_chat(tokenizer(), opens_thoughts, " ", stops, shown.sink());
   for (const Token token : bytes_of(text)) {
     answer.add(token);
     CHECK(shown.ends == 0);
@@ -68,7 +68,7 @@ TEST_CASE("answer: the blank in front is the format's, in a conversation; a cont
   CHECK(said(" Hello  you ") == SplitText{"", "Hello  you "});
   CHECK(said("Hello") == SplitText{"", "Hello"});
   Shown shown;
-  Answer answer = Answer::continuation(tokenizer(), shown.sink());
+  Answer answer = Answer::continuation(tokenizer(), {}, shown.sink());
   for (const Token token : bytes_of(" a <think>b</think>")) answer.add(token);
   answer.finish();
   CHECK(answer.text() == " a <think>b</think>");
@@ -78,7 +78,7 @@ TEST_CASE("answer: the blank in front is the format's, in a conversation; a cont
 
 TEST_CASE("answer: whole characters only; broken ones are U+FFFD, an unfinished one when it is over") {
   Shown shown;
-  Answer answer = Answer::continuation(tokenizer(), shown.sink());
+  Answer answer = Answer::continuation(tokenizer(), {}, shown.sink());
   for (const Token token : bytes_of("a\xE2\x82")) answer.add(token);
   CHECK(shown.all() == SplitText{"", "a"});
   answer.add(bytes_of("\xAC").front());
@@ -99,7 +99,7 @@ TEST_CASE("answer: thoughts are set apart, whether the model opens them or the p
 
 TEST_CASE("answer: nothing is said before there is something") {
   Shown shown;
-  Answer answer = Answer::in_chat(tokenizer(), false, " ", shown.sink());
+  Answer answer = Answer::in_chat(tokenizer(), false, " ", {}, shown.sink());
   CHECK(!answer.began());
   answer.add(bytes_of(" ").front());
   CHECK(!answer.began());
@@ -111,6 +111,42 @@ TEST_CASE("answer: nothing is said before there is something") {
   silent.finish();
   CHECK(silent.text() == "b");
   CHECK(silent.thoughts() == "a");
+}
+
+TEST_CASE("answer: a stop string ends it, across the borders of tokens, and is not part of it") {
+  CHECK(said(" one\nUser: two", false, {"\nUser:"}) == SplitText{"", "one"});
+  CHECK(said("one\nUse two", false, {"\nUser:"}) == SplitText{"", "one\nUse two"});
+  CHECK(said("caf\xC3\xA9 noir", false, {"é", "noir"}) == SplitText{"", "caf"});
+  CHECK(said("one\nUs", false, {"\nUser:"}) == SplitText{"", "one\nUs"});  // held back, and none after all
+  CHECK(said("so: stop\n</think>\n\nyes; stop; no", true, {"stop"}) == SplitText{"so: stop", "yes; "});
+
+  Shown shown;
+  Answer answer = Answer::continuation(tokenizer(), {"END"}, shown.sink());
+  for (const Token token : bytes_of("a EN")) answer.add(token);
+  CHECK(shown.all().answer == "a ");
+  CHECK(answer.text() == "a ");
+  CHECK(!answer.stopped());
+  for (const Token token : bytes_of("Dz")) answer.add(token);
+  CHECK(answer.stopped());
+  answer.finish();
+  CHECK(answer.text() == "a ");
+  CHECK(shown.all().answer == "a ");
+  CHECK(shown.ends == 1);
+}
+
+TEST_CASE("answer: what is held back alone has begun, and is not lost when it ends") {
+  Shown shown;
+  Answer answer = Answer::continuation(tokenizer(), {"END"}, shown.sink());
+  answer.add(bytes_of("E").front());
+  CHECK(answer.text() == "");
+  CHECK(answer.began());
+  answer.finish();
+  CHECK(answer.text() == "E");
+  CHECK(shown.all().answer == "E");
+}
+
+TEST_CASE("answer: an empty stop string is refused") {
+  CHECK(refusal([] { Answer::continuation(tokenizer(), {""}); }) == "stop strings: expected text, found an empty one");
 }
 
 namespace {
@@ -136,7 +172,7 @@ TEST_CASE("generate_answer: tokens become the text, and whoever watches is told 
   Bed bed;
   Shown shown;
   std::vector<Token> told;
-  Answer answer = Answer::continuation(tokenizer(), shown.sink());
+  Answer answer = Answer::continuation(tokenizer(), {}, shown.sink());
   GenerateCallbacks callbacks;
   callbacks.on_token = [&](Token token) {
     if (told.empty()) CHECK(shown.pieces.empty());
@@ -152,11 +188,44 @@ TEST_CASE("generate_answer: tokens become the text, and whoever watches is told 
   CHECK(shown.all().answer == answer.text());
 }
 
+TEST_CASE("generate_answer: a stop string ends the generation, and the conversation goes on from what was run") {
+  Bed bed;
+  Answer all = Answer::continuation(tokenizer());
+  const auto free = generate_answer(bed.conversation, bed.prompt, bed.sampler, bed.options, all);
+  all.finish();
+  // The text of the fifth token and of the sixth, as one string.
+  const auto text_of = [&](size_t first, size_t n) {
+    return repair_utf8(tokenizer().decode(std::span(free.tokens).subspan(first, n), true));
+  };
+  const std::string stop = text_of(4, 2);
+  const size_t at = all.text().find(stop);
+  REQUIRE(at != std::string::npos);
+
+  bed.conversation.clear();
+  Answer cut = Answer::continuation(tokenizer(), {stop});
+  const auto stopped = generate_answer(bed.conversation, bed.prompt, bed.sampler, bed.options, cut);
+  cut.finish();
+  CHECK(stopped.reason == StopReason::stop_string);
+  CHECK(cut.text() == all.text().substr(0, at));
+  CHECK(stopped.tokens.size() <= 7);  // a character may only be known to be broken by the next token
+  CHECK(std::equal(stopped.tokens.begin(), stopped.tokens.end(), free.tokens.begin()));
+  CHECK(stopped.decode_steps == int64_t(stopped.tokens.size()) - 1);  // the last one was said, and not run
+
+  // The next turn: what a fresh conversation says, with what the cache has in common.
+  std::vector<Token> next = bed.prompt;
+  next.insert(next.end(), stopped.tokens.begin(), stopped.tokens.end());
+  next.push_back(11);
+  const auto second = bed.conversation.generate(next, bed.sampler, bed.options);
+  CHECK(second.cached_tokens == int64_t(next.size()) - 2);
+  Conversation fresh(bed.model, tokenizer());
+  CHECK(fresh.generate(next, bed.sampler, bed.options).tokens == second.tokens);
+}
+
 TEST_CASE("generate_answer: half an answer is finished before the error, and none is not") {
   for (const int n_before : {0, 3}) {
     Bed bed;
     Shown shown;
-    Answer answer = Answer::continuation(tokenizer(), shown.sink());
+    Answer answer = Answer::continuation(tokenizer(), {}, shown.sink());
     int n = 0;
     GenerateCallbacks callbacks;
     callbacks.on_token = [&](Token) { require(n++ < n_before, ErrorKind::resource, "lost"); };

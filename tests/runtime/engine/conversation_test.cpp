@@ -211,4 +211,5 @@ TEST_CASE("generate: the reasons have names") {
   CHECK(stop_reason_name(StopReason::max_tokens) == "max_tokens");
   CHECK(stop_reason_name(StopReason::context_full) == "context_full");
   CHECK(stop_reason_name(StopReason::interrupted) == "interrupted");
+  CHECK(stop_reason_name(StopReason::stop_string) == "stop_string");
 }
