@@ -4,9 +4,20 @@
 // In the drawings a row is one byte, bit 7 left; `q5 lo4` is the low 4 bits of q of weight 5. fp16 fields are raw bits.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace hearth {
+
+// A row is blocks one after the other, in some formats behind a header: a scale of the whole row, say. The block of
+// such a format names the header's type, Block::Header.
+template <class Block>
+inline constexpr size_t kHeaderBytes = 0;
+template <class Block>
+requires requires {
+  typename Block::Header;
+}
+inline constexpr size_t kHeaderBytes<Block> = sizeof(typename Block::Header);
 
 // ---- 32 weights. Nibbles lie in halves: byte i of qs holds weight i (low nibble) and weight i+16 (high nibble).
 //

@@ -1,9 +1,13 @@
 // decode(block, i): weight i of a block, the definition of each format. decode_block(block, out): all of it at once,
-// with the group scales unpacked once; the same bits. Host and device.
+// with the group scales unpacked once; the same bits. Formats with a header before the blocks of a row have
+// decode(header, block, i) instead. decode_row and weight_of_row take rows of either kind. Host and device.
 //
 // The products are exact in float32 (fp16 d: 11 bits, times a scale of at most 8, times a level of at most 7, signs
 // apart: 24 bits), so only the last subtraction rounds, and a compiler that contracts it to an FMA changes nothing.
 #pragma once
+
+#include <cstddef>
+#include <cstdint>
 
 #include "quant/blocks.h"
 #include "quant/fp.h"
@@ -199,6 +203,41 @@ HEARTH_HD inline void decode_block(const BlockIQ4_XS& b, float* out) {
     for (int l = 0; l < 16; ++l) {
       out[32 * g + l] = step * iq4_value(qs[l] & 15);
       out[32 * g + 16 + l] = step * iq4_value(qs[l] >> 4);
+    }
+  }
+}
+
+// ---- Whole rows
+
+template <class Block>
+HEARTH_HD inline const typename Block::Header& header_of(const void* row) {
+  return *static_cast<const typename Block::Header*>(row);
+}
+template <class Block>
+HEARTH_HD inline const Block* blocks_of(const void* row) {
+  return reinterpret_cast<const Block*>(static_cast<const std::byte*>(row) + kHeaderBytes<Block>);
+}
+
+// Weight i of a row.
+template <class Block, class Index>
+HEARTH_HD inline float weight_of_row(const void* row, Index i) {
+  const Block& b = blocks_of<Block>(row)[i / Block::kElems];
+  if constexpr (kHeaderBytes<Block> != 0) {
+    return decode(header_of<Block>(row), b, int(i % Block::kElems));
+  } else {
+    return decode(b, int(i % Block::kElems));
+  }
+}
+
+// Format::decode.
+template <class Block>
+void decode_row(const void* row, float* out, int64_t n) {
+  const Block* blocks = blocks_of<Block>(row);
+  for (int64_t i = 0; i < n / Block::kElems; ++i, out += Block::kElems) {
+    if constexpr (kHeaderBytes<Block> != 0) {
+      for (int j = 0; j < Block::kElems; ++j) out[j] = decode(header_of<Block>(row), blocks[i], j);
+    } else {
+      decode_block(blocks[i], out);
     }
   }
 }

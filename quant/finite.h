@@ -1,4 +1,4 @@
-// Is every weight of some blocks a number? A scale that is not makes weights that are not, and integers times numbers
+// Is every weight of a row a number? A scale that is not makes weights that are not, and integers times numbers
 // are numbers, so the scales alone are looked at; only the codes of F8_E4M3 can be NaN themselves, and overflow. All
 // loops go through to the end: a bad block is rare, and what does not stop can be vectorised.
 #pragma once
@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "quant/blocks.h"
+#include "quant/decode.h"
 #include "quant/fp.h"
 
 namespace hearth {
@@ -50,11 +51,18 @@ inline bool finite_block(const BlockF8_E4M3& b) {
   return std::isfinite(b.d) && std::isfinite(b.d * e4m3_to_float(largest));
 }
 
+// Format::finite. Formats with a header have finite_block(header, block).
 template <class Block>
-bool finite_blocks(const void* blocks, int64_t n) {
-  const auto* in = static_cast<const Block*>(blocks);
+bool finite_row(const void* row, int64_t n) {
+  const Block* blocks = blocks_of<Block>(row);
   bool finite = true;
-  for (int64_t i = 0; i < n / Block::kElems; ++i) finite &= finite_block(in[i]);
+  for (int64_t i = 0; i < n / Block::kElems; ++i) {
+    if constexpr (kHeaderBytes<Block> != 0) {
+      finite &= finite_block(header_of<Block>(row), blocks[i]);
+    } else {
+      finite &= finite_block(blocks[i]);
+    }
+  }
   return finite;
 }
 

@@ -13,31 +13,33 @@
 namespace hearth {
 namespace {
 
-void decode_f32(const void* blocks, float* out, int64_t n) {
-  memcpy(out, blocks, size_t(n) * sizeof(float));
+void decode_f32(const void* row, float* out, int64_t n) {
+  memcpy(out, row, size_t(n) * sizeof(float));
 }
 
-void decode_f16(const void* blocks, float* out, int64_t n) {
-  const auto* in = static_cast<const uint16_t*>(blocks);
+void decode_f16(const void* row, float* out, int64_t n) {
+  const auto* in = static_cast<const uint16_t*>(row);
   for (int64_t i = 0; i < n; ++i) out[i] = fp16_to_float(in[i]);
 }
 
-void decode_bf16(const void* blocks, float* out, int64_t n) {
-  const auto* in = static_cast<const uint16_t*>(blocks);
+void decode_bf16(const void* row, float* out, int64_t n) {
+  const auto* in = static_cast<const uint16_t*>(row);
   for (int64_t i = 0; i < n; ++i) out[i] = bf16_to_float(in[i]);
 }
 
-template <class Block>
-void decode_blocks(const void* blocks, float* out, int64_t n) {
-  const auto* in = static_cast<const Block*>(blocks);
-  for (int64_t i = 0; i < n / Block::kElems; ++i) decode_block(in[i], out + i * Block::kElems);
-}
-
-using Encode = void(const float* x, const float* importance, void* blocks, int64_t n);
+using Encode = void(const float* x, const float* importance, void* row, int64_t n);
 
 template <class Block>
 constexpr Format row(FormatId id, const char* name, Encode* encode, float tolerance) {
-  return {id, name, Block::kElems, sizeof(Block), decode_blocks<Block>, encode, finite_blocks<Block>, tolerance};
+  return {id,
+          name,
+          Block::kElems,
+          sizeof(Block),
+          decode_row<Block>,
+          encode,
+          finite_row<Block>,
+          tolerance,
+          uint32_t(kHeaderBytes<Block>)};
 }
 
 // Tolerances: measured on Gaussian rows (docs/measurements.md, "Encoding error") and 5 % on top.

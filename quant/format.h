@@ -37,15 +37,18 @@ struct Format {
   const char* name;      // as printed and as named in recipes: "Q4_K", "F8_E4M3"
   uint32_t block_elems;  // weights per block, along the row
   uint32_t block_bytes;
-  // blocks [n / block_elems] -> out [n]. n is a multiple of block_elems. Exact: the format's definition.
-  void (*decode)(const void* blocks, float* out, int64_t n);
-  // x [n] -> blocks. Searches for the scales with the least squared error, weighted by importance [n] (>= 0) unless
-  // that is null. x must be finite; values beyond the format's range saturate. Deterministic.
-  void (*encode)(const float* x, const float* importance, void* blocks, int64_t n);
-  // blocks [n / block_elems]: are all n weights numbers? Told from the scales, where those decide it.
-  bool (*finite)(const void* blocks, int64_t n);
+  // A row of n weights, n a multiple of block_elems, is row_header bytes and then n / block_elems blocks. The three
+  // take it from its header on; where there is none, any blocks in a line are a row.
+  //
+  // row -> out [n]. Exact: the format's definition.
+  void (*decode)(const void* row, float* out, int64_t n);
+  // x [n] -> row. Searches for the scales with the least squared error, weighted by importance [n] (>= 0) unless that
+  // is null. x must be finite; values beyond the format's range saturate. Deterministic.
+  void (*encode)(const float* x, const float* importance, void* row, int64_t n);
+  // Are all n weights numbers? Told from the scales, where those decide it.
+  bool (*finite)(const void* row, int64_t n);
   float tolerance;          // largest accepted RMS(decode(encode(x)) - x) / RMS(x) for rows of Gaussian weights
-  uint32_t row_header = 0;  // bytes before the blocks of a row
+  uint32_t row_header = 0;  // bytes before the blocks of a row (blocks.h: kHeaderBytes)
 
   bool computed() const { return decode != nullptr; }  // false: listed only, the functions above are null
   bool sized() const { return block_elems > 0; }       // false: nothing is known but the name

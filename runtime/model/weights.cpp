@@ -195,8 +195,8 @@ class Loader {
     std::byte* out = transposed;
     std::vector<float> head(size_t(dn * r)), row(static_cast<size_t>(dn));
     for (int64_t h = 0; h < H; ++h) {
-      const std::byte* blocks = kv_b.data + size_t(h * (dn + c_.v_head_dim)) * kv_b.row_bytes();
-      kv_b.format->decode(blocks, head.data(), dn * r);
+      const std::byte* rows = kv_b.data + size_t(h * (dn + c_.v_head_dim)) * kv_b.row_bytes();
+      for (int64_t i = 0; i < dn; ++i) kv_b.format->decode(rows + size_t(i) * kv_b.row_bytes(), head.data() + i * r, r);
       for (int64_t j = 0; j < r; ++j, out += row_bytes) {
         for (int64_t i = 0; i < dn; ++i) row[size_t(i)] = head[size_t(i * r + j)];
         format.encode(row.data(), nullptr, out, dn);

@@ -109,14 +109,15 @@ struct TestWeight {
   // occurs in a file, and more.
   static TestWeight random_bytes(Rng& rng, const Format& format, int64_t count, int64_t n, int64_t k) {
     TestWeight w(format, count, n, k);
-    std::vector<float> values(format.block_elems);
-    for (size_t at = 0; at < w.bytes.size(); at += format.block_bytes) {
-      bool usable = false;
-      while (!usable) {
-        for (uint32_t j = 0; j < format.block_bytes; ++j) w.bytes[at + j] = std::byte(rng());
-        format.decode(w.bytes.data() + at, values.data(), format.block_elems);
-        usable = true;
-        for (const float v : values) usable = usable && std::abs(v) < 1e6f;
+    for (size_t row = 0; row < w.bytes.size(); row += w.view.row_bytes) {
+      for (size_t at = format.row_header; at < w.view.row_bytes; at += format.block_bytes) {
+        const bool first = at == format.row_header;  // and the header with it
+        bool usable = false;
+        while (!usable) {
+          for (size_t j = first ? 0 : at; j < at + format.block_bytes; ++j) w.bytes[row + j] = std::byte(rng());
+          usable = true;
+          for (const float v : w.block(row, at)) usable = usable && std::abs(v) < 1e6f;
+        }
       }
     }
     w.decode();
@@ -127,17 +128,18 @@ struct TestWeight {
   // 0x7f, 0x80, 0xff in turn. So weights are at the ends of their range.
   static TestWeight extreme(Rng& rng, const Format& format, int64_t n, int64_t k) {
     TestWeight w = random_bytes(rng, format, 1, n, k);
-    std::vector<float> values(format.block_elems);
-    for (size_t at = 0; at < w.bytes.size(); at += format.block_bytes) {
+    for (size_t row = 0; row < w.bytes.size(); row += w.view.row_bytes) {
       const std::byte wanted[] = {std::byte(0x00), std::byte(0x7f), std::byte(0x80), std::byte(0xff)};
-      for (size_t j = at; j < at + format.block_bytes; ++j) {
-        const std::byte before = w.bytes[j];
-        w.bytes[j] = wanted[at / w.view.row_bytes % 4];
-        format.decode(w.bytes.data() + at, values.data(), format.block_elems);
-        bool usable = false;
-        for (const float v : values) usable = usable || v != 0;
-        for (const float v : values) usable = usable && std::abs(v) < 1e6f;
-        if (!usable) w.bytes[j] = before;
+      for (size_t at = format.row_header; at < w.view.row_bytes; at += format.block_bytes) {
+        for (size_t j = row + at; j < row + at + format.block_bytes; ++j) {
+          const std::byte before = w.bytes[j];
+          w.bytes[j] = wanted[row / w.view.row_bytes % 4];
+          const std::vector<float> values = w.block(row, at);
+          bool usable = false;
+          for (const float v : values) usable = usable || v != 0;
+          for (const float v : values) usable = usable && std::abs(v) < 1e6f;
+          if (!usable) w.bytes[j] = before;
+        }
       }
     }
     w.decode();
@@ -156,6 +158,15 @@ struct TestWeight {
   TestWeight(const Format& format, int64_t count, int64_t n, int64_t k)
       : bytes(format.bytes(k) * size_t(count * n)), floats(size_t(count * n * k)) {
     view = {&format, bytes.data(), count, n, k, format.bytes(k), format.bytes(k) * size_t(n)};
+  }
+  // The weights of a block, `at` bytes into a row. With the row's header it is a row by itself.
+  std::vector<float> block(size_t row, size_t at) const {
+    const auto begin = bytes.begin() + std::ptrdiff_t(row);
+    std::vector<std::byte> alone(begin, begin + view.format->row_header);
+    alone.insert(alone.end(), begin + std::ptrdiff_t(at), begin + std::ptrdiff_t(at + view.format->block_bytes));
+    std::vector<float> values(view.format->block_elems);
+    view.format->decode(alone.data(), values.data(), view.format->block_elems);
+    return values;
   }
   void decode() {
     for (int64_t i = 0; i < view.count * view.n; ++i) {

@@ -143,7 +143,8 @@ TEST_CASE("in every format a scale, code or weight that is not a number is found
         GgufWriter writer(path, {}, {plan});
         writer.write(0, 0, bytes_of(plan));
         const std::span<const char> bad(bits);
-        writer.write(0, format.bytes(cols) * 7 + 2 * format.block_bytes + place.offset, std::as_bytes(bad));
+        writer.write(0, format.bytes(cols) * 7 + format.row_header + 2 * format.block_bytes + place.offset,
+                     std::as_bytes(bad));
         writer.finish();
       }
       const GgufFile file = GgufFile::open(path);
@@ -160,7 +161,7 @@ TEST_CASE("in every format a scale, code or weight that is not a number is found
 TEST_CASE("a look at the scales says what decoding says") {
   for (const Format& format : all_formats()) {
     const int64_t cols = format.block_elems;
-    std::vector<std::byte> block(format.block_bytes);
+    std::vector<std::byte> block(format.bytes(cols));
     std::vector<float> weights(static_cast<size_t>(cols));
     uint32_t state = 1;
     int n_bad = 0;
