@@ -66,11 +66,11 @@ HEARTH_INLINE __m512 lane_factors(__m512 factors, int i) {  // of each 16, or of
   return _mm512_permutexvar_ps(_mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d), factors);
 }
 
-// 256 weights of one row to `to`, `stride` values apart from one 32 to the next.
+// 256 weights at p of one row to `to`, `stride` values apart from one 32 to the next.
 template <class D>
-HEARTH_INLINE void decode_numbers(const uint8_t* p, uint16_t* to, int64_t stride) {
+HEARTH_INLINE void decode_numbers(const uint8_t* row, const uint8_t* p, uint16_t* to, int64_t stride) {
   alignas(64) float scale[16] = {}, min[16] = {};
-  row_scales<D>(p, scale, min);
+  row_scales<D>(row, p, scale, min);
   const __m512 scales = _mm512_load_ps(scale);
   __m512 minus = _mm512_setzero_ps();
   if constexpr (D::kMins) minus = _mm512_load_ps(min);
@@ -192,11 +192,12 @@ HEARTH_INLINE void find_subtrahends(const TileScales& s, float (*less)[16]) {
 // Formats of 4 bits: each group has 16 possible weights, which are computed and looked up. 256 weights of 16 rows at p,
 // those of row r to to[r], `stride` values apart from one 32 to the next.
 template <class D>
-HEARTH_INLINE void decode_nibbles(const uint8_t* const (&p)[16], uint16_t (*to)[32], int64_t stride) {
+HEARTH_INLINE void decode_nibbles(const uint8_t* const (&rows)[16], const uint8_t* const (&p)[16], uint16_t (*to)[32],
+                                  int64_t stride) {
   alignas(64) static constexpr NibbleOrder<D> kOrder;
   TileScales scales;
   alignas(64) float less[8][16];
-  unpack_scales<D>(p, scales, 0);
+  unpack_scales<D>(rows, p, scales, 0);
   find_subtrahends<D>(scales, less);
   const __m512 values = levels<D>();
   for (int r = 0; r < 16; ++r) {
@@ -225,10 +226,11 @@ void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, Wei
   Tail<D> tails[D::kBlock == 256 ? 1 : 16];
   for (int64_t half = 0; half < 2; ++half) {
     for (int64_t at = 0; at < n; at += kChunk) {
-      const uint8_t* p[16];
+      const uint8_t *rows[16], *p[16];
       for (int64_t r = 0; r < 16; ++r) {
         const int64_t i = first + 16 * half + r < c.n_rows ? first + 16 * half + r : c.n_rows - 1;
-        p[r] = c.w + size_t(i) * c.row_bytes + size_t((k + at) / D::kBlock) * D::kBytes;
+        rows[r] = c.w + size_t(i) * c.row_bytes;
+        p[r] = rows[r] + kHeaderOf<D> + size_t((k + at) / D::kBlock) * D::kBytes;
         if (D::kBlock != 256 && n - at < kChunk) {
           tails[D::kBlock == 256 ? 0 : r].copy(p[r], n - at);
           p[r] = tails[D::kBlock == 256 ? 0 : r].bytes;
@@ -237,9 +239,9 @@ void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, Wei
       for (int64_t r = 0; r < 16; r += 2) ahead.ask();
       uint16_t(*to)[32] = tiles.w[at / 32][half];
       if constexpr (kHasNibbles<D>) {
-        decode_nibbles<D>(p, to, kStride);
+        decode_nibbles<D>(rows, p, to, kStride);
       } else {
-        for (int64_t r = 0; r < 16; ++r) decode_numbers<D>(p[r], to[r], kStride);
+        for (int64_t r = 0; r < 16; ++r) decode_numbers<D>(rows[r], p[r], to[r], kStride);
       }
     }
   }

@@ -13,6 +13,9 @@
 // Blocks of 256: scales(p) and mins(p) are 16 words (each twice where kGroup is 32), which count in units of the halves
 // at kD and kDmin; weight = d * scale * byte - dmin * min. Smaller blocks: weight = scale * byte + added, two halves at
 // kScaleAt and kAddedAt.
+//
+// Where rows have a header: kHeader, its bytes; and in the place of kD d(row, p), in that of kScaleAt
+// scales(row, p, n), eight floats, which may look at the header at `row`.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +25,15 @@
 
 namespace hearth {
 namespace {
+
+// Bytes before the blocks of a row: a decoder's kHeader, where it has one.
+template <class D>
+constexpr int kHeaderOf = 0;
+template <class D>
+requires requires {
+  D::kHeader;
+}
+constexpr int kHeaderOf<D> = D::kHeader;
 
 HEARTH_INLINE __m256i low_bits(__m256i v, int n) {
   return _mm256_and_si256(v, _mm256_set1_epi8(char((1 << n) - 1)));
@@ -237,6 +249,26 @@ HEARTH_INLINE __m256 group_halves(const uint8_t* p, int at, int n) {
   }
   for (int g = 0; g < n; ++g) bits[g] = of(g);
   return _mm256_cvtph_ps(load128(bits));
+}
+
+// What the scales of the block of 256 at p count in; it is of the row that begins at `row`.
+template <class D>
+HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
+  if constexpr (kHeaderOf<D> != 0) {
+    return D::d(row, p);
+  } else {
+    return half_to_float(p + D::kD);
+  }
+}
+
+// The scales of n <= 8 groups of 32 in smaller blocks, anything or zero behind them.
+template <class D>
+HEARTH_INLINE __m256 group_scales([[maybe_unused]] const uint8_t* row, const uint8_t* p, int n) {
+  if constexpr (kHeaderOf<D> != 0) {
+    return D::scales(row, p, n);
+  } else {
+    return group_halves<D>(p, D::kScaleAt, n);
+  }
 }
 
 // Sums of two products w * a each, as words: w as a decoder gives it, a within +-127. Exact: signed bytes go by their

@@ -16,12 +16,12 @@ template <class D>
 struct FloatScales {
   alignas(32) float scale[256 / D::kGroup], added[256 / D::kGroup];
 
-  HEARTH_INLINE FloatScales(const uint8_t* p, int n_groups) {
+  HEARTH_INLINE FloatScales(const uint8_t* row, const uint8_t* p, int n_groups) {
     if constexpr (D::kBlock == 256) {
-      put(D::scales(p), half_to_float(p + D::kD), scale);
+      put(D::scales(p), block_factor<D>(row, p), scale);
       if constexpr (D::kMins) put(D::mins(p), -half_to_float(p + D::kDmin), added);
     } else {
-      _mm256_store_ps(scale, group_halves<D>(p, D::kScaleAt, n_groups));
+      _mm256_store_ps(scale, group_scales<D>(row, p, n_groups));
       if constexpr (D::kMins) _mm256_store_ps(added, group_halves<D>(p, D::kAddedAt, n_groups));
     }
   }
@@ -38,9 +38,9 @@ struct FloatScales {
 template <class D>
 void decode_floats(const Format&, const uint8_t* row, int64_t at, int64_t n, float* out) {
   for (int64_t i = 0; i < n; i += 256) {
-    const uint8_t* p = row + (at + i) / D::kBlock * D::kBytes;
+    const uint8_t* p = row + kHeaderOf<D> + (at + i) / D::kBlock * D::kBytes;
     const int n_vectors = int((n - i < 256 ? n - i : 256) / 32);
-    const FloatScales<D> groups(p, n_vectors);
+    const FloatScales<D> groups(row, p, n_vectors);
     for (int v = 0; v < n_vectors; ++v) {
       alignas(32) int8_t weights[32];
       store256(weights, _mm256_sub_epi8(D::vector(p, v), _mm256_set1_epi8(D::kOffset)));

@@ -86,9 +86,18 @@ void decode_row(const Format&, const uint8_t* row, int64_t at, int64_t n, float*
   }
 }
 
-// For a format without a decoder here: its own decode, the same loops.
+// For a format without a decoder here: its own decode, the same loops. What it decodes are rows, so some blocks of one
+// that has a header are put behind a copy of that.
 void decode_row_by_table(const Format& format, const uint8_t* row, int64_t at, int64_t n, float* out) {
-  format.decode(row + at / format.block_elems * format.block_bytes, out, n);
+  const uint8_t* blocks = row + format.row_header + at / format.block_elems * format.block_bytes;
+  if (format.row_header == 0) {
+    format.decode(blocks, out, n);
+  } else {
+    alignas(64) uint8_t part[64 + kTile * sizeof(float)];  // no block is larger than its floats
+    memcpy(part, row, format.row_header);
+    memcpy(part + format.row_header, blocks, size_t(n / format.block_elems) * format.block_bytes);
+    format.decode(part, out, n);
+  }
   for (int64_t i = n; i < round_up(n, 8); ++i) out[i] = 0;
 }
 

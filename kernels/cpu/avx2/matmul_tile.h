@@ -54,14 +54,15 @@ HEARTH_INLINE void put_transposed(__m256i (&v)[8], int n, T (*out)[kPanelRows], 
   }
 }
 
-// The scales of 8 rows' blocks p, of 256 weights or n_groups small ones.
+// The scales of the blocks p of 8 rows, of 256 weights or n_groups small ones.
 template <class D>
-HEARTH_INLINE void decode_scales(const uint8_t* const* p, int first_row, int n_groups, Tile& tile) {
+HEARTH_INLINE void decode_scales(const uint8_t* const* rows, const uint8_t* const* p, int first_row, int n_groups,
+                                 Tile& tile) {
   __m256i v[8], w[8];
   if constexpr (D::kBlock == 256) {
     HEARTH_UNROLL for (int r = 0; r < 8; ++r) {
       const __m256i scales = D::scales(p[r]);  // 16 words
-      tile.d[first_row + r] = half_to_float(p[r] + D::kD);
+      tile.d[first_row + r] = block_factor<D>(rows[r], p[r]);
       v[r] = D::kGroup == 32 ? scales : _mm256_unpacklo_epi16(scales, scales);  // 0 .. 3 and 8 .. 11 as pairs
       w[r] = _mm256_unpackhi_epi16(scales, scales);                             // 4 .. 7 and 12 .. 15
     }
@@ -91,7 +92,7 @@ HEARTH_INLINE void decode_scales(const uint8_t* const* p, int first_row, int n_g
     }
   } else {
     HEARTH_UNROLL for (int r = 0; r < 8; ++r) {
-      v[r] = _mm256_castps_si256(group_halves<D>(p[r], D::kScaleAt, n_groups));
+      v[r] = _mm256_castps_si256(group_scales<D>(rows[r], p[r], n_groups));
       if constexpr (D::kMins) w[r] = _mm256_castps_si256(group_halves<D>(p[r], D::kAddedAt, n_groups));
     }
     put_transposed(v, 8, tile.scale, first_row);
@@ -99,13 +100,14 @@ HEARTH_INLINE void decode_scales(const uint8_t* const* p, int first_row, int n_g
   }
 }
 
-// The tile's rows w[0 .. 31]: n weights of a chunk.
+// The tile's rows: n weights of a chunk, whose blocks lie `at` bytes behind the beginnings rows[0 .. 31].
 template <class D>
-void decode_tile(const uint8_t* const* w, int64_t n, Tile& tile) {
+void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
   const int n_vectors = int(n / 32);
   for (int first = 0; first < kPanelRows; first += 8) {
-    const uint8_t* const* p = w + first;
-    decode_scales<D>(p, first, n_vectors, tile);
+    const uint8_t* p[8];
+    HEARTH_UNROLL for (int r = 0; r < 8; ++r) p[r] = rows[first + r] + at;
+    decode_scales<D>(rows + first, p, first, n_vectors, tile);
     const auto put = [&](int i) HEARTH_INLINE_LAMBDA {
       __m256i v[8];
       HEARTH_UNROLL for (int r = 0; r < 8; ++r) v[r] = D::vector(p[r], i);
@@ -244,14 +246,14 @@ void multiply_panel_rows(const PanelCall& c, int64_t first_row, float* sums) {
   alignas(32) int32_t starts[kTokensAtOnce][256 / D::kRun];
   const int n_batches = int((c.n_tokens + kTokensAtOnce - 1) / kTokensAtOnce);
   BlockStream ahead(c, first_row, kPanelRows, (c.k + kChunk - 1) / kChunk * n_batches);
+  const uint8_t* rows[kPanelRows];
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    const int64_t i = first_row + r < c.n_rows ? first_row + r : c.n_rows - 1;
+    rows[r] = c.w + size_t(i) * c.row_bytes;
+  }
   for (int64_t k = 0, b = 0; k < c.k; k += kChunk, ++b) {
     const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
-    const uint8_t* rows[kPanelRows];
-    for (int64_t r = 0; r < kPanelRows; ++r) {
-      const int64_t i = first_row + r < c.n_rows ? first_row + r : c.n_rows - 1;
-      rows[r] = c.w + size_t(i) * c.row_bytes + size_t(k / D::kBlock) * D::kBytes;
-    }
-    decode_tile<D>(rows, n, tile);
+    decode_tile<D>(rows, kHeaderOf<D> + size_t(k / D::kBlock) * D::kBytes, n, tile);
     for (int i = 0; i < n_batches; ++i) {  // spread evenly over batches of at most four
       const int64_t t0 = c.n_tokens * i / n_batches, T = c.n_tokens * (i + 1) / n_batches - t0;
       const X8* x[kTokensAtOnce];

@@ -44,10 +44,22 @@ HEARTH_INLINE __m128 halves_of_rows(const uint8_t* const* p, int at) {
   return _mm_cvtph_ps(v);
 }
 
+template <class D>
+HEARTH_INLINE __m128 factors_of_rows(const FourRows& rows, const uint8_t* const* p) {
+  if constexpr (kHeaderOf<D> != 0) {
+    return _mm_setr_ps(block_factor<D>(rows.p[0], p[0]), block_factor<D>(rows.p[1], p[1]),
+                       block_factor<D>(rows.p[2], p[2]), block_factor<D>(rows.p[3], p[3]));
+  } else {
+    return halves_of_rows(p, D::kD);
+  }
+}
+
 template <class D, int Tokens>
 void multiply_blocks(const RowsCall& c) {
   for (int64_t i = 0; i < c.n_rows; i += 4) {
-    FourRows rows = four_rows(c, i);
+    const FourRows rows = four_rows(c, i);
+    const uint8_t* blocks[4];
+    HEARTH_UNROLL for (int r = 0; r < 4; ++r) blocks[r] = rows.p[r] + kHeaderOf<D>;
     const uint8_t* ahead = ahead_of(c, i);
     __m256 acc[4][Tokens];
     HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
@@ -57,22 +69,22 @@ void multiply_blocks(const RowsCall& c) {
       prefetch_slice<4 * D::kBytes>(ahead);
       const X8* x[Tokens];
       alignas(16) float d[Tokens][4], dmin[Tokens][4];  // times the activations' scale
-      const __m128 own_d = halves_of_rows(rows.p, D::kD);
+      const __m128 own_d = factors_of_rows<D>(rows, blocks);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
         x[t] = static_cast<const X8*>(c.x[t]) + b;
         const __m128 scale = _mm_set1_ps(x[t]->scale);
         _mm_store_ps(d[t], _mm_mul_ps(own_d, scale));
-        if constexpr (D::kMins) _mm_store_ps(dmin[t], _mm_mul_ps(halves_of_rows(rows.p, D::kDmin), scale));
+        if constexpr (D::kMins) _mm_store_ps(dmin[t], _mm_mul_ps(halves_of_rows(blocks, D::kDmin), scale));
       }
       RowScales scales, mins;
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-        store256(scales.words[r], D::scales(rows.p[r]));
-        if constexpr (D::kMins) store256(mins.words[r], D::mins(rows.p[r]));
+        store256(scales.words[r], D::scales(blocks[r]));
+        if constexpr (D::kMins) store256(mins.words[r], D::mins(blocks[r]));
       }
       // Not unrolled: the compiler would keep the activations for all rows, and spill them.
 #pragma GCC unroll 1
       for (int r = 0; r < 4; ++r) {
-        const uint8_t* p = rows.p[r];
+        const uint8_t* p = blocks[r];
         __m256i sum[Tokens];
         HEARTH_UNROLL for (int v = 0; v < 8; ++v) {
           const __m256i q = D::vector(p, v), scale = scales.of<D>(r, v);
@@ -93,7 +105,7 @@ void multiply_blocks(const RowsCall& c) {
             acc[r][t] = _mm256_fnmadd_ps(minus, _mm256_broadcast_ss(&dmin[t][r]), acc[r][t]);
           }
         }
-        rows.p[r] += D::kBytes;
+        blocks[r] += D::kBytes;
       }
     }
     HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
@@ -123,8 +135,8 @@ void multiply_small_blocks(const RowsCall& c) {
       const uint8_t* p[4];
       alignas(32) float scale[Tokens][4][8];  // the block's times the activations'
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-        p[r] = rows.p[r] + b * kBytes;
-        const __m256 scales = group_halves<D>(p[r], D::kScaleAt, n_vectors);
+        p[r] = rows.p[r] + kHeaderOf<D> + b * kBytes;
+        const __m256 scales = group_scales<D>(rows.p[r], p[r], n_vectors);
         HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
           _mm256_store_ps(scale[t][r], _mm256_mul_ps(scales, _mm256_set1_ps(x[t]->scale)));
         }

@@ -12,7 +12,11 @@
 //   stored(p, s)     for tiles: the kStored vectors of which the weights are unpacked
 //   column(v, i, j)  the same unpacking after a transposition: four weights of sixteen rows, dwords 4 j .. of vector i,
 //                    from dwords v[s][0 .. 15] of the stored vectors. Fewer vectors are moved that way
-//   Scales(p)        floats: scale[16] or [8] (and min) of the groups, in order
+//   d(p), dmin(p)    of blocks of 256: the halves that the words of scales(p) and mins(p), one for each 16, count in
+//   scales(p)        of smaller blocks: eight floats, of the groups in order; mins(p) is subtracted
+//
+// Where rows have a header: kHeader, its bytes; and d(row, p), the number itself, and of smaller blocks scales(row, p),
+// which may look at the header at `row`.
 #pragma once
 
 #include "kernels/cpu/avx512/simd.h"
@@ -20,6 +24,15 @@
 
 namespace hearth {
 namespace {
+
+// Bytes before the blocks of a row: a decoder's kHeader, where it has one.
+template <class D>
+constexpr int kHeaderOf = 0;
+template <class D>
+requires requires {
+  D::kHeader;
+}
+constexpr int kHeaderOf<D> = D::kHeader;
 
 HEARTH_INLINE __m512i low_bits(__m512i v, int n) {
   return _mm512_and_si512(v, _mm512_set1_epi8(char((1 << n) - 1)));
@@ -352,6 +365,28 @@ struct I4_G128 {
     return _mm256_set_m128(_mm_set1_ps(half_to_float(p + kBytes)), _mm_set1_ps(half_to_float(p)));
   }
 };
+
+// ---- Scales of a block at p in the row that begins at `row`
+
+// What the integers of a block of 256 count in.
+template <class D>
+HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
+  if constexpr (kHeaderOf<D> != 0) {
+    return D::d(row, p);
+  } else {
+    return half_to_float(D::d(p));
+  }
+}
+
+// Of the eight groups of 32 in smaller blocks.
+template <class D>
+HEARTH_INLINE __m256 group_scales([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
+  if constexpr (kHeaderOf<D> != 0) {
+    return D::scales(row, p);
+  } else {
+    return D::scales(p);
+  }
+}
 
 }  // namespace
 }  // namespace hearth

@@ -36,23 +36,23 @@ HEARTH_INLINE void transpose_table(const T (*rows)[16], T (*out)[kPanelRows], in
 template <class D>
 constexpr bool kIntegerMins = D::kBlock == 256 && D::kMins;
 
-// A row's scales, and its minimums where they are wanted, as floats.
+// The scales of a row's blocks p, and its minimums where they are wanted, as floats.
 template <class D, bool Mins = true>
-HEARTH_INLINE void row_scales(const uint8_t* p, float* scale, float* min) {
+HEARTH_INLINE void row_scales(const uint8_t* row, const uint8_t* p, float* scale, float* min) {
   if constexpr (D::kBlock == 256) {
     // A scale for every 16; where the group is 32, every second one is wanted.
-    const auto put = [](__m256i values, const uint8_t* factor, float* to) HEARTH_INLINE_LAMBDA {
+    const auto put = [](__m256i values, float factor, float* to) HEARTH_INLINE_LAMBDA {
       __m512i wide = _mm512_cvtepi16_epi32(values);
       if constexpr (D::kGroup == 32) {
         const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
         wide = _mm512_permutexvar_epi32(even, wide);
       }
-      _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_cvtepi32_ps(wide), _mm512_set1_ps(half_to_float(factor))));
+      _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_cvtepi32_ps(wide), _mm512_set1_ps(factor)));
     };
-    put(D::scales(p), D::d(p), scale);
-    if constexpr (D::kMins && Mins) put(D::mins(p), D::dmin(p), min);
+    put(D::scales(p), block_factor<D>(row, p), scale);
+    if constexpr (D::kMins && Mins) put(D::mins(p), half_to_float(D::dmin(p)), min);
   } else {
-    _mm256_storeu_ps(scale, D::scales(p));
+    _mm256_storeu_ps(scale, group_scales<D>(row, p));
     if constexpr (D::kMins && Mins) _mm256_storeu_ps(min, D::mins(p));
   }
 }
@@ -112,12 +112,13 @@ HEARTH_INLINE void unpack_headers(const uint8_t* const (&p)[16], TileScales& til
 
 // Scales and minimums of 16 rows, row by row.
 template <class D>
-HEARTH_INLINE void unpack_row_scales(const uint8_t* const (&p)[16], TileScales& tile, int first_row) {
+HEARTH_INLINE void unpack_row_scales(const uint8_t* const* rows, const uint8_t* const (&p)[16], TileScales& tile,
+                                     int first_row) {
   constexpr int kTables = D::kGroup == 16 ? 16 : 8;
   alignas(64) float scales[16][16], mins[16][16];
   alignas(64) int32_t min_pairs[16][16];
   for (int r = 0; r < 16; ++r) {
-    row_scales<D, !kIntegerMins<D>>(p[r], scales[r], mins[r]);
+    row_scales<D, !kIntegerMins<D>>(rows[r], p[r], scales[r], mins[r]);
     if constexpr (kIntegerMins<D>) integer_mins<D>(p[r], min_pairs[r], tile.dmin + first_row + r);
   }
   transpose_table<kTables>(scales, tile.scale, first_row);
@@ -128,31 +129,32 @@ HEARTH_INLINE void unpack_row_scales(const uint8_t* const (&p)[16], TileScales& 
   }
 }
 
-// Those of 16 rows' blocks at p to rows first_row .. of a tile.
+// Those of the blocks p of 16 rows to rows first_row .. of a tile.
 template <class D>
-HEARTH_INLINE void unpack_scales(const uint8_t* const (&p)[16], TileScales& tile, int first_row) {
+HEARTH_INLINE void unpack_scales(const uint8_t* const* rows, const uint8_t* const (&p)[16], TileScales& tile,
+                                 int first_row) {
   if constexpr (kIntegerMins<D> && D::kGroup == 32) {
     unpack_headers(p, tile, first_row);
   } else {
-    unpack_row_scales<D>(p, tile, first_row);
+    unpack_row_scales<D>(rows, p, tile, first_row);
   }
 }
 
-// Rows w[0 .. 31] of one chunk of n weights.
+// One chunk of n weights, whose blocks lie `at` bytes behind the beginnings rows[0 .. 31].
 template <class D>
-void decode_tile(const uint8_t* const* w, int64_t n, Tile& tile) {
+void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
   alignas(64) __m512i stored[D::kStored][16];
   Tail<D> tails[D::kBlock == 256 ? 1 : 16];
   for (int half = 0; half < 2; ++half) {
     const uint8_t* p[16];
     for (int r = 0; r < 16; ++r) {
-      p[r] = w[16 * half + r];
+      p[r] = rows[16 * half + r] + at;
       if (D::kBlock != 256 && n < kChunk) {
         tails[D::kBlock == 256 ? 0 : r].copy(p[r], n);
         p[r] = tails[D::kBlock == 256 ? 0 : r].bytes;
       }
     }
-    unpack_scales<D>(p, tile, 16 * half);
+    unpack_scales<D>(rows + 16 * half, p, tile, 16 * half);
     HEARTH_UNROLL for (int s = 0; s < D::kStored; ++s) {
       __m512i v[16];
       HEARTH_UNROLL for (int r = 0; r < 16; ++r) v[r] = D::stored(p[r], s);
@@ -243,14 +245,14 @@ HEARTH_INLINE void multiply_panel_rows(const PanelCall& c, int64_t first_row, fl
   Tile tile;
   const int n_batches = int((c.n_tokens + kTokensAtOnce - 1) / kTokensAtOnce);
   BlockStream ahead(c, first_row, kPanelRows, (c.k + kChunk - 1) / kChunk * n_batches);
+  const uint8_t* rows[kPanelRows];
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    const int64_t i = first_row + r < c.n_rows ? first_row + r : c.n_rows - 1;
+    rows[r] = c.w + size_t(i) * c.row_bytes;
+  }
   for (int64_t k = 0, b = 0; k < c.k; k += kChunk, ++b) {
     const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
-    const uint8_t* rows[kPanelRows];
-    for (int64_t r = 0; r < kPanelRows; ++r) {
-      const int64_t i = first_row + r < c.n_rows ? first_row + r : c.n_rows - 1;
-      rows[r] = c.w + size_t(i) * c.row_bytes + size_t(k / D::kBlock) * D::kBytes;
-    }
-    decode_tile<D>(rows, n, tile);
+    decode_tile<D>(rows, kHeaderOf<D> + size_t(k / D::kBlock) * D::kBytes, n, tile);
     const int n_groups = int((n + D::kGroup - 1) / D::kGroup);
     for (int i = 0; i < n_batches; ++i) {  // spread evenly over batches of at most six
       const int64_t t0 = c.n_tokens * i / n_batches, t1 = c.n_tokens * (i + 1) / n_batches;

@@ -163,6 +163,16 @@ struct FourHeaders {
   }
 };
 
+template <class D>
+HEARTH_INLINE __m128 factors_of_rows(const FourRows& rows, const uint8_t* const (&p)[4]) {
+  if constexpr (kHeaderOf<D> != 0) {
+    return _mm_setr_ps(block_factor<D>(rows.p[0], p[0]), block_factor<D>(rows.p[1], p[1]),
+                       block_factor<D>(rows.p[2], p[2]), block_factor<D>(rows.p[3], p[3]));
+  } else {
+    return halves_of_rows(D::d(p[0]), D::d(p[1]), D::d(p[2]), D::d(p[3]));
+  }
+}
+
 template <class D, int Tokens>
 void multiply_blocks(const RowsCall& c) {
   constexpr bool kFourHeaders = D::kMins && D::kGroup == 32;
@@ -174,7 +184,7 @@ void multiply_blocks(const RowsCall& c) {
     for (int64_t b = 0; b * kChunk < c.k; ++b) {
       prefetch_slice<4 * D::kBytes>(ahead);
       const uint8_t* p[4];
-      HEARTH_UNROLL for (int r = 0; r < 4; ++r) p[r] = rows.p[r] + b * D::kBytes;
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) p[r] = rows.p[r] + kHeaderOf<D> + b * D::kBytes;
       __m512i sums[Tokens][4], min_sums[Tokens];
       __m512i a[Tokens][4], start[Tokens][4];
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
@@ -212,7 +222,7 @@ void multiply_blocks(const RowsCall& c) {
           HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) min_sums[t] = lane_per_row(row_mins[t]);
         }
       }
-      const __m128 d = halves_of_rows(D::d(p[0]), D::d(p[1]), D::d(p[2]), D::d(p[3]));
+      const __m128 d = factors_of_rows<D>(rows, p);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
         const __m128 scale = _mm_set1_ps((static_cast<const X8*>(c.x[t]) + b)->scale);
         acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(lane_per_row(sums[t])), to_lanes(_mm_mul_ps(d, scale)), acc[t]);
@@ -245,9 +255,10 @@ struct Tail {
 // Adds the products of the first n of 256 weights at p, a multiple of 32. All 256 are read unless n is kChunk known at
 // compile time; what follows the n may be anything, and its activations are zero.
 template <class D, int Tokens>
-HEARTH_INLINE void add_small_blocks(const uint8_t* p, int64_t n, const X8* const (&x)[Tokens], __m512 (&acc)[Tokens]) {
+HEARTH_INLINE void add_small_blocks(const uint8_t* row, const uint8_t* p, int64_t n, const X8* const (&x)[Tokens],
+                                    __m512 (&acc)[Tokens]) {
   const __mmask8 there = n < kChunk ? __mmask8((1u << (n / 32)) - 1) : __mmask8(0xff);
-  const __m512 scales = _mm512_castps256_ps512(_mm256_maskz_mov_ps(there, D::scales(p)));
+  const __m512 scales = _mm512_castps256_ps512(_mm256_maskz_mov_ps(there, group_scales<D>(row, p)));
   __m512 sum[Tokens];
   HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) sum[t] = _mm512_setzero_ps();
   HEARTH_UNROLL for (int v = 0; v < 4; ++v) {
@@ -288,13 +299,13 @@ void multiply_small_blocks(const RowsCall& c) {
     const auto add = [&](int r, const uint8_t* p, int64_t n) HEARTH_INLINE_LAMBDA {
       __m512 own[Tokens];
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) own[t] = acc[t][r];
-      add_small_blocks<D, Tokens>(p, n, x, own);
+      add_small_blocks<D, Tokens>(rows.p[r], p, n, x, own);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) acc[t][r] = own[t];
     };
     for (int64_t b = 0; b < n_chunks; ++b) {
       prefetch_slice<4 * kBytes>(ahead);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) x[t] = static_cast<const X8*>(c.x[t]) + b;
-      HEARTH_UNROLL for (int r = 0; r < 4; ++r) add(r, rows.p[r] + b * kBytes, kChunk);
+      HEARTH_UNROLL for (int r = 0; r < 4; ++r) add(r, rows.p[r] + kHeaderOf<D> + b * kBytes, kChunk);
     }
     if (rest > 0) {
       prefetch_slice<4 * kBytes>(ahead);
@@ -302,7 +313,7 @@ void multiply_small_blocks(const RowsCall& c) {
       Tail<D> tails[4];
       const uint8_t* p[4];
       HEARTH_UNROLL for (int r = 0; r < 4; ++r) {
-        p[r] = rows.p[r] + n_chunks * kBytes;
+        p[r] = rows.p[r] + kHeaderOf<D> + n_chunks * kBytes;
         if (i + r > last_in_place) {
           tails[r].copy(p[r], rest);
           p[r] = tails[r].bytes;
