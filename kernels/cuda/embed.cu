@@ -26,8 +26,7 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= x.cols) return;
   for (int64_t t = blockIdx.y; t < x.rows; t += gridDim.y) {
     const int64_t row = tokens ? int64_t(tokens[t]) : t;
-    const auto* blocks = reinterpret_cast<const Block*>(table + size_t(row) * row_bytes);
-    x.data[t * x.stride + i] = weight_at(blocks, i);
+    x.data[t * x.stride + i] = weight_at<Block>(table + size_t(row) * row_bytes, i);
   }
 }
 

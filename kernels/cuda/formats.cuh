@@ -2,6 +2,8 @@
 // here, of one weight, so that all formats read alike.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/cuda/kernel.h"
 #include "quant/decode.h"
 #include "quant/format.h"
@@ -33,11 +35,11 @@ GPU_FN float weight_of(const BlockBF16& b) {
 
 // Weight i of a row, by the definition of its format.
 template <class Block, class Index>
-GPU_FN float weight_at(const Block* row, Index i) {
+GPU_FN float weight_at(const std::byte* row, Index i) {
   if constexpr (Block::kElems == 1) {
-    return weight_of(row[i]);
+    return weight_of(reinterpret_cast<const Block*>(row)[i]);
   } else {
-    return decode(row[i / Block::kElems], int(i % Block::kElems));
+    return weight_of_row<Block>(row, i);
   }
 }
 

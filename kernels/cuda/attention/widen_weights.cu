@@ -31,9 +31,8 @@ __global__ void __launch_bounds__(kThreads) widen(Widening w) {
 
   uint32_t pairs[kRun / 2] = {};
   if (row < w.from.n) {
-    const auto* blocks =
-        reinterpret_cast<const Block*>(w.from.data + h * w.from.matrix_stride + row * w.from.row_bytes);
-    const auto value = [&](int c) { return c < w.from.k ? weight_at(blocks, c) : 0.0f; };
+    const std::byte* from = w.from.data + h * w.from.matrix_stride + row * w.from.row_bytes;
+    const auto value = [&](int c) { return c < w.from.k ? weight_at<Block>(from, c) : 0.0f; };
     GPU_UNROLL
     for (int e = 0; e < kRun; e += 2) pairs[e / 2] = pack_bf16(value(column + e), value(column + e + 1));
   }

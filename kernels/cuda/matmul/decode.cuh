@@ -75,9 +75,32 @@ struct InMemory {
 //
 // Weight = scale * level - min, or where the format has an offset instead, scale * (level - kOffset). Levels are
 // unsigned but where there is neither.
+//
+// Where rows have a header, read<n>(header, block, k) instead; kAlign is then that of blocks behind headers.
 
 template <class Block>
 struct Bits;
+
+// The header of a row in registers, where its format has one.
+template <class Block>
+struct RowHeader {
+  GPU_FN void load(const std::byte*) {}
+};
+template <class Block>
+requires(kHeaderBytes<Block> > 0) struct RowHeader<Block> {
+  typename Block::Header value;
+  GPU_FN void load(const std::byte* row) { value = header_of<Block>(row); }
+};
+
+template <int n, class Block, class Bytes>
+GPU_FN void read_scales(Bits<Block>& bits, [[maybe_unused]] const RowHeader<Block>& header, const Bytes& block,
+                        unsigned k) {
+  if constexpr (kHeaderBytes<Block> != 0) {
+    bits.template read<n>(header.value, block, k);
+  } else {
+    bits.template read<n>(block, k);
+  }
+}
 
 enum class Zero { none, offset, min };  // what is subtracted
 

@@ -34,6 +34,7 @@ template <class Block>
 struct Piece {
   static constexpr int kElems = Block::kElems, kSize = int(sizeof(Block)), kWeights = Unit<Block>::kWeights;
   static constexpr int kPieceWeights = piece_weights(kElems, kSize);
+  static constexpr bool kAligned = kSize % 16 == 0 && kHeaderBytes<Block> % 16 == 0;  // blocks, to 16 bytes
   static constexpr int kUnits = kPieceWeights / kWeights;
   static constexpr int kBytes = kPieceWeights / kElems * kSize;
   // Of a row in shared memory: the piece, wherever in 16 bytes it starts, and a word that load_staged may look at. An
@@ -66,14 +67,14 @@ struct Feed {
   // Queues the next piece, if there is one. Returns where it will lie.
   GPU_FN const std::byte* copy() {
     // Bytes before the piece that share its 16. None where blocks are multiples of 16.
-    const int before = P::kSize % 16 == 0 ? 0 : int(reinterpret_cast<size_t>(next) & 15);
+    const int before = P::kAligned ? 0 : int(reinterpret_cast<size_t>(next) & 15);
     const int end = before + min(P::kBytes, left), mine = 16 * (lane_of_thread() % 8);
     const std::byte* from = next - before + mine;
     std::byte* to = slot + mine;
     GPU_UNROLL
     for (int i = 0; i < P::kSlot; i += 128) {
       const int n = end - mine - i;
-      if (n > 0) cp_async_first(to + i, from + i, P::kSize % 16 == 0 ? 16 : min(16, n));
+      if (n > 0) cp_async_first(to + i, from + i, P::kAligned ? 16 : min(16, n));
     }
     cp_async_commit();
     const std::byte* piece = slot + before;
@@ -137,8 +138,9 @@ GPU_FN void multiply(const FloatUnit& unit, unsigned at, unsigned, const std::by
 // This lane's share of the sums of weights begin .. end - 1 of a row of k, whose first piece is under way to `piece`.
 // Unsigned, since the compiler divides those by powers of two in one instruction.
 template <class Block, int NT>
-GPU_FN void multiply_slice(Feed<Block>& feed, const std::byte* piece, unsigned begin, unsigned end, unsigned k,
-                           const std::byte* rows, const int (&column)[NT], int n, float (&sums)[NT]) {
+GPU_FN void multiply_slice(const RowHeader<Block>& header, Feed<Block>& feed, const std::byte* piece, unsigned begin,
+                           unsigned end, unsigned k, const std::byte* rows, const int (&column)[NT], int n,
+                           float (&sums)[NT]) {
   using P = Piece<Block>;
   for (unsigned at = begin; at < end; at += P::kPieceWeights) {
     const std::byte* next = feed.copy();
@@ -155,7 +157,7 @@ GPU_FN void multiply_slice(Feed<Block>& feed, const std::byte* piece, unsigned b
       } else {
         constexpr unsigned kPerBlock = P::kElems / P::kWeights;
         ByteUnit unit;
-        Unit<Block>::load(piece + u / kPerBlock * P::kSize, u % kPerBlock, unit);
+        Unit<Block>::load(header, piece + u / kPerBlock * P::kSize, u % kPerBlock, unit);
         const unsigned first = at + u / kPerBlock * P::kElems + Unit<Block>::first(u % kPerBlock);
         multiply<Block, NT>(unit, first, k, rows, column, n, sums);
       }
@@ -323,8 +325,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
     const int end = min(stack.k, pieces * (slice + 1) / stack.slices * P::kPieceWeights);
     const int row = min(block_row + row_in_block, stack.n - 1);
     const std::byte* bytes = stack.weights[which] + matrix * stack.matrix_stride[which] + row * stack.row_bytes;
-    Feed<Block> feed(bytes + begin / P::kElems * P::kSize, (end - begin) / P::kElems * P::kSize,
-                     shared + warp * P::kStageBytes + slot * P::kSlot);
+    RowHeader<Block> header;
+    header.load(bytes);
+    Feed<Block> feed(bytes + int(kHeaderBytes<Block>) + begin / P::kElems * P::kSize,
+                     (end - begin) / P::kElems * P::kSize, shared + warp * P::kStageBytes + slot * P::kSlot);
     const std::byte* first_piece = feed.copy();
 
     // The activations. Every warp has a job where the block prepares them, so all meet at the barrier.
@@ -346,8 +350,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
     }
 
     float sums[NT] = {};
-    multiply_slice<Block, NT>(feed, first_piece, unsigned(begin), unsigned(end), unsigned(stack.k), rows, column,
-                              columns.n, sums);
+    multiply_slice<Block, NT>(header, feed, first_piece, unsigned(begin), unsigned(end), unsigned(stack.k), rows,
+                              column, columns.n, sums);
     const int of_lane = __shfl_sync(kAllLanes, columns.token, lane % 8);
     const int row_of_lane = __shfl_sync(kAllLanes, columns.row, lane % 8);
     const float weight = !job.gated && pair >= 0 && lane % 8 < columns.n ? job.weights[row_of_lane] : 1.0f;

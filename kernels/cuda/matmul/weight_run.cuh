@@ -146,8 +146,10 @@ struct WeightRun {
   GPU_FN static unsigned group(int run) { return unsigned(run) % kRuns * kGroupsOfRun; }
 
   GPU_FN void load(const std::byte* row, const std::byte* end, int run, int) {
-    const std::byte* block = row + size_t(unsigned(run) / kRuns) * sizeof(Block);
-    bits.template read<kGroupsOfRun>(InMemory{block}, group(run));
+    const std::byte* block = row + kHeaderBytes<Block> + size_t(unsigned(run) / kRuns) * sizeof(Block);
+    RowHeader<Block> header;
+    header.load(row);
+    read_scales<kGroupsOfRun>(bits, header, InMemory{block}, group(run));
     low.load(block + B::low_at(group(run)), end);
     if constexpr (B::kHigh) high.load(block + B::high_at(group(run)), end);
   }
@@ -194,10 +196,12 @@ template <class Block>
 requires(Block::kElems == 32) struct WeightRun<Block> {
   using B = Bits<Block>;
   static constexpr int kBytes = sizeof(Block);
+  RowHeader<Block> header;
   Window<2 * kBytes, B::kAlign> bytes;
 
   GPU_FN void load(const std::byte* row, const std::byte* end, int run, int n) {
-    bytes.load(row + size_t(run) * 2 * kBytes, end, n > 32 ? 2 * kBytes : kBytes);
+    header.load(row);
+    bytes.load(row + kHeaderBytes<Block> + size_t(run) * 2 * kBytes, end, n > 32 ? 2 * kBytes : kBytes);
   }
   template <Form form, class Store>
   GPU_FN void decode(int, int n, Store store) {
@@ -207,7 +211,7 @@ requires(Block::kElems == 32) struct WeightRun<Block> {
       const unsigned k = unsigned(i) % 2;
       const InWindow block{bytes.word, unsigned(i / 2 * kBytes)};
       B bits;
-      bits.template read<1>(block, k);
+      read_scales<1>(bits, header, block, k);
       const auto levels = [&](int j) { return bits.levels(block.word_at(B::low_at(k) + 4 * unsigned(j)), 0, k, j); };
       GPU_UNROLL
       for (int j = 0; j < 4; j += 2) {
@@ -219,7 +223,7 @@ requires(Block::kElems == 32) struct WeightRun<Block> {
     GPU_UNROLL
     for (int i = 0; i < to.kCount; ++i) {
       B bits;
-      bits.template read<1>(InWindow{bytes.word, unsigned(i * kBytes)}, 0);
+      read_scales<1>(bits, header, InWindow{bytes.word, unsigned(i * kBytes)}, 0);
       to.set(i, bits, 0, 0);
       if (i > 0 && n <= 32) to.scale[i] = to.min[to.kMins ? i : 0] = 0;  // bytes behind the row are anything
     }
@@ -229,6 +233,7 @@ requires(Block::kElems == 32) struct WeightRun<Block> {
 // Floats: of large blocks, or plain ones in rows of any length.
 template <class Block>
 requires(Bits<Block>::kFloats) struct WeightRun<Block> {
+  static_assert(kHeaderBytes<Block> == 0);
   using B = Bits<Block>;
   static constexpr int kBytes = 4 / B::kPerWord, kWordsOfPiece = 8 / B::kPerWord;  // of a weight; of eight
   B bits;

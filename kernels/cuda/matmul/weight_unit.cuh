@@ -42,7 +42,8 @@ GPU_FN void load_staged(const std::byte* p, uint32_t (&words)[n]) {
   }
 }
 
-// first(u) and first(u) + kDistance: where the halves of unit u of a block start. load(block, u, unit): the unit.
+// first(u) and first(u) + kDistance: where the halves of unit u of a block start. load(header, block, u, unit): the
+// unit, with the header of the block's row.
 template <class Block>
 struct Unit {
   using B = Bits<Block>;
@@ -51,7 +52,7 @@ struct Unit {
   GPU_FN static unsigned group(unsigned u) { return u / B::kApart * (2 * B::kApart) | u % B::kApart; }
   GPU_FN static unsigned first(unsigned u) { return 16 * group(u); }
 
-  GPU_FN static void load(const std::byte* block, unsigned u, ByteUnit& unit) {
+  GPU_FN static void load(const RowHeader<Block>& header, const std::byte* block, unsigned u, ByteUnit& unit) {
     constexpr bool kSharedBytes = B::low_at(0) == B::low_at(B::kApart);
     const unsigned first = group(u);
     uint32_t low[kSharedBytes ? 4 : 8], high[4] = {};
@@ -61,7 +62,7 @@ struct Unit {
     for (int h = 0; h < 2; ++h) {
       const unsigned k = first | unsigned(h * B::kApart);
       B bits;
-      bits.template read<1>(InMemory{block}, k);
+      read_scales<1>(bits, header, InMemory{block}, k);
       unit.scale[h] = bits.scale(k, 0);
       if constexpr (kZero == Zero::min) unit.min[h] = bits.min(k, 0);
       GPU_UNROLL

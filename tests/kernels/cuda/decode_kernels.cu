@@ -31,7 +31,9 @@ __global__ void decode_unit(const std::byte* row, int bytes, int64_t k, float* w
   } else {
     constexpr int kPerBlock = Block::kElems / 32;
     ByteUnit unit;
-    U::load(bytes_of_row + u / kPerBlock * int(sizeof(Block)), u % kPerBlock, unit);
+    RowHeader<Block> header;
+    header.load(row);
+    U::load(header, bytes_of_row + kHeaderBytes<Block> + u / kPerBlock * int(sizeof(Block)), u % kPerBlock, unit);
     float* out = weights + u / kPerBlock * Block::kElems + U::first(u % kPerBlock);
     for (int i = 0; i < 32; ++i) {
       const int h = i / 16, q = int8_t(unit.q[i / 4] >> 8 * (i % 4));
