@@ -8,24 +8,13 @@
 
 namespace hearth {
 
-// x [n], importance [n] or null -> blocks.
-void encode_f32(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_f16(const float* x, const float* importance, void* blocks, int64_t n);  // beyond +-65504: +-65504
-void encode_bf16(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q4_0(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q4_1(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q5_0(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q5_1(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q8_0(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q2_k(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q3_k(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q4_k(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q5_k(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_q6_k(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_iq4_nl(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_iq4_xs(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_f8_e4m3(const float* x, const float* importance, void* blocks, int64_t n);
-void encode_i4_g128(const float* x, const float* importance, void* blocks, int64_t n);
+// x [n], importance [n] or null -> row. Each block's is defined in encode_blocks.cpp or encode_superblocks.cpp.
+template <class Block>
+void encode_row(const float* x, const float* importance, void* row, int64_t n);
+
+void encode_f32(const float* x, const float* importance, void* row, int64_t n);
+void encode_f16(const float* x, const float* importance, void* row, int64_t n);  // beyond +-65504: +-65504
+void encode_bf16(const float* x, const float* importance, void* row, int64_t n);
 
 // A block of an FP8 checkpoint as it is: 128 weights along a row, e4m3 [128], that share one 128x128 scale
 // (`weight_scale_inv`). decode gives scale * e4m3 exactly as the checkpoint defines it.

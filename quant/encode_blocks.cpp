@@ -139,36 +139,44 @@ LANES_INLINE void encode_affine(const float* x, const float* importance, void* b
 
 }  // namespace
 
-ENCODER void encode_q4_0(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ4_0, Q4Levels>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockQ4_0>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockQ4_0, Q4Levels>(x, importance, row, n);
 }
 
-ENCODER void encode_q4_1(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ4_1, 15>(x, importance, blocks, n, kTry4Bits);
+template <>
+ENCODER void encode_row<BlockQ4_1>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_affine<BlockQ4_1, 15>(x, importance, row, n, kTry4Bits);
 }
 
-ENCODER void encode_q5_0(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ5_0, Q5Levels>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockQ5_0>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockQ5_0, Q5Levels>(x, importance, row, n);
 }
 
-ENCODER void encode_q5_1(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ5_1, 31>(x, importance, blocks, n, kTry5Bits);
+template <>
+ENCODER void encode_row<BlockQ5_1>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_affine<BlockQ5_1, 31>(x, importance, row, n, kTry5Bits);
 }
 
-ENCODER void encode_q8_0(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ8_0, Q8Levels>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockQ8_0>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockQ8_0, Q8Levels>(x, importance, row, n);
 }
 
-ENCODER void encode_iq4_nl(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockIQ4_NL, Iq4Levels>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockIQ4_NL>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockIQ4_NL, Iq4Levels>(x, importance, row, n);
 }
 
-ENCODER void encode_f8_e4m3(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockF8_E4M3, E4m3Levels>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockF8_E4M3>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockF8_E4M3, E4m3Levels>(x, importance, row, n);
 }
 
-ENCODER void encode_i4_g128(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockI4_G128, I4Levels>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockI4_G128>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockI4_G128, I4Levels>(x, importance, row, n);
 }
 
 BlockF8_E4M3 f8_e4m3_block(const uint8_t* e4m3, float scale) {

@@ -140,28 +140,34 @@ LANES_INLINE void encode_affine(const float* x, const float* importance, void* b
 
 }  // namespace
 
-ENCODER void encode_q2_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ2_K, 3, 15, 16>(x, importance, blocks, n, kTry2Bits);
+template <>
+ENCODER void encode_row<BlockQ2_K>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_affine<BlockQ2_K, 3, 15, 16>(x, importance, row, n, kTry2Bits);
 }
 
-ENCODER void encode_q3_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ3_K, Q3KLevels, 16, -32, 31>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockQ3_K>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockQ3_K, Q3KLevels, 16, -32, 31>(x, importance, row, n);
 }
 
-ENCODER void encode_q4_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ4_K, 15, 63, 32>(x, importance, blocks, n, kTry4Bits);
+template <>
+ENCODER void encode_row<BlockQ4_K>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_affine<BlockQ4_K, 15, 63, 32>(x, importance, row, n, kTry4Bits);
 }
 
-ENCODER void encode_q5_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_affine<BlockQ5_K, 31, 63, 32>(x, importance, blocks, n, kTry5Bits);
+template <>
+ENCODER void encode_row<BlockQ5_K>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_affine<BlockQ5_K, 31, 63, 32>(x, importance, row, n, kTry5Bits);
 }
 
-ENCODER void encode_q6_k(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockQ6_K, Q6KLevels, 16, -128, 127>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockQ6_K>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockQ6_K, Q6KLevels, 16, -128, 127>(x, importance, row, n);
 }
 
-ENCODER void encode_iq4_xs(const float* x, const float* importance, void* blocks, int64_t n) {
-  encode_scaled<BlockIQ4_XS, Iq4Levels, 32, -32, 31>(x, importance, blocks, n);
+template <>
+ENCODER void encode_row<BlockIQ4_XS>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockIQ4_XS, Iq4Levels, 32, -32, 31>(x, importance, row, n);
 }
 
 }  // namespace hearth

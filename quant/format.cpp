@@ -27,16 +27,14 @@ void decode_bf16(const void* row, float* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = bf16_to_float(in[i]);
 }
 
-using Encode = void(const float* x, const float* importance, void* row, int64_t n);
-
 template <class Block>
-constexpr Format row(FormatId id, const char* name, Encode* encode, float tolerance) {
+constexpr Format row(FormatId id, const char* name, float tolerance) {
   return {id,
           name,
           Block::kElems,
           sizeof(Block),
           decode_row<Block>,
-          encode,
+          encode_row<Block>,
           finite_row<Block>,
           tolerance,
           uint32_t(kHeaderBytes<Block>)};
@@ -46,21 +44,21 @@ constexpr Format row(FormatId id, const char* name, Encode* encode, float tolera
 constexpr Format kFormats[] = {
     {FormatId::f32, "F32", 1, 4, decode_f32, encode_f32, finite_f32, 0.0f},
     {FormatId::f16, "F16", 1, 2, decode_f16, encode_f16, finite_f16, 0.00022f},
-    row<BlockQ4_0>(FormatId::q4_0, "Q4_0", encode_q4_0, 0.085f),
-    row<BlockQ4_1>(FormatId::q4_1, "Q4_1", encode_q4_1, 0.0724f),
-    row<BlockQ5_0>(FormatId::q5_0, "Q5_0", encode_q5_0, 0.0421f),
-    row<BlockQ5_1>(FormatId::q5_1, "Q5_1", encode_q5_1, 0.035f),
-    row<BlockQ8_0>(FormatId::q8_0, "Q8_0", encode_q8_0, 0.00492f),
-    row<BlockQ2_K>(FormatId::q2_k, "Q2_K", encode_q2_k, 0.272f),
-    row<BlockQ3_K>(FormatId::q3_k, "Q3_K", encode_q3_k, 0.151f),
-    row<BlockQ4_K>(FormatId::q4_k, "Q4_K", encode_q4_k, 0.073f),
-    row<BlockQ5_K>(FormatId::q5_k, "Q5_K", encode_q5_k, 0.0362f),
-    row<BlockQ6_K>(FormatId::q6_k, "Q6_K", encode_q6_k, 0.0174f),
-    row<BlockIQ4_NL>(FormatId::iq4_nl, "IQ4_NL", encode_iq4_nl, 0.0772f),
-    row<BlockIQ4_XS>(FormatId::iq4_xs, "IQ4_XS", encode_iq4_xs, 0.0778f),
+    row<BlockQ4_0>(FormatId::q4_0, "Q4_0", 0.085f),
+    row<BlockQ4_1>(FormatId::q4_1, "Q4_1", 0.0724f),
+    row<BlockQ5_0>(FormatId::q5_0, "Q5_0", 0.0421f),
+    row<BlockQ5_1>(FormatId::q5_1, "Q5_1", 0.035f),
+    row<BlockQ8_0>(FormatId::q8_0, "Q8_0", 0.00492f),
+    row<BlockQ2_K>(FormatId::q2_k, "Q2_K", 0.272f),
+    row<BlockQ3_K>(FormatId::q3_k, "Q3_K", 0.151f),
+    row<BlockQ4_K>(FormatId::q4_k, "Q4_K", 0.073f),
+    row<BlockQ5_K>(FormatId::q5_k, "Q5_K", 0.0362f),
+    row<BlockQ6_K>(FormatId::q6_k, "Q6_K", 0.0174f),
+    row<BlockIQ4_NL>(FormatId::iq4_nl, "IQ4_NL", 0.0772f),
+    row<BlockIQ4_XS>(FormatId::iq4_xs, "IQ4_XS", 0.0778f),
     {FormatId::bf16, "BF16", 1, 2, decode_bf16, encode_bf16, finite_bf16, 0.00174f},
-    row<BlockF8_E4M3>(FormatId::f8_e4m3, "F8_E4M3", encode_f8_e4m3, 0.0237f),
-    row<BlockI4_G128>(FormatId::i4_g128, "I4_G128", encode_i4_g128, 0.1017f),
+    row<BlockF8_E4M3>(FormatId::f8_e4m3, "F8_E4M3", 0.0237f),
+    row<BlockI4_G128>(FormatId::i4_g128, "I4_G128", 0.1017f),
 };
 
 constexpr Format listed(uint32_t type, const char* name, uint32_t block_elems = 0, uint32_t block_bytes = 0,
