@@ -10,6 +10,21 @@
 namespace hearth {
 namespace {
 
+// ---- Levels
+
+struct Q3KLevels : IntegerLevels<-4, 3> {
+  static constexpr float kTry[] = {-4.125f, -3.25f, -4.625f, -3.75f, -2.875f};
+};
+struct Q6KLevels : IntegerLevels<-32, 31> {
+  static constexpr float kTry[] = {-32, -31, -30, -29, -28, -27, -26, -25};
+};
+
+// First and last level inside the range, in steps.
+constexpr AffineTry kTry2Bits[] = {{.3f, .3f}, {.5f, 0},    {0, .5f},     {.1f, 0},  {.1f, .4f},
+                                   {.4f, .2f}, {-.6f, .4f}, {-.5f, -.4f}, {.5f, .7f}};
+
+// ---- Bits
+
 // Bits 0 and 1 of every q into the bit pairs of qs [64].
 void pack_low_bits(uint8_t* qs, const uint8_t* q) {
   for (int i = 0; i < kSuperBlock; ++i) qs[i / 128 * 32 + i % 32] |= uint8_t((q[i] & 3) << 2 * (i % 128 / 32));
