@@ -79,6 +79,7 @@ struct BlockIQ4_NL {
 static_assert(sizeof(BlockIQ4_NL) == 18);
 
 // ---- 256 weights with two levels of scales: one fp16 d (and dmin) for the block, a small integer for each group.
+// (TQ2_0 has d alone.)
 // The places of weight i are named by  n = i / 128 (half),  j = i % 128 / 32 (quarter of the half),  l = i % 32.
 
 // Q2_K, 2.625 bits per weight: 16 groups of 16.  d * scale * q - dmin * min,  q 0..3, scale and min 0..15
@@ -93,6 +94,18 @@ struct BlockQ2_K {
   uint16_t dmin;  // fp16
 };
 static_assert(sizeof(BlockQ2_K) == 84);
+
+// TQ2_0, 2.0625 bits per weight, for weights of -1, 0 and 1:  d * (q - 1),  q 0..2 (3 decodes to 2 d, but is never
+// written)
+//
+//                  7  6 5  4 3  2 1  0
+//   qs[32n + l]   [ j=3 | j=2 | j=1 | j=0 ]
+struct BlockTQ2_0 {
+  static constexpr int kElems = 256;
+  uint8_t qs[64];
+  uint16_t d;  // fp16
+};
+static_assert(sizeof(BlockTQ2_0) == 66);
 
 // Q3_K, 3.4375 bits per weight: 16 groups of 16.  d * scale * q,  q -4..3, scale -32..31 (stored + 32 in 6 bits)
 //

@@ -90,6 +90,9 @@ HEARTH_HD inline int group_scale(const BlockIQ4_XS& b, int g) {
 HEARTH_HD inline int level(const BlockQ2_K& b, int i) {
   return b.qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3;
 }
+HEARTH_HD inline int level(const BlockTQ2_0& b, int i) {
+  return (b.qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3) - 1;
+}
 HEARTH_HD inline int level(const BlockQ3_K& b, int i) {
   return (b.qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3) - (b.hmask[i % 32] >> i / 32 & 1 ? 0 : 4);
 }
@@ -111,6 +114,9 @@ HEARTH_HD inline int level(const BlockIQ4_XS& b, int i) {
 HEARTH_HD inline float decode(const BlockQ2_K& b, int i) {
   const int sc = b.scales[i / 16];
   return fp16_to_float(b.d) * float(sc & 15) * float(level(b, i)) - fp16_to_float(b.dmin) * float(sc >> 4);
+}
+HEARTH_HD inline float decode(const BlockTQ2_0& b, int i) {
+  return fp16_to_float(b.d) * float(level(b, i));
 }
 HEARTH_HD inline float decode(const BlockQ3_K& b, int i) {
   return fp16_to_float(b.d) * float(group_scale(b, i / 16)) * float(level(b, i));

@@ -1,4 +1,5 @@
-// Encoders of the formats with one level of scales: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL, and ours, F8_E4M3 and I4_G128.
+// Encoders of the formats with one level of scales: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 TQ2_0 IQ4_NL, and ours, F8_E4M3 and
+// I4_G128.
 // Eight blocks of a row at a time, one per lane: search, store the scale, round to levels with the scale as stored.
 #include <cstring>
 
@@ -24,6 +25,11 @@ struct Q8Levels : IntegerLevels<-127, 127> {  // -128 is left out: kernels may n
 };
 struct I4Levels : IntegerLevels<-8, 7> {  // 128 weights: more of them are worth clipping
   static constexpr float kTry[] = {-8.75f, -9.5f, -8.25f, -7.75f, -10, -9, -8.5f};
+};
+// 256 weights and three levels: a little more than half of Gaussian weights are best set to one of the outer two, the
+// extreme weight far outside.
+struct TernaryLevels : IntegerLevels<-1, 1> {
+  static constexpr float kTry[] = {3.75f, 2.375f, 6.5f, 1.25f, 2.875f, 9, 4.75f, 2};
 };
 
 // One octave of levels: a scale twice as large gives the same levels but for the smallest. Weights that are already
@@ -89,6 +95,15 @@ void pack(BlockIQ4_NL& b, const float* q) {
   float index[32];
   for (int i = 0; i < 32; ++i) index[i] = float(Iq4Levels::index(q[i]));
   pack_nibbles(b.qs, index, 16);
+}
+
+void pack(BlockTQ2_0& b, const float* q) {
+  for (int i = 0; i < 64; ++i) {
+    const float* of_byte = q + i / 32 * 128 + i % 32;
+    int bits = 0;
+    for (int j = 0; j < 4; ++j) bits |= (int(of_byte[32 * j]) + 1) << 2 * j;
+    b.qs[i] = uint8_t(bits);
+  }
 }
 
 void pack(BlockF8_E4M3& b, const float* q) {
@@ -201,6 +216,11 @@ ENCODER void encode_row<BlockQ8_0>(const float* x, const float* importance, void
 template <>
 ENCODER void encode_row<BlockIQ4_NL>(const float* x, const float* importance, void* row, int64_t n) {
   encode_scaled<BlockIQ4_NL, Iq4Levels>(x, importance, row, n);
+}
+
+template <>
+ENCODER void encode_row<BlockTQ2_0>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockTQ2_0, TernaryLevels>(x, importance, row, n);
 }
 
 template <>

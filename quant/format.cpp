@@ -57,6 +57,7 @@ constexpr Format kFormats[] = {
     row<BlockIQ4_NL>(FormatId::iq4_nl, "IQ4_NL", 0.0772f),
     row<BlockIQ4_XS>(FormatId::iq4_xs, "IQ4_XS", 0.0778f),
     {FormatId::bf16, "BF16", 1, 2, decode_bf16, encode_bf16, finite_bf16, 0.00174f},
+    row<BlockTQ2_0>(FormatId::tq2_0, "TQ2_0", 0.4558f),
     row<BlockF8_E4M3>(FormatId::f8_e4m3, "F8_E4M3", 0.0237f),
     row<BlockI4_G128>(FormatId::i4_g128, "I4_G128", 0.1017f),
 };
@@ -90,7 +91,6 @@ constexpr Format kListed[] = {
     listed(32, "Q4_0_4_8", 32, 18),
     listed(33, "Q4_0_8_8", 32, 18),
     listed(34, "TQ1_0", 256, 54),
-    listed(35, "TQ2_0", 256, 66),
     listed(37, "IQ4_NL_4_8", 32, 18),
     listed(38, "IQ4_NL_8_8", 32, 18),
     listed(39, "MXFP4", 32, 17),

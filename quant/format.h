@@ -28,6 +28,7 @@ enum class FormatId : uint32_t {
   iq4_nl = 20,
   iq4_xs = 23,
   bf16 = 30,
+  tq2_0 = 35,
   f8_e4m3 = 0x4801,
   i4_g128 = 0x4802,
 };

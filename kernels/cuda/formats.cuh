@@ -61,7 +61,8 @@ using SmallFormats =
                Row<FormatId::i4_g128, BlockI4_G128>>;
 using LargeFormats =
     FormatList<Row<FormatId::q2_k, BlockQ2_K>, Row<FormatId::q3_k, BlockQ3_K>, Row<FormatId::q4_k, BlockQ4_K>,
-               Row<FormatId::q5_k, BlockQ5_K>, Row<FormatId::q6_k, BlockQ6_K>, Row<FormatId::iq4_xs, BlockIQ4_XS>>;
+               Row<FormatId::q5_k, BlockQ5_K>, Row<FormatId::q6_k, BlockQ6_K>, Row<FormatId::iq4_xs, BlockIQ4_XS>,
+               Row<FormatId::tq2_0, BlockTQ2_0>>;
 
 template <class... Rows>
 constexpr bool contains(FormatList<Rows...>, FormatId id) {

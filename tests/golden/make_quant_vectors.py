@@ -23,6 +23,8 @@ GGML = {
     "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "IQ4_NL": [0], "IQ4_XS": [0],
     "BF16": [],
 }
+# Behind all others, whose random numbers stay what they were.
+LATER = {"TQ2_0": [64]}
 
 
 def halves(n):
@@ -64,10 +66,10 @@ def i4_g128(n):
     return 0x4802, blocks, d * np.where(nibbles < 8, nibbles, nibbles - 16).astype(np.float32)
 
 
-def ggml(name, n):
+def ggml(name, n, half_fields):
     kind = gguf.GGMLQuantizationType[name]
     elems, size = gguf.GGML_QUANT_SIZES[kind]
-    blocks = random_blocks(n, size, GGML[name])
+    blocks = random_blocks(n, size, half_fields)
     if name in ("F32", "BF16"):  # finite: no all-ones exponent
         top = blocks[:, -2:].view(np.uint16)
         top[(top & 0x7F80) == 0x7F80] ^= 0x4000
@@ -80,7 +82,8 @@ def blocks_for(name):
 
 def main():
     path = pathlib.Path(__file__).with_name("quant_vectors.bin")
-    vectors = [ggml(name, blocks_for(name)) for name in GGML] + [f8_e4m3(12), i4_g128(12)]
+    vectors = [ggml(name, blocks_for(name), fields) for name, fields in GGML.items()] + [f8_e4m3(12), i4_g128(12)]
+    vectors += [ggml(name, 12, fields) for name, fields in LATER.items()]
     with open(path, "wb") as f:
         for kind, blocks, values in vectors:
             assert np.isfinite(values).all(), kind

@@ -127,6 +127,7 @@ TEST_CASE("bits per weight and bytes of a row") {
   CHECK(bits("IQ4_XS") == 4.25);
   CHECK(bits("F8_E4M3") == 8.25);
   CHECK(bits("I4_G128") == 4.125);
+  CHECK(bits("TQ2_0") == 2.0625);
   CHECK(find_format("Q4_K")->bytes(1024) == 4 * 144);
   CHECK(find_format("Q8_0")->fits(1408));
   CHECK(!find_format("Q4_K")->fits(1408));
@@ -262,7 +263,7 @@ TEST_CASE("the negated row is the negated result, for formats that are symmetric
   const std::vector<float> x = gaussian(1024, 11);
   std::vector<float> negated = x;
   for (float& v : negated) v = -v;
-  for (const char* name : {"F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "F8_E4M3", "I4_G128"}) {
+  for (const char* name : {"F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "TQ2_0", "IQ4_NL", "F8_E4M3", "I4_G128"}) {
     CAPTURE(std::string(name));
     const Format& f = *find_format(name);
     std::vector<float> y = round_trip(f, negated);
@@ -280,7 +281,7 @@ TEST_CASE("what a format can hold, it holds exactly, and again after a second en
   };
   for (const Grid& grid :
        {Grid{"Q8_0", 127, -127, 1.0f}, Grid{"Q8_0", -127, 127, 0x1.5p-7f}, Grid{"Q4_0", -8, 7, 0.25f},
-        Grid{"Q5_0", -16, 15, 0x1.8p-3f}, Grid{"I4_G128", -8, 7, 3.0f}}) {
+        Grid{"Q5_0", -16, 15, 0x1.8p-3f}, Grid{"I4_G128", -8, 7, 3.0f}, Grid{"TQ2_0", -1, 1, 0x1.8p-6f}}) {
     CAPTURE(std::string(grid.name));
     const Format& f = *find_format(grid.name);
     std::uniform_int_distribution<int> level(std::min(grid.low, grid.high), std::max(grid.low, grid.high));
@@ -332,12 +333,12 @@ TEST_CASE("every machine and compiler encodes to the same bytes") {
     const char* name;
     const char* checksum;
   } expected[] = {
-      {"F32", "23620f01958c1f49"},     {"F16", "8705fc3b199cd402"},     {"Q4_0", "b917ca66e7f30c5f"},
-      {"Q4_1", "c623ef1724e08d63"},    {"Q5_0", "b8edcde27d2dc1ce"},    {"Q5_1", "e343ab86b44e3926"},
-      {"Q8_0", "2a04f27d55b9c485"},    {"Q2_K", "32c667c8c37a3743"},    {"Q3_K", "f2fd19fbb03b4f0c"},
-      {"Q4_K", "540339f0019fbff9"},    {"Q5_K", "c37d34a2908063df"},    {"Q6_K", "08b8a9e412b95ad4"},
-      {"IQ4_NL", "16fd362847653ca0"},  {"IQ4_XS", "8c437cf1eada3de8"},  {"BF16", "6d0e5339040e11f6"},
-      {"F8_E4M3", "80d0166acf5ebf84"}, {"I4_G128", "331074576e4cbfb4"},
+      {"F32", "23620f01958c1f49"},   {"F16", "8705fc3b199cd402"},     {"Q4_0", "b917ca66e7f30c5f"},
+      {"Q4_1", "c623ef1724e08d63"},  {"Q5_0", "b8edcde27d2dc1ce"},    {"Q5_1", "e343ab86b44e3926"},
+      {"Q8_0", "2a04f27d55b9c485"},  {"Q2_K", "32c667c8c37a3743"},    {"Q3_K", "f2fd19fbb03b4f0c"},
+      {"Q4_K", "540339f0019fbff9"},  {"Q5_K", "c37d34a2908063df"},    {"Q6_K", "08b8a9e412b95ad4"},
+      {"TQ2_0", "e0c790d50e968baf"}, {"IQ4_NL", "16fd362847653ca0"},  {"IQ4_XS", "8c437cf1eada3de8"},
+      {"BF16", "6d0e5339040e11f6"},  {"F8_E4M3", "80d0166acf5ebf84"}, {"I4_G128", "331074576e4cbfb4"},
   };
   for (const auto& e : expected) {
     CAPTURE(std::string(e.name));

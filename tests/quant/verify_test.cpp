@@ -109,6 +109,7 @@ const std::vector<Place> kPlaces = {
     {FormatId::q3_k, 108, 2},  {FormatId::q4_k, 0, 2},    {FormatId::q4_k, 2, 2},      {FormatId::q5_k, 0, 2},
     {FormatId::q5_k, 2, 2},    {FormatId::q6_k, 208, 2},  {FormatId::iq4_nl, 0, 2},    {FormatId::iq4_xs, 0, 2},
     {FormatId::f8_e4m3, 0, 4}, {FormatId::f8_e4m3, 4, 1}, {FormatId::f8_e4m3, 131, 1}, {FormatId::i4_g128, 0, 2},
+    {FormatId::tq2_0, 64, 2},
 };
 
 // Bit patterns that are no numbers, for a number of so many bytes.

@@ -37,6 +37,7 @@ const Engine& engine() {
       in_tiles(FormatId::q4_1, tile_panels<Q4_1>),           in_tiles(FormatId::q5_0, tile_panels<Q5_0>),
       in_tiles(FormatId::q5_1, tile_panels<Q5_1>),           in_tiles(FormatId::q8_0, tile_panels<Q8_0>),
       in_tiles(FormatId::iq4_nl, tile_panels<IQ4_NL>),       in_tiles(FormatId::i4_g128, tile_panels<I4_G128>),
+      in_tiles(FormatId::tq2_0, tile_panels<TQ2_0>),
   };
   constexpr int kRows = int(sizeof rows / sizeof rows[0]);
   static const Engine engine = {

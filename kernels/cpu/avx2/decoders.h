@@ -147,6 +147,16 @@ struct Q2_K {
   }
 };
 
+struct TQ2_0 {  // one scale: d, once
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ2_0), kOffset = 1, kGroup = 32, kRun = 32;
+  static constexpr bool kSigned = false, kMins = false;  // 16 * 2 * 127 = 4064
+  static constexpr int kD = 64;
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    return low_bits(_mm256_srli_epi16(load256(p + 32 * (i / 4)), 2 * (i % 4)), 2);
+  }
+  HEARTH_INLINE static __m256i scales(const uint8_t*) { return _mm256_set1_epi16(1); }
+};
+
 struct Q3_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ3_K), kOffset = 4, kGroup = 16, kRun = 16;
   static constexpr bool kSigned = false, kMins = false;

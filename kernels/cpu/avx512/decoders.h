@@ -155,6 +155,20 @@ struct Q2_K {
   }
 };
 
+struct TQ2_0 {  // as Q2_K, with one scale: d, once
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ2_0), kOffset = 0, kGroup = 32;
+  static constexpr bool kMins = false, kWide = false;
+  static constexpr int sub16(int i, int lane) { return Q2_K::sub16(i, lane); }
+  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
+    return low_bits(_mm512_srli_epi16(load512(p), unsigned(2 * i)), 2);
+  }
+  static constexpr int kStored = 1;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int) { return load512(p); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) { return Q2_K::column(v, i, j); }
+  HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p + 64; }
+  HEARTH_INLINE static __m256i scales(const uint8_t*) { return _mm256_set1_epi16(1); }
+};
+
 struct Q3_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ3_K), kOffset = 2, kGroup = 16;
   static constexpr bool kMins = false, kWide = false;

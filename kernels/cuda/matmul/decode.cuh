@@ -162,14 +162,13 @@ struct SmallBlock : Packing<1, alignment, zero, offset> {
   HEARTH_HD static constexpr unsigned low_at(unsigned) { return offsetof(Block, qs); }
 };
 
-// Formats whose only scale is a half in front.
+// Formats whose only scale is a half.
 template <class Block>
 struct OneHalf {
-  static_assert(offsetof(Block, d) == 0);
   uint16_t d;
   template <int n, class Bytes>
   GPU_FN void read(const Bytes& block, unsigned) {
-    d = block.half(0);
+    d = block.half(offsetof(Block, d));
   }
   GPU_FN float scale(unsigned, int) const { return half_to_float(d); }
 };
@@ -260,6 +259,13 @@ struct Bits<BlockQ2_K> : Packing<2, 4, Zero::min> {
   GPU_FN static uint32_t two_bits(uint32_t low, unsigned k) {
     return low >> 4 * (k / 4 % 2) >> 2 * (k / 2 % 2) & 0x03030303u;
   }
+};
+
+template <>
+struct Bits<BlockTQ2_0> : Packing<2, 2, Zero::offset, 1>, OneHalf<BlockTQ2_0> {
+  static constexpr int kPerScale = 16;
+  HEARTH_HD static constexpr unsigned low_at(unsigned k) { return offsetof(BlockTQ2_0, qs) + k / 8 * 32 + k % 2 * 16; }
+  GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return Bits<BlockQ2_K>::two_bits(low, k); }
 };
 
 template <>
