@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "kernels/cpu/backend.h"
-#include "quant/gguf_keys.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/engine/conversation.h"
 #include "tests/golden/golden.h"
@@ -239,29 +238,6 @@ Comparison compare(const std::vector<Item>& items, const Logits& reference, cons
   }
   all.mean_kl /= double(n_tokens);
   return all;
-}
-
-// The same model with its weights decoded to F32; made once.
-std::string decoded(const std::string& path) {
-  const std::string output = path + "-decoded";
-  if (fs::exists(output)) return output;
-  const GgufFile file = GgufFile::open(path);
-  GgufMetadata metadata = file.metadata();
-  metadata.erase(key::kHearthChecksums);
-  metadata.erase(key::kHearthChecksumNames);
-  std::vector<GgufTensorPlan> plan;
-  for (const Tensor& tensor : file.tensors()) plan.push_back({tensor.name, &format_of(FormatId::f32), tensor.shape});
-  GgufWriter writer(output, metadata, plan);
-  for (size_t i = 0; i < plan.size(); ++i) {
-    const Tensor& tensor = file.tensors()[i];
-    std::vector<float> row(size_t(tensor.shape.cols()));
-    for (int64_t r = 0; r < tensor.shape.rows(); ++r) {
-      tensor.format->decode(tensor.data + size_t(r) * tensor.row_bytes(), row.data(), tensor.shape.cols());
-      writer.write(i, size_t(r) * row.size() * sizeof(float), std::as_bytes(std::span(row)));
-    }
-  }
-  writer.finish();
-  return output;
 }
 
 TEST_CASE("demo: what each recipe loses stays near what was measured") {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "convert/convert.h"
+#include "quant/gguf_keys.h"
 #include "runtime/engine/model.h"
 #include "tests/support/paths.h"
 
@@ -89,6 +90,29 @@ inline std::string converted(const fs::path& checkpoint, const std::string& reci
   if (!fs::exists(output)) {
     convert_checkpoint({.checkpoint_dir = checkpoint.string(), .output = output, .recipe = recipe, .n_threads = 2});
   }
+  return output;
+}
+
+// The same file with its weights decoded to F32; made once.
+inline std::string decoded(const std::string& path) {
+  const std::string output = path + "-decoded";
+  if (fs::exists(output)) return output;
+  const GgufFile file = GgufFile::open(path);
+  GgufMetadata metadata = file.metadata();
+  metadata.erase(key::kHearthChecksums);
+  metadata.erase(key::kHearthChecksumNames);
+  std::vector<GgufTensorPlan> plan;
+  for (const Tensor& tensor : file.tensors()) plan.push_back({tensor.name, &format_of(FormatId::f32), tensor.shape});
+  GgufWriter writer(output, metadata, plan);
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const Tensor& tensor = file.tensors()[i];
+    std::vector<float> row(size_t(tensor.shape.cols()));
+    for (int64_t r = 0; r < tensor.shape.rows(); ++r) {
+      tensor.format->decode(tensor.data + size_t(r) * tensor.row_bytes(), row.data(), tensor.shape.cols());
+      writer.write(i, size_t(r) * row.size() * sizeof(float), std::as_bytes(std::span(row)));
+    }
+  }
+  writer.finish();
   return output;
 }
 
