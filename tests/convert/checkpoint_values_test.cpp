@@ -351,6 +351,9 @@ TEST_CASE("F32: data that is not aligned") {
 
 TEST_CASE("F32: the golden checkpoints") {
   for (const auto& entry : fs::directory_iterator(source_dir() / "tests/golden/models")) check_f32(entry.path());
+}
+
+TEST_CASE("F32: the larger golden checkpoints" * doctest::test_suite("may skip")) {
   const fs::path data = shared_data("larger golden checkpoints");
   if (data.empty()) return;
   for (const auto& entry : fs::directory_iterator(data / "golden")) check_f32(entry.path());

@@ -49,36 +49,36 @@ struct Golden {
   std::vector<Token> tokens;
   std::vector<Token> greedy;  // the continuation; empty: not stored
   std::vector<float> logits;  // [tokens, V]
-  bool in_tree = true;
 };
 
-inline void add_goldens(const fs::path& parent, bool in_tree, std::vector<Golden>& all) {
+inline std::vector<Golden> goldens_in(const fs::path& parent) {
+  std::vector<Golden> all;
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(parent)) {
     if (fs::exists(entry.path() / "logits.json")) folders.push_back(entry.path());
   }
   std::ranges::sort(folders);
   for (const fs::path& folder : folders) {
-    const std::string name = folder.filename().string();
-    Golden g{in_tree ? name : "large " + name, folder, {}, {}, read_npy(folder / "logits.npy"), in_tree};
+    Golden g{folder.filename().string(), folder, {}, {}, read_npy(folder / "logits.npy")};
     const auto json = nlohmann::json::parse(std::ifstream(folder / "logits.json"));
     g.tokens = json.at("tokens").get<std::vector<Token>>();
     if (json.contains("greedy")) g.greedy = json.at("greedy").get<std::vector<Token>>();
     all.push_back(std::move(g));
   }
+  return all;
 }
 
-// Those in the tree, and those in the optional test data.
+// Those in the tree.
 inline const std::vector<Golden>& goldens() {
-  static const std::vector<Golden> all = [] {
-    std::vector<Golden> found;
-    add_goldens(source_dir() / "tests" / "golden" / "models", true, found);
-    REQUIRE(found.size() >= 6);
-    const fs::path shared = shared_data("the larger checkpoints with float64 logits");
-    if (!shared.empty()) add_goldens(shared / "golden", false, found);
-    return found;
-  }();
+  static const std::vector<Golden> all = goldens_in(source_dir() / "tests" / "golden" / "models");
+  REQUIRE(all.size() >= 6);
   return all;
+}
+
+// Those in the optional test data; none where that is not there.
+inline std::vector<Golden> larger_goldens() {
+  const fs::path shared = shared_data("the larger checkpoints with float64 logits");
+  return shared.empty() ? std::vector<Golden>{} : goldens_in(shared / "golden");
 }
 
 // The checkpoint converted by a recipe; made once per test program.

@@ -55,10 +55,6 @@ int tokens_off(const std::vector<float>& logits, const std::vector<float>& expec
 
 TEST_CASE("gpu: a float32 file gives the reference's logits and greedy tokens, absorbed and naive") {
   for (const Golden& golden : goldens()) {
-    if (!golden.in_tree) {
-      MESSAGE("left out, it would take minutes here: ", golden.name);
-      continue;
-    }
     for (const Attention attention : {Attention::absorbed, Attention::naive}) {
       Model model(GgufFile::open(converted(golden.folder, "f32")),
                   {.ops = &gpu(), .device = gpu_device(), .cache_format = FormatId::f32, .attention = attention});
@@ -154,7 +150,6 @@ TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table
     size_t n_clear = 0, n_tokens = 0;
     Choices all;
     for (const Golden& golden : goldens()) {
-      if (!golden.in_tree) continue;
       const std::string file = converted(golden.folder, recipe);
       Model scalar(GgufFile::open(file), {.ops = &CloseCalls::ops()});
       std::vector<Token> tokens = golden.tokens;

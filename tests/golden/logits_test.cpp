@@ -41,40 +41,52 @@ double rms_error(std::span<const float> a, std::span<const float> b) {
 // The project promises 1e-4. Measured: at most 1.1e-6 on the models in the tree, 1.0e-5 on the larger ones.
 constexpr double kTolerance = 2e-5;
 
-TEST_CASE("logits: a float32 file gives the reference's logits, absorbed and naive, with every table") {
-  for (const Golden& golden : goldens()) {
-    for (const Ops* ops : available_tables()) {
-      for (const Attention attention : {Attention::absorbed, Attention::naive}) {
-        Model model(GgufFile::open(converted(golden.folder, "f32")),
-                    {.ops = ops, .n_threads = 2, .cache_format = FormatId::f32, .attention = attention});
-        const auto logits = all_logits(model, golden.tokens);
-        const double error = relative_error(logits, golden.logits);
-        MESSAGE(fmt::format("{}, {}, {}: {:.2g}", golden.name, ops->name,
-                            attention == Attention::naive ? "naive" : "absorbed", error));
-        CHECK(error < kTolerance);
-        CHECK(most_likely_of_each(logits, golden.tokens.size()) ==
-              most_likely_of_each(golden.logits, golden.tokens.size()));
-      }
+// Every table, absorbed and naive.
+void check_prompt(const Golden& golden) {
+  for (const Ops* ops : available_tables()) {
+    for (const Attention attention : {Attention::absorbed, Attention::naive}) {
+      Model model(GgufFile::open(converted(golden.folder, "f32")),
+                  {.ops = ops, .n_threads = 2, .cache_format = FormatId::f32, .attention = attention});
+      const auto logits = all_logits(model, golden.tokens);
+      const double error = relative_error(logits, golden.logits);
+      MESSAGE(fmt::format("{}, {}, {}: {:.2g}", golden.name, ops->name,
+                          attention == Attention::naive ? "naive" : "absorbed", error));
+      CHECK(error < kTolerance);
+      CHECK(most_likely_of_each(logits, golden.tokens.size()) ==
+            most_likely_of_each(golden.logits, golden.tokens.size()));
     }
   }
 }
 
-TEST_CASE("logits: decoding step by step gives them too, and the reference's greedy continuation") {
-  for (const Golden& golden : goldens()) {
-    for (const Ops* ops : available_tables()) {
-      CAPTURE(golden.name);
-      CAPTURE(std::string(ops->name));
-      Model model(GgufFile::open(converted(golden.folder, "f32")),
-                  {.ops = ops, .n_threads = 1, .cache_format = FormatId::f32});
-      KvCache cache = model.new_cache();
-      const size_t V = size_t(model.config().vocab_size);
-      std::vector<float> logits(golden.logits.size());
-      for (size_t t = 0; t < golden.tokens.size(); ++t) {
-        model.run({&golden.tokens[t], 1}, cache, std::span(logits).subspan(t * V, V));
-      }
-      CHECK(relative_error(logits, golden.logits) < kTolerance);
-      CHECK(continue_greedily(model, golden.tokens, golden.greedy.size()) == golden.greedy);
+void check_steps(const Golden& golden) {
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(golden.name);
+    CAPTURE(std::string(ops->name));
+    Model model(GgufFile::open(converted(golden.folder, "f32")),
+                {.ops = ops, .n_threads = 1, .cache_format = FormatId::f32});
+    KvCache cache = model.new_cache();
+    const size_t V = size_t(model.config().vocab_size);
+    std::vector<float> logits(golden.logits.size());
+    for (size_t t = 0; t < golden.tokens.size(); ++t) {
+      model.run({&golden.tokens[t], 1}, cache, std::span(logits).subspan(t * V, V));
     }
+    CHECK(relative_error(logits, golden.logits) < kTolerance);
+    CHECK(continue_greedily(model, golden.tokens, golden.greedy.size()) == golden.greedy);
+  }
+}
+
+TEST_CASE("logits: a float32 file gives the reference's logits, absorbed and naive, with every table") {
+  for (const Golden& golden : goldens()) check_prompt(golden);
+}
+
+TEST_CASE("logits: decoding step by step gives them too, and the reference's greedy continuation") {
+  for (const Golden& golden : goldens()) check_steps(golden);
+}
+
+TEST_CASE("logits: the larger checkpoints" * doctest::test_suite("may skip")) {
+  for (const Golden& golden : larger_goldens()) {
+    check_prompt(golden);
+    check_steps(golden);
   }
 }
 
@@ -135,7 +147,6 @@ double correlation(std::span<const float> a, std::span<const float> b) {
 TEST_CASE("logits: in every recipe weights are off by what their format costs, and the model computes with just them") {
   for (const std::string& recipe : recipe_names()) {
     for (const Golden& golden : goldens()) {
-      if (!golden.in_tree) continue;
       CAPTURE(recipe);
       CAPTURE(golden.name);
       const std::string path = converted(golden.folder, recipe);
@@ -225,7 +236,6 @@ TEST_CASE("logits: every recipe and the bf16 cache stay where they were measured
     double largest = 0, least_alike = 1;
     std::string line;
     for (const Golden& golden : goldens()) {
-      if (!golden.in_tree) continue;
       const std::vector<float> logits = row.cache == FormatId::f32
                                             ? recipe_logits(row.recipe, golden)
                                             : scalar_logits(converted(golden.folder, row.recipe), golden, row.cache);

@@ -24,7 +24,7 @@ inline std::vector<const Ops*> available_tables() {
     if (isa.available) {
       tables.push_back(isa.ops);
     } else {
-      MESSAGE("SKIP: this processor cannot run the table ", isa.name);
+      MESSAGE("left out: this processor cannot run the table ", std::string(isa.name));
     }
   }
   return tables;

@@ -336,7 +336,7 @@ TEST_CASE("a vocabulary of 128k entries without tensors opens quickly") {
   CHECK(*file.metadata().strings(key::kMerges) == merges);
 }
 
-TEST_CASE("published vocabularies open") {
+TEST_CASE("published vocabularies open" * doctest::test_suite("may skip")) {
   const fs::path data = shared_data("published vocabulary files");
   if (data.empty()) return;
   const GgufFile file = GgufFile::open(data / "tokenizers" / "deepseek-llm.gguf");

@@ -20,7 +20,8 @@ inline fs::path build_dir() {
 }
 
 // The optional folder of large test data beside a developer's checkout: HEARTH_SHARED, else ../shared. Empty path when
-// it is not there, in which case the caller says so and returns: SKIP lines are visible in the test's output.
+// it is not there, and a line that says SKIP: cases that then have nothing to check are of the test suite "may skip",
+// so that CTest shows them as skipped (hearth_optional_test).
 inline fs::path shared_data(const char* what_is_skipped) {
   const char* named = std::getenv("HEARTH_SHARED");
   const fs::path path = named ? fs::path(named) / "data" : source_dir().parent_path() / "shared" / "data";

@@ -379,7 +379,8 @@ TEST_CASE("a GPU that is lost while it measures: no result, and no file half wri
 }
 
 // A cold start: the file is on the disk and not in memory.
-TEST_CASE("a file that has to be read says how far it is, how fast, and how long it will take") {
+TEST_CASE("a file that has to be read says how far it is, how fast, and how long it will take" *
+          doctest::test_suite("may skip")) {
   const auto forget = [] {
     const int file = open(demo_model().c_str(), O_RDONLY);
     fsync(file);

@@ -247,7 +247,7 @@ inline std::vector<const Ops*> available_tables() {
   std::vector<const Ops*> tables;
   for (const CpuIsa& isa : cpu_isas()) {
     if (isa.available) tables.push_back(isa.ops);
-    if (!isa.available) MESSAGE("SKIP: this processor cannot run the table ", isa.name);
+    if (!isa.available) MESSAGE("left out: this processor cannot run the table ", std::string(isa.name));
   }
   return tables;
 }

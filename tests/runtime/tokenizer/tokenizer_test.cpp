@@ -160,14 +160,14 @@ TEST_CASE("golden cases of small vocabularies") {
   check_cases("deepseek-v3-small");
 }
 
-TEST_CASE("golden cases of the published vocabularies") {
+TEST_CASE("golden cases of the published vocabularies" * doctest::test_suite("may skip")) {
   if (test::shared_data("golden cases of the published vocabularies").empty()) return;
   check_cases("deepseek-llm");
   check_cases("deepseek-coder");
   check_cases("deepseek-v3");
 }
 
-TEST_CASE("published cases of deepseek-llm") {
+TEST_CASE("published cases of deepseek-llm" * doctest::test_suite("may skip")) {
   const fs::path data = test::shared_data("published cases of deepseek-llm");
   if (data.empty()) return;
   const Tokenizer tokenizer = load("deepseek-llm.gguf");
@@ -285,7 +285,7 @@ TEST_CASE("decoding gives back the text") {
     check_round_trips(load(file));
 }
 
-TEST_CASE("decoding gives back the text, with a published vocabulary") {
+TEST_CASE("decoding gives back the text, with a published vocabulary" * doctest::test_suite("may skip")) {
   if (test::shared_data("round trips of a published vocabulary").empty()) return;
   check_round_trips(load("deepseek-llm.gguf"));
 }
