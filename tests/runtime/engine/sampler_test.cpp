@@ -224,17 +224,35 @@ TEST_CASE("options out of range are refused") {
   check_refusal({.repetition_window = -1}, "repetition window is -1: expected 0 (off) or more tokens");
 }
 
-TEST_CASE("a vocabulary of V3 takes about a millisecond") {
+// A few passes over the logits, and never all of them sorted: measured beside such a sort, in the processor's time, so
+// that neither a slow machine nor a busy one fails. (Where this was written: 0.4 to 2.4 ms,
+// the sort 13 to 16 ms.)
+TEST_CASE("a vocabulary of V3 takes a fraction of the time that sorting it takes") {
   std::mt19937 random(5);
   std::normal_distribution<float> normal(0, 3);
   Logits logits(129280);
   for (float& l : logits) l = normal(random);
-  for (const SamplerOptions& options : {SamplerOptions{}, SamplerOptions{.temperature = 1, .top_k = 40}, plain()}) {
-    Sampler sampler(options);
+  const auto milliseconds = [](auto&& work) {
     const std::clock_t begin = std::clock();
-    for (int i = 0; i < 100; ++i) sampler.sample(logits, {});
-    const double milliseconds = double(std::clock() - begin) / CLOCKS_PER_SEC * 10;
-    MESSAGE("temperature " << options.temperature << ", top-k " << options.top_k << ": " << milliseconds << " ms");
-    if (!test::kSanitized) CHECK(milliseconds < 20);  // a guard against sorting it all many times
+    work();
+    return double(std::clock() - begin) / CLOCKS_PER_SEC * 1e3;
+  };
+  const std::vector<SamplerOptions> all = {{.temperature = 0},
+                                           SamplerOptions{},
+                                           {.temperature = 1, .top_k = 40},
+                                           {.temperature = 1, .top_p = 0.9f},
+                                           plain()};
+  for (const SamplerOptions& options : all) {
+    Sampler sampler(options);
+    double sorting = INFINITY, sampling = INFINITY;
+    for (int i = 0; i < 7; ++i) {  // the best of some looks: others use the machine too
+      std::vector<std::pair<float, Token>> sorted;
+      for (size_t t = 0; t < logits.size(); ++t) sorted.emplace_back(logits[t], Token(t));
+      sorting = std::min(sorting, milliseconds([&] { std::ranges::sort(sorted, std::greater()); }));
+      sampling = std::min(sampling, milliseconds([&] { sampler.sample(logits, {}); }));
+    }
+    MESSAGE("temperature " << options.temperature << ", top-k " << options.top_k << ", top-p " << options.top_p << ": "
+                           << sampling << " ms, sorting " << sorting << " ms");
+    if (!test::kSanitized) CHECK(sampling < 0.3 * sorting);
   }
 }
