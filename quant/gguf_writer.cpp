@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "quant/gguf.h"
 #include "quant/gguf_keys.h"
 #include "quant/output_file.h"
+#include "quant/partial_file.h"
 
 namespace hearth {
 
@@ -218,43 +218,26 @@ class Coverage {
 
 struct GgufWriter::Impl {
   std::string path;
-  std::string partial;
+  PartialFile partial;
   std::vector<GgufTensorPlan> tensors;
   Layout layout;
-  int fd = -1;
-  bool owns_partial = false;  // from the moment that we hold its lock until it is renamed
-  std::mutex mutex;           // guards `arrived`
+  std::mutex mutex;  // guards `arrived`
   std::vector<Coverage> arrived;
-
-  ~Impl() {
-    if (owns_partial) unlink(partial.c_str());
-    if (fd >= 0) close(fd);
-  }
 
   void open_partial();
   void claim_space();
   void write_at(uint64_t offset, std::span<const std::byte> bytes);
 };
 
-// Creates the partial file, or takes over one that a killed process left. The lock keeps two writers of the same path
-// apart; after locking, the name must still mean our file, or the other writer has just renamed or removed it.
 void GgufWriter::Impl::open_partial() {
-  struct stat old, info;
+  struct stat old;
   const bool exists = stat(path.c_str(), &old) == 0;
   require(!exists || S_ISREG(old.st_mode), ErrorKind::file,
           "{}: exists and is not a regular file, so it cannot be replaced", path);
-  require(!exists || access(path.c_str(), W_OK) == 0, ErrorKind::file, "{}: cannot write: {}", path, reason(errno));
-  fd = open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-  require(fd >= 0, ErrorKind::file, "{}: cannot create: {}", partial, reason(errno));
-  require(fstat(fd, &info) == 0 && S_ISREG(info.st_mode), ErrorKind::file,
-          "{}: exists and is not a regular file, so it cannot be written", partial);
-  struct stat named;
-  const bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &info) == 0 &&
-                      stat(partial.c_str(), &named) == 0 && info.st_ino == named.st_ino && info.st_dev == named.st_dev;
-  require(locked, ErrorKind::file, "{}: another process is writing it", partial);
-  owns_partial = true;
-  if (exists) fchmod(fd, old.st_mode & 0777);  // what is replaced keeps its mode
-  require(ftruncate(fd, 0) == 0, ErrorKind::file, "{}: cannot empty: {}", partial, reason(errno));
+  const bool may_replace = !exists || access(path.c_str(), W_OK) == 0;
+  require(may_replace, ErrorKind::file, "{}: cannot write: {}", path, reason(errno));
+  partial = PartialFile::take_over(path);
+  if (exists) fchmod(partial.fd(), old.st_mode & 0777);  // what is replaced keeps its mode
 }
 
 // Gives the file its final size, as blocks of the disk where the file system can promise them. Unwritten bytes, such as
@@ -263,22 +246,22 @@ void GgufWriter::Impl::claim_space() {
   const auto size = off_t(layout.file_bytes);
   int result;
   do {
-    result = fallocate(fd, 0, 0, size);
+    result = fallocate(partial.fd(), 0, 0, size);
   } while (result != 0 && errno == EINTR);
-  if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) result = ftruncate(fd, size);
+  if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) result = ftruncate(partial.fd(), size);
   if (result == 0) return;
   const int error = errno;
   std::error_code ignored;
-  const auto space = std::filesystem::space(std::filesystem::absolute(partial).parent_path(), ignored);
-  fail(ErrorKind::file, "{}: cannot claim {} bytes: {} ({} bytes are free)", partial, layout.file_bytes, reason(error),
-       space.available);
+  const auto space = std::filesystem::space(std::filesystem::absolute(path).parent_path(), ignored);
+  fail(ErrorKind::file, "{}: cannot claim {} bytes: {} ({} bytes are free)", partial.name(), layout.file_bytes,
+       reason(error), space.available);
 }
 
 void GgufWriter::Impl::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), off_t(offset));
+    const ssize_t written = pwrite(partial.fd(), bytes.data(), bytes.size(), off_t(offset));
     if (written < 0 && errno == EINTR) continue;
-    require(written > 0, ErrorKind::file, "{}: cannot write {} bytes at {}: {}", partial, bytes.size(), offset,
+    require(written > 0, ErrorKind::file, "{}: cannot write {} bytes at {}: {}", partial.name(), bytes.size(), offset,
             written < 0 ? reason(errno) : "the system took none");
     offset += uint64_t(written);
     bytes = bytes.subspan(size_t(written));
@@ -291,7 +274,6 @@ GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata, st
   require(path != "-", ErrorKind::usage,
           "-: standard output cannot be written out of order and read back: expected a file's name");
   impl_->path = link_target(path);
-  impl_->partial = impl_->path + ".partial";
   impl_->layout = lay_out(metadata, tensors, alignment);
   impl_->arrived.resize(tensors.size());
   impl_->tensors = std::move(tensors);
@@ -306,14 +288,14 @@ uint64_t GgufWriter::file_bytes() const {
   return impl_->layout.file_bytes;
 }
 const std::string& GgufWriter::partial_path() const {
-  return impl_->partial;
+  return impl_->partial.name();
 }
 
 void GgufWriter::write(size_t tensor, size_t offset, std::span<const std::byte> bytes) {
   const GgufTensorPlan& plan = impl_->tensors.at(tensor);
   require(offset <= plan.bytes() && bytes.size() <= plan.bytes() - offset, ErrorKind::format,
-          "{}: tensor {}: {} bytes at {} do not fit into its {}", impl_->partial, plan.name, bytes.size(), offset,
-          plan.bytes());
+          "{}: tensor {}: {} bytes at {} do not fit into its {}", impl_->partial.name(), plan.name, bytes.size(),
+          offset, plan.bytes());
   if (bytes.empty()) return;
   impl_->write_at(impl_->layout.tensor_offsets[tensor] + offset, bytes);
   const std::lock_guard lock(impl_->mutex);
@@ -327,27 +309,27 @@ void GgufWriter::patch(const std::string& key, const GgufValue& value) {
     if (place.key != key) continue;
     require(place.type == value.type && place.is_array == value.is_array && place.bytes == out.bytes.size(),
             ErrorKind::format, "{}: key {}: reserved for {} bytes of type {}, cannot become {} bytes of {}",
-            impl_->partial, key, place.bytes, uint32_t(place.type), out.bytes.size(), value.type_text());
+            impl_->partial.name(), key, place.bytes, uint32_t(place.type), out.bytes.size(), value.type_text());
     impl_->write_at(place.offset, as_bytes(out.bytes));
     return;
   }
-  fail(ErrorKind::format, "{}: key {} was not reserved when the file was begun", impl_->partial, key);
+  fail(ErrorKind::format, "{}: key {} was not reserved when the file was begun", impl_->partial.name(), key);
 }
 
 void GgufWriter::sync() {
-  require(fsync(impl_->fd) == 0, ErrorKind::file, "{}: cannot write to disk: {}", impl_->partial, reason(errno));
+  const bool synced = impl_->partial.sync();
+  require(synced, ErrorKind::file, "{}: cannot write to disk: {}", impl_->partial.name(), reason(errno));
 }
 
 void GgufWriter::finish() {
   for (size_t i = 0; i < impl_->tensors.size(); ++i) {
     const GgufTensorPlan& plan = impl_->tensors[i];
     require(impl_->arrived[i].complete(plan.bytes()), ErrorKind::format, "{}: tensor {}: expected {} bytes, {} arrived",
-            impl_->partial, plan.name, plan.bytes(), impl_->arrived[i].bytes());
+            impl_->partial.name(), plan.name, plan.bytes(), impl_->arrived[i].bytes());
   }
   sync();
-  require(rename(impl_->partial.c_str(), impl_->path.c_str()) == 0, ErrorKind::file, "{}: cannot rename to {}: {}",
-          impl_->partial, impl_->path, reason(errno));
-  impl_->owns_partial = false;
+  const bool renamed = impl_->partial.rename();  // still locked: nobody else can have taken it over
+  require(renamed, ErrorKind::file, "{}: cannot rename to {}: {}", impl_->partial.name(), impl_->path, reason(errno));
 
   // The new name itself is on disk only once its directory is. Some file systems cannot sync one (EINVAL): that is as
   // good as it gets there.

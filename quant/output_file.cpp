@@ -4,9 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -45,24 +43,24 @@ OutputFile::OutputFile(const std::string& path) : path_(path == "-" ? "standard 
   struct stat info {};
   const bool exists = path != "-" && stat(path.c_str(), &info) == 0;
   if (path == "-" || (exists && is_standard_output(info))) {
-    fd_ = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    through_ = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
   } else if (exists && !S_ISREG(info.st_mode)) {
     require(!S_ISDIR(info.st_mode), ErrorKind::file, "{}: is a folder, expected a file", path);
     require(!S_ISBLK(info.st_mode), ErrorKind::file, "{}: is a disk, expected a file", path);
-    fd_ = open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    through_ = open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
   } else {
     if (exists && access(path.c_str(), W_OK) != 0) fail_errno("cannot write", errno);
     target_ = link_target(path);
     begin_temporary();
-    if (exists) fchmod(fd_, info.st_mode & 0777);
+    if (exists) fchmod(temporary_.fd(), info.st_mode & 0777);
     before_ = identity_of(target_);
+    return;
   }
-  if (fd_ < 0) fail_errno("cannot write", errno);
+  if (through_ < 0) fail_errno("cannot write", errno);
 }
 
 OutputFile::~OutputFile() {
-  if (fd_ >= 0) close(fd_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  if (through_ >= 0) close(through_);
 }
 
 void OutputFile::fail_errno(const char* what, int error) const {
@@ -70,14 +68,10 @@ void OutputFile::fail_errno(const char* what, int error) const {
        std::generic_category().message(error));
 }
 
-// Files that this process writes at the same time have different numbers.
 void OutputFile::begin_temporary() {
-  static std::atomic<int> n_begun = 0;
   require(!target_.empty() && !target_.ends_with('/'), ErrorKind::file, "{}: is no name of a file", path_);
-  const std::string name = fmt::format("{}.{}-{}.partial", target_, getpid(), n_begun++);
-  fd_ = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail_errno("cannot create", errno);
-  temporary_ = name;
+  temporary_ = PartialFile::begin(target_);
+  if (!temporary_.is_open()) fail_errno("cannot create", errno);
 }
 
 OutputFile::Identity OutputFile::identity_of(const std::string& path) {
@@ -92,25 +86,20 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 }
 
 void OutputFile::flush() {
-  for (size_t done = 0; done < buffer_.size();) {
-    const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_errno("cannot write", errno);
-    done += size_t(n);
-  }
+  const int fd = temporary_.is_open() ? temporary_.fd() : through_;
+  if (!write_all(fd, std::as_bytes(std::span(buffer_)))) fail_errno("cannot write", errno);
   buffer_.clear();
 }
 
 bool OutputFile::finish() {
   flush();
-  if (temporary_.empty()) {
-    if (close(std::exchange(fd_, -1)) != 0) fail_errno("cannot write", errno);
+  if (!temporary_.is_open()) {
+    if (close(std::exchange(through_, -1)) != 0) fail_errno("cannot write", errno);
     return false;
   }
-  if (fsync(fd_) != 0 || close(std::exchange(fd_, -1)) != 0) fail_errno("cannot write", errno);
+  if (!temporary_.sync() || !temporary_.close()) fail_errno("cannot write", errno);
   const bool replaced = identity_of(target_) != before_;
-  if (std::rename(temporary_.c_str(), target_.c_str()) != 0) fail_errno("cannot rename what was written", errno);
-  temporary_.clear();
+  if (!temporary_.rename()) fail_errno("cannot rename what was written", errno);
   return replaced;
 }
 

@@ -4,9 +4,8 @@
 //   a link                     stays a link: what it names is written, there already or not
 //   a device, a FIFO           is written into, as is what standard output goes to under another name (/dev/stdout)
 //   a folder, a block device   is refused, as is a file that may not be written
-//   any other name             is written under a temporary name beside it, of this process alone, and renamed: it
-//   holds
-//                              the whole result or what it held before, with the mode that it had
+//   any other name             is written under a temporary name beside it (PartialFile::begin), with the mode that it
+//                              had: it holds the whole result or what it held before
 #pragma once
 
 #include <cstddef>
@@ -14,6 +13,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "quant/partial_file.h"
 
 namespace hearth {
 
@@ -48,9 +49,10 @@ class OutputFile {
   [[noreturn]] void fail_errno(const char* what, int error) const;
   static Identity identity_of(const std::string& path);
 
-  std::string path_, target_, temporary_;  // as given; what it names; empty: written through
+  std::string path_, target_;  // as given; what it names
+  PartialFile temporary_;      // not open: `through_` is
   Identity before_;
-  int fd_ = -1;
+  int through_ = -1;
   std::string buffer_;
 };
 

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "quant/error.h"
+#include "quant/partial_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
 
@@ -202,4 +203,35 @@ TEST_CASE("two writers of one name end with one whole file, and the second is to
   CHECK(b.finish());
   CHECK(text_of(path) == "from b, longer");
   CHECK(files_in(dir) == 1);
+}
+
+TEST_CASE("a partial file: what a killed process of the same number left is passed over, and not touched") {
+  TempDir dir;
+  const std::string path = dir / "out";
+  const std::string text = "text";
+  std::string left;
+  {
+    const PartialFile first = PartialFile::begin(path, 0600);
+    REQUIRE(first.is_open());
+    CHECK(mode_of(first.name()) == 0600);
+    const size_t dash = first.name().rfind('-');
+    const int number = std::stoi(first.name().substr(dash + 1));
+    left = first.name().substr(0, dash + 1) + std::to_string(number + 1) + ".partial";
+    put(left, "left");
+    PartialFile second = PartialFile::begin(path);
+    CHECK(second.name() != left);
+    CHECK((second.write(std::as_bytes(std::span(text))) && second.close() && second.rename()));  // not synced
+    CHECK(fs::exists(first.name()));
+  }
+  CHECK(text_of(path) == "text");
+  CHECK(text_of(left) == "left");
+  CHECK(files_in(dir) == 2);
+
+  PartialFile moved = PartialFile::begin(path);
+  moved = PartialFile::begin(path);  // the first one is gone
+  CHECK(files_in(dir) == 3);
+  fs::create_directory(dir / "folder");
+  PartialFile onto_folder = PartialFile::begin(dir / "folder");
+  CHECK_FALSE(onto_folder.rename());
+  CHECK_FALSE(PartialFile::begin(dir / "none/out").is_open());
 }
