@@ -1,15 +1,15 @@
 #include "runtime/offload/kept_figures.h"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "quant/checksum.h"
 #include "quant/error.h"
+#include "quant/partial_file.h"
 
 namespace hearth {
 namespace {
@@ -64,18 +64,17 @@ KeptFigures read_kept(const MeasuredOn& machine) {
 }
 
 void keep(const MeasuredOn& machine, const KeptFigures& figures) {
-  const std::string path = file_of(machine), partial = path + fmt::format(".{}.partial", getpid());
+  const std::string path = file_of(machine);
   if (path.empty()) return;
   std::error_code error;
   std::filesystem::create_directories(machine.folder, error);
   json values = json::object(), times = json::object();
   for (const auto& [name, figure] : figures) values[name] = figure.value, times[name] = figure.at;
   const json file = {{"measured_on", measured_on(machine)}, {"bytes_per_s", values}, {"measured_at", times}};
-  std::ofstream out(partial, std::ios::binary);
-  out << file.dump(2, ' ', false, json::error_handler_t::replace) << '\n';
-  out.close();
-  if (out) std::filesystem::rename(partial, path, error);
-  if (!out || error) std::filesystem::remove(partial, error);
+  const std::string text = file.dump(2, ' ', false, json::error_handler_t::replace) + '\n';
+  PartialFile out = PartialFile::begin(path);
+  // Not synced: this is measured again if it is lost, and nobody waits for the disk.
+  if (out.is_open() && out.write(std::as_bytes(std::span(text))) && out.close()) out.rename();
 }
 
 std::string decode_figure(uint64_t model_key, const std::string& gpu) {
