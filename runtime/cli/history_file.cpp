@@ -10,6 +10,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
+
+#include "quant/partial_file.h"
 
 namespace hearth::cli {
 namespace {
@@ -128,14 +131,10 @@ std::string text_of(const std::string& path) {
 
 // By a new file that takes the old one's name: whoever is killed here leaves one of the two. The lock is held.
 void replace(const std::string& path, const std::vector<std::string>& entries) {
-  std::string name = path + ".XXXXXX";
-  const int descriptor = mkostemp(name.data(), O_CLOEXEC);  // mode 0600
-  if (descriptor < 0) return;
   std::string text;
   for (const std::string& entry : entries) text += escaped(entry);
-  const bool written = write(descriptor, text.data(), text.size()) == ssize_t(text.size()) && fsync(descriptor) == 0;
-  close(descriptor);
-  if (!written || rename(name.c_str(), path.c_str()) != 0) unlink(name.c_str());
+  PartialFile file = PartialFile::begin(path, 0600);
+  if (file.is_open() && file.write(std::as_bytes(std::span(text))) && file.sync()) file.rename();
 }
 
 }  // namespace
