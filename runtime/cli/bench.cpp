@@ -13,6 +13,7 @@
 #include "runtime/cli/terminal.h"
 #include "runtime/eval/report.h"
 #include "runtime/offload/expert_stats.h"
+#include "runtime/support/size_text.h"
 
 namespace hearth::cli {
 namespace {
@@ -71,7 +72,7 @@ void print_text(const BenchArguments& arguments, const BenchResult& r) {
   print(
       "         {} per token at {:.1f} GB/s; memory gives {:.1f} GB/s here ({:.1f} to {:.1f}), so the floor is "
       "{:.1f} tok/s and this is {:.0f} % of it\n",
-      bytes_text(r.active_bytes + r.cache_bytes) + (r.hybrid ? " of experts read by the CPU" : ""),
+      decimal_size_text(double(r.active_bytes + r.cache_bytes)) + (r.hybrid ? " of experts read by the CPU" : ""),
       r.decode_bytes_per_s / 1e9, r.read_bandwidth.median() / 1e9, r.read_bandwidth.min() / 1e9,
       r.read_bandwidth.max() / 1e9, r.decode_floor, 100 * r.decode_share);
 }

@@ -12,6 +12,7 @@
 #include "runtime/cli/planned_file.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/support/seconds_since.h"
+#include "runtime/support/size_text.h"
 
 namespace hearth::cli {
 namespace {
@@ -41,7 +42,7 @@ void convert(ConvertArguments& arguments) {
     print_plan(plan);
     print_notes(plan);
     print("{}: {} tensors, {} bytes ({}), {:.2f} bits per weight\n", options.output, plan.tensors.size(),
-          plan.file_bytes, bytes_text(plan.file_bytes), plan.bits_per_weight);
+          plan.file_bytes, decimal_size_text(double(plan.file_bytes)), plan.bits_per_weight);
     return;
   }
   catch_interrupts();
@@ -63,7 +64,7 @@ void convert(ConvertArguments& arguments) {
   print_notes(report);
   const double seconds = seconds_since(start);
   note("{}: {}, {} tensors, {:.2f} bits per weight, written and verified in {:.1f} s\n", options.output,
-       bytes_text(report.file_bytes), report.tensors.size(), report.bits_per_weight, seconds);
+       decimal_size_text(double(report.file_bytes)), report.tensors.size(), report.bits_per_weight, seconds);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "runtime/cli/terminal.h"
 #include "runtime/eval/expert_plots.h"
 #include "runtime/offload/expert_stats.h"
+#include "runtime/support/size_text.h"
 #include "runtime/support/text_file.h"
 
 namespace hearth::cli {
@@ -30,17 +31,19 @@ void print_groups(const InspectReport& report) {
   print("\n  {:16} {:10} {:>8} {:>14} {:>14} {:>6}\n", "tensors", "format", "count", "parameters", "bytes", "bits");
   for (const auto& group : report.groups)
     print("  {:16} {:10} {:>8} {:>14} {:>14} {:>6.2f}\n", tensor_role_name(group.role), group.format->name,
-          group.n_tensors, count_text(group.n_parameters), bytes_text(group.bytes), group.bits_per_weight());
-  print("  {:16} {:10} {:>8} {:>14} {:>14} {:>6.2f}\n", "all", "", report.n_tensors, count_text(report.n_parameters),
-        bytes_text(report.tensor_bytes), report.bits_per_weight);
+          group.n_tensors, count_text(double(group.n_parameters)), decimal_size_text(double(group.bytes)),
+          group.bits_per_weight());
+  print("  {:16} {:10} {:>8} {:>14} {:>14} {:>6.2f}\n", "all", "", report.n_tensors,
+        count_text(double(report.n_parameters)), decimal_size_text(double(report.tensor_bytes)),
+        report.bits_per_weight);
   if (report.n_active_parameters > 0)
-    print("  {:16} {:10} {:>8} {:>14}\n", "used per token", "", "", count_text(report.n_active_parameters));
+    print("  {:16} {:10} {:>8} {:>14}\n", "used per token", "", "", count_text(double(report.n_active_parameters)));
 }
 
 void inspect_file(const InspectArguments& arguments) {
   const GgufFile file = GgufFile::open(arguments.path);
   const InspectReport report = inspect(file);
-  print("{}: {}", arguments.path, bytes_text(report.file_bytes));
+  print("{}: {}", arguments.path, decimal_size_text(double(report.file_bytes)));
   print("{}\n", report.n_parts > 1 ? fmt::format(" in {} parts", report.n_parts) : "");
   print_facts(report.model);
   print_facts(report.vocabulary);

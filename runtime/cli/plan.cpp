@@ -207,8 +207,7 @@ void Planned::print_speed() const {
     print("  {:16} measured {}; --measure does it again\n", "", ago_text(described_.measured_ago));
   print("  {:16} at most {} tok/s with {} tokens in the cache\n", "decode", figure_text(floor_.tok_s), depth());
   const auto part = [](const char* where, double bytes, double seconds) {
-    if (bytes > 0)
-      print("  {:16} {} from {} in {}\n", "", bytes_text(uint64_t(bytes)), where, milliseconds_text(seconds));
+    if (bytes > 0) print("  {:16} {} from {} in {}\n", "", decimal_size_text(bytes), where, milliseconds_text(seconds));
   };
   part("VRAM", floor_.vram_bytes, floor_.vram_seconds);
   part("RAM", floor_.ram_bytes, floor_.ram_seconds);

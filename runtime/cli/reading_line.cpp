@@ -1,6 +1,7 @@
 #include "runtime/cli/reading_line.h"
 
 #include "runtime/cli/terminal.h"
+#include "runtime/support/size_text.h"
 
 namespace hearth::cli {
 

@@ -55,10 +55,6 @@ void note(fmt::format_string<Args...> format, Args&&... args) {
   write_err(fmt::format(format, std::forward<Args>(args)...));
 }
 
-std::string bytes_text(uint64_t bytes);     // "9.62 GB" (10^9, as disks and cards count)
-std::string count_text(uint64_t count);     // "15.71 G", "2.7 M"
-std::string duration_text(double seconds);  // "0:07", "1:02:30"
-
 // One line on standard error that is redrawn in place, with the rate and the time left; on anything but a terminal a
 // line every five seconds.
 class ProgressBar {

@@ -10,23 +10,11 @@
 #include "runtime/support/system_memory.h"
 
 namespace hearth {
-namespace {
-
-// Powers of ten, as disks and memory bandwidths are counted: "9.62 GB", "15.7 G".
-std::string scaled(double value, const char* unit) {
-  constexpr const char* kPrefixes[] = {"", "k", "M", "G", "T"};
-  size_t i = 0;
-  for (; value >= 1000 && i + 1 < std::size(kPrefixes); ++i) value /= 1000;
-  return fmt::format("{:.{}f} {}{}", value, i == 0 ? 0 : value < 10 ? 2 : value < 100 ? 1 : 0, kPrefixes[i], unit);
-}
-
-}  // namespace
-
 std::string model_line(const Model& model) {
   const InspectReport file = inspect(model.file());
   const std::string& name = model.config().name;
   return fmt::format("{}: {} parameters, {}, context of {} tokens", name.empty() ? model.file().path() : name,
-                     scaled(double(file.n_parameters), ""), scaled(double(file.file_bytes), "B"),
+                     count_text(double(file.n_parameters)), decimal_size_text(double(file.file_bytes)),
                      model.options().n_ctx);
 }
 
@@ -46,20 +34,22 @@ std::vector<Fact> startup_facts(const Model& model) {
   const bool on_gpu = runs_on_gpu(model);
   return {
       {"model", fmt::format("{}: {} parameters, {} active, {:.2f} bits per weight, {}",
-                            c.name.empty() ? model.file().path() : c.name, scaled(double(file.n_parameters), ""),
-                            scaled(double(file.n_active_parameters), ""), file.bits_per_weight,
-                            scaled(double(file.file_bytes), "B"))},
+                            c.name.empty() ? model.file().path() : c.name, count_text(double(file.n_parameters)),
+                            count_text(double(file.n_active_parameters)), file.bits_per_weight,
+                            decimal_size_text(double(file.file_bytes)))},
       {"machine", cpu_description()},
       {"running", on_gpu ? fmt::format("{} operations", options.ops->name)
                          : fmt::format("{} operations, {} thread{}", options.ops->name, options.n_threads,
                                        options.n_threads == 1 ? "" : "s")},
       {"context",
-       fmt::format("{} of {} tokens; latent cache in {}: {} when full, {} per token", options.n_ctx, c.context_length,
-                   format_of(options.cache_format).name, scaled(double(model.cache_bytes()), "B"),
-                   scaled(double(format_of(options.cache_format).bytes(c.cache_width()) * size_t(c.n_layers)), "B"))},
-      {"memory", fmt::format("weights {} {}, {} read per token; working memory {}",
-                             scaled(double(file.tensor_bytes), "B"), on_gpu ? "on the GPU" : "mapped",
-                             scaled(double(model.active_bytes()), "B"), scaled(double(model.working_bytes()), "B"))},
+       fmt::format(
+           "{} of {} tokens; latent cache in {}: {} when full, {} per token", options.n_ctx, c.context_length,
+           format_of(options.cache_format).name, decimal_size_text(double(model.cache_bytes())),
+           decimal_size_text(double(format_of(options.cache_format).bytes(c.cache_width()) * size_t(c.n_layers))))},
+      {"memory",
+       fmt::format("weights {} {}, {} read per token; working memory {}", decimal_size_text(double(file.tensor_bytes)),
+                   on_gpu ? "on the GPU" : "mapped", decimal_size_text(double(model.active_bytes())),
+                   decimal_size_text(double(model.working_bytes())))},
   };
 }
 
@@ -84,9 +74,9 @@ std::vector<Fact> tier_facts(const Model& model) {
   if (plan.layers.empty()) return {};
   const uint64_t on_gpu = plan.vram.classes[MemoryClass::experts];
   const uint64_t in_memory = plan.ram.classes[MemoryClass::experts], on_disk = plan.disk.classes[MemoryClass::experts];
-  std::string where = fmt::format("{} on the GPU ({})", scaled(double(on_gpu), "B"), residents_text(plan));
-  if (in_memory > 0) where += fmt::format(", {} in memory", scaled(double(in_memory), "B"));
-  if (on_disk > 0) where += fmt::format(", {} on disk", scaled(double(on_disk), "B"));
+  std::string where = fmt::format("{} on the GPU ({})", decimal_size_text(double(on_gpu)), residents_text(plan));
+  if (in_memory > 0) where += fmt::format(", {} in memory", decimal_size_text(double(in_memory)));
+  if (on_disk > 0) where += fmt::format(", {} on disk", decimal_size_text(double(on_disk)));
   return {{"experts", where},
           {"vram", fmt::format("{} of {} used as planned", binary_size_text(plan.vram.used()),
                                binary_size_text(plan.vram.budget))}};
@@ -98,20 +88,20 @@ std::vector<Fact> expert_report(const Model& model) {
   const CacheCounts& cache = model.expert_cache()->counts();
   const double chosen = double(std::max<uint64_t>(c.chosen, 1));
   const auto rate = [](uint64_t bytes, double seconds) {
-    return seconds > 0 ? fmt::format(", {}", scaled(double(bytes) / seconds, "B/s")) : std::string();
+    return seconds > 0 ? ", " + decimal_size_text(double(bytes) / seconds) + "/s" : std::string();
   };
   const double seconds = model.running_seconds();
   return {
       {"experts", fmt::format("of {} choices {:.1f} % were on the GPU and {:.1f} % were copied there for a prompt",
                               c.chosen, 100 * double(c.on_gpu) / chosen, 100 * double(c.staged) / chosen)},
-      {"gpu",
-       fmt::format("read {} of resident experts{}", scaled(double(c.gpu_bytes), "B"), rate(c.gpu_bytes, seconds))},
-      {"cpu", fmt::format("read {} of experts{}, {:.0f} % of the time", scaled(double(c.host_bytes), "B"),
+      {"gpu", fmt::format("read {} of resident experts{}", decimal_size_text(double(c.gpu_bytes)),
+                          rate(c.gpu_bytes, seconds))},
+      {"cpu", fmt::format("read {} of experts{}, {:.0f} % of the time", decimal_size_text(double(c.host_bytes)),
                           rate(c.host_bytes, c.host_seconds), seconds > 0 ? 100 * c.host_seconds / seconds : 0)},
-      {"copies",
-       fmt::format("{} experts moved in, {}{}; {} for prompts", cache.swaps, scaled(double(cache.bytes_moved), "B"),
-                   rate(cache.bytes_moved, cache.copy_seconds), scaled(double(c.staged_bytes), "B"))},
-      {"disk", fmt::format("read {} since the start", scaled(double(bytes_from_disk()), "B"))},
+      {"copies", fmt::format("{} experts moved in, {}{}; {} for prompts", cache.swaps,
+                             decimal_size_text(double(cache.bytes_moved)), rate(cache.bytes_moved, cache.copy_seconds),
+                             decimal_size_text(double(c.staged_bytes)))},
+      {"disk", fmt::format("read {} since the start", decimal_size_text(double(bytes_from_disk())))},
   };
 }
 

@@ -31,6 +31,14 @@ int power_of_unit(std::string_view unit) {
   return known ? int(power) : -1;
 }
 
+// "9.62 G": three digits, and no fraction of what has no prefix.
+std::string with_prefix(double value) {
+  constexpr const char* kPrefixes[] = {"", "k", "M", "G", "T"};
+  size_t i = 0;
+  for (; value >= 1000 && i + 1 < std::size(kPrefixes); ++i) value /= 1000;
+  return fmt::format("{:.{}f} {}", value, i == 0 ? 0 : value < 10 ? 2 : value < 100 ? 1 : 0, kPrefixes[i]);
+}
+
 }  // namespace
 
 uint64_t parse_size(std::string_view typed, std::string_view option) {
@@ -68,6 +76,20 @@ std::string binary_size_text(uint64_t bytes) {
   size_t i = 0;
   for (; value >= 1000 && i + 1 < std::size(kUnits); ++i) value /= 1024;  // never four digits
   return fmt::format("{:.{}f} {}", value, i == 0 ? 0 : value < 9.995 ? 2 : value < 99.95 ? 1 : 0, kUnits[i]);
+}
+
+std::string decimal_size_text(double bytes) {
+  return with_prefix(bytes) + "B";
+}
+
+std::string count_text(double count) {
+  return std::string(without_blanks(with_prefix(count)));
+}
+
+std::string duration_text(double seconds) {
+  const auto s = uint64_t(std::clamp(seconds, 0.0, 1e9) + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  return fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
 std::string figure_text(double value) {

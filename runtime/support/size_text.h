@@ -15,8 +15,15 @@ uint64_t parse_size(std::string_view text, std::string_view option);
 // [least, most].
 int64_t parse_token_count(std::string_view text, std::string_view option, int64_t least, int64_t most);
 
-// "15.9 GiB", "800 MiB", "12 KiB", "7 B"
+// Of memory: "15.9 GiB", "800 MiB", "12.0 KiB", "7 B"
 std::string binary_size_text(uint64_t bytes);
+// Of files, and of what moves, in powers of ten as disks and bandwidths are counted: "9.62 GB", "800 MB", "12.0 kB", "7
+// B"
+std::string decimal_size_text(double bytes);
+// How many: "15.7 G", "800 M", "12.0 k", "7"
+std::string count_text(double count);
+// "0:07", "1:02:30"
+std::string duration_text(double seconds);
 
 // A speed or a bandwidth with about three digits, as people read it: "0.012", "1.28", "12.8", "128", "1280".
 std::string figure_text(double value);

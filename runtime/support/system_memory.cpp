@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "quant/control_group.h"
+#include "runtime/support/size_text.h"
 
 namespace hearth {
 namespace {
@@ -43,9 +44,9 @@ uint64_t group_limit(const std::string& root) {
   return least;
 }
 
+// One unit for all figures of a sentence that compares them.
 std::string gigabytes(double bytes) {
-  const double value = bytes / 1e9;
-  return fmt::format("{:.{}f} GB", value, value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
+  return figure_text(bytes / 1e9) + " GB";
 }
 
 }  // namespace

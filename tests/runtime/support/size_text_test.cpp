@@ -57,6 +57,28 @@ TEST_CASE("speeds have about three digits, and never an exponent") {
   CHECK(figure_text(1e9) == "1000000000");
 }
 
+TEST_CASE("files and bandwidths are written in powers of ten, counts without a unit") {
+  CHECK(decimal_size_text(7) == "7 B");
+  CHECK(decimal_size_text(999.4) == "999 B");
+  CHECK(decimal_size_text(1000) == "1.00 kB");
+  CHECK(decimal_size_text(12.04e3) == "12.0 kB");
+  CHECK(decimal_size_text(800e6) == "800 MB");
+  CHECK(decimal_size_text(9583073216) == "9.58 GB");
+  CHECK(decimal_size_text(1234e12) == "1234 TB");
+  CHECK(count_text(0) == "0");
+  CHECK(count_text(271) == "271");
+  CHECK(count_text(4792320) == "4.79 M");
+  CHECK(count_text(15.71e9) == "15.7 G");
+  CHECK(count_text(671e9) == "671 G");
+}
+
+TEST_CASE("durations are written as clocks show them") {
+  CHECK(duration_text(-1) == "0:00");
+  CHECK(duration_text(7.4) == "0:07");
+  CHECK(duration_text(59.6) == "1:00");
+  CHECK(duration_text(3750) == "1:02:30");
+}
+
 TEST_CASE("and written with three digits") {
   CHECK(binary_size_text(7) == "7 B");
   CHECK(binary_size_text(12 << 10) == "12.0 KiB");
