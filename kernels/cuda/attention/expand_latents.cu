@@ -9,6 +9,7 @@
 #include "kernels/cuda/attention/expand_latents.h"
 
 #include "kernels/cuda/attention/heads.cuh"
+#include "kernels/round_up.h"
 
 namespace hearth::gpu {
 namespace {
@@ -21,7 +22,7 @@ constexpr size_t kSharedBytes = sizeof(uint16_t) * kStages * kBufferValues;
 static_assert(kSharedBytes <= kMaxSharedBytes);
 
 int padded(int64_t n) {
-  return int(n + 15) / 16 * 16;
+  return int(round_up(n, 16));
 }
 
 unsigned blocks(int64_t n, int64_t per_block) {
