@@ -78,7 +78,6 @@ class GgufMetadata {
   const std::vector<std::string>* strings(std::string_view key) const;       // null: absent
   const std::vector<uint64_t>* u64s(std::string_view key) const;             // null: absent
   std::optional<std::vector<int64_t>> integers(std::string_view key) const;  // an array of any integer type
-  std::optional<std::vector<double>> numbers(std::string_view key) const;
 
   void set(std::string key, GgufValue value);  // appends, or replaces in place
   void erase(std::string_view key);
@@ -128,11 +127,10 @@ class GgufFile {
 
   const std::string& path() const { return metadata_.source; }
   const GgufMetadata& metadata() const { return metadata_; }
-  const std::vector<Tensor>& tensors() const { return tensors_; }         // file order
-  const Tensor* find_tensor(std::string_view name) const;                 // null: absent
-  const Tensor& tensor(std::string_view name) const;                      // throws Error(model): absent
-  const Tensor& tensor(std::string_view name, const Shape& shape) const;  // also checks the shape
-  uint64_t file_bytes() const;                                            // of all parts
+  const std::vector<Tensor>& tensors() const { return tensors_; }  // file order
+  const Tensor* find_tensor(std::string_view name) const;          // null: absent
+  const Tensor& tensor(std::string_view name) const;               // throws Error(model): absent
+  uint64_t file_bytes() const;                                     // of all parts
   const std::vector<std::unique_ptr<MappedFile>>& parts() const { return parts_; }
 
  private:

@@ -102,13 +102,6 @@ const Tensor& GgufFile::tensor(std::string_view name) const {
   return *found;
 }
 
-const Tensor& GgufFile::tensor(std::string_view name, const Shape& shape) const {
-  const Tensor& found = tensor(name);
-  require(found.shape == shape, ErrorKind::model, "{}: {}: expected {}, found {}", path(), name, shape.text(),
-          found.shape.text());
-  return found;
-}
-
 uint64_t GgufFile::file_bytes() const {
   uint64_t total = 0;
   for (const auto& part : parts_) total += part->size();

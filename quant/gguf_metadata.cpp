@@ -190,16 +190,6 @@ std::optional<std::vector<int64_t>> GgufMetadata::integers(std::string_view key)
   refuse(key, "an array of integers", *value);
 }
 
-std::optional<std::vector<double>> GgufMetadata::numbers(std::string_view key) const {
-  const GgufValue* value = find(key);
-  if (!value) return std::nullopt;
-  if (const auto* d = std::get_if<std::vector<double>>(&value->data)) return *d;
-  if (const auto* i = std::get_if<std::vector<int64_t>>(&value->data)) return std::vector<double>(i->begin(), i->end());
-  if (const auto* u = std::get_if<std::vector<uint64_t>>(&value->data))
-    return std::vector<double>(u->begin(), u->end());
-  refuse(key, "an array of numbers", *value);
-}
-
 void GgufMetadata::set(std::string key, GgufValue value) {
   const auto [it, is_new] = index_.try_emplace(key, entries_.size());
   if (is_new) {

@@ -256,19 +256,6 @@ GPU_FN float exp_fast(float x) {
   return exp2_fast(x * 1.4426950408889634f);
 }
 
-// 16 bytes that are read once: around L1, so that they push nothing out of it. Aligned to 16.
-GPU_FN uint4 load_once(const uint4* p) {
-#if GPU_EMULATED
-  return emulation::load(p);
-#else
-  uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(p));
-  return v;
-#endif
-}
-
 // Asks for the 64 bytes or so around an address to be brought into L2. Computes nothing.
 GPU_FN void prefetch_to_l2([[maybe_unused]] const void* p) {
 #if !GPU_EMULATED

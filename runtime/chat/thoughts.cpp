@@ -91,11 +91,4 @@ bool ThoughtSplitter::step(SplitText& out) {
   return false;
 }
 
-SplitText split_thoughts(std::string_view text, bool opened, std::string_view lead) {
-  ThoughtSplitter splitter(opened, lead);
-  SplitText all = splitter.push(text);
-  SplitText rest = splitter.finish();
-  return {all.thoughts + rest.thoughts, all.answer + rest.answer};
-}
-
 }  // namespace hearth

@@ -37,6 +37,4 @@ class ThoughtSplitter {
   bool at_beginning_ = true;  // of the thoughts
 };
 
-SplitText split_thoughts(std::string_view text, bool opened, std::string_view lead = "");
-
 }  // namespace hearth

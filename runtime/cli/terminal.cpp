@@ -128,9 +128,6 @@ void wake_input() {
 bool stdin_is_terminal() {
   return isatty(STDIN_FILENO) != 0;
 }
-bool stdout_is_terminal() {
-  return isatty(STDOUT_FILENO) != 0;
-}
 bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) != 0;
 }
@@ -138,7 +135,7 @@ bool stderr_is_terminal() {
 bool stdout_has_colours() {
   const char* const terminal = std::getenv("TERM");
   const char* const no_colour = std::getenv("NO_COLOR");
-  return stdout_is_terminal() && terminal && std::string_view(terminal) != "dumb" && !(no_colour && *no_colour);
+  return isatty(STDOUT_FILENO) != 0 && terminal && std::string_view(terminal) != "dumb" && !(no_colour && *no_colour);
 }
 
 namespace {

@@ -35,7 +35,6 @@ void wake_input();  // may be called from a signal handler
 void catch_bus_errors();
 
 bool stdin_is_terminal();
-bool stdout_is_terminal();
 bool stderr_is_terminal();
 bool stdout_has_colours();  // a terminal that knows them, and nobody who wants none ($NO_COLOR)
 

@@ -45,9 +45,6 @@ class ExpertUse {
   void end_step();
 
   std::span<const float> values() const { return values_; }  // [n_layers][n_experts]
-  std::span<const int32_t> last_step() const {
-    return touched_;
-  }  // what it used, each once: layer * n_experts + expert
   // The difference of two values that is worth the copying of an expert.
   float margin() const { return margin_; }
 

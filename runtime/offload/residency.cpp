@@ -55,11 +55,6 @@ int64_t Residency::slot(int64_t layer, int64_t expert) const {
   return state(layer, expert) == State::resident ? slot_of_[size_t(layer * shape_.n_experts + expert)] : -1;
 }
 
-int64_t Residency::n_resident(int64_t layer) const {
-  const auto first = state_.begin() + layer * shape_.n_experts;
-  return std::count(first, first + shape_.n_experts, State::resident);
-}
-
 std::vector<Swap> Residency::fill() {
   const auto values = use_.values();
   std::vector<Swap> swaps;

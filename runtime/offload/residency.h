@@ -61,7 +61,6 @@ class Residency {
 
   State state(int64_t layer, int64_t expert) const;
   int64_t slot(int64_t layer, int64_t expert) const;  // of a resident expert, within its class; else -1
-  int64_t n_resident(int64_t layer) const;
 
  private:
   struct Move {

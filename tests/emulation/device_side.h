@@ -57,10 +57,6 @@ void cp_async_wait(int newest_groups);
 void ldmatrix(uint32_t (&r)[4], const void* row, bool transposed, Where where = Where::current());
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where = Where::current());
 
-inline uint4 load(const uint4* p) {
-  return *p;
-}
-
 // Relaxed, on any memory; the value before. `kind` as named.
 enum class Atomic { add, minimum, maximum, bit_or, bit_and, exchange };
 uint32_t atomic(Atomic kind, void* p, uint32_t operand, bool is_signed);

@@ -10,6 +10,13 @@ using namespace hearth;
 
 namespace {
 
+SplitText split_thoughts(std::string_view text, bool opened, std::string_view lead = "") {
+  ThoughtSplitter splitter(opened, lead);
+  SplitText all = splitter.push(text);
+  SplitText rest = splitter.finish();
+  return {all.thoughts + rest.thoughts, all.answer + rest.answer};
+}
+
 SplitText split_in_pieces(const std::string& text, bool opened, const std::string& lead,
                           const std::vector<size_t>& cuts) {
   ThoughtSplitter splitter(opened, lead);
