@@ -35,7 +35,7 @@ struct BaselineHeader {
   int64_t rows_per_window() const { return window - 1 - window / 2; }  // positions window/2 .. window - 2
 };
 
-// Writes to `path + ".partial"`; `finish` renames it. Destroyed unfinished, it leaves nothing.
+// Writes under a temporary name (quant/output_file.h); `finish` renames it. Destroyed unfinished, it leaves nothing.
 class BaselineWriter {
  public:
   // Throws Error(file): cannot be written; Error(usage): `path` exists.

@@ -1,4 +1,4 @@
-// Kernels of cuda_decode_test.cpp: what the decoders make of a row, weight by weight. Device pointers.
+// Kernels of decode_test.cpp: what the decoders make of a row, weight by weight. Device pointers.
 #pragma once
 
 #include <cstddef>
