@@ -88,7 +88,7 @@ StopReason Conversation::decode(Sampler& sampler, const GenerateOptions& options
     if (callbacks.on_token) callbacks.on_token(token);
     if (callbacks.enough && callbacks.enough()) return StopReason::stop_string;
 
-    // The last token that was asked for needs no logits after it, so it is not run.
+    // No logits are wanted after the last token that was asked for, so it is not run.
     if (int64_t(result.tokens.size()) == options.max_tokens) break;
     if (context_left() == 0) return StopReason::context_full;
     if (!model_.run({&token, 1}, cache_, logits_, false, go_on)) return StopReason::interrupted;

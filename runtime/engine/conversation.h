@@ -32,7 +32,7 @@ struct GenerateResult {
   int64_t decode_steps = 0;   // sampled tokens that were run, one by one, for the next one's logits
   double prefill_seconds = 0, decode_seconds = 0;
 
-  // Stopped while the prompt was read: nothing was said to it, and a chat forgets it.
+  // Stopped while the prompt was read: there is no answer, and a chat forgets the question.
   bool stopped_unanswered() const { return reason == StopReason::interrupted && tokens.empty(); }
   double prefill_rate() const;  // tok/s of the tokens that were run; 0 when nothing was measured
   double decode_rate() const;

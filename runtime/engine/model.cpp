@@ -225,7 +225,7 @@ void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) con
           cache.capacity());
 }
 
-// Of the next tokens of a sequence, at most a ubatch: who they are and where they stand is on its way to the backend.
+// The next tokens of a sequence, at most a ubatch: sends their ids and positions to the backend.
 Step Model::Impl::next_step(std::span<const Token> tokens, const KvCache& cache) {
   const int64_t n = int64_t(tokens.size()), first = cache.length();
   const Activations act = activations.step(n);

@@ -92,7 +92,7 @@ void Sampler::drop_worse_than(const Candidate& last) {
   std::erase_if(candidates_, [&](const Candidate& c) { return Better()(last, c); });
 }
 
-// Collects those better than the last of the best so far, and sorts the worse ones out now and then: most candidates
+// Collects candidates that beat the last of the best so far, and drops the worse ones now and then: most candidates
 // cost one comparison.
 void Sampler::keep_best(size_t count) {
   if (candidates_.size() <= count) return;

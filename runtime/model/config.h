@@ -30,7 +30,8 @@ struct ModelConfig {
   float norm_eps = 1e-6f;
   float rope_theta = 10000.0f;
   YarnConfig yarn;
-  // What changes results and is neither in a key nor in a tensor's shape: a line each, naming key and guess.
+  // One line, naming key and guess, for everything that changes results and is neither in a key nor in a tensor's
+  // shape.
   std::vector<std::string> notes;
 
   int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }

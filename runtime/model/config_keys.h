@@ -5,9 +5,9 @@
 
 namespace hearth {
 
-// A key of the architecture that nothing here reads may change the result as an unknown tensor may (a temperature of
-// attention, a scale of logits, a window): refused unless its value says "none of it" or it is known to matter to
-// nobody. Throws Error(model) naming key and value.
+// A key of the architecture that nothing here reads may change the result, as an unknown tensor may (a temperature of
+// attention, a scale of logits, a window). It is refused, unless its value says "none of it" or the key is known to
+// change nothing. Throws Error(model) naming key and value.
 void refuse_unknown_keys(const GgufMetadata& metadata);
 
 }  // namespace hearth

@@ -21,8 +21,8 @@ class ConfigReader {
   bool has(const char* key) const { return metadata().find(key) != nullptr; }
   int64_t integer(const char* key, int64_t low, int64_t high) const;
   int64_t integer_or(int64_t absent, const char* key, int64_t low, int64_t high) const;
-  // `derived`: what tensors say, 0 where they say nothing. A key that is there is believed; what contradicts it is
-  // found when the tensors are looked up.
+  // `derived`: what tensors say, 0 where they say nothing. A key that is there is believed; a contradiction is found
+  // when the tensors are looked up.
   int64_t integer_or_derived(int64_t derived, const char* key, int64_t low, int64_t high) const;
   float number(const char* key, double low, double high) const;
   float number_or(float absent, const char* key, double low, double high) const;

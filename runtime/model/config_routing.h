@@ -15,8 +15,8 @@ struct ClassCustom {
   float yarn_log_multiplier;
 };
 
-// Told by the gate, which read_experts has set: sigmoid is V3's. Of softmax models V2 itself is told from V2-Lite by
-// its 160 experts and its query latent. `c` has its widths.
+// The class is told by the gate, which read_experts has set: sigmoid is V3's. Among softmax models, 160 experts and a
+// query latent tell V2 from V2-Lite. `c` has its widths.
 const ClassCustom& class_custom(const ModelConfig& c);
 
 // Sets all of `c` that is about experts; expects its layers and widths of attention. Throws Error(model).

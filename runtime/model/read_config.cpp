@@ -29,9 +29,9 @@ bool is_mtp_layer(const GgufFile& file, int64_t layer) {
          file.find_tensor(name::in_layer(int(layer), name::kNextnHnorm));
 }
 
-// block_count of a file by others counts the MTP layers, whether their tensors are there or were left out. Where such
-// tensors lie behind block_count, it does not. An ordinary layer in the place of an MTP layer is one that would be
-// lost.
+// In files by others block_count includes the MTP layers, whether their tensors are there or were left out; where such
+// tensors lie behind block_count, it does not include them. An ordinary layer in the place of an MTP layer would not be
+// run, so it is refused.
 void read_foreign_layers(const ConfigReader& in, int64_t n_blocks, ModelConfig& c) {
   const GgufFile& file = in.file();
   c.n_mtp_layers = in.integer_or(0, key::kNextnPredictLayers, 0, kMaxLayers);
@@ -54,7 +54,7 @@ void read_foreign_layers(const ConfigReader& in, int64_t n_blocks, ModelConfig& 
   }
 }
 
-// Layers that are run, and MTP layers, which are numbered from there on and are not. Our own files count the two apart.
+// Layers that are run; MTP layers, which are not, are numbered behind them. Our own files count the two apart.
 void read_layers(const ConfigReader& in, ModelConfig& c) {
   const int64_t n_blocks = in.integer(key::kBlockCount, 1, kMaxLayers);
   if (in.has(key::kHearthMtpLayerCount)) {
@@ -120,8 +120,8 @@ void read_yarn(ConfigReader& in, ModelConfig& c) {
   c.yarn.original_context = in.integer(key::kRopeScalingOriginalContext, 1, kMaxContext);
   c.yarn.beta_fast = in.number_or(32.0f, key::kYarnBetaFast, 1e-6, 1e6);
   c.yarn.beta_slow = in.number_or(1.0f, key::kYarnBetaSlow, 1e-6, 1e6);
-  // The first V2 files (May 2024) lack it. To Hugging Face its absence means another thing than to llama.cpp, and both
-  // are another thing than what any model of the class has.
+  // The first V2 files (May 2024) lack it. Hugging Face and llama.cpp take different values then, and no model of the
+  // class has either of them.
   const ClassCustom& custom = class_custom(c);
   c.yarn.log_multiplier =
       in.number_or_guess(custom.yarn_log_multiplier, custom.whose, key::kYarnLogMultiplier, 0.0, 10.0);

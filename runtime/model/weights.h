@@ -64,8 +64,8 @@ inline uint64_t aligned_bytes(uint64_t bytes) {
   return (bytes + kWeightAlign - 1) / kWeightAlign * kWeightAlign;
 }
 
-// A tensor as the operations want it, which is not always as the file has it (norms are float32, old files' attn_kv_b
-// comes with a transposed half).
+// A tensor as the operations want it, which is not always how the file has it: norms become float32, half of an old
+// file's attn_kv_b is transposed.
 struct WeightSize {
   std::string name;
   int64_t layer = -1;  // -1: of none

@@ -7,9 +7,9 @@
 //     host = K expert (share[ram] + share[disk]) / ram_bandwidth
 //     disk = K expert share[disk] / disk_bandwidth
 //
-// as the GPU works while the host does, and the host can use what comes from disk only when it has come. Without a GPU
-// the shared experts are the host's, and of the weights whose place is the disk every byte is read for every token. Not
-// in it: arithmetic, what crosses between the two, waiting. A real token takes longer.
+// The GPU works while the host does; the host waits for what comes from disk before it computes with it. Without a GPU
+// the host computes the shared experts too, and all weights whose place is the disk are read for every token.
+// Arithmetic, what crosses between the two, and waiting are left out. A real token takes longer.
 #pragma once
 
 #include "runtime/offload/machine.h"
@@ -23,7 +23,7 @@ struct DecodeFloor {
   double vram_seconds = 0, ram_seconds = 0, disk_seconds = 0;  // each by itself
 };
 
-// With `depth` tokens in the cache. Of `machine` the bandwidths count.
+// With `depth` tokens in the cache. Only the bandwidths of `machine` count.
 DecodeFloor decode_floor(const ModelSizes& model, const Plan& plan, const Machine& machine, FormatId cache_format,
                          int64_t depth);
 

@@ -67,7 +67,7 @@ void ExpertCache::land(bool wait) {
 
 void ExpertCache::fill(const std::function<void(uint64_t done, uint64_t total)>& progress) {
   device_.order_fetch();                           // the memory is being cleared
-  constexpr uint64_t kAtOnce = uint64_t(1) << 30;  // what has begun is waited for where `progress` ends it all
+  constexpr uint64_t kAtOnce = uint64_t(1) << 30;  // if `progress` throws, the destructor waits for the copies begun
   const std::vector<Swap> swaps = residency_.fill();
   uint64_t total = 0, begun = 0;
   for (const Swap& swap : swaps) total += pool_.expert_bytes(swap.admit.layer + n_dense_);

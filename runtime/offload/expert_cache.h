@@ -35,7 +35,7 @@ class ExpertCache {
   // Fills all slots and waits for it; `progress` is told the bytes that have arrived, of how many.
   void fill(const std::function<void(uint64_t done, uint64_t total)>& progress);
 
-  // Between two steps: what has arrived is used from now on, and what the last steps suggest is begun.
+  // Between two steps: experts that have arrived are used from now on, and the swaps that the last steps suggest begin.
   void begin_step();
   // What the router of a layer chose in the step at hand: ids [T,K].
   void note(int64_t layer, std::span<const int32_t> ids, int64_t n_tokens);

@@ -1,7 +1,7 @@
-// Experts that are copied to the GPU for one layer of one step, when many tokens want them: in batches, through the
-// staging slots. A batch takes half of them; the next but one is copied over it as soon as the GPU has computed with
-// it, and the first batch of the next layer comes right behind the last of this one, so that copies go on while the
-// rest of the layer computes.
+// Experts that are copied to the GPU for one layer of one step, when many tokens want them. They pass through the
+// staging slots in batches. A batch takes half of the slots; the next but one is copied over it as soon as the GPU has
+// computed with it. The first batch of the next layer follows right behind the last of this one, so that copies go on
+// while the rest of the layer computes.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ class ExpertStage {
   ExpertStage(ExpertPool& pool, Device& device, const Ops& ops, const Exec& exec)
       : pool_(pool), device_(device), ops_(ops), exec_(exec) {}
 
-  // Before a step: what an aborted one had begun is over.
+  // Before a step: waits for the copies that an aborted one began, and forgets them.
   void reset();
   // Experts in a batch; 0: there is no room to stage any.
   size_t batch_size() const { return size_t(pool_.n_staging() / 2); }
@@ -27,7 +27,7 @@ class ExpertStage {
   void prefetch(int64_t layer, std::span<const int32_t> experts);
   std::span<const int32_t> on_their_way(int64_t layer) const;
 
-  // In the host's turn: these experts are for the GPU, those on their way among them.
+  // In the host's turn: the GPU will compute these experts, including those on their way.
   void begin(int64_t layer, std::span<const int32_t> experts);
   // After the turn: y += what they give; `part` [T,d] is for what lies between. True: the host had to wait for copies.
   bool compute(int64_t layer, const Chosen& chosen, Mat<const float> x, Mat<float> part, Mat<float> y);

@@ -29,11 +29,12 @@ struct ExpertStats {
 
 std::string expert_stats_path(const std::string& model_path);
 
-// XXH3-64 of what a file and its parts say about themselves, up to the first tensor's bytes, and of their sizes. Files
-// that hearth writes say the XXH3-64 of every tensor there, so it is a key of all their bytes, without reading them.
+// XXH3-64 of the headers of a file and its parts (everything before the first tensor's bytes) and of their sizes. The
+// headers that hearth writes hold the XXH3-64 of every tensor, so this is a key of all their bytes without reading
+// them.
 uint64_t model_key(const GgufFile& file);
 
-// Those of a model of which nothing is known yet: no tokens, and no counts.
+// For a model of which nothing is known yet: no tokens, and no counts.
 ExpertStats no_expert_stats(const GgufFile& file, const ModelConfig& config);
 
 // Throws Error(file), Error(format): what is wrong in it.

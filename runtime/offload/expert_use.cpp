@@ -130,8 +130,8 @@ void ExpertUse::fold(double tokens) {
   }
 }
 
-// How well did the features, as they were before this step, tell what it used? Both are taken relative to their average
-// over the experts of a layer: what matters is which expert is above it.
+// How well did the features, as they were before this step, predict what it used? Both are taken relative to their
+// average over the experts of a layer: only which expert is above it matters.
 void ExpertUse::learn() {
   const double forget = std::exp2(-1.0 / kForget);
   for (int i = 0; i < kFeatures; ++i) {

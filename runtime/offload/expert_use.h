@@ -8,9 +8,9 @@
 //   lfu       how often it was used
 //   adaptive  an estimate of the chance that the next token uses it: running means of an expert's use over several
 //             half-lives (with one of them it would be LRFU, Lee et al. 2001) and the time since its last use, combined
-//             linearly. The weights are those that would have told the last few thousand tokens best, by least squares:
-//             where the text dwells on a topic short half-lives count, where a few experts are always the busiest the
-//             long one does, and where the past says nothing the weights vanish and nothing is moved.
+//             linearly. The weights are those that would have predicted the last few thousand tokens best, by least
+//             squares: where the text dwells on a topic short half-lives count, where a few experts are always the
+//             busiest the long one does, and where the past says nothing the weights vanish and nothing is moved.
 //
 // A slice of a prompt is one step whose experts were used by a share of its tokens; it counts as at most kSliceTokens
 // tokens, so that a long prompt does not drown what was learned from decoding.

@@ -9,7 +9,7 @@
 namespace hearth {
 namespace {
 
-// Of weights that are in the file's forward; there are no others here (weights.cpp refuses them).
+// For weights that the forward uses; there are no others here (weights.cpp refuses them).
 MemoryClass class_of(TensorRole role) {
   switch (role) {
     case TensorRole::embedding:

@@ -4,9 +4,9 @@
 //   host   sum over its experts of max(bytes / host_bandwidth, tokens / host_pairs)
 //   copy   bytes of the others / copy_bandwidth; nothing for those that are on their way already
 //
-// (what the GPU then computes with them is little beside their copy, and left out). A copy costs the same for every
-// expert, so the best k to copy are the k dearest to the host: k is all there is to choose. With few tokens that is
-// none, with many all of them; where it turns depends on the machine, whose rates are measured (PrefillRates).
+// (What the GPU then computes with them takes little time beside their copy, and is left out.) A copy costs the same
+// for every expert, so the best k to copy are the k that cost the host most, and only k is chosen. With few tokens that
+// is none, with many all of them; where this changes depends on the machine, whose rates are measured (PrefillRates).
 #pragma once
 
 #include <cstdint>
@@ -42,18 +42,18 @@ struct PrefillShare {
   double seconds() const { return host_seconds > copy_seconds ? host_seconds : copy_seconds; }
 };
 
-// `bytes`: of an expert. Rates of 0 are not known: then the host does it all, but for what is on its way.
+// `bytes`: of an expert. A rate of 0 is not known: then the host does everything but what is on its way already.
 PrefillShare share_experts(std::span<const Wanted> wanted, double bytes, const PrefillRates& rates,
                            PrefillPolicy policy);
 
-// The rates as they are seen at work: a moving average, since machines are shared.
+// Moving averages of the rates seen at work: others use the machine too.
 class PrefillRateMeter {
  public:
   explicit PrefillRateMeter(const PrefillRates& first = {}) : rates_(first) {}
   const PrefillRates& rates() const { return rates_; }
   // The host has computed n_experts of so many bytes each for n_pairs in all.
   void host(int64_t n_experts, int64_t n_pairs, double bytes, double seconds);
-  // So many bytes were copied; `waited`: and somebody waited for the end of it, so that it took no less.
+  // So many bytes were copied. `waited`: somebody waited for the end, so the time is that of the copy and not less.
   void copied(double bytes, double seconds, bool waited);
 
  private:

@@ -13,7 +13,7 @@ namespace hearth {
 
 class ReadAhead {
  public:
-  // wanted: whether some of the file will not be in memory. Else asking costs time and gains nothing.
+  // wanted: whether some of the file will not be in memory. If all of it will, asking costs time and gains nothing.
   ReadAhead(const GgufFile& file, bool wanted) : file_(file), wanted_(wanted) {}
   bool wanted() const { return wanted_; }
 

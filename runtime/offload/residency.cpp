@@ -7,7 +7,7 @@
 namespace hearth {
 namespace {
 
-// The first n of the list in order. A heap for few of many, where it is four times as fast; a partition for the rest.
+// The first n of the list in order: by a heap where they are few of many (four times as fast), else by a partition.
 template <class Order, class Key>
 void sort_first(std::span<int32_t> list, size_t n, Order order, Key key) {
   const auto end = list.begin() + ptrdiff_t(n);

@@ -2,9 +2,9 @@
 // The expert cache carries out what is asked for here, and the simulator only counts it.
 //
 // Memory comes in slots of one or several sizes. A class of slots serves the layers whose experts have its size, in
-// whatever shares use suggests. An expert is `absent`, `arriving` (a slot is its own, the copy is under way) or
-// `resident`. The one whose slot is given away is absent from that moment on. It changes only where an expert is
-// computed, never whether.
+// whatever shares use suggests. An expert is `absent`, `arriving` (it has a slot, its copy is under way) or `resident`.
+// The one whose slot is given away is absent from that moment on. It changes only where an expert is computed, never
+// whether.
 #pragma once
 
 #include <cstdint>
@@ -50,12 +50,12 @@ class Residency {
   ExpertUse& use() { return use_; }
   const ExpertUse& use() const { return use_; }
 
-  // Free slots for the experts of the highest values (ExpertUse::load); those of equal value go in turns through the
-  // layers. All are arriving then.
+  // Gives the free slots to the experts of the highest values (ExpertUse::load); among equal values the layers take
+  // turns. All of them are arriving then.
   std::vector<Swap> fill();
 
-  // Between two steps: what is worth a copy now, the greatest gain first. All of it has begun when this returns:
-  // evicted experts are absent, admitted ones arriving.
+  // Between two steps: the swaps that are worth a copy now, the greatest gain first. They count as begun when this
+  // returns: evicted experts are absent, admitted ones arriving.
   std::vector<Swap> begin_swaps(const SwapLimit& limit = {});
   void arrived(int slot_class, int64_t slot);
 
