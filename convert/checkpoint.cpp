@@ -78,7 +78,7 @@ void require_whole_sets(const std::string& dir, const std::set<std::string>& sha
   }
 }
 
-// Without an index: every file of the model's. Those named as the model's files are go before others.
+// Without an index: every file of the model. Files with the usual names of model files come first.
 std::set<std::string> choose_without_index(const std::string& dir, const Listing& listing) {
   std::set<std::string> named, others;
   for (const std::string& name : listing.safetensors) {

@@ -31,7 +31,8 @@ namespace {
 
 // Weights that a thread takes at a time: 1 MiB of floats, so that they stay in its cache between reading and encoding.
 constexpr int64_t kSlabWeights = 1 << 18;
-// A thread is worth waking for this many slabs, tens of milliseconds of work: on a busy machine it may wait as long.
+// A thread is woken for at least this many slabs, tens of milliseconds of work: on a busy machine it may have to wait
+// that long.
 constexpr int64_t kSlabsPerThread = 4;
 constexpr size_t kVerifyBytes = 1 << 20;
 
@@ -190,7 +191,7 @@ class Progress {
   ConvertProgress state_;
 };
 
-// The error of the earliest piece of work, so that which one is reported does not depend on the threads.
+// The error of the earliest piece of work: which one is reported does not depend on the threads.
 class FirstError {
  public:
   // Runs f unless something went wrong already. Nothing is thrown: exceptions must not leave a parallel region.

@@ -113,8 +113,8 @@ void read_rope(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) {
     c.notes.push_back("rope scaling by a factor of 1 changes nothing: left out");
     return;
   }
-  // cos and sin are multiplied by M(mscale) / M(mscale_all_dim); GGUF has a key for the second only. Absent, they mean
-  // 1 and 0, which is not 1 either.
+  // cos and sin are multiplied by M(mscale) / M(mscale_all_dim); GGUF has a key for the second only. Absent keys mean 1
+  // and 0, for which the quotient is not 1 either.
   const double mscale = rope->number_or("mscale", 1), mscale_all_dim = rope->number_or("mscale_all_dim", 0);
   if (mscale != mscale_all_dim || mscale <= 0) {
     json.refuse("rope scaling: expected mscale = mscale_all_dim > 0, found {} and {}{}: GGUF stores only one of them",

@@ -216,8 +216,8 @@ class Mapper {
 
   void use(const std::string& name) { known_.insert(checkpoint_.tensors().find(name)->first); }
 
-  // What nobody asked for: known to be of no use, or a sign that the model is not what config.json says. That is better
-  // refused than left out, and beside missing tensors it tells what there is instead.
+  // Tensors that nobody asked for: either known to be of no use, or a sign that the model is not what config.json says.
+  // Those are refused rather than left out, and named beside missing tensors they tell what there is instead.
   void settle_leftovers(int64_t n_mtp_kept, int64_t n_mtp_found) {
     std::vector<const SourceTensor*> unknown;
     size_t n_rotary = 0, n_activation_scales = 0;

@@ -245,7 +245,7 @@ void RowEncoder::encode(int64_t first, int64_t n, Scratch& scratch, std::byte* b
       read_row(*source, row, scratch.aligned, scratch.rows.data());
     }
     if (format_.id == FormatId::f16) clamped_ += count_beyond_f16(scratch.rows.data(), unit_ * cols);
-    // Row by row, so that bytes cannot depend on how the work was cut into pieces.
+    // Row by row, so that the bytes do not depend on how the work was cut into pieces.
     for (int64_t j = 0; j < unit_; ++j) {
       format_.encode(scratch.rows.data() + j * cols, nullptr, blocks + size_t(i + j) * row_size, cols);
     }

@@ -235,8 +235,8 @@ SourceTensor believe(Entry&& entry, std::span<const std::byte> data, const std::
   return tensor;
 }
 
-// Files that are often met where a safetensors file was meant. Ours has its header's { behind a length of any bytes,
-// which may well be those of "<" or "PK".
+// Files that people often have instead of a safetensors file. A real one has the { of its header behind a length of
+// eight bytes, which may happen to be those of "<" or "PK".
 void refuse_foreign(std::span<const std::byte> bytes, const std::string& path) {
   if (bytes.size() > 8 && bytes[8] == std::byte('{')) return;
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 64));

@@ -208,8 +208,8 @@ class TokenizerReader {
     }
   }
 
-  // An ordinary word may be added once more. Marked special or not, merges make it too, so it cannot be a control
-  // token, which text never becomes.
+  // An ordinary word may be added once more. Marked special or not, merges still make it from text, so it cannot be a
+  // control token: text never becomes one.
   TokenType added_type(const Json& entry, int64_t id, const std::string& token) {
     const bool special = entry.value("special", Json()) == true;
     if (!ordinary_.contains(id)) return is_control(token, special) ? TokenType::control : TokenType::user_defined;

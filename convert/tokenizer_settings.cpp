@@ -40,7 +40,7 @@ class SettingsReader {
  private:
   std::string path_of(const char* name) const { return (fs::path(texts_.dir) / name).string(); }
 
-  // What an earlier file named, stays.
+  // A token that an earlier file named stays.
   void read_names(const JsonFields& fields) {
     if (!out_.bos) out_.bos = named_token(fields, "bos_token", true);
     if (!out_.eos) out_.eos = named_token(fields, "eos_token", true);

@@ -1,6 +1,6 @@
-// Is every weight of a row a number? A scale that is not makes weights that are not, and integers times numbers
-// are numbers, so the scales alone are looked at; only the codes of F8_E4M3 can be NaN themselves, and overflow. All
-// loops go through to the end: a bad block is rare, and what does not stop can be vectorised.
+// Is every weight of a row a finite number? Weights are integers times scales, so it is enough to look at the
+// scales; only the codes of F8_E4M3 can be NaN themselves, or overflow when scaled. All loops run to the end: bad
+// blocks are rare, and a loop that never stops early can be vectorised.
 #pragma once
 
 #include <algorithm>

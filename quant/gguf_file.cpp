@@ -25,8 +25,8 @@ uint64_t split_count(const GgufMetadata& metadata) {
   return std::max<uint64_t>(1, metadata.unsigned_integer(key::kSplitCount).value_or(1));
 }
 
-// The first piece of a GGUF file that somebody cut by size begins like one and is shorter than it says; the others are
-// nothing. Both are told by their names.
+// When somebody cuts a GGUF file by size, the first piece begins like a whole file and is shorter than it says; the
+// others begin like nothing. Both are recognised by their names.
 GgufContents parse_whole(const MappedFile& file) try {
   return parse_gguf(file.bytes(), file.path());
 } catch (const Error&) {

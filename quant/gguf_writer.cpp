@@ -177,7 +177,7 @@ Layout lay_out(GgufMetadata metadata, const std::vector<GgufTensorPlan>& tensors
   name_checksums(metadata, tensors);
   metadata.erase(key::kHearthAppendix);
   if (n_main < tensors.size()) {
-    // Its value depends on the header's size, not the other way round: laid out once to learn it.
+    // The value depends on the header's size, and the size not on the value: laid out once to learn it.
     metadata.set(key::kHearthAppendix, GgufValue::of_u64(0));
     Layout trial;
     add_container(trial, metadata, tensors, 0, n_main, alignment);

@@ -44,8 +44,8 @@ int64_t modified_at(const struct stat& info) {
   return int64_t(info.st_mtim.tv_sec) * 1000000000 + info.st_mtim.tv_nsec;
 }
 
-// A file of hundreds of gigabytes is not read twice. But whoever writes another one over it, or anything into its
-// header, meets one of these pieces.
+// A file of hundreds of gigabytes is not read twice. These pieces change when another file is written over it, or
+// anything into its header.
 uint64_t sampled_checksum(std::span<const std::byte> bytes) {
   constexpr size_t kWhole = size_t(64) << 20, kEnds = size_t(1) << 20, kPiece = 4096, kPieces = 256;
   if (bytes.size() <= kWhole) return checksum(bytes);
@@ -56,8 +56,8 @@ uint64_t sampled_checksum(std::span<const std::byte> bytes) {
   return sum.value();
 }
 
-// What mapped_file_at looks at: no memory that moves, no locks. `end` is set last and cleared first. More mappings than
-// there is room for are possible, and nameless.
+// What mapped_file_at looks at: no memory that moves, no locks. `end` is set last and cleared first. Mappings beyond
+// the room here work, but have no name.
 struct Mapping {
   std::atomic<uintptr_t> begin = 0, end = 0;
   std::atomic<bool> taken = false;

@@ -24,9 +24,9 @@ class MappedFile {
   size_t size() const { return size_; }
 
   // Whether somebody has written to the file since it was mapped, or shortened it: then what is mapped is not what was
-  // checked. A file that was replaced by another of the same name is still mapped as it was. One that was only touched,
-  // or written anew with the same bytes, has not changed, as far as remember_content saw it; without that the time
-  // decides.
+  // checked. A file that was replaced by another of the same name is still mapped as it was. If remember_content was
+  // called, its checksum decides, so that a file that was only touched, or rewritten with the same bytes, has not
+  // changed; else the time of the last change decides.
   bool changed() const;
   // Keeps a checksum of what the file holds: of all of it up to 64 MiB, of larger ones its ends and 255 pieces between.
   void remember_content();

@@ -1,4 +1,4 @@
-// What somebody has who gives this program something else than a GGUF file: said in words that lead on.
+// Tells what a file is that is not GGUF, in words that help its owner further.
 #pragma once
 
 #include <cstddef>

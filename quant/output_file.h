@@ -27,7 +27,7 @@ class OutputFile {
   // Begins: whatever can be known beforehand is refused now, before the work that makes the result. Waits for whoever
   // reads a FIFO. Throws Error(file) naming path and reason.
   explicit OutputFile(const std::string& path);
-  ~OutputFile();  // of an unfinished one nothing is left, but what went through already
+  ~OutputFile();  // an unfinished file leaves nothing, except what was already written through
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 

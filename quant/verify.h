@@ -18,7 +18,8 @@ struct VerifyOptions {
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
 
-// Other programs copy, sort, requantize, merge and rename tensors, and lose the appendix: none of that is damage.
+// Other programs copy, sort, requantize, merge and rename tensors, and lose the appendix. None of that counts as
+// damage.
 struct VerifyReport {
   bool has_checksums = false;         // the file's checksums were compared; else only non-finite weights are found
   std::vector<std::string> problems;  // damage: one line each, naming file and tensor: checksums, then weights
