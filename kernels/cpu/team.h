@@ -31,7 +31,7 @@ constexpr int64_t first_piece(int64_t n_pieces, int n_threads, int thread) {
   return n_pieces * thread / n_threads;
 }
 
-// Loops that were shared since the program began: how often threads have met.
+// For tests: loops that were shared since the program began, which is how often threads have met.
 uint32_t shared_loops();
 
 }  // namespace hearth

@@ -22,8 +22,8 @@ constexpr int kThreads = 256;
 constexpr int kTile = 32, kStep = 32, kTileThreads = 128;
 
 // Each token's finished logits in the launch that runs; zero between launches. One array is enough, because the backend
-// has one queue (device_state.h), so that no two launches run at once. In scratch, which holds anything when a call
-// begins, it would have to be cleared first: one more launch per layer.
+// has one queue (device_state.h), so that no two launches run at once. In scratch it would have to be cleared first,
+// with one more launch per layer.
 __device__ unsigned finished[kFusedTokens];
 
 // A rule with what it is applied to.
@@ -180,8 +180,8 @@ GPU_FN void copy_tile(const float* from, int64_t stride, int64_t rows, int64_t c
   }
 }
 
-// Grid (tiles of experts, tiles of tokens). A thread has 4 tokens by 2 experts; within a step it sums each apart, so
-// that the rounding of long sums stays small. Rows of 36 floats keep quadruples aligned and their banks apart.
+// Grid (tiles of experts, tiles of tokens). A thread has 4 tokens by 2 experts. Each step has a sum of its own, so that
+// the rounding of long sums stays small. Rows of 36 floats keep quadruples aligned and their banks apart.
 __global__ void __launch_bounds__(kTileThreads)
     logits_kernel(const float* gate, int n_experts, Mat<const float> x, float* logits) {
   GPU_SHARED(float, tokens, 2 * kTile * (kStep + 4));

@@ -22,8 +22,8 @@ struct ExpandedWidths {
 // Can rows of the cache serve as latents where they lie?
 bool latents_in_place(const LatentCache& cache);
 
-// Some positions of the cache in one call. n is at most, and the kernels heed ids[0] + n_tokens, the length that the
-// device knows.
+// Some positions of the cache in one call. n is an upper bound; the kernels stop at ids[0] + n_tokens, the length that
+// the device knows.
 struct LatentChunk {
   const int32_t* ids;
   int64_t n_tokens;

@@ -50,8 +50,7 @@ GPU_FN void gather_a(uint32_t (&a)[4], const float* upper, const float* lower, i
   }
 }
 
-// A row's state in a softmax that runs: the base of its exponents (0 as long as it has seen nothing), given the largest
-// score so far.
+// The base of a row's exponents in a running softmax: the largest score so far, or 0 as long as it has seen nothing.
 GPU_FN float softmax_base(float largest) {
   return largest == -INFINITY ? 0.0f : largest;
 }

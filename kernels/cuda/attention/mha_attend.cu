@@ -3,8 +3,8 @@
 //   k_p = [W^UK c_p | k_rope_p], v_p = W^UV c_p;  score_p = q . k_p scale,  o = sum_p softmax(score)_p v_p
 //
 // The cache is taken in chunks: expand_latents makes the keys and values of all heads, then each head attends, in the
-// manner of FlashAttention-2. A block holds 64 or 128 queries of one head, 16 per warp and in registers as everything
-// else that is theirs; tiles of 64 keys and values come into two buffers of shared memory. The rope part of a key is
+// manner of FlashAttention-2. A block holds 64 or 128 queries of one head, 16 per warp; they and all that belongs to
+// them stay in registers; tiles of 64 keys and values come into two buffers of shared memory. The rope part of a key is
 // read from the latents, the same for every head. Between chunks the output holds what a query has so far, and scratch
 // its softmax's largest score and sum. Tiles that no query of a warp sees are skipped.
 //
@@ -67,7 +67,7 @@ GPU_FN void load_tile(const Problem& p, int head, int first, int n, uint16_t* ke
 }
 
 // 16 queries of one head in a warp's registers, in the order of mma_bf16's d: this lane has parts of two, rows lane / 4
-// and that + 8. Queries past the last token are zeros and nobody's.
+// and lane / 4 + 8. Queries past the last token are zeros and are not stored.
 struct Queries {
   int first;               // token of the warp's first query
   int token[2], limit[2];  // this lane's two, and how many positions of the chunk they see
@@ -288,7 +288,8 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   uint16_t* widened = reinterpret_cast<uint16_t*>(scratch(layout.latents));
   uint16_t* expanded = reinterpret_cast<uint16_t*>(scratch(layout.expanded));
 
-  // 128 queries in a block read a tile half as often as 64, where they still give every multiprocessor a block.
+  // With 128 queries in a block tiles are read half as often as with 64: taken where every multiprocessor still gets a
+  // block.
   const bool wide = (T + 127) / 128 * H >= multiprocessors();
   const int64_t queries = wide ? 128 : 64;
   widen_weights(queue, widths, k_b, v_b, weights);

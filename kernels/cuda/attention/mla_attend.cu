@@ -2,8 +2,8 @@
 //
 //   score_p = (q_c . c_p + q_rope . k_rope_p) scale,  o_c = sum_p softmax(score)_p c_p
 //
-// The cache is cut into pieces, so that one sequence fills the GPU: how many is settled when the call is queued, how
-// long they are by the length that the device knows. A block takes up to 64 rows of queries over one piece
+// The cache is cut into pieces, so that one sequence fills the GPU. How many is settled when the call is queued; how
+// long they are follows from the length that the device knows. A block takes up to 64 rows of queries over one piece
 // (mla_tile.cuh), and a second kernel merges the pieces of a row. With one piece there is nothing to merge.
 //
 // What bounds it: with 16 heads the bytes of the cache (1152 per position, for 35 kFLOP), with 128 the tensor cores.

@@ -4,8 +4,8 @@
 // All heads attend over the same rows of the cache, and a row's first r values are its value too: a tile of rows is
 // copied into shared memory once and serves as keys, then as values. Four warps share a tile by columns: each
 // multiplies its quarter of the queries, which it keeps in registers, with its quarter of the keys; the quarters of the
-// scores are added in shared memory, where the softmax runs; then each sums the values of its quarter. So no warp reads
-// what another has read, but for scores and weights, and the queries take no room.
+// scores are added in shared memory, where the softmax runs; then each sums the values of its quarter. So warps share
+// only scores and weights, and the queries take no shared memory.
 #pragma once
 
 #include "kernels/cuda/attention/mla_problem.cuh"
@@ -146,7 +146,7 @@ struct Softmax {
     GPU_UNROLL
     for (int j = 0; j < 2; ++j) {
       pairs[j] = pack_bf16(exp2_fast(score[2 * j] - base), exp2_fast(score[2 * j + 1] - base));
-      // Of what the values will be multiplied with, so that the weights make exactly 1.
+      // Of the weights as rounded, which the values are multiplied with: these sum to exactly 1.
       total += bf16_bits_to_float(uint16_t(pairs[j])) + bf16_bits_to_float(uint16_t(pairs[j] >> 16));
     }
     *reinterpret_cast<uint2*>(weights + row * Tile::weight_stride + key) = uint2{pairs[0], pairs[1]};

@@ -80,7 +80,7 @@ struct WeightShare {
   WeightRun<Block> bytes;
   RunScales<Block> scales;  // where levels are multiplied: of the run that was decoded last
 
-  // The row that does not exist is the last one once more: what comes of it is not stored.
+  // In place of a row that does not exist the last one is read again; its results are not stored.
   GPU_FN WeightShare(const TileProduct& p, int matrix) {
     constexpr bool kRowPerLane = Tile::kForm == Form::levels;
     tile_row = kRowPerLane ? lane_of_thread() : int(threadIdx.x) / kRunsOfRow;
@@ -94,8 +94,8 @@ struct WeightShare {
     end = w.end;
     for (int step = 1; step < kStepsAhead; ++step) ask(step);
   }
-  // Into L2. With the loads alone a block has one step under way and waits for memory in each, which few blocks (few
-  // tokens) do not hide from each other.
+  // Into L2. With the loads alone a block has one step under way and waits for memory in each; with few tokens there
+  // are too few blocks to hide that.
   GPU_FN void ask(int step) const {
     const int run = step * kRunsOfRow + run_of_step;
     if (run * kRun < k) prefetch_to_l2(row + int64_t(run) * kRun * int(sizeof(Block)) / Block::kElems);

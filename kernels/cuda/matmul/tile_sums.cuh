@@ -139,7 +139,7 @@ struct Sums {
   GPU_FN void multiply_levels(const uint4* tokens, const uint4* weights, Scales scales) {
     static_assert(kSlices == kGroupsOfRun);
     constexpr uint32_t kOnes[4] = {0x3f803f80, 0x3f803f80};
-    // Unrolled, the fragments of several scales would be loaded at once and fill more registers than there are.
+    // Not unrolled: the fragments of several scales would be loaded at once and need more registers than there are.
     GPU_NO_UNROLL
     for (int g = 0; g < Scales::kCount; ++g, scales.advance()) {
       uint32_t a[Scales::kGroups][Tile::kParts][kAlongTokens][4];
