@@ -32,8 +32,8 @@ struct TernaryLevels : IntegerLevels<-1, 1> {
   static constexpr float kTry[] = {3.75f, 2.375f, 6.5f, 1.25f, 2.875f, 9, 4.75f, 2};
 };
 
-// One octave of levels: a scale twice as large gives the same levels but for the smallest. Weights that are already
-// multiples of e4m3 numbers are found again, since their extreme is one of these, or a power of two below.
+// One octave of levels: a scale twice as large gives the same levels except the smallest. Weights that are already
+// multiples of e4m3 numbers are found again: their extreme is one of these, or a power of two below one.
 struct E4m3Levels {
   static constexpr float kTry[] = {448, 416, 384, 352, 320, 288, 256, 240};
   static LANES_INLINE Lanes nearest(Lanes y) {

@@ -22,7 +22,7 @@ constexpr int kThreads = 256;
 constexpr int kTile = 32, kStep = 32, kTileThreads = 128;
 
 // Each token's finished logits in the launch that runs; zero between launches. One array is enough, because the backend
-// has one queue (device_state.h), so that no two launches run at once. In scratch it would have to be cleared first,
+// has one queue on a GPU (open_gpu), so that no two launches run at once. In scratch it would have to be cleared first,
 // with one more launch per layer.
 __device__ unsigned finished[kFusedTokens];
 

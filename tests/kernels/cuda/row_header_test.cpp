@@ -1,7 +1,6 @@
 // The GPU's kernels on rows with a header before their blocks: those of a made-up format give what those of Q8_0 give
 // for the same weights, to the bit.
 #include "tests/support/row_header.h"
-#include "kernels/cuda/host/failure.h"
 #include "tests/kernels/cuda/row_header_kernels.h"
 #include "tests/kernels/cuda/rows.h"
 

@@ -6,12 +6,12 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/cpu/backend.h"
 #include "runtime/model/activations.h"
 #include "runtime/model/kv_cache.h"
 #include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
 #include "tests/runtime/model/tiny_model.h"
+#include "tests/support/host_like.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -78,7 +78,7 @@ TEST_CASE("activations: no view overlaps another one, in steps of any size") {
   for (const TinyShape& shape : {TinyShape::lite(), TinyShape::v2(), TinyShape::v3()}) {
     const ModelConfig c = config_of(shape);
     for (const int64_t most : {1, 31, 64, 100}) {
-      const ActivationMemory memory(c, cpu_ops("scalar"), most);
+      const ActivationMemory memory(c, host_device(), most);
       CHECK(memory.bytes() == ActivationMemory::bytes_for(c, most));
       for (const int64_t n : {int64_t(1), (most + 1) / 2, most}) {
         const Activations a = memory.step(n);
@@ -103,7 +103,7 @@ TEST_CASE("cache: layers one behind the other, in as many bytes as were said") {
   const ModelConfig c = config_of(TinyShape::v2());
   for (const FormatId format : {FormatId::bf16, FormatId::f32}) {
     for (const int64_t n_ctx : {1, 7, 256}) {
-      KvCache cache(c, cpu_ops("scalar"), format, n_ctx);
+      KvCache cache(c, host_device(), format, n_ctx);
       CHECK(cache.bytes() == KvCache::bytes_for(c, format, n_ctx));
       const size_t taken = size_t(n_ctx) * format_of(format).bytes(c.cache_width());
       Ranges ranges;
@@ -128,15 +128,11 @@ TEST_CASE("cache: layers one behind the other, in as many bytes as were said") {
   CHECK(refusal(ErrorKind::usage, f16) == "the cache's format: expected BF16 or F32, found F16");
 }
 
-// A backend whose memory is its own, so that weights are copied into it.
-const Ops& with_memory() {
-  static const Ops ops = [] {
-    Ops table = cpu_ops("scalar");
-    table.memory = [](size_t* total, size_t* free) { *total = *free = size_t(1) << 30; };
-    return table;
-  }();
-  return ops;
-}
+// A device whose memory is its own, so that weights are copied into it.
+class WithMemory final : public HostLike {
+ public:
+  Memory memory() override { return {size_t(1) << 30, size_t(1) << 30}; }
+};
 
 TEST_CASE("weights: copied one behind the other, in as many bytes as were said, and read in place without a copy") {
   for (const bool old_layout : {false, true}) {
@@ -152,8 +148,9 @@ TEST_CASE("weights: copied one behind the other, in as many bytes as were said, 
         CHECK(d >= std::exchange(done, d));
         total = t;
       };
-      const Weights copied = load_weights(file, c, with_memory(), all, progress);
-      const Weights in_place = load_weights(file, c, cpu_ops("scalar"), all);
+      WithMemory device;
+      const Weights copied = load_weights(file, c, device, all, progress);
+      const Weights in_place = load_weights(file, c, host_device(), all);
       CHECK(copied.memory.bytes() == weight_bytes(file, c, all));
       CHECK(total == weight_bytes(file, c, all));
       CHECK(done == total);

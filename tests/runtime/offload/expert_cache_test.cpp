@@ -9,6 +9,7 @@
 #include "kernels/cuda/backend.h"
 #include "runtime/model/read_config.h"
 #include "tests/runtime/model/tiny_model.h"
+#include "tests/support/host_like.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -27,28 +28,14 @@ Clock::time_point now() {
   return world.time += world.tick;
 }
 
-// Memory of the host's, but for copies: they arrive when the test says so.
-class Bus final : public Device {
+// Copies arrive when the test says so.
+class Bus final : public HostLike {
  public:
-  const char* name() const override { return "bus"; }
-  const void* queue() const override { return nullptr; }
-  std::byte* buffer(size_t bytes) override { return host_device().buffer(bytes); }
-  void release(std::byte* buffer, size_t bytes) override { host_device().release(buffer, bytes); }
-  std::byte* shared_buffer(size_t bytes) override { return buffer(bytes); }
-  void release_shared(std::byte* buffer, size_t bytes) override { release(buffer, bytes); }
-  Memory memory() override { return {}; }
-  void move(const void* from, void* to, size_t bytes) override { memcpy(to, from, bytes); }
-  std::string finish() override { return {}; }
-  void step(const StepKey&, void (*queue)(const void*), const void* context) override { queue(context); }
-  void aside(void (*work)(void*), void* context) override { work(context); }
-  void rejoin() override {}
   int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) override {
     memcpy(to, from, bytes);
     return ++world.begun;
   }
   bool fetched(int64_t number) override { return number <= world.arrived; }
-  void order_fetch() override {}
-  void await_fetch(int64_t) override {}
 } bus;
 
 // Two MoE layers of eight experts, of which four each are on the GPU. Filling it took kFillSeconds.

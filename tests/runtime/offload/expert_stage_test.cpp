@@ -6,76 +6,76 @@
 
 #include <algorithm>
 #include <deque>
-#include <limits>
 
 #include "kernels/cpu/backend.h"
 #include "runtime/model/activations.h"
 #include "tests/runtime/model/tiny_model.h"
+#include "tests/support/host_like.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
 
-struct Bus {
+class Bus final : public HostLike {
+ public:
+  int64_t waits = 0;
+
+  int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) override {
+    memset(to, 0xff, bytes);  // NaN
+    under_way_.push_back({from, to, bytes, ++last_});
+    return last_;
+  }
+  bool fetched(int64_t number) override {
+    if (there(number)) return true;
+    if (++waits % 3 == 0) await_fetch(number);
+    return false;
+  }
+  void await_fetch(int64_t number) override {
+    for (; !there(number); under_way_.pop_front())
+      memcpy(under_way_.front().to, under_way_.front().from, under_way_.front().bytes);
+  }
+  bool all_there() const { return under_way_.empty(); }
+  int64_t last() const { return last_; }
+
+ private:
   struct Copy {
     const std::byte* from;
     std::byte* to;
     size_t bytes;
     int64_t number;
   };
-  std::deque<Copy> under_way;
-  int64_t last = 0, waits = 0;
+  bool there(int64_t number) const { return under_way_.empty() || under_way_.front().number > number; }
 
-  int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) {
-    memset(to, 0xff, bytes);  // NaN
-    under_way.push_back({from, to, bytes, ++last});
-    return last;
-  }
-  bool there(int64_t number) const { return under_way.empty() || under_way.front().number > number; }
-  void deliver(int64_t number) {
-    for (; !there(number); under_way.pop_front())
-      memcpy(under_way.front().to, under_way.front().from, under_way.front().bytes);
-  }
-} bus;
+  std::deque<Copy> under_way_;
+  int64_t last_ = 0;
+};
 
-const Ops& late() {
-  static const Ops ops = [] {
-    Ops table = cpu_ops("scalar");
-    table.fetch = [](const std::byte* from, std::byte* to, size_t bytes) { return bus.fetch(from, to, bytes); };
-    table.fetched = [](int64_t number) {
-      if (bus.there(number)) return true;
-      if (++bus.waits % 3 == 0) bus.deliver(number);
-      return false;
-    };
-    table.await_fetch = [](const Exec&, int64_t number) { bus.deliver(number); };
-    table.order_fetch = [](const Exec&) {};
-    return table;
-  }();
-  return ops;
+const Ops& scalar() {
+  return cpu_ops("scalar");
 }
 
 // Two MoE layers (1 and 2) of eight experts; three of eight for every token.
 struct Stage {
   static constexpr int64_t kTokens = 5, kActivated = 3, kDim = 64;
 
+  Bus bus;
   GgufFile file = TinyModel(TinyShape::v2()).file();
   ModelSizes sizes = model_sizes(file);
-  Weights weights = load_weights(file, sizes.config, late(), false);
+  Weights weights = load_weights(file, sizes.config, bus, false);
   Plan plan;
   std::vector<std::byte> scratch;
   Exec exec;
   ExpertPool pool;
-  ExpertStage stage{pool, late(), exec};
+  ExpertStage stage{pool, bus, scalar(), exec};
   std::vector<float> x = std::vector<float>(size_t(kTokens * kDim));
   std::vector<int32_t> ids;
   std::vector<float> shares = std::vector<float>(size_t(kTokens * kActivated), 0.25f);
 
   explicit Stage(int64_t staging_slots, int64_t resident = 8)
-      : plan(plan_of(sizes, staging_slots, resident)), pool(late(), weights.layers, sizes, plan) {
-    bus = {};
+      : plan(plan_of(sizes, staging_slots, resident)), pool(bus, weights.layers, sizes, plan) {
     const ScratchLimits limits = scratch_limits(sizes.config, kTokens, 64, 1);
-    scratch.resize(late().scratch_bytes(limits) + 64);
+    scratch.resize(scalar().scratch_bytes(limits) + 64);
     exec.scratch = std::span(scratch).subspan((64 - size_t(scratch.data()) % 64) % 64);
     for (size_t i = 0; i < x.size(); ++i) x[i] = float(i % 7) - 3;
     for (int32_t i = 0; i < kTokens * kActivated; ++i) ids.push_back(i * 3 % 8);
@@ -83,7 +83,7 @@ struct Stage {
   static Plan plan_of(const ModelSizes& sizes, int64_t staging_slots, int64_t resident) {
     PlacementInput input;
     input.machine.vram = input.machine.ram = uint64_t(1) << 30;
-    input.cpu_scratch = cpu_ops("scalar").scratch_bytes;
+    input.cpu_scratch = scratch_of(scalar());
     input.resident_experts = resident;
     input.staging_slots = staging_slots;
     return plan_placement(sizes, input);
@@ -102,7 +102,7 @@ struct Stage {
   }
   std::vector<float> sum_of(const FfnWeights& w) {
     std::vector<float> y(x.size());
-    late().moe_ffn(exec, w, {}, ids.data(), shares.data(), kActivated, input(), {y.data(), kTokens, kDim});
+    scalar().moe_ffn(exec, w, {}, ids.data(), shares.data(), kActivated, input(), {y.data(), kTokens, kDim});
     return y;
   }
   std::vector<float> computed(int64_t layer, bool* waited = nullptr) {
@@ -129,10 +129,10 @@ TEST_CASE("pool: every expert is on one side, and computes there as it does from
       last = s.pool.load(layer, resident[i], slot);
       s.pool.set(layer, resident[i], int32_t(slot));
     }
-    bus.deliver(last);
+    s.bus.await_fetch(last);
   }
   s.pool.set(2, 3, -1);  // gone again
-  s.pool.publish(s.exec);
+  s.pool.publish();
   CHECK(s.sum_of(s.pool.on_gpu(1)) == s.expected(1, {6, 1, 3}));
   CHECK(s.sum_of(s.pool.on_host(1)) == s.expected(1, {0, 2, 4, 5, 7}));
   CHECK(s.sum_of(s.pool.on_gpu(2)) == s.expected(2, {6, 1}));
@@ -177,9 +177,9 @@ TEST_CASE("stage: what was prefetched for the next layer is not copied again, an
 TEST_CASE("stage: copies that an aborted step began are over before the next one") {
   Stage s(4);
   s.stage.prefetch(1, std::vector<int32_t>{4, 5});
-  CHECK_FALSE(bus.under_way.empty());
+  CHECK_FALSE(s.bus.all_there());
   s.stage.reset();
-  CHECK(bus.under_way.empty());
+  CHECK(s.bus.all_there());
   CHECK(s.stage.on_their_way(1).empty());
   s.stage.begin(1, std::vector<int32_t>{5, 6});
   CHECK(relative_error(s.computed(1), s.expected(1, {5, 6})) < 1e-6);
