@@ -8,6 +8,7 @@
 #include <deque>
 
 #include "kernels/cpu/backend.h"
+#include "kernels/cuda/backend.h"
 #include "runtime/model/activations.h"
 #include "tests/runtime/model/tiny_model.h"
 #include "tests/support/host_like.h"
@@ -83,6 +84,7 @@ struct Stage {
   static Plan plan_of(const ModelSizes& sizes, int64_t staging_slots, int64_t resident) {
     PlacementInput input;
     input.machine.vram = input.machine.ram = uint64_t(1) << 30;
+    input.gpu_scratch = estimated_gpu_scratch;
     input.cpu_scratch = scratch_of(scalar());
     input.resident_experts = resident;
     input.staging_slots = staging_slots;
