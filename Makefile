@@ -68,4 +68,4 @@ format:
 	@git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-configure.log $(BUILD)-sanitize-configure.log
+	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-single $(BUILD)-configure.log $(BUILD)-sanitize-configure.log
