@@ -51,7 +51,12 @@ line_editor() {
   return $failed
 }
 
-tests="shortened jinja_fuzz line_editor"
+# The command itself, with its tests, under AddressSanitizer and UndefinedBehaviorSanitizer. In CI: what it calls.
+sanitized_command() {
+  make --no-print-directory sanitize SANITIZE_ROOMS=runtime/cli
+}
+
+tests="shortened jinja_fuzz line_editor sanitized_command"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in
