@@ -23,6 +23,7 @@
 #include <random>
 
 #include "tests/fuzz/target.h"
+#include "tests/support/sanitized.h"
 
 namespace {
 
@@ -30,7 +31,8 @@ namespace fs = std::filesystem;
 using hearth::test::fuzz_one;
 
 constexpr size_t kInputs = 300000;
-constexpr double kSeconds = 8;  // of processor time: slow builds (sanitizers) try fewer, busy machines do not
+// Of processor time: slow builds try fewer, busy machines do not. Sanitizers see more, so they get more of it.
+constexpr double kSeconds = kSanitized ? 8 : 4;
 constexpr size_t kMaxBytes = 1 << 16;
 
 // --- What a crash leaves: set before each input, used from a signal handler.

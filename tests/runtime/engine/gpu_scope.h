@@ -68,7 +68,7 @@ inline void check_stops(Model& model, std::span<const Token> tokens) {
   KvCache cache = model.new_cache();
   REQUIRE(model.run(tokens, cache, {}, false, [&](const RunProgress&) { return ++n_asked > 0; }));
   REQUIRE(n_asked >= model.config().n_layers);
-  constexpr int kStops = kSanitized ? 10 : 40;
+  constexpr int kStops = kSanitized ? 4 : 40;
   for (int stop = 0; stop < n_asked; stop += 1 + n_asked / kStops) {
     CAPTURE(stop);
     cache.truncate(0);
