@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/ops.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 namespace {
@@ -26,7 +27,7 @@ class Scratch {
   template <class T>
   T* take(int64_t n) {
     const size_t at = used_;
-    used_ += (size_t(n) * sizeof(T) + 255) / 256 * 256;
+    used_ += round_up(size_t(n) * sizeof(T), 256);
     if (!memory_) return nullptr;
     assert(used_ <= size_ && "Exec::scratch is smaller than Ops::scratch_bytes(limits)");
     return reinterpret_cast<T*>(memory_ + at);

@@ -6,6 +6,7 @@
 #include "quant/gguf.h"
 #include "quant/gguf_keys.h"
 #include "quant/not_gguf.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 
@@ -300,7 +301,7 @@ class Parser {
     return shape;
   }
 
-  uint64_t align(uint64_t value) const { return (value + alignment_ - 1) / alignment_ * alignment_; }
+  uint64_t align(uint64_t value) const { return round_up(value, alignment_); }
 
   // Everything is known now: points the tensors at their data, and checks that they lie in the file and apart.
   void place_tensors() {

@@ -16,6 +16,7 @@
 #include "quant/gguf_keys.h"
 #include "quant/output_file.h"
 #include "quant/partial_file.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 
@@ -105,10 +106,6 @@ struct Layout {
   uint64_t file_bytes = 0;
 };
 
-uint64_t align_up(uint64_t value, uint64_t alignment) {
-  return (value + alignment - 1) / alignment * alignment;
-}
-
 void check_plan(const GgufTensorPlan& plan, std::set<std::string_view>& names) {
   require(!plan.name.empty() && plan.name.size() <= kMaxTensorName, ErrorKind::format,
           "tensor name \"{}\": expected 1 to {} bytes, found {}", plan.name, kMaxTensorName, plan.name.size());
@@ -146,9 +143,9 @@ void add_container(Layout& layout, const GgufMetadata& metadata, const std::vect
     out.number(uint32_t(plan.format->id));
     out.number(offset);
     layout.tensor_offsets.push_back(offset);
-    offset += align_up(plan.bytes(), alignment);
+    offset += round_up(plan.bytes(), alignment);
   }
-  out.bytes.resize(align_up(out.bytes.size(), alignment));
+  out.bytes.resize(round_up(out.bytes.size(), alignment));
   const uint64_t data_begin = layout.file_bytes + out.bytes.size();
   for (size_t i = first; i < last; ++i) layout.tensor_offsets[i] += data_begin;
   layout.headers.push_back({layout.file_bytes, std::move(out.bytes)});

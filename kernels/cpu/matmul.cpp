@@ -20,6 +20,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/scratch.h"
 #include "quant/error.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 namespace {
@@ -59,7 +60,7 @@ int64_t chunks_of(int64_t k) {
   return (k + kChunk - 1) / kChunk;
 }
 size_t input_bytes(Input input, int64_t k) {
-  const size_t k64 = size_t(k + 63) / 64 * 64;
+  const size_t k64 = size_t(round_up(k, 64));
   return input == Input::x8 ? size_t(chunks_of(k)) * sizeof(X8) : k64 * (input == Input::bf16 ? 2 : sizeof(float));
 }
 

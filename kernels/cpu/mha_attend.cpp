@@ -11,8 +11,8 @@
 
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/round_up.h"
 #include "kernels/scratch.h"
+#include "quant/round_up.h"
 
 namespace hearth::attention {
 namespace {

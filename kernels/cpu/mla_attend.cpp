@@ -7,8 +7,8 @@
 
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/round_up.h"
 #include "kernels/scratch.h"
+#include "quant/round_up.h"
 
 namespace hearth::mla {
 namespace {
@@ -30,7 +30,7 @@ struct Layout {
   size_t work_bytes;
 
   Layout(Scratch& scratch, const Kernel& kernel, int64_t n_threads, int64_t H, int64_t r, int64_t dr)
-      : work_bytes(size_t(round_up(int64_t(kernel.work_bytes(r, dr)), kLine))) {
+      : work_bytes(round_up(kernel.work_bytes(r, dr), kLine)) {
     q = scratch.take<float>(n_threads * kHeads * (r + dr));
     work = scratch.take<std::byte>(n_threads * int64_t(work_bytes));
     partial = scratch.take<float>(kSlots * H * r);
@@ -46,7 +46,7 @@ struct WholeLayout : Layout {
 
   WholeLayout(Scratch& scratch, const Kernel& kernel, int64_t n_threads, int64_t H, int64_t r, int64_t dr, int64_t nope)
       : Layout(scratch, kernel, n_threads, H, r, dr),
-        row_bytes(size_t(round_up(int64_t(product::stored_bytes(std::max(r, nope))), kLine))) {
+        row_bytes(round_up(product::stored_bytes(std::max(r, nope)), kLine)) {
     row = scratch.take<std::byte>(n_threads * int64_t(row_bytes));
   }
 };

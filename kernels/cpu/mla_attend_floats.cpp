@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "kernels/cpu/attend.h"
-#include "kernels/round_up.h"
 #include "kernels/scratch.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 namespace {

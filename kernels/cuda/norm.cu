@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/host/queue_of.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 namespace {
@@ -53,7 +54,7 @@ __global__ void __launch_bounds__(kAddThreads) add_kernel(Mat<const float> y, Ma
 
 // Whole warps, as few as the row fills.
 dim3 norm_threads(int64_t d) {
-  return dim3(unsigned(std::min(kNormThreads, (d + 31) / 32 * 32)));
+  return dim3(unsigned(std::min(kNormThreads, round_up(d, 32))));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "quant/round_up.h"
+
 namespace hearth {
 namespace {
 
@@ -14,7 +16,7 @@ class Layout {
   template <class T>
   T* take(int64_t n) {
     const size_t at = used_;
-    used_ += (size_t(n) * sizeof(T) + 63) / 64 * 64;
+    used_ += round_up(size_t(n) * sizeof(T), 64);
     return memory_ ? reinterpret_cast<T*>(memory_ + at) : nullptr;
   }
   Mat<float> rows(int64_t n, int64_t cols) { return {take<float>(n * cols), n, cols}; }

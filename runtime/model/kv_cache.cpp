@@ -2,13 +2,15 @@
 
 #include <cassert>
 
+#include "quant/round_up.h"
+
 namespace hearth {
 namespace {
 
 size_t aligned_layer_bytes(const ModelConfig& config, FormatId format, int64_t n_ctx) {
   require(format == FormatId::bf16 || format == FormatId::f32, ErrorKind::usage,
           "the cache's format: expected BF16 or F32, found {}", format_of(format).name);
-  return (size_t(n_ctx) * format_of(format).bytes(config.cache_width()) + 63) / 64 * 64;
+  return round_up(size_t(n_ctx) * format_of(format).bytes(config.cache_width()), 64);
 }
 
 }  // namespace

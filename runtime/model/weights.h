@@ -8,6 +8,7 @@
 
 #include "kernels/ops.h"
 #include "quant/gguf.h"
+#include "quant/round_up.h"
 #include "runtime/model/buffer.h"
 #include "runtime/model/config.h"
 
@@ -61,7 +62,7 @@ uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all 
 // Where a tensor begins in such a memory is a multiple of this: more than any kernel asks for.
 inline constexpr size_t kWeightAlign = 256;
 inline uint64_t aligned_bytes(uint64_t bytes) {
-  return (bytes + kWeightAlign - 1) / kWeightAlign * kWeightAlign;
+  return round_up(bytes, kWeightAlign);
 }
 
 // A tensor as the operations want it, which is not always how the file has it: norms become float32, half of an old

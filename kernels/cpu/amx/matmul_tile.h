@@ -10,6 +10,7 @@
 #include "kernels/cpu/avx512/decoders.h"
 #include "kernels/cpu/avx512/matmul_tile.h"
 #include "kernels/cpu/engine.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 namespace {
@@ -249,7 +250,7 @@ void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, Wei
 
 // Activations k .. k + 32 n_steps - 1 of all tokens; tokens past the end, and what lies behind a row, are zeros.
 HEARTH_INLINE void pack_tokens(const PanelCall& c, int64_t k, int64_t n_steps, TokenTiles& tiles) {
-  const int64_t k64 = (c.k + 63) / 64 * 64;
+  const int64_t k64 = round_up(c.k, 64);
   for (int64_t b = 0; b * 16 < c.n_tokens; ++b) {
     for (int64_t s = 0; s < n_steps; ++s) {
       __m512i v[16];

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "kernels/cpu/inline.h"
-#include "kernels/round_up.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx512/kernels.h"
-#include "kernels/round_up.h"
+#include "quant/round_up.h"
 
 namespace hearth::HEARTH_AVX512 {
 namespace {

@@ -9,7 +9,7 @@
 #include "kernels/cuda/attention/expand_latents.h"
 
 #include "kernels/cuda/attention/heads.cuh"
-#include "kernels/round_up.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 namespace {

@@ -18,7 +18,7 @@
 #include "kernels/cuda/attention/heads.cuh"
 #include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/scratch_sizes.h"
-#include "kernels/round_up.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 namespace {

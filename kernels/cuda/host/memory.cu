@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/round_up.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 
@@ -43,8 +43,8 @@ void Memory::free(std::byte* p) {
 }
 
 std::byte* Memory::allocate_shared(size_t bytes) {
-  constexpr int64_t kAlign = 64;
-  bytes = size_t(round_up(int64_t(bytes), kAlign));
+  constexpr size_t kAlign = 64;
+  bytes = round_up(bytes, kAlign);
   std::byte* memory = locked_.take(bytes);
   if (!memory) {
     memory = static_cast<std::byte*>(std::aligned_alloc(kAlign, bytes));

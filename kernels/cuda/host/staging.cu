@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "kernels/round_up.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 
@@ -17,7 +17,7 @@ std::byte* Staging::take(size_t bytes) {
     settle();
   }
   std::byte* const piece = memory_ + used_;
-  used_ += size_t(round_up(int64_t(bytes), 64));
+  used_ += round_up(bytes, 64);
   return piece;
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "quant/round_up.h"
+
 namespace hearth::gpu {
 namespace {
 
@@ -53,7 +55,7 @@ int64_t rounded_values(int64_t T, int64_t H, int64_t k) {
 
 TileInput round_tokens(Heads<const float> x, uint16_t* to, const Queue& queue) {
   const int64_t stride = padded_to_8(x.width), plane = x.n_tokens * x.n_heads * stride;
-  const int64_t threads = std::min(kRoundThreads, (stride / 2 + 31) / 32 * 32);
+  const int64_t threads = std::min(kRoundThreads, round_up(stride / 2, 32));
   launch("round_tokens", round_kernel, dim3(unsigned(x.n_tokens), unsigned(x.n_heads)), dim3(unsigned(threads)), 0,
          queue, x, reinterpret_cast<uint32_t*>(to), plane / 2);
   return {x.data, x.token_stride, x.head_stride, to, stride, x.n_tokens * stride, plane};
