@@ -15,8 +15,10 @@ Steps::~Steps() {
 void Steps::step(const StepKey& key, bool may_record, void (*queue)(const void* context), const void* context) {
   Recorded* s = find(key);
   if (!s || !may_record) {
-    if (steps_.size() == kMostSteps) forget();
-    if (!s) steps_.push_back({key, {}});
+    if (!s) {
+      if (steps_.size() == kMostSteps) forget();
+      steps_.push_back({key, {}});
+    }
     ++counts_.queued;
     queue(context);
     return;
