@@ -96,7 +96,7 @@ void ffn_tile(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<flo
   for (int64_t first = 0; first < x.rows; first += slice) {
     const int64_t T = std::min(slice, x.rows - first);
     Scratch scratch(exec);
-    const FfnLayout layout(scratch, std::max(T, x.rows), x.cols, w.gate.n);
+    const FfnLayout layout(scratch, x.rows, x.cols, w.gate.n);
     const Hidden hidden(w, T, layout.hidden);
     const TileInput input = round_tokens(one_head(x.slice(first, T)), layout.x, queue_of(exec));
     TileProduct p;

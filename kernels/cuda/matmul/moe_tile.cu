@@ -19,6 +19,7 @@
 #include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/matmul/matmul_tile.h"
 #include "kernels/cuda/matmul/tile_input.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 namespace {
@@ -130,7 +131,7 @@ struct Layout {
     order.place_of = scratch.take<int32_t>(T * K);
     order.work = scratch.take<TileWork>(max_work(T * K, E, tile_tokens(TileShape::small)));
     order.n_work = scratch.take<int32_t>(1);
-    hidden = scratch.take<std::byte>(Hidden::bytes(T * K, n));
+    hidden = scratch.take<std::byte>(Hidden::bytes(std::max<int64_t>(T, 2) * K, n));  // half of one token is one token
     results = scratch.take<float>(result_values(T * K, d, slice_bytes));
   }
 };
@@ -138,7 +139,7 @@ struct Layout {
 void sort_slots(const int32_t* ids, const int32_t* matrices, int64_t n_slots, int64_t n_activated, int64_t n_experts,
                 int tile, const Order& order, const Queue& queue) {
   assert(n_experts <= kMostExperts);
-  const dim3 threads(unsigned(std::min(int64_t(kSortThreads), (n_slots + 31) / 32 * 32)));
+  const dim3 threads(unsigned(std::min(int64_t(kSortThreads), round_up(n_slots, 32))));
   launch("count_slots", count_kernel, dim3(1), threads, size_t(n_experts) * sizeof(int32_t), queue, ids, matrices,
          int(n_slots), int(n_experts), tile, order);
   launch("place_slots", place_kernel, dim3(unsigned(n_experts)), threads, 0, queue, ids, matrices, int(n_slots),
@@ -177,13 +178,13 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
               const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y, int64_t slice_bytes) {
   assert(experts.down.k == experts.gate.n && experts.down.n == y.cols && experts.gate.k == x.cols);
   if (shared.gate) ffn_tile(exec, shared, x, y);
-  const Queue queue = queue_of(exec);
+  const Queue& queue = queue_of(exec);
   const int64_t E = experts.n_experts(), K = n_activated;
   const int64_t slice = Hidden::in_halves(experts) ? std::max(int64_t(1), x.rows / 2) : x.rows;
   for (int64_t first = 0; first < x.rows; first += slice) {
     const int64_t T = std::min(slice, x.rows - first), n_slots = T * K;
     Scratch scratch(exec);
-    const Layout layout(scratch, T, E, K, x.cols, experts.gate.n, slice_bytes);
+    const Layout layout(scratch, x.rows, E, K, x.cols, experts.gate.n, slice_bytes);
     const TileShape shape = choose_expert_tile(n_slots, E);
     sort_slots(ids + first * K, experts.slots, n_slots, K, E, tile_tokens(shape), layout.order, queue);
 
