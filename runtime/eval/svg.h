@@ -14,7 +14,7 @@ class Svg {
   enum class Anchor { start, middle, end };
 
   // `title` is what a screen reader says. style: rules of CSS besides the common ones, which give the classes
-  // text, small, heading, axis, grid, and the variables --ink, --faint, --paper.
+  // paper, text, small, heading, axis, grid; dark_style: where the viewer's theme is dark.
   Svg(double width, double height, std::string_view title, std::string_view style = "",
       std::string_view dark_style = "");
 

@@ -3,8 +3,10 @@
 // to work on while the first expert computes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/ops.h"
 #include "quant/gguf.h"
@@ -17,14 +19,15 @@ class ReadAhead {
   ReadAhead(const GgufFile& file, bool wanted) : file_(file), wanted_(wanted) {}
   bool wanted() const { return wanted_; }
 
-  // ids [T,K]; of experts without a slot in `experts` nothing is read.
+  // ids [T,K]. Asks for what expert_bytes says, as far as it lies in the file, and waits for nothing.
   void experts(const FfnWeights& experts, std::span<const int32_t> ids) const;
 
  private:
-  void matrix(const Weight& w, int64_t i) const;
-
   const GgufFile& file_;
   bool wanted_;
 };
+
+// Where the matrices of those experts lie, of each expert once; of experts without a slot in `experts` nowhere.
+std::vector<std::span<const std::byte>> expert_bytes(const FfnWeights& experts, std::span<const int32_t> ids);
 
 }  // namespace hearth

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include "runtime/eval/report.h"
 #include "runtime/model/weights.h"
 #include "tests/quant/gguf_bytes.h"
 #include "tests/runtime/model/tiny_model.h"
@@ -161,17 +160,4 @@ TEST_CASE("inspect: a tensor that nothing asks for is why a model does not run")
   TinyModel tiny;
   tiny.tensors.push_back({"blk.3.attn_norm.weight", Shape(8), std::vector<float>(8)});
   CHECK(inspect(tiny.file()).why_not.find("blk.3.attn_norm.weight") != std::string::npos);
-}
-
-TEST_CASE("report: the first lines name model, machine, context and memory") {
-  TinyModel tiny;
-  Model model(tiny.file(), {.ops = &cpu_ops("scalar"), .n_threads = 2, .n_ctx = 128});
-  const auto facts = startup_facts(model);
-  CHECK(fact(facts, "model").find("tiny: ") == 0);
-  CHECK(fact(facts, "model").find("32.00 bits per weight") != std::string::npos);
-  CHECK(fact(facts, "running") == "scalar operations, 2 threads");
-  CHECK(fact(facts, "machine") == cpu_description());
-  // 3 layers x 128 positions x 40 values x 2 bytes
-  CHECK(fact(facts, "context") == "128 of 256 tokens; latent cache in BF16: 30.7 kB when full, 240 B per token");
-  CHECK(fact(facts, "memory").find("mapped") != std::string::npos);
 }
