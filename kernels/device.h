@@ -56,6 +56,9 @@ class Device {
   };
   virtual Memory memory() = 0;
 
+  // How many a GPU has; 0: it is none.
+  virtual int multiprocessors() const { return 0; }
+
   // ---- The queue
   // Copies between the host's memory and the device's, or inside either: what it reads of the host's may change as soon
   // as it returns, what it writes there is to be looked at after `finish`.

@@ -112,6 +112,7 @@ struct ScratchLimits {
   int64_t dim = 0, inter_dim = 0, moe_inter_dim = 0, shared_inter_dim = 0, n_experts = 0, n_activated = 0;
   int64_t n_ctx = 0;
   int n_threads = 1;
+  int multiprocessors = 192;  // of the GPU, Device::multiprocessors; where none is known: more than any has
 };
 
 // Who runs an operation and with what.

@@ -27,7 +27,7 @@ const Gpu& open_gpu();
 // to, and the caller owns it.
 Gpu new_gpu(int number, std::unique_ptr<Device>& device);
 
-// Ops::scratch_bytes where none is at hand to be asked: for a large GPU, not less than it takes.
+// Ops::scratch_bytes where none is at hand to be asked: not less than it takes.
 size_t estimated_gpu_scratch(const ScratchLimits& limits);
 
 }  // namespace hearth

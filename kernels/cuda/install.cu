@@ -11,6 +11,7 @@
 #include "kernels/cuda/matmul/matmul.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/route.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 namespace gpu {
@@ -22,10 +23,14 @@ std::string refuses(const ScratchLimits& l) {
     return std::string(what) + ": expected at most " + std::to_string(most) + ", found " + std::to_string(found);
   };
   const int64_t width = l.kv_lora_rank + l.qk_rope_head_dim,
-                keys = (l.qk_nope_head_dim + 15) / 16 * 16 + l.qk_rope_head_dim;
+                keys = round_up(l.qk_nope_head_dim, 16) + l.qk_rope_head_dim;
   if (width > kMaxLatentWidth) return over("the latent cache's width", width, kMaxLatentWidth);
   if (keys > kMaxKeyWidth) return over("a head's key", keys, kMaxKeyWidth);
   if (l.v_head_dim > kMaxValueWidth) return over("a head's value", l.v_head_dim, kMaxValueWidth);
+  if (l.qk_nope_head_dim % 2 != 0 || l.v_head_dim % 2 != 0) {  // read in pairs
+    return "a head's key without position and its value: expected even widths, found " +
+           std::to_string(l.qk_nope_head_dim) + " and " + std::to_string(l.v_head_dim);
+  }
   if (l.n_experts > kMaxExperts) return over("experts", l.n_experts, kMaxExperts);
   if (l.n_activated > kMaxActivated) return over("experts used", l.n_activated, kMaxActivated);
   return {};

@@ -1,4 +1,4 @@
-// What went wrong on a GPU: the first thing since somebody last asked. From any thread.
+// A GPU's queue, as operations are given it, and what went wrong in it.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,6 +9,7 @@
 
 namespace hearth::gpu {
 
+// The first thing that went wrong since somebody last asked. From any thread.
 struct Failure {
   cudaError_t error = cudaSuccess;
   std::string what;  // the kernel or call
@@ -31,11 +32,16 @@ class Failures {
   Failure first_;
 };
 
-// Operations of one GPU, in the order in which they are launched; and who is told what fails in it, null: nobody (the
-// runtime knows it too).
+// Operations of one GPU, in the order in which they are launched.
 struct Queue {
   cudaStream_t stream = nullptr;
-  Failures* failures = nullptr;
+  Failures* failures = nullptr;  // who is told what fails; null: nobody (the runtime knows it too)
+  int multiprocessors = 132;     // by which grids are split: whatever the number, results are valid
+  // [kCounters] in the GPU's memory, zero between launches: the blocks of one launch count each other in them. Each
+  // queue has its own, because launches of two queues may overlap. In scratch memory they would have to be cleared
+  // first, with one more launch.
+  unsigned* counters = nullptr;
+  static constexpr int kCounters = 64;
 
   // Is all well?
   bool check(cudaError_t error, const char* what) const {

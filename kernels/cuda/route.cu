@@ -14,17 +14,14 @@
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/host/queue_of.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 namespace {
 
 constexpr int kThreads = 256;
+static_assert(kFusedTokens <= Queue::kCounters);
 constexpr int kTile = 32, kStep = 32, kTileThreads = 128;
-
-// Each token's finished logits in the launch that runs; zero between launches. One array is enough, because the backend
-// has one queue on a GPU (open_gpu), so that no two launches run at once. In scratch it would have to be cleared first,
-// with one more launch per layer.
-__device__ unsigned finished[kFusedTokens];
 
 // A rule with what it is applied to.
 struct Choice {
@@ -148,9 +145,10 @@ GPU_FN float part_of_dot(const float* a, const float* b, int64_t n, bool quadrup
   return sum;
 }
 
-// Grid (E, T). `gate` and x are readable 16 bytes at a time where `quadruples`.
-__global__ void __launch_bounds__(kThreads, 4)
-    route_kernel(Choice choice, const float* gate, Mat<const float> x, bool quadruples, float* logits) {
+// Grid (E, T). `gate` and x are readable 16 bytes at a time where `quadruples`. `finished` [T]: each token's finished
+// logits in this launch.
+__global__ void __launch_bounds__(kThreads, 4) route_kernel(Choice choice, const float* gate, Mat<const float> x,
+                                                            bool quadruples, float* logits, unsigned* finished) {
   GPU_SHARED(ChoosingRoom, room, 1);
   GPU_SHARED(bool, last, 1);
   const int64_t e = blockIdx.x, t = blockIdx.y, E = gridDim.x;
@@ -251,7 +249,7 @@ struct Layout {
   size_t logits_bytes, gate_bytes;
 
   Layout(int64_t n_tokens, int64_t n_experts, int64_t dim)
-      : logits_bytes((size_t(n_tokens * n_experts) * sizeof(float) + 255) / 256 * 256),
+      : logits_bytes(round_up(size_t(n_tokens * n_experts) * sizeof(float), 256)),
         gate_bytes(size_t(n_experts * dim) * sizeof(float)) {}
 };
 
@@ -273,7 +271,7 @@ size_t route_scratch(const ScratchLimits& limits) {
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights) {
   if (x.rows == 0) return;
-  const Queue queue = queue_of(exec);
+  const Queue& queue = queue_of(exec);
   const int64_t T = x.rows, E = rule.n_experts;
   const Layout layout(T, E, x.cols);
   float* logits = reinterpret_cast<float*>(exec.scratch.data());
@@ -287,7 +285,7 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
   if (T <= kFusedTokens) {
     const bool quadruples = in_quadruples(gate, x.cols) && in_quadruples(x.data, x.stride) && x.cols % 4 == 0;
     launch("route", route_kernel, dim3(unsigned(E), unsigned(T)), dim3(kThreads), 0, queue, choice, gate, x, quadruples,
-           logits);
+           logits, queue.counters);
     return;
   }
   launch("route_logits", logits_kernel, dim3(tiles(E), tiles(T)), dim3(kTileThreads), 0, queue, gate, int(E), x,

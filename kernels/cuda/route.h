@@ -12,8 +12,7 @@ inline constexpr int kMaxExperts = 512, kMaxActivated = 32;
 // equal scores the lower index first. Products and scores in float32. Whatever the scores are, NaN included, ids are K
 // different experts that exist.
 //
-// One launch for at most kFusedTokens tokens, two for more, and one more where gate_inp is not F32. Calls on different
-// streams must not overlap: they would share the counters of finished blocks.
+// One launch for at most kFusedTokens tokens, two for more, and one more where gate_inp is not F32.
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights);
 

@@ -1,5 +1,5 @@
-// Scratch that the GPU's operations would take, in builds and on machines without one too. The functions that lay it
-// out are beside the kernels and know the GPU at hand; this one repeats their sums for a large GPU, a little high
+// Scratch that the GPU's operations would take, in builds without any too. The functions that lay it out are beside the
+// kernels, where only a CUDA compiler goes; this one repeats their sums, a little high
 // (tests/runtime/offload/placement_gpu_test.cpp compares).
 #include <algorithm>
 
@@ -13,13 +13,12 @@ namespace hearth {
 // (matmul/matmul_tile.cu, matmul/moe_tile.cu).
 size_t estimated_gpu_scratch(const ScratchLimits& l) {
   using namespace gpu;
-  constexpr int64_t kMultiprocessors = 192;
   const int64_t T = l.max_tokens, H = l.n_heads, r = l.kv_lora_rank, columns = l.qk_nope_head_dim + l.v_head_dim;
   const int64_t chunk =
       std::min(std::max<int64_t>(kExpandedBytes / (H * columns * 2) / kChunkMultiple, 1) * kChunkMultiple,
                l.n_ctx + kChunkMultiple - 1);
   const int64_t naive = H * columns * r * 2 + chunk * (r + l.qk_rope_head_dim + H * columns) * 2 + 2 * H * T * 4;
-  const int64_t absorbed = kMultiprocessors * 64 * (r + 2) * 4;
+  const int64_t absorbed = int64_t(l.multiprocessors) * 64 * (r + 2) * 4;
   const int64_t rows = T * l.n_activated;
   const int64_t experts = 4 * T * l.dim + 4 * rows * l.moe_inter_dim + 40 * rows + 8 * l.n_experts +
                           std::min(rows * l.dim * 4, std::max(kMoeSliceBytes, rows * kSliceColumns * 4));

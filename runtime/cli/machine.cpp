@@ -127,8 +127,8 @@ PlacementInput placement_input(const PlanArguments& a, const Machine& machine, c
   in.ubatch = a.ubatch;
   in.n_threads = threads_of(a);
   in.staging_slots = -1;  // as the model will ask for
-  in.gpu_scratch = open_gpu().ops ? scratch_of(*open_gpu().ops) : estimated_gpu_scratch;
-  in.cpu_scratch = scratch_of(cpu_ops("auto"));
+  in.gpu_scratch = open_gpu().ops ? scratch_of(*open_gpu().ops, *open_gpu().device) : estimated_gpu_scratch;
+  in.cpu_scratch = scratch_of(cpu_ops("auto"), host_device());
   if (!a.resident_experts.empty()) in.resident_experts = parse_resident_experts(a.resident_experts, model.n_experts());
   return in;
 }

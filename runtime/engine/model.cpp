@@ -38,7 +38,9 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
 }
 
 ScratchLimits limits_of(const ModelConfig& config, const ModelOptions& options) {
-  return scratch_limits(config, options.ubatch, options.n_ctx, options.n_threads);
+  ScratchLimits limits = scratch_limits(config, options.ubatch, options.n_ctx, options.n_threads);
+  limits.multiprocessors = options.device->multiprocessors();
+  return limits;
 }
 
 // The table of angles in the backend's memory.
@@ -83,8 +85,8 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
   input.cache_format = options.cache_format;
   input.ubatch = options.ubatch;
   input.n_threads = options.n_threads;
-  input.gpu_scratch = scratch_of(*options.ops);
-  input.cpu_scratch = scratch_of(options.host_ops ? *options.host_ops : *options.ops);
+  input.gpu_scratch = scratch_of(*options.ops, *options.device);
+  input.cpu_scratch = scratch_of(options.host_ops ? *options.host_ops : *options.ops, host_device());
   input.use = options.expert_use;
   input.resident_experts = options.resident_experts;
   input.staging_slots = options.n_staging;

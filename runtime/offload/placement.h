@@ -24,8 +24,11 @@ namespace hearth {
 
 // Ops::scratch_bytes of the back end in question.
 using ScratchBytes = std::function<size_t(const ScratchLimits& limits)>;
-inline ScratchBytes scratch_of(const Ops& ops) {
-  return [&ops](const ScratchLimits& limits) { return ops.scratch_bytes(limits); };
+inline ScratchBytes scratch_of(const Ops& ops, const Device& device) {
+  return [&ops, multiprocessors = device.multiprocessors()](ScratchLimits limits) {
+    limits.multiprocessors = multiprocessors;
+    return ops.scratch_bytes(limits);
+  };
 }
 
 // What a GPU's driver takes for itself while a model runs: kernels as they are first launched, recorded steps, and the

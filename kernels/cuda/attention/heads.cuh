@@ -55,14 +55,4 @@ GPU_FN float softmax_base(float largest) {
   return largest == -INFINITY ? 0.0f : largest;
 }
 
-// Host: the number of multiprocessors, which grids are sized by. Changes no result's validity, only the split.
-inline int multiprocessors() {
-  static const int count = [] {
-    int device = 0, n = 0;
-    if (cudaGetDevice(&device) != cudaSuccess) return 132;
-    return cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device) == cudaSuccess && n > 0 ? n : 132;
-  }();
-  return count;
-}
-
 }  // namespace hearth::gpu

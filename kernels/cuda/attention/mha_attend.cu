@@ -283,14 +283,14 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   const int64_t n = chunk_that_fits(widths, T, H, bound, exec.scratch.size());
   const Layout layout(widths, T, H, n);
   const auto scratch = [&](size_t at) { return exec.scratch.data() + at; };
-  const Queue queue = queue_of(exec);
+  const Queue& queue = queue_of(exec);
   uint16_t* weights = reinterpret_cast<uint16_t*>(scratch(layout.weights));
   uint16_t* widened = reinterpret_cast<uint16_t*>(scratch(layout.latents));
   uint16_t* expanded = reinterpret_cast<uint16_t*>(scratch(layout.expanded));
 
   // With 128 queries in a block tiles are read half as often as with 64: taken where every multiprocessor still gets a
   // block.
-  const bool wide = (T + 127) / 128 * H >= multiprocessors();
+  const bool wide = (T + 127) / 128 * H >= queue.multiprocessors;
   const int64_t queries = wide ? 128 : 64;
   widen_weights(queue, widths, k_b, v_b, weights);
   for (int64_t first = 0; first < bound; first += n) {

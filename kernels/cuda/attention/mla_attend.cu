@@ -10,10 +10,12 @@
 #include "kernels/cuda/attention/mla_attend.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "kernels/cuda/attention/mla_tile.cuh"
 #include "kernels/cuda/host/queue_of.h"
+#include "quant/round_up.h"
 
 namespace hearth::gpu {
 namespace {
@@ -164,14 +166,19 @@ Plan plan(FormatId format, int64_t r, int64_t dr, int64_t n_rows) {
 }
 
 // Pieces that fill the GPU once with a call's blocks of rows.
-int64_t n_pieces(const Plan& plan, int64_t n_rows, int64_t bound) {
+int64_t n_pieces(const Plan& plan, int64_t n_rows, int64_t bound, int multiprocessors) {
   const int64_t row_blocks = (n_rows + plan.rows - 1) / plan.rows;
-  const int64_t fill = int64_t(multiprocessors()) * plan.blocks_per_processor / row_blocks;
+  const int64_t fill = int64_t(multiprocessors) * plan.blocks_per_processor / row_blocks;
   return std::max<int64_t>(1, std::min(fill, bound / plan.shortest));
 }
 
 int64_t partial_stride(int64_t r) {
-  return (r + 3) / 4 * 4;
+  return round_up(r, 4);
+}
+
+// Sums, and two values of the softmax, of each row of each piece.
+size_t partial_bytes(int64_t pieces, int64_t rows, int64_t r) {
+  return size_t(pieces * rows * (partial_stride(r) + 2)) * sizeof(float);
 }
 
 }  // namespace
@@ -181,9 +188,10 @@ size_t mla_attend_scratch(const ScratchLimits& l) {
   for (const FormatId format : {FormatId::f32, FormatId::bf16}) {
     for (int64_t t = 1; t <= l.max_tokens; ++t) {
       const int64_t rows = t * l.n_heads;
-      const int64_t pieces = n_pieces(plan(format, l.kv_lora_rank, l.qk_rope_head_dim, rows), rows, l.n_ctx);
+      const int64_t pieces =
+          n_pieces(plan(format, l.kv_lora_rank, l.qk_rope_head_dim, rows), rows, l.n_ctx, l.multiprocessors);
       if (pieces == 1) continue;
-      bytes = std::max(bytes, size_t(pieces * rows * (partial_stride(l.kv_lora_rank) + 2)) * sizeof(float));
+      bytes = std::max(bytes, partial_bytes(pieces, rows, l.kv_lora_rank));
     }
   }
   return bytes;
@@ -192,8 +200,11 @@ size_t mla_attend_scratch(const ScratchLimits& l) {
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                 const Positions& positions, float scale, Heads<float> o_c) {
   const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim, rows = q_c.n_tokens * q_c.n_heads;
+  const Queue& queue = queue_of(exec);
   const Plan plan = gpu::plan(cache.format, r, dr, rows);
-  const int64_t pieces = n_pieces(plan, rows, positions.bound);
+  const int64_t pieces = n_pieces(plan, rows, positions.bound, queue.multiprocessors);
+  assert((pieces == 1 || partial_bytes(pieces, rows, r) <= exec.scratch.size()) &&
+         "fewer ScratchLimits::multiprocessors");
   float* partial = reinterpret_cast<float*>(exec.scratch.data());
   float* largest = partial + pieces * rows * partial_stride(r);
   const MlaProblem problem{q_c,
@@ -212,7 +223,6 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
                            largest,
                            largest + pieces * rows,
                            int(partial_stride(r))};
-  const Queue queue = queue_of(exec);
   launch("mla_attend", plan.kernel, dim3(unsigned((rows + plan.rows - 1) / plan.rows), unsigned(pieces)),
          dim3(unsigned(plan.threads)), plan.shared_bytes, queue, problem);
   if (pieces == 1) return;

@@ -23,6 +23,13 @@ std::string why_none(cudaError_t error) {
          ", and this program is built for " + version_text(CUDART_VERSION) + "; a newer driver is to be installed";
 }
 
+cudaError_t allocate_counters(Queue& queue) {
+  constexpr size_t kBytes = Queue::kCounters * sizeof(unsigned);
+  if (const cudaError_t error = cudaMalloc(&queue.counters, kBytes)) return error;
+  if (const cudaError_t error = cudaMemsetAsync(queue.counters, 0, kBytes, queue.stream)) return error;
+  return cudaStreamSynchronize(queue.stream);
+}
+
 }  // namespace
 
 std::unique_ptr<GpuDevice> GpuDevice::open(int number, std::string& why_not) {
@@ -33,15 +40,19 @@ std::unique_ptr<GpuDevice> GpuDevice::open(int number, std::string& why_not) {
     return nullptr;
   }
   cudaDeviceProp properties{};
-  cudaStream_t stream = nullptr;
+  Queue queue;
   cudaError_t error = cudaSetDevice(number);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, number);
-  if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&queue.stream, cudaStreamNonBlocking);
+  if (error == cudaSuccess) error = allocate_counters(queue);
   if (error != cudaSuccess) {
     why_not = std::string("the GPU cannot be opened: ") + cudaGetErrorString(error);
+    cudaFree(queue.counters);
+    if (queue.stream) cudaStreamDestroy(queue.stream);
     return nullptr;
   }
-  std::unique_ptr<GpuDevice> device(new GpuDevice(number, stream));
+  queue.multiprocessors = properties.multiProcessorCount;
+  std::unique_ptr<GpuDevice> device(new GpuDevice(number, queue));
   constexpr int kOldest = 80;
   if (properties.major * 10 + properties.minor < kOldest) {
     why_not = std::string(properties.name) + " is too old: compute capability " + std::to_string(properties.major) +
@@ -53,6 +64,7 @@ std::unique_ptr<GpuDevice> GpuDevice::open(int number, std::string& why_not) {
 
 GpuDevice::~GpuDevice() {
   wait();
+  cudaFree(queue_.counters);
   cudaStreamDestroy(queue_.stream);
 }
 

@@ -31,6 +31,7 @@ class GpuDevice final : public Device {
   std::byte* shared_buffer(size_t bytes) override;
   void release_shared(std::byte* buffer, size_t bytes) override;
   Device::Memory memory() override;
+  int multiprocessors() const override { return queue_.multiprocessors; }
 
   void move(const void* from, void* to, size_t bytes) override;
   std::string finish() override;
@@ -49,7 +50,9 @@ class GpuDevice final : public Device {
   std::vector<StepSpan> timed_step() override { return steps_.clock().spans(); }
 
  private:
-  GpuDevice(int number, cudaStream_t stream) : number_(number), queue_{stream, &failures_} {}
+  // `queue` becomes its own.
+  GpuDevice(int number, const Queue& queue)
+      : number_(number), queue_{queue.stream, &failures_, queue.multiprocessors, queue.counters} {}
   void make_current() { queue_.check(cudaSetDevice(number_), "choosing the GPU"); }
   void wait() { queue_.check(cudaStreamSynchronize(queue_.stream), "waiting for the GPU"); }
   Courier& courier();

@@ -1,16 +1,17 @@
 // mla_attend and mha_attend against the formulas in double, against each other, and against themselves when threads or
 // the split of the tokens change.
+#include <tuple>
+
 #include "quant/fp.h"
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/limits.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
 
-struct Shapes {
-  int64_t H, r, dr, nope, v;
-};
+using Shapes = AttentionShapes;
 
 // One layer's cache with n_kv random rows; the rows after them are NaN and must not matter.
 struct Cache {
@@ -27,26 +28,6 @@ struct Cache {
   std::vector<float> floats;
   std::vector<std::byte> memory;
 };
-
-ScratchLimits limits_for(const Shapes& s, int64_t T, int64_t n_ctx) {
-  ScratchLimits l;
-  l.max_tokens = T;
-  l.n_heads = s.H;
-  l.kv_lora_rank = s.r;
-  l.qk_nope_head_dim = s.nope;
-  l.qk_rope_head_dim = s.dr;
-  l.v_head_dim = s.v;
-  l.n_ctx = n_ctx;
-  l.max_width = std::max({s.r, s.nope, s.H * s.v});
-  return l;
-}
-
-void softmax(std::vector<double>& scores) {
-  const double largest = *std::max_element(scores.begin(), scores.end());
-  double total = 0;
-  for (double& s : scores) total += s = std::exp(s - largest);
-  for (double& s : scores) s /= total;
-}
 
 // q rows hold H heads of [first part | rope part].
 std::vector<double> absorbed(const Rows& q, int64_t t, int64_t h, const Cache& cache, int64_t n_kv, double scale) {
@@ -97,7 +78,7 @@ std::vector<double> naive(const Rows& q, int64_t t, int64_t h, const Shapes& s, 
 Rows run_mla(const Ops& ops, const Shapes& s, Rows& q, const Cache& cache, int64_t pos0, float scale, int n_threads) {
   const int64_t T = q.view().rows;
   Rows o(T, s.H * s.r);
-  Bed bed(ops, limits_for(s, T, cache.view.n_ctx), n_threads);
+  Bed bed(ops, attention_limits(s, T, cache.view.n_ctx), n_threads);
   ops.mla_attend(bed.exec(), q.heads(s.H, s.r, 0, s.r + s.dr), q.heads(s.H, s.dr, s.r, s.r + s.dr), cache.view,
                  {nullptr, pos0}, scale, o.heads(s.H, s.r));
   CHECK(o.clean());
@@ -109,7 +90,7 @@ Rows run_mha(const Ops& ops, const Shapes& s, Rows& q, const TestWeight& k_b, co
              int64_t pos0, float scale, int n_threads) {
   const int64_t T = q.view().rows;
   Rows o(T, s.H * s.v);
-  Bed bed(ops, limits_for(s, T, cache.view.n_ctx), n_threads);
+  Bed bed(ops, attention_limits(s, T, cache.view.n_ctx), n_threads);
   ops.mha_attend(bed.exec(), q.heads(s.H, s.nope, 0, s.nope + s.dr), q.heads(s.H, s.dr, s.nope, s.nope + s.dr),
                  k_b.view, v_b.view, cache.view, {nullptr, pos0}, scale, o.heads(s.H, s.v));
   CHECK(o.clean());
@@ -254,7 +235,7 @@ TEST_CASE("naive equals absorbed: mha_attend = W^UV mla_attend(W^UK q)") {
         const Rows expanded = run_mha(*ops, s, q, k_b, v_b, cache, pos0, scale, 2);
 
         Rows latent(T, s.H * (s.r + s.dr), 0), o(T, s.H * s.v);
-        Bed bed(*ops, limits_for(s, T, pos0 + T));
+        Bed bed(*ops, attention_limits(s, T, pos0 + T));
         ops->matmul_heads(bed.exec(), k_b.view, q.heads(s.H, s.nope, 0, s.nope + s.dr),
                           latent.heads(s.H, s.r, 0, s.r + s.dr));
         for (int64_t t = 0; t < T; ++t) {
@@ -297,13 +278,13 @@ TEST_CASE("absorbed_attend: the bits of its three steps, whoever takes which hea
         const Positions at = {nullptr, pos0};
         Rows q_c(T, s.H * s.r), o_c(T, s.H * s.r), expected(T, s.H * s.v);
         const auto between_q = q_c.heads(s.H, s.r), between_o = o_c.heads(s.H, s.r);
-        Bed bed(*ops, limits_for(s, T, pos0 + T));
+        Bed bed(*ops, attention_limits(s, T, pos0 + T));
         ops->matmul_heads(bed.exec(), k_b.view, q_nope, between_q);
         ops->mla_attend(bed.exec(), between_q, q_rope, cache.view, at, 0.3f, between_o);
         ops->matmul_heads(bed.exec(), v_b.view, between_o, expected.heads(s.H, s.v));
         for (const int threads : {1, 2, 3, 7}) {
           Rows o(T, s.H * s.v);
-          Bed own(*ops, limits_for(s, T, pos0 + T), threads);
+          Bed own(*ops, attention_limits(s, T, pos0 + T), threads);
           ops->absorbed_attend(own.exec(), q_nope, q_rope, k_b.view, v_b.view, cache.view, at, 0.3f, between_q,
                                between_o, o.heads(s.H, s.v));
           CHECK(o.same_bits(expected));
@@ -336,7 +317,7 @@ TEST_CASE("attention: the same bits for any number of threads and any split of t
         CHECK(run_mha(*ops, s, q, k_b, v_b, cache, pos0, 0.3f, threads).same_bits(mha));
       }
       Rows o_c(T, s.H * s.r), o(T, s.H * s.v);
-      Bed bed(*ops, limits_for(s, T, pos0 + T));
+      Bed bed(*ops, attention_limits(s, T, pos0 + T));
       for (const auto& [first, n] : {std::pair{0, 1}, {1, 4}, {5, 16}}) {
         const int64_t wide = s.r + s.dr, narrow = s.nope + s.dr;
         ops->mla_attend(bed.exec(), q_c.heads(s.H, s.r, 0, wide).slice(first, n),

@@ -1,5 +1,6 @@
 // ffn and moe_ffn: the formula in double, experts as a sum of single FFNs, grouping that changes nothing.
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/limits.h"
 
 #ifdef HEARTH_AVX2
 #include "kernels/cpu/amx/install.h"
@@ -32,18 +33,6 @@ struct TestFfn {
     for (int64_t i = 0; i < down.view.n; ++i) y[i] += weight * stored_dot(down.row(e, i), h, out).value;
   }
 };
-
-ScratchLimits limits_for(int64_t T, int64_t d, int64_t n, int64_t shared, int64_t E, int64_t K) {
-  ScratchLimits l;
-  l.max_tokens = T;
-  l.dim = d;
-  l.max_width = std::max({d, n, shared});
-  l.inter_dim = l.moe_inter_dim = n;
-  l.shared_inter_dim = shared;
-  l.n_experts = E;
-  l.n_activated = K;
-  return l;
-}
 
 // Distinct experts for each token, and weights.
 struct Assignment {
@@ -92,7 +81,7 @@ TEST_CASE("ffn: the formula") {
         const TestFfn w(rng, in, out, 1, d, n);
         const Rows x = Rows::random(rng, T, d);
         Rows y(T, d);
-        Bed bed(*ops, limits_for(T, d, n, 0, 1, 1));
+        Bed bed(*ops, ffn_limits(T, d, n, 0, 1, 1));
         ops->ffn(bed.exec(), w.view(), x.view(), y.view());
         double error = INFINITY;
         for (const Stored how_in : ways_of(*ops, in)) {
@@ -124,7 +113,7 @@ TEST_CASE("ffn: gates far from zero saturate and stay finite") {
       for (int i = 0; i < 16; ++i) x.view().row(t)[i] *= t == 0 ? 1e3f : t == 1 ? 1e6f : 1e-6f;
     }
     Rows y(3, 16);
-    Bed bed(*ops, limits_for(3, 16, 16, 0, 1, 1));
+    Bed bed(*ops, ffn_limits(3, 16, 16, 0, 1, 1));
     ops->ffn(bed.exec(), w.view(), x.view(), y.view());
     for (int t = 0; t < 3; ++t) {
       std::vector<double> expected(16);
@@ -155,7 +144,7 @@ TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without sha
           const Assignment to(rng, T, E, K);
           const Rows x = Rows::random(rng, T, d);
           Rows y(T, d);
-          Bed bed(*ops, limits_for(T, d, n, shared_n, E, K));
+          Bed bed(*ops, ffn_limits(T, d, n, shared_n, E, K));
           ops->moe_ffn(bed.exec(), experts.view(), with_shared ? shared.view() : FfnWeights{}, to.ids.data(),
                        to.weights.data(), K, x.view(), y.view());
           // How an expert's inputs are stored depends on the number of its tokens.
@@ -197,7 +186,7 @@ TEST_CASE("moe_ffn: equals the sum of single ffns, also when all tokens choose t
     }
     const Rows x = Rows::random(rng, T, d);
     Rows y(T, d);
-    Bed bed(*ops, limits_for(T, d, n, 0, E, K));
+    Bed bed(*ops, ffn_limits(T, d, n, 0, E, K));
     ops->moe_ffn(bed.exec(), experts.view(), {}, to.ids.data(), to.weights.data(), K, x.view(), y.view());
     const auto single = [&](int64_t e) {
       const auto of = [&](const TestWeight& w) {
@@ -235,7 +224,7 @@ TEST_CASE("moe_ffn: only the experts that have a slot") {
         const std::vector<int32_t> slots = {-1, 2, 0, -1, -1, 3};
         const Assignment to(rng, T, E, K);
         const Rows x = Rows::random(rng, T, d);
-        Bed bed(*ops, limits_for(T, d, n, n, E, K));
+        Bed bed(*ops, ffn_limits(T, d, n, n, E, K));
         const auto run = [&](const FfnWeights& experts, const std::vector<float>& weights, bool with_shared) {
           Rows y(T, d);
           ops->moe_ffn(bed.exec(), experts, with_shared ? shared.view() : FfnWeights{}, to.ids.data(), weights.data(),
@@ -298,7 +287,7 @@ TEST_CASE("moe_ffn: gate and up fused in one tensor are two matrices with a long
     const Assignment to(rng, T, E, K);
     const Rows x = Rows::random(rng, T, d);
     Rows y(T, d);
-    Bed bed(*ops, limits_for(T, d, n, 0, E, K));
+    Bed bed(*ops, ffn_limits(T, d, n, 0, E, K));
     ops->moe_ffn(bed.exec(), {gate, up, down.view}, {}, to.ids.data(), to.weights.data(), K, x.view(), y.view());
     Worst worst;
     for (int64_t t = 0; t < T; ++t) {
@@ -332,7 +321,7 @@ TEST_CASE("moe_ffn: the same bits for any number of threads and any split of the
     const Rows x = Rows::random(rng, T, d);
     const auto run = [&](int n_threads, const std::vector<std::pair<int, int>>& slices) {
       Rows y(T, d);
-      Bed bed(*ops, limits_for(T, d, n, n, E, K), n_threads);
+      Bed bed(*ops, ffn_limits(T, d, n, n, E, K), n_threads);
       for (const auto& [first, count] : slices) {
         ops->moe_ffn(bed.exec(), experts.view(), shared.view(), to.ids.data() + first * K,
                      to.weights.data() + first * K, K, x.view().slice(first, count), y.view().slice(first, count));

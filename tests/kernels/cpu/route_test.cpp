@@ -1,27 +1,15 @@
 // The routing rules, through each table's `route`. The router's matrix is the identity in most cases, so that the
 // logits are exactly what the test says.
-#include <set>
-
-#include "tests/kernels/fixture.h"
+#include "tests/kernels/routing.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
 
-struct Choice {
-  std::vector<int32_t> ids;    // [T, K]
-  std::vector<float> weights;  // [T, K]
-};
-
 Choice route(const Ops& ops, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
              int n_threads = 2) {
-  ScratchLimits limits;
-  limits.max_tokens = x.rows;
-  limits.dim = limits.max_width = x.cols;
-  limits.n_experts = rule.n_experts;
-  limits.n_activated = rule.n_activated;
-  Bed bed(ops, limits, n_threads);
+  Bed bed(ops, route_limits(rule, x.rows, x.cols), n_threads);
   Choice choice{std::vector<int32_t>(size_t(x.rows) * rule.n_activated, -1),
                 std::vector<float>(size_t(x.rows) * rule.n_activated, NAN)};
   ops.route(bed.exec(), rule, gate_inp, bias, x, choice.ids.data(), choice.weights.data());
@@ -32,19 +20,7 @@ Choice route(const Ops& ops, const Routing& rule, const Weight& gate_inp, const 
 Choice route_logits(const Ops& ops, const Routing& rule, const std::vector<float>& logits,
                     const float* bias = nullptr) {
   const int64_t E = rule.n_experts;
-  std::vector<float> identity(E * E, 0.0f);
-  for (int64_t e = 0; e < E; ++e) identity[e * E + e] = 1.0f;
-  const Weight gate_inp{
-      &format_of(FormatId::f32), reinterpret_cast<const std::byte*>(identity.data()), 1, E, E, size_t(E) * 4,
-      size_t(E * E) * 4};
-  return route(ops, rule, gate_inp, bias, {logits.data(), int64_t(logits.size()) / E, E});
-}
-
-Routing plain(int n_experts, int n_activated) {
-  Routing rule;
-  rule.n_experts = n_experts;
-  rule.n_activated = n_activated;
-  return rule;
+  return route(ops, rule, identity(E).view, bias, {logits.data(), int64_t(logits.size()) / E, E});
 }
 
 // The seven steps of docs/model.md, with sorts, in double.
@@ -81,27 +57,6 @@ Choice reference(const Routing& rule, const float* logits, const float* bias) {
   }
   for (const int32_t id : choice.ids) choice.weights.push_back(float(p[id] / (rule.normalize ? sum : 1) * rule.scale));
   return choice;
-}
-
-Routing lite() {
-  return plain(64, 6);
-}
-Routing v2() {
-  Routing rule = plain(160, 6);
-  rule.n_groups = 8;
-  rule.n_limited_groups = 3;
-  rule.scale = 16.0f;
-  return rule;
-}
-Routing v3() {
-  Routing rule = plain(256, 8);
-  rule.score = Routing::Score::sigmoid;
-  rule.group_score = Routing::GroupScore::top2_sum;
-  rule.n_groups = 8;
-  rule.n_limited_groups = 4;
-  rule.normalize = true;
-  rule.scale = 2.5f;
-  return rule;
 }
 
 }  // namespace
@@ -157,91 +112,22 @@ TEST_CASE("route: the router's product is float32, for any shape, and the same f
   }
 }
 
-TEST_CASE("route: groups by maximum and by top-2 sum choose differently") {
-  // Group 0 holds the single best expert, group 1 the two next ones.
-  const std::vector<float> logits = {3.0f, -2.0f, -2.0f, 2.0f, 1.9f, -2.0f};
+TEST_CASE("route: ties, groups, bias and normalisation") {
   for (const Ops* ops : available_tables()) {
     CAPTURE(name_of(ops));
-    Routing rule = plain(6, 2);
-    rule.score = Routing::Score::sigmoid;
-    rule.n_groups = 2;
-    rule.n_limited_groups = 1;
-    rule.group_score = Routing::GroupScore::maximum;
-    CHECK(route_logits(*ops, rule, logits).ids == std::vector<int32_t>{0, 1});
-    rule.group_score = Routing::GroupScore::top2_sum;
-    CHECK(route_logits(*ops, rule, logits).ids == std::vector<int32_t>{3, 4});
-  }
-}
-
-TEST_CASE("route: groups left out are -inf, so that negative biased scores still win") {
-  const std::vector<float> logits = {0.0f, 0.1f, -1.0f, -1.0f, -1.0f, -1.0f};
-  const std::vector<float> bias = {-3.0f, -3.0f, -3.0f, -4.0f, -4.0f, -4.0f};  // every score is below zero
-  for (const Ops* ops : available_tables()) {
-    CAPTURE(name_of(ops));
-    Routing rule = plain(6, 3);
-    rule.score = Routing::Score::sigmoid;
-    rule.group_score = Routing::GroupScore::top2_sum;
-    rule.n_groups = 2;
-    rule.n_limited_groups = 1;
-    CHECK(route_logits(*ops, rule, logits, bias.data()).ids == std::vector<int32_t>{1, 0, 2});
-  }
-}
-
-TEST_CASE("route: of equal scores the lower index wins, for experts and for groups") {
-  for (const Ops* ops : available_tables()) {
-    CAPTURE(name_of(ops));
-    CHECK(route_logits(*ops, plain(5, 3), {1, 2, 1, 2, 1}).ids == std::vector<int32_t>{1, 3, 0});
-    Routing rule = plain(6, 2);
-    rule.n_groups = 3;
-    rule.n_limited_groups = 1;
-    for (const auto score : {Routing::GroupScore::maximum, Routing::GroupScore::top2_sum}) {
-      rule.group_score = score;
-      CHECK(route_logits(*ops, rule, {0, 0, 1, 1, 1, 1}).ids == std::vector<int32_t>{2, 3});
+    for (const RouteCase& c : route_cases()) {
+      CAPTURE(c.what);
+      check_choice(route_logits(*ops, c.rule, c.logits, c.bias.empty() ? nullptr : c.bias.data()), c);
     }
   }
 }
 
-TEST_CASE("route: the bias chooses and does not weigh; weights are normalised, then scaled") {
-  const std::vector<float> logits = {2.0f, 1.0f, 0.0f, -1.0f};
-  const std::vector<float> bias = {0.0f, 0.0f, 0.0f, 5.0f};
-  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+TEST_CASE("route: NaN and infinite logits still give distinct experts that exist") {
   for (const Ops* ops : available_tables()) {
     CAPTURE(name_of(ops));
-    Routing rule = plain(4, 2);
-    rule.score = Routing::Score::sigmoid;
-    Choice choice = route_logits(*ops, rule, logits, bias.data());
-    CHECK(choice.ids == std::vector<int32_t>{3, 0});
-    CHECK(choice.weights[0] == doctest::Approx(sigmoid(-1)).epsilon(1e-6));
-    CHECK(choice.weights[1] == doctest::Approx(sigmoid(2)).epsilon(1e-6));
-
-    rule.normalize = true;
-    rule.scale = 2.5f;
-    choice = route_logits(*ops, rule, logits, bias.data());
-    CHECK(choice.weights[0] + choice.weights[1] == doctest::Approx(2.5).epsilon(1e-6));
-    CHECK(choice.weights[0] == doctest::Approx(2.5 * sigmoid(-1) / (sigmoid(-1) + sigmoid(2))).epsilon(1e-6));
-  }
-}
-
-TEST_CASE("route: scores so small that their sum underflows do not divide by zero") {
-  for (const Ops* ops : available_tables()) {
-    CAPTURE(name_of(ops));
-    Routing rule = plain(3, 2);
-    rule.score = Routing::Score::sigmoid;
-    rule.normalize = true;
-    const Choice choice = route_logits(*ops, rule, {-800, -800, -800});
-    CHECK(choice.weights == std::vector<float>{0, 0});
-  }
-}
-
-TEST_CASE("route: NaN logits still give distinct experts that exist") {
-  for (const Ops* ops : available_tables()) {
-    CAPTURE(name_of(ops));
-    for (const Routing& rule : {lite(), v2(), v3()}) {
-      const Choice choice = route_logits(*ops, rule, std::vector<float>(rule.n_experts, NAN));
-      const std::set<int32_t> ids(choice.ids.begin(), choice.ids.end());
-      CHECK(ids.size() == size_t(rule.n_activated));
-      CHECK(*ids.begin() >= 0);
-      CHECK(*ids.rbegin() < rule.n_experts);
+    for (const Routing& rule : {lite(), v2(), v3(), plain(4, 4)}) {
+      CAPTURE(rule.n_experts);
+      for (const auto& logits : strange_logits(rule.n_experts)) check_distinct(route_logits(*ops, rule, logits), rule);
     }
   }
 }

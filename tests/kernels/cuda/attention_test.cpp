@@ -9,7 +9,9 @@
 #include "kernels/cuda/attention/mha_attend.h"
 #include "kernels/cuda/attention/mla_attend.h"
 #include "kernels/cuda/attention/rope.h"
+#include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/limits.h"
 #include "tests/support/device_memory.h"
 #include "tests/support/schedules.h"
 
@@ -18,21 +20,7 @@ using namespace hearth::test;
 
 namespace {
 
-struct Shapes {
-  int64_t H, r, dr, nope = 0, v = 0;
-};
-
-ScratchLimits limits_for(const Shapes& s, int64_t T, int64_t n_ctx) {
-  ScratchLimits l;
-  l.max_tokens = T;
-  l.n_heads = s.H;
-  l.kv_lora_rank = s.r;
-  l.qk_nope_head_dim = s.nope;
-  l.qk_rope_head_dim = s.dr;
-  l.v_head_dim = s.v;
-  l.n_ctx = n_ctx;
-  return l;
-}
+using Shapes = AttentionShapes;
 
 std::vector<float> random_floats(Rng& rng, int64_t n) {
   std::vector<float> x(static_cast<size_t>(n));
@@ -110,17 +98,6 @@ struct DeviceOutput {
   int64_t T, H, width;
   DeviceArray<float> values;
 };
-
-Exec exec_with(const DeviceArray<std::byte>& scratch) {
-  return {1, {scratch.data(), scratch.size()}, nullptr};
-}
-
-void softmax(std::vector<double>& scores) {
-  const double largest = *std::max_element(scores.begin(), scores.end());
-  double total = 0;
-  for (double& s : scores) total += s = std::exp(s - largest);
-  for (double& s : scores) s /= total;
-}
 
 std::vector<double> weights_of(const float* q, const std::vector<float>& keys, int64_t width, int64_t n, double scale) {
   std::vector<double> p(static_cast<size_t>(n));
@@ -213,11 +190,11 @@ void check_mla(const Shapes& s, FormatId id, int64_t pos0, int64_t T, int64_t fi
   const std::vector<float> expected = absorbed(tensor ? rounded(q) : q, T, s, cache, pos0, scale);
   const DeviceHeads heads(q, T, s.H, s.r, s.dr);
   const DevicePositions positions(pos0, T, first, bound);
-  DeviceArray<std::byte> scratch(gpu::mla_attend_scratch(limits_for(s, T, bound)));
+  DeviceArray<std::byte> scratch(gpu::mla_attend_scratch(on_gpu(attention_limits(s, T, bound))));
   const auto run = [&] {
     scratch.poison();
     const DeviceOutput o(T, s.H, s.r);
-    gpu::mla_attend(exec_with(scratch), heads.first(), heads.second(), cache.view, positions.view, scale, o.heads());
+    gpu::mla_attend(on_gpu(scratch), heads.first(), heads.second(), cache.view, positions.view, scale, o.heads());
     CHECK(cudaGetLastError() == cudaSuccess);
     scratch.download();  // nothing was written behind it
     CHECK(error_of(o.download(), expected) <= tolerance_of(id, s));
@@ -252,12 +229,12 @@ void check_mha(const Shapes& s, FormatId k_format, FormatId v_format, FormatId i
   Weight k_view = k_b.view, v_view = v_b.view;
   k_view.data = k_bytes.data();
   v_view.data = v_bytes.data();
-  DeviceArray<std::byte> scratch(gpu::mha_attend_scratch(limits_for(s, T, n_chunk ? n_chunk : bound)));
+  DeviceArray<std::byte> scratch(gpu::mha_attend_scratch(on_gpu(attention_limits(s, T, n_chunk ? n_chunk : bound))));
   const auto run = [&] {
     scratch.poison();
     const DeviceOutput o(T, s.H, s.v);
-    gpu::mha_attend(exec_with(scratch), heads.first(), heads.second(), k_view, v_view, cache.view, positions.view,
-                    scale, o.heads());
+    gpu::mha_attend(on_gpu(scratch), heads.first(), heads.second(), k_view, v_view, cache.view, positions.view, scale,
+                    o.heads());
     CHECK(cudaGetLastError() == cudaSuccess);
     scratch.download();
     CHECK(error_of(o.download(), expected) <= 2 * kTensorTolerance);
@@ -286,7 +263,7 @@ TEST_CASE("cuda rope: the scalar table's values") {
     const DeviceArray<int32_t> positions(ids);
     under_every_schedule([&] {
       DeviceArray<float> values(before);
-      gpu::rope({}, {table.data(), n_ctx, dr}, positions.data(), {values.data(), T, H, dr, x.view().stride, dr});
+      gpu::rope(on_gpu(), {table.data(), n_ctx, dr}, positions.data(), {values.data(), T, H, dr, x.view().stride, dr});
       CHECK(cudaGetLastError() == cudaSuccess);
       const std::vector<float> found = values.download();
       Rows expected = x;
@@ -321,7 +298,7 @@ TEST_CASE("cuda store_latent: the scalar table's rows, and no others") {
       DeviceArray<std::byte> cache(bytes);
       under_every_schedule([&] {
         cache.poison();
-        gpu::store_latent({}, {device_kv_a.data(), T, width, width + 2}, device_norm.data(), 1e-6f,
+        gpu::store_latent(on_gpu(), {device_kv_a.data(), T, width, width + 2}, device_norm.data(), 1e-6f,
                           {table.data(), n_ctx, dr}, positions.data(), {cache.data(), id, n_ctx, r, dr});
         CHECK(cudaGetLastError() == cudaSuccess);
         const std::vector<std::byte> found = cache.download();

@@ -72,6 +72,43 @@ TEST_CASE("two devices: steps are recorded apart, and outlive what the other one
   CHECK(b->step_counts().recorded == 0);
 }
 
+TEST_CASE("two devices: each has counters of its own, and leaves them at zero") {
+  const OwnGpu gpus[2];
+  const auto counters_of = [](const OwnGpu& gpu) { return static_cast<const gpu::Queue*>(gpu->queue())->counters; };
+  CHECK(counters_of(gpus[0]) != counters_of(gpus[1]));
+  constexpr int64_t T = 3, E = 8, d = 16;
+  constexpr Routing rule = {.n_experts = E, .n_activated = 2};
+  const ScratchLimits limits = {.max_tokens = T, .dim = d, .n_experts = E, .n_activated = 2};
+  std::vector<float> gate(E * d), x(T * d, 1.0f);
+  for (size_t i = 0; i < gate.size(); ++i) gate[i] = float(i / d);  // the last experts
+  for (const OwnGpu& on : gpus) {
+    const size_t scratch_bytes = on.gpu.ops->scratch.route(limits);
+    std::byte* const scratch = on->buffer(scratch_bytes);
+    std::byte* const weights = on->buffer(gate.size() * sizeof(float));
+    std::byte* const tokens = on->buffer(x.size() * sizeof(float));
+    std::byte* const chosen = on->buffer(2 * T * sizeof(int32_t));
+    std::byte* const shares = on->buffer(2 * T * sizeof(float));
+    on->move(gate.data(), weights, gate.size() * sizeof(float));
+    on->move(x.data(), tokens, x.size() * sizeof(float));
+    const Exec exec{1, {scratch, scratch_bytes}, on->queue()};
+    const Weight gate_inp{
+        .format = &format_of(FormatId::f32), .data = weights, .count = 1, .n = E, .k = d, .row_bytes = d * 4};
+    for (int i = 0; i < 2; ++i) {
+      on.gpu.ops->route(exec, rule, gate_inp, nullptr, Mat<const float>(reinterpret_cast<const float*>(tokens), T, d),
+                        reinterpret_cast<int32_t*>(chosen), reinterpret_cast<float*>(shares));
+    }
+    std::vector<int32_t> ids(2 * T);
+    on->move(chosen, ids.data(), ids.size() * sizeof(int32_t));
+    CHECK(on->finish() == "");
+    CHECK(ids == std::vector<int32_t>{7, 6, 7, 6, 7, 6});
+    std::vector<unsigned> counters(gpu::Queue::kCounters, 1);
+    CHECK(cudaMemcpy(counters.data(), counters_of(on), counters.size() * sizeof(unsigned), cudaMemcpyDeviceToHost) ==
+          cudaSuccess);
+    CHECK(counters == std::vector<unsigned>(counters.size(), 0));
+    for (std::byte* const buffer : {scratch, weights, tokens, chosen, shares}) on->release(buffer, 1);
+  }
+}
+
 TEST_CASE("two devices: a failure is told by the one that failed, once") {
   const OwnGpu a, b;
   CHECK_FALSE(static_cast<const gpu::Queue*>(a->queue())->check(cudaErrorInvalidValue, "a call"));
@@ -84,9 +121,9 @@ TEST_CASE("two devices: a failure is told by the one that failed, once") {
 
 TEST_CASE("two devices: copies in the background are numbered apart and arrive; one that goes leaves them") {
   const std::vector<std::byte> from(size_t(5) << 20, std::byte(7));
-  OwnGpu a;
   const OwnGpu b;
   const Device::Memory before = b->memory();
+  OwnGpu a;
   std::byte* const to_a = a->buffer(from.size());
   std::byte* const to_b = b->buffer(from.size());
   b->order_fetch();  // the memory is being cleared
@@ -100,7 +137,7 @@ TEST_CASE("two devices: copies in the background are numbered apart and arrive; 
   CHECK(back == from);
   a.device.reset();  // in the middle of its copies
   b->release(to_b, from.size());
-  CHECK(cudaFree(to_a) == cudaSuccess);  // memory is its user's to give back
+  CHECK(cudaFree(to_a) == cudaSuccess);  // what was allocated is its user's to give back
   CHECK(b->memory().free == before.free);
 }
 
@@ -125,6 +162,32 @@ TEST_CASE("the host's turn runs between what is queued before it and behind it, 
   CHECK(turn.values == std::vector<float>{0, 1, 2, 3});
   CHECK(gpu->step_counts().repeated == 3);
   gpu->release_shared(shared, sizeof(float));
+}
+
+TEST_CASE("sizes that the kernels are not made for are refused, and by their names") {
+  const Ops& ops = *OwnGpu().gpu.ops;
+  const ScratchLimits usual = {.n_heads = 128,
+                               .kv_lora_rank = 512,
+                               .qk_nope_head_dim = 128,
+                               .qk_rope_head_dim = 64,
+                               .v_head_dim = 128,
+                               .n_experts = 256,
+                               .n_activated = 8};
+  CHECK(ops.refuses(usual) == "");
+  const auto with = [&](int64_t ScratchLimits::*size, int64_t value) {
+    ScratchLimits limits = usual;
+    limits.*size = value;
+    return ops.refuses(limits);
+  };
+  CHECK(with(&ScratchLimits::kv_lora_rank, 4096).starts_with("the latent cache's width: expected at most "));
+  CHECK(with(&ScratchLimits::kv_lora_rank, 4096).ends_with(", found 4160"));
+  CHECK(with(&ScratchLimits::qk_nope_head_dim, 1024).starts_with("a head's key: expected at most "));
+  CHECK(with(&ScratchLimits::v_head_dim, 1024).starts_with("a head's value: expected at most "));
+  CHECK(with(&ScratchLimits::n_experts, 1000).ends_with(", found 1000"));
+  CHECK(with(&ScratchLimits::n_activated, 100).starts_with("experts used: expected at most "));
+  CHECK(with(&ScratchLimits::qk_nope_head_dim, 17) ==
+        "a head's key without position and its value: expected even widths, found 17 and 128");
+  CHECK(with(&ScratchLimits::v_head_dim, 9).ends_with("found 128 and 9"));
 }
 
 TEST_CASE("a device that is not there: why, and no device") {

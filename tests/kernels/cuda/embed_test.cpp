@@ -1,6 +1,7 @@
 // Rows of the embedding in every format, to the bit.
 #include "kernels/cuda/embed.h"
 
+#include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/cuda/rows.h"
 #include "tests/support/schedules.h"
 
@@ -35,12 +36,12 @@ TEST_CASE("cuda embed: every format, in any order of rows, as the table of forma
       const DeviceArray<int32_t> device_tokens(tokens);
       under_every_schedule([&] {
         const DeviceRows x(int64_t(tokens.size()), k);
-        gpu::embed(Exec{}, device_table.view, device_tokens, x.view());
+        gpu::embed(on_gpu(), device_table.view, device_tokens, x.view());
         const Rows found = x.download();
         for (size_t t = 0; t < tokens.size(); ++t) CHECK(equal(found[int64_t(t)], table.row(0, tokens[t]), k));
       });
       const DeviceRows all(n, k, 0);
-      gpu::decode_matrix(Exec{}, device_table.view, all.view());
+      gpu::decode_matrix(on_gpu(), device_table.view, all.view());
       const Rows found = all.download();
       for (int64_t i = 0; i < n; ++i) CHECK(equal(found[i], table.row(0, i), k));
     }
@@ -53,8 +54,8 @@ TEST_CASE("cuda embed: one token of a wide table; no tokens") {
   const DeviceWeight device_table(table);
   const DeviceArray<int32_t> token(std::vector<int32_t>{2});
   const DeviceRows x(1, 2048);
-  gpu::embed(Exec{}, device_table.view, token, x.view().slice(0, 0));
+  gpu::embed(on_gpu(), device_table.view, token, x.view().slice(0, 0));
   CHECK(std::isnan(x.download()[0][0]));
-  gpu::embed(Exec{}, device_table.view, token, x.view());
+  gpu::embed(on_gpu(), device_table.view, token, x.view());
   CHECK(equal(x.download()[0], table.row(0, 2), 2048));
 }

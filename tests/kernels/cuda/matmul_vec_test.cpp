@@ -2,6 +2,7 @@
 // the kernels multiply, so that only float rounding is left, and once of the activations as given.
 #include "kernels/cuda/matmul/matmul_vec.h"
 
+#include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/fixture.h"
 #include "tests/support/device_memory.h"
 #include "tests/support/schedules.h"
@@ -66,11 +67,7 @@ struct DeviceRows {
 
 struct Scratch {
   explicit Scratch(const ScratchLimits& limits) : memory(gpu::matmul_vec_scratch(limits)) {}
-  Exec exec() const {
-    Exec e;
-    e.scratch = {memory.data(), memory.size()};
-    return e;
-  }
+  Exec exec() const { return on_gpu(memory); }
   DeviceArray<std::byte> memory;
 };
 

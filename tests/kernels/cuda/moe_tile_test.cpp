@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/matmul/matmul_tile.h"
 #include "tests/kernels/cuda/tile_fixture.h"
+#include "tests/kernels/limits.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -61,18 +62,6 @@ double rounding(gpu::TileShape shape) {
   return shape == gpu::TileShape::small ? 5e-5 : 3e-2;
 }
 
-ScratchLimits limits_for(int64_t T, int64_t d, int64_t n, int64_t shared, int64_t E, int64_t K) {
-  ScratchLimits l;
-  l.max_tokens = T;
-  l.dim = d;
-  l.max_width = std::max({d, n, shared});
-  l.inter_dim = l.moe_inter_dim = n;
-  l.shared_inter_dim = shared;
-  l.n_experts = E;
-  l.n_activated = K;
-  return l;
-}
-
 constexpr FormatId f32 = FormatId::f32, f16 = FormatId::f16, bf16 = FormatId::bf16, q8_0 = FormatId::q8_0,
                    q4_k = FormatId::q4_k, q5_k = FormatId::q5_k, q6_k = FormatId::q6_k;
 constexpr Formats kAlike[] = {
@@ -93,7 +82,7 @@ void check_ffn(const Formats& f, int64_t T) {
   const TestFfn w(rng, f, 1, d, n);
   const Rows x = Rows::random(rng, T, d);
   const DeviceRows dx(x), dy(T, d);
-  const DeviceScratch scratch(gpu::ffn_tile_scratch(limits_for(T, d, n, 0, 0, 0)));
+  const DeviceScratch scratch(gpu::ffn_tile_scratch(ffn_limits(T, d, n, 0, 0, 0)));
   gpu::ffn_tile(scratch.exec(), w.view(), dx.view(), dy.view());
   const Rows y = dy.download();
   Worst rounded, exact;
@@ -152,7 +141,7 @@ Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t
   const DeviceRows dx(x), dy(T, d);
   const DeviceArray<int32_t> ids(to.ids);
   const DeviceArray<float> weights(to.weights);
-  const DeviceScratch scratch(gpu::moe_tile_scratch(limits_for(T, d, n, shared_n, E, K), slice_bytes));
+  const DeviceScratch scratch(gpu::moe_tile_scratch(ffn_limits(T, d, n, shared_n, E, K), slice_bytes));
   gpu::moe_tile(scratch.exec(), view, with_shared ? shared.view() : FfnWeights{}, ids, weights, K, dx.view(), dy.view(),
                 slice_bytes);
   const Rows y = dy.download();
@@ -208,6 +197,7 @@ TEST_CASE("moe_tile: more tokens than a tile holds, tiles of every size") {
 
 TEST_CASE("moe_tile: one token") {
   check_moe({q4_k, q4_k, q8_0}, 1, 6, true);
+  check_moe({q4_k, q6_k, q8_0}, 1, 6, false);
 }
 
 TEST_CASE("moe_tile: experts that have no slot are left out") {

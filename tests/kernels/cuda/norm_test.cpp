@@ -1,6 +1,7 @@
 // RMSNorm, the residual sum and both at once on the device, against the formulas in double.
 #include "kernels/cuda/norm.h"
 
+#include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/cuda/rows.h"
 #include "tests/support/schedules.h"
 
@@ -52,10 +53,10 @@ TEST_CASE("cuda rms_norm: the formula, in place too") {
     const DeviceRows device_w(w);
     under_every_schedule([&] {
       const DeviceRows device_x(x), y(s.T, s.d, 2, 6);
-      gpu::rms_norm(Exec{}, device_x.read_only(), device_w.view().data, kEps, y.view());
+      gpu::rms_norm(on_gpu(), device_x.read_only(), device_w.view().data, kEps, y.view());
       const Rows apart = y.download();
       check_norm(x, w, apart);
-      gpu::rms_norm(Exec{}, device_x.read_only(), device_w.view().data, kEps, device_x.view());
+      gpu::rms_norm(on_gpu(), device_x.read_only(), device_w.view().data, kEps, device_x.view());
       CHECK(device_x.download().same_bits(apart));
     });
   }
@@ -71,10 +72,10 @@ TEST_CASE("cuda add_rms_norm: the sum, and the norm of the sum, in the bits of t
     const DeviceRows device_w(w), device_y(y, 1);
     under_every_schedule([&] {
       const DeviceRows device_x(x), h(s.T, s.d, 2, 6), apart(s.T, s.d);
-      gpu::add_rms_norm(Exec{}, device_y.read_only(), device_x.view(), device_w.view().data, kEps, h.view());
+      gpu::add_rms_norm(on_gpu(), device_y.read_only(), device_x.view(), device_w.view().data, kEps, h.view());
       CHECK(device_x.download().same_bits(sum));
       check_norm(sum, w, h.download());
-      gpu::rms_norm(Exec{}, device_x.read_only(), device_w.view().data, kEps, apart.view());
+      gpu::rms_norm(on_gpu(), device_x.read_only(), device_w.view().data, kEps, apart.view());
       CHECK(apart.download().same_bits(h.download()));
       CHECK(device_y.download().same_bits(y));
     });
@@ -87,8 +88,8 @@ TEST_CASE("cuda rms_norm: zeros stay zeros, and a row does not see its neighbour
   std::fill_n(x.view().row(1), 40, 0.0f);
   const Rows w = Rows::random(rng, 1, 40);
   const DeviceRows device_x(x), device_w(w), y(3, 40), alone(1, 40);
-  gpu::rms_norm(Exec{}, device_x.read_only(), device_w.view().data, kEps, y.view());
-  gpu::rms_norm(Exec{}, device_x.read_only().slice(2, 1), device_w.view().data, kEps, alone.view());
+  gpu::rms_norm(on_gpu(), device_x.read_only(), device_w.view().data, kEps, y.view());
+  gpu::rms_norm(on_gpu(), device_x.read_only().slice(2, 1), device_w.view().data, kEps, alone.view());
   const Rows found = y.download();
   for (int64_t i = 0; i < 40; ++i) CHECK(found[1][i] == 0.0f);
   const Rows last = alone.download();
@@ -101,7 +102,7 @@ TEST_CASE("cuda rms_norm: large values do not overflow the sum before float32 do
   for (int64_t i = 0; i < 256; ++i) x.view().data[i] *= 1e15f;
   const Rows w = Rows::random(rng, 1, 256);
   const DeviceRows device_x(x), device_w(w), y(1, 256);
-  gpu::rms_norm(Exec{}, device_x.read_only(), device_w.view().data, kEps, y.view());
+  gpu::rms_norm(on_gpu(), device_x.read_only(), device_w.view().data, kEps, y.view());
   check_norm(x, w, y.download());
 }
 
@@ -112,10 +113,10 @@ TEST_CASE("cuda add: the residual sum, and no tokens at all") {
     Rng rng(5);
     const Rows x = Rows::random(rng, s.T, s.d), y = Rows::random(rng, s.T, s.d);
     const DeviceRows device_x(x), device_y(y, 0, 4);
-    gpu::add(Exec{}, device_y.read_only(), device_x.view());
+    gpu::add(on_gpu(), device_y.read_only(), device_x.view());
     CHECK(device_x.download().same_bits(sum_of(x, y)));
-    gpu::add(Exec{}, device_y.read_only().slice(0, 0), device_x.view().slice(0, 0));
-    gpu::rms_norm(Exec{}, device_y.read_only().slice(0, 0), nullptr, kEps, device_x.view().slice(0, 0));
+    gpu::add(on_gpu(), device_y.read_only().slice(0, 0), device_x.view().slice(0, 0));
+    gpu::rms_norm(on_gpu(), device_y.read_only().slice(0, 0), nullptr, kEps, device_x.view().slice(0, 0));
     CHECK(device_x.download().same_bits(sum_of(x, y)));
   }
 }

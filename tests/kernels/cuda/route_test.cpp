@@ -2,48 +2,17 @@
 // matrix, few tokens and many.
 #include "kernels/cuda/route.h"
 
-#include <set>
 #include <tuple>
 
+#include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/cuda/rows.h"
+#include "tests/kernels/routing.h"
 #include "tests/support/schedules.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
-
-struct Choice {
-  std::vector<int32_t> ids;    // [T, K]
-  std::vector<float> weights;  // [T, K]
-};
-
-Routing plain(int n_experts, int n_activated) {
-  Routing rule;
-  rule.n_experts = n_experts;
-  rule.n_activated = n_activated;
-  return rule;
-}
-Routing lite() {
-  return plain(64, 6);
-}
-Routing v2() {
-  Routing rule = plain(160, 6);
-  rule.n_groups = 8;
-  rule.n_limited_groups = 3;
-  rule.scale = 16.0f;
-  return rule;
-}
-Routing v3() {
-  Routing rule = plain(256, 8);
-  rule.score = Routing::Score::sigmoid;
-  rule.group_score = Routing::GroupScore::top2_sum;
-  rule.n_groups = 8;
-  rule.n_limited_groups = 4;
-  rule.normalize = true;
-  rule.scale = 2.5f;
-  return rule;
-}
 
 // What a call on the device needs besides x.
 struct Router {
@@ -53,33 +22,21 @@ struct Router {
 
   Router(const Routing& rule, const TestWeight& gate, const std::vector<float>& bias_values, int64_t max_tokens)
       : gate_inp(gate), bias(bias_values) {
-    ScratchLimits limits;
-    limits.max_tokens = max_tokens;
-    limits.dim = gate.view.k;
-    limits.n_experts = rule.n_experts;
-    limits.n_activated = rule.n_activated;
-    scratch = DeviceArray<std::byte>(gpu::route_scratch(limits));
+    scratch = DeviceArray<std::byte>(gpu::route_scratch(route_limits(rule, max_tokens, gate.view.k)));
   }
 
   Choice operator()(const Routing& rule, Mat<const float> x) {
-    Exec exec;
-    exec.scratch = {scratch.data(), scratch.size()};
     const size_t n = size_t(x.rows) * size_t(rule.n_activated);
     const DeviceArray<int32_t> ids(n);
     const DeviceArray<float> weights(n);
-    gpu::route(exec, rule, gate_inp.view, bias.size() ? bias.data() : nullptr, x, ids, weights);
+    gpu::route(on_gpu(scratch), rule, gate_inp.view, bias.size() ? bias.data() : nullptr, x, ids, weights);
     (void)scratch.download();  // was anything written behind it?
     return {ids.download(), weights.download()};
   }
 };
 
 Choice on_scalar(const Routing& rule, const TestWeight& gate, const std::vector<float>& bias, const Rows& x) {
-  ScratchLimits limits;
-  limits.max_tokens = x.view().rows;
-  limits.dim = limits.max_width = x.view().cols;
-  limits.n_experts = rule.n_experts;
-  limits.n_activated = rule.n_activated;
-  Bed bed(scalar_table(), limits, 1);
+  Bed bed(scalar_table(), route_limits(rule, x.view().rows, x.view().cols), 1);
   const size_t n = size_t(x.view().rows) * size_t(rule.n_activated);
   Choice choice{std::vector<int32_t>(n), std::vector<float>(n)};
   scalar_table().route(bed.exec(), rule, gate.view, bias.empty() ? nullptr : bias.data(), x.view(), choice.ids.data(),
@@ -95,16 +52,6 @@ void check_same(const Choice& found, const Choice& expected, double tolerance = 
     worst.see(found.weights[i], expected.weights[i], std::abs(expected.weights[i]));
   }
   CHECK(worst.error <= tolerance);
-}
-
-// A matrix whose products are exactly the first E values of x.
-TestWeight identity(int64_t E) {
-  std::vector<std::byte> bytes(size_t(E * E) * 4);
-  for (int64_t e = 0; e < E; ++e) {
-    const float one = 1;
-    std::memcpy(bytes.data() + (e * E + e) * 4, &one, 4);
-  }
-  return TestWeight::of_bytes(format_of(FormatId::f32), E, E, bytes);
 }
 
 Rows rows_of(int64_t cols, const std::vector<float>& values) {
@@ -204,80 +151,18 @@ TEST_CASE("cuda route: the router's matrix in every format") {
   }
 }
 
-TEST_CASE("cuda route: of equal scores the lower index wins, for experts and for groups") {
-  for (const Choice& choice : route_logits(plain(5, 3), {1, 2, 1, 2, 1})) {
-    CHECK(choice.ids == std::vector<int32_t>{1, 3, 0});
-  }
-  Routing rule = plain(6, 2);
-  rule.n_groups = 3;
-  rule.n_limited_groups = 1;
-  for (const auto score : {Routing::GroupScore::maximum, Routing::GroupScore::top2_sum}) {
-    rule.group_score = score;
-    for (const Choice& choice : route_logits(rule, {0, 0, 1, 1, 1, 1})) {
-      CHECK(choice.ids == std::vector<int32_t>{2, 3});
-    }
-  }
-}
-
-TEST_CASE("cuda route: groups by maximum and by top-2 sum choose differently") {
-  const std::vector<float> logits = {3.0f, -2.0f, -2.0f, 2.0f, 1.9f, -2.0f};
-  Routing rule = plain(6, 2);
-  rule.score = Routing::Score::sigmoid;
-  rule.n_groups = 2;
-  rule.n_limited_groups = 1;
-  for (const Choice& choice : route_logits(rule, logits)) CHECK(choice.ids == std::vector<int32_t>{0, 1});
-  rule.group_score = Routing::GroupScore::top2_sum;
-  for (const Choice& choice : route_logits(rule, logits)) CHECK(choice.ids == std::vector<int32_t>{3, 4});
-}
-
-TEST_CASE("cuda route: groups left out are -inf, so that negative biased scores still win") {
-  Routing rule = plain(6, 3);
-  rule.score = Routing::Score::sigmoid;
-  rule.group_score = Routing::GroupScore::top2_sum;
-  rule.n_groups = 2;
-  rule.n_limited_groups = 1;
-  for (const Choice& choice : route_logits(rule, {0.0f, 0.1f, -1, -1, -1, -1}, {-3, -3, -3, -4, -4, -4})) {
-    CHECK(choice.ids == std::vector<int32_t>{1, 0, 2});
-  }
-}
-
-TEST_CASE("cuda route: the bias chooses and does not weigh; sums that underflow do not divide by zero") {
-  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
-  Routing rule = plain(4, 2);
-  rule.score = Routing::Score::sigmoid;
-  rule.normalize = true;
-  rule.scale = 2.5f;
-  for (const Choice& choice : route_logits(rule, {2, 1, 0, -1}, {0, 0, 0, 5})) {
-    CHECK(choice.ids == std::vector<int32_t>{3, 0});
-    CHECK(choice.weights[0] == doctest::Approx(2.5 * sigmoid(-1) / (sigmoid(-1) + sigmoid(2))).epsilon(1e-6));
-    CHECK(choice.weights[1] == doctest::Approx(2.5 * sigmoid(2) / (sigmoid(-1) + sigmoid(2))).epsilon(1e-6));
-  }
-  for (const Choice& choice : route_logits(rule, {-800, -800, -800, -800})) {
-    CHECK(choice.weights == std::vector<float>{0, 0});
+TEST_CASE("cuda route: ties, groups, bias and normalisation") {
+  for (const RouteCase& c : route_cases()) {
+    CAPTURE(c.what);
+    for (const Choice& choice : route_logits(c.rule, c.logits, c.bias)) check_choice(choice, c);
   }
 }
 
 TEST_CASE("cuda route: NaN and infinite logits still give distinct experts that exist") {
   for (const Routing& rule : {lite(), v2(), v3(), plain(4, 4)}) {
     CAPTURE(rule.n_experts);
-    for (const float strange : {NAN, INFINITY, -INFINITY}) {
-      for (const int step : {1, 3}) {  // all of them, or some
-        std::vector<float> logits(size_t(rule.n_experts), 0.5f);
-        for (size_t e = 0; e < logits.size(); e += size_t(step)) logits[e] = strange;
-        // One token: another's zero times infinity would spread.
-        const TestWeight gate = identity(rule.n_experts);
-        for (const int64_t T : {1, gpu::kFusedTokens + 1}) {
-          std::vector<float> repeated;
-          for (int64_t t = 0; t < T; ++t) repeated.insert(repeated.end(), logits.begin(), logits.end());
-          Router router(rule, gate, {}, T);
-          const DeviceRows x(rows_of(rule.n_experts, repeated));
-          const Choice choice = router(rule, x.read_only());
-          const std::set<int32_t> ids(choice.ids.begin(), choice.ids.begin() + rule.n_activated);
-          CHECK(ids.size() == size_t(rule.n_activated));
-          CHECK(*ids.begin() >= 0);
-          CHECK(*ids.rbegin() < rule.n_experts);
-        }
-      }
+    for (const auto& logits : strange_logits(rule.n_experts)) {
+      for (const Choice& choice : route_logits(rule, logits)) check_distinct(choice, rule);
     }
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/matmul/tile_product.h"
+#include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/fixture.h"
 #include "tests/support/device_memory.h"
 #include "tests/support/schedules.h"
@@ -61,7 +62,7 @@ class DeviceRows {
 struct DeviceScratch {
   DeviceArray<std::byte> memory;
   explicit DeviceScratch(size_t bytes) : memory(bytes) {}
-  Exec exec() const { return {1, {memory.data(), memory.size()}, nullptr}; }
+  Exec exec() const { return on_gpu(memory); }
 };
 
 // n activations as tiles of that shape multiply them: rounded to bf16, and in small tiles also what that left of them.

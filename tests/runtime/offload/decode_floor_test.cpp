@@ -31,7 +31,7 @@ Case v2(double vram_gib, double ram_gib) {
   in.machine.ram = uint64_t(ram_gib * double(1 << 30));
   in.n_ctx = 8192;
   in.gpu_scratch = estimated_gpu_scratch;
-  in.cpu_scratch = scratch_of(cpu_ops("scalar"));
+  in.cpu_scratch = scratch_of(cpu_ops("scalar"), host_device());
   return {model, in};
 }
 

@@ -64,7 +64,7 @@ struct Experts {
     PlacementInput input;
     input.machine.vram = input.machine.ram = uint64_t(1) << 30;
     input.gpu_scratch = estimated_gpu_scratch;
-    input.cpu_scratch = scratch_of(cpu_ops("scalar"));
+    input.cpu_scratch = scratch_of(cpu_ops("scalar"), host_device());
     input.resident_experts = kResident;
     input.staging_slots = 0;
     return plan_placement(sizes, input);

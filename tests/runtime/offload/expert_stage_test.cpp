@@ -85,7 +85,7 @@ struct Stage {
     PlacementInput input;
     input.machine.vram = input.machine.ram = uint64_t(1) << 30;
     input.gpu_scratch = estimated_gpu_scratch;
-    input.cpu_scratch = scratch_of(scalar());
+    input.cpu_scratch = scratch_of(scalar(), host_device());
     input.resident_experts = resident;
     input.staging_slots = staging_slots;
     return plan_placement(sizes, input);

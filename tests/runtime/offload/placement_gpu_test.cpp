@@ -31,8 +31,8 @@ size_t bytes_taken() {
 PlacementInput input() {
   PlacementInput in;
   in.machine.vram = in.machine.ram = uint64_t(1) << 30;
-  in.gpu_scratch = scratch_of(gpu());
-  in.cpu_scratch = scratch_of(cpu_ops("auto"));
+  in.gpu_scratch = scratch_of(gpu(), *gpu_device());
+  in.cpu_scratch = scratch_of(cpu_ops("auto"), host_device());
   return in;
 }
 

@@ -57,7 +57,7 @@ PlacementInput input(double vram_gib, double ram_gib, int64_t n_ctx) {
   in.n_ctx = n_ctx;
   in.n_threads = 8;
   in.gpu_scratch = estimated_gpu_scratch;
-  in.cpu_scratch = scratch_of(cpu_ops("scalar"));
+  in.cpu_scratch = scratch_of(cpu_ops("scalar"), host_device());
   return in;
 }
 
