@@ -58,7 +58,7 @@ std::optional<ShardName> parse_shard_name(const std::string& name) {
   return ShardName{name.substr(0, at) + tail.substr(kDigits), std::stoi(tail), std::stoi(tail.substr(kDigits + 4))};
 }
 
-// A set of numbered shards tells by itself whether one is missing.
+// The names of numbered shards show whether one is missing.
 void require_whole_sets(const std::string& dir, const std::set<std::string>& shards) {
   std::map<std::string, std::set<int>> numbers;
   for (const std::string& name : shards) {
@@ -152,7 +152,7 @@ void Checkpoint::check_index(const Index& index, const std::string& path) const 
   }
 }
 
-// The prefix is told by the embedding, which every model has once outside of its layers.
+// The embedding shows the prefix: every model has exactly one outside of its layers.
 void Checkpoint::use_family_names() {
   constexpr std::string_view kEmbedding = "embed_tokens.weight", kHead = "lm_head.weight", kOurs = "model.";
   std::vector<std::string> prefixes;

@@ -1,5 +1,5 @@
-// A Hugging Face checkpoint's tensors: one safetensors file, shards with an index, or shards that tell by their names
-// that they are all there. Mapped, never copied.
+// A Hugging Face checkpoint's tensors: one safetensors file, shards with an index, or shards whose names show that all
+// are there. Files are mapped, never copied.
 #pragma once
 
 #include <map>
@@ -15,15 +15,16 @@ namespace hearth {
 
 class Checkpoint {
  public:
-  // Opens the files in `dir` that hold the model. A tensor that several hold counts where the index says, or anywhere
-  // if the copies are equal. Names with a foreign prefix ("language_model.model.layers", "layers") are found under the
-  // family's own ("model.layers"). Throws Error(file) for a missing shard, Error(format) for a corrupt one, for an
-  // index that the shards contradict, and for tensors that differ where no index decides.
+  // Opens the files in `dir` that hold the model. Of a tensor that several files hold, the copy in the file that the
+  // index names counts; if no index names it, the copies must be equal. Names with a foreign prefix
+  // ("language_model.model.layers", "layers") are found under the family's own ("model.layers"). Throws Error(file) for
+  // a missing shard, Error(format) for a corrupt one, for an index that the shards contradict, and for tensors that
+  // differ where no index decides.
   static Checkpoint open(const std::string& dir);
 
   const std::string& dir() const { return dir_; }
   const SourceTensor* find(std::string_view name) const;  // null: absent
-  // By the family's names; a tensor's own is the file's, for messages.
+  // Keyed by the family's names; SourceTensor::name is the name in the file, for messages.
   const std::map<std::string, SourceTensor, std::less<>>& tensors() const { return tensors_; }
   const std::vector<std::unique_ptr<MappedFile>>& files() const { return files_; }
   const std::vector<std::string>& notes() const { return notes_; }  // what was settled, what was left aside

@@ -29,10 +29,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Weights that a thread takes at a time: 1 MiB of floats, so that they stay in its cache between reading and encoding.
+// Weights that a thread takes at a time: 1 MiB of floats, which stay in its cache between reading and encoding.
 constexpr int64_t kSlabWeights = 1 << 18;
-// A thread is woken for at least this many slabs, tens of milliseconds of work: on a busy machine it may have to wait
-// that long.
+// Slabs for each thread that is used, at least: tens of milliseconds of work, as long as a thread may have to wait on a
+// busy machine.
 constexpr int64_t kSlabsPerThread = 4;
 constexpr size_t kVerifyBytes = 1 << 20;
 
@@ -47,7 +47,7 @@ struct Plan {
   ConvertReport report;
 };
 
-// A folder of the hub's cache is named after its repository: models--ORG--NAME/snapshots/REVISION. Empty: another
+// A folder of the hub's cache is named after its repository: models--ORG--NAME/snapshots/REVISION. Empty for any other
 // folder.
 std::string name_in_hub_cache(const fs::path& folder) {
   constexpr std::string_view kModels = "models--", kBetween = "--";
@@ -99,7 +99,7 @@ std::string role_name(const OutputTensor& tensor) {
   return tensor.layer < 0 ? tensor.name : tensor.name.substr(name::in_layer(int(tensor.layer), "").size());
 }
 
-// The note of a row: what did not go as the recipe says. Empty if nothing.
+// The note of a tensor: how it departs from the recipe. Empty if it does not.
 std::string row_note(const OutputTensor& tensor, const ChosenFormat& chosen) {
   if (chosen.format != chosen.wanted) {
     return fmt::format("rows of {} do not fit {} ({}): {}", tensor.shape.cols(), chosen.wanted->name,
@@ -118,7 +118,8 @@ void choose_formats(Plan& plan, const Recipe& recipe) {
   for (const OutputTensor& tensor : plan.names.tensors) {
     const ChosenFormat chosen = choose_format(recipe, tensor, plan.config.n_layers);
     plan.formats.push_back(chosen);
-    // llama.cpp refuses a file with tensors that it does not ask for, and it asks for no MTP layer.
+    // MTP tensors go to the appendix: llama.cpp refuses files with tensors that it does not ask for, and it asks for no
+    // MTP layer.
     plan.tensors.push_back({tensor.name, chosen.format, tensor.shape, tensor.mtp});
     const uint64_t size = plan.tensors.back().bytes();
     bytes += size;
@@ -133,7 +134,7 @@ void choose_formats(Plan& plan, const Recipe& recipe) {
   }
 }
 
-// The tokenizer's files, and the tokens that others name.
+// The tokenizer's files, and the special tokens that config.json and generation_config.json name.
 HfTokenizer read_tokenizer(const HfConfig& config, const GenerationConfig& generation, const std::string& dir) {
   HfTokenizer tokenizer = read_hf_tokenizer(dir, config.vocab_size);
   add_token_ids({generation.bos, std::nullopt, generation.eos}, tokenizer);
@@ -175,7 +176,7 @@ Plan make_plan(const ConvertOptions& options) {
   return plan;
 }
 
-// Calls back from one thread, and remembers when that asked to stop.
+// Calls options.progress, from one thread; throws Error(interrupted) when the callback asks to stop.
 class Progress {
  public:
   Progress(const ConvertOptions& options, uint64_t bytes_total) : callback_(options.progress) {
@@ -191,10 +192,10 @@ class Progress {
   ConvertProgress state_;
 };
 
-// The error of the earliest piece of work: which one is reported does not depend on the threads.
+// Keeps the error of the earliest piece of work that failed, so which error is reported does not depend on the threads.
 class FirstError {
  public:
-  // Runs f unless something went wrong already. Nothing is thrown: exceptions must not leave a parallel region.
+  // Runs f unless an error was kept already. Throws nothing, because exceptions must not leave a parallel region.
   template <class F>
   void guard(int64_t piece, F f) {
     if (any_.load(std::memory_order_relaxed)) return;
@@ -273,7 +274,7 @@ Converted convert_tensor(const Plan& plan, size_t index, int n_threads, GgufWrit
   return {sum.value(), encoder.n_clamped()};
 }
 
-// Reads the written file as a stranger would and compares every tensor with what was meant to be there.
+// Opens the written file like any other and compares every tensor with the plan and its checksum.
 void verify(const Plan& plan, const std::string& path, const std::vector<uint64_t>& checksums, int n_threads,
             Progress& progress) {
   progress.state().tensor = "verifying";
@@ -310,7 +311,7 @@ void verify(const Plan& plan, const std::string& path, const std::vector<uint64_
     error.guard(int64_t(i), [&] { verify_tensor(i); });
   }
   error.rethrow();
-  progress.state().bytes_verified = bytes_verified;  // what the other threads did last, too
+  progress.state().bytes_verified = bytes_verified;  // includes what the other threads did last
   progress.report();
 }
 

@@ -12,7 +12,7 @@
 namespace hearth {
 
 struct ConvertProgress {
-  std::string tensor;                        // the one being worked on; "verifying" at the end
+  std::string tensor;                        // the tensor being converted; "verifying" at the end
   uint64_t bytes_done = 0, bytes_total = 0;  // of the output file's tensor data
   uint64_t source_bytes = 0;                 // read from the checkpoint so far
   uint64_t bytes_verified = 0;               // read back from the written file so far
@@ -22,14 +22,14 @@ struct ConvertOptions {
   std::string checkpoint_dir, output;
   std::string recipe = "q4_k_m";
   int n_threads = 1;
-  bool overwrite = false;  // an existing output is refused otherwise
-  // The multi-token-prediction layer of V3 and R1 (2 % of the file). It is kept where llama.cpp-family programs, which
-  // would refuse it, do not see it (gguf.h, hearth.appendix); false leaves it out.
+  bool overwrite = false;  // if false, an existing output is refused
+  // The multi-token-prediction layer of V3 and R1 (2 % of the file). true keeps it where llama.cpp-family programs,
+  // which would refuse it, do not see it (gguf.h, hearth.appendix); false leaves it out.
   bool keep_mtp = true;
-  // Is given the file as it will be, without its tensors' data, before anything is written: whoever will open it can
-  // refuse it now (Error) and say what it will not do with it (notes for the report).
+  // Called with the planned file, without its tensors' data, before anything is written. Whoever will open the file can
+  // refuse it here (Error) or return notes for the report on what it will not do with it.
   std::function<std::vector<std::string>(const GgufFile&)> check_planned = {};
-  // Called now and then from one thread; returning false interrupts (Error(interrupted), nothing left behind).
+  // Called now and then from one thread. Returning false interrupts: Error(interrupted) is thrown and no file is left.
   std::function<bool(const ConvertProgress&)> progress = {};
 };
 

@@ -43,13 +43,13 @@ void refuse_file(const std::string& path) {
        path.ends_with(".safetensors") || path.ends_with(".json") ? fmt::format(": try {}", folder) : "");
 }
 
-// "; its base model is NAME", where the adapter names it.
+// " (NAME)", if the adapter names its base model, else nothing.
 std::string base_model(const std::string& adapter_config) {
   try {
     const Json json = read_json_object(adapter_config, kMaxConfigBytes);
     const auto name = JsonFields(json, adapter_config).string("base_model_name_or_path");
     return name ? fmt::format(" ({})", one_line(*name)) : "";
-  } catch (const Error&) {  // the message is about the folder
+  } catch (const Error&) {  // ignored: the caller's message is about the folder
     return "";
   }
 }

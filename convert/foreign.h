@@ -1,4 +1,4 @@
-// What people hand to `convert` that is no checkpoint of this family, and the words that say so.
+// Refuses what people give to `convert` that is no checkpoint of this family, and says what it is.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace hearth {
 // adapter, a folder of GGUF files. The message says what to do instead.
 void require_checkpoint_folder(const std::string& dir);
 
-// What the tensors that nobody asked for tell about the checkpoint: " (...)", or nothing.
+// What the unknown tensors say about the checkpoint's kind: " (...)", or nothing.
 std::string layout_hint(const std::vector<const SourceTensor*>& unknown);
 
 }  // namespace hearth

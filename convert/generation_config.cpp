@@ -48,7 +48,7 @@ class GenerationReader {
     return std::nullopt;
   }
 
-  // An id, or a list of them.
+  // One id, or a list of ids. Others than those of tokens are left out, with a note.
   std::vector<int64_t> ids(const char* key) {
     const Json value = json_.value(key, Json());
     std::vector<int64_t> out;

@@ -1,4 +1,4 @@
-// generation_config.json: how a checkpoint's makers sample from it, and on which tokens they end.
+// generation_config.json: the sampling settings that a checkpoint's makers recommend, and the tokens that end a text.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,10 @@ struct GenerationConfig {
   std::vector<std::string> notes;
 };
 
-// Values out of range are left aside with a note. do_sample false means a temperature of 0, whatever else is there.
-// Throws Error(format) for text that is no JSON object.
+// Values out of range are left aside with a note. do_sample false means a temperature of 0, whatever `temperature`
+// says. Throws Error(format) for text that is no JSON object.
 GenerationConfig parse_generation_config(std::string_view text, const std::string& path, int64_t vocab_size);
-// Of a folder; empty where it has none.
+// Reads the file of a folder; empty where there is none.
 GenerationConfig read_generation_config(const std::string& dir, int64_t vocab_size);
 
 // The general.sampling.* keys, as llama.cpp-family programs read them.

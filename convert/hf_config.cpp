@@ -11,7 +11,7 @@ namespace hearth {
 
 namespace {
 
-constexpr int64_t kMaxWidth = 1 << 24;  // of anything: products of two stay far from overflow
+constexpr int64_t kMaxWidth = 1 << 24;  // largest size of anything: products of two stay far from overflow
 constexpr int64_t kMaxLayers = 10'000;
 constexpr int64_t kMaxContext = 1 << 28;
 
@@ -87,13 +87,13 @@ void read_attention(const JsonFields& json, ClassDefaults& defaults, HfConfig& c
 void read_experts(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) {
   constexpr int64_t kMaxExperts = 65536;
   const char* experts = "n_routed_experts";
-  for (const char* alias : {"num_experts", "num_local_experts"}) {  // transformers' other names for it
+  for (const char* alias : {"num_experts", "num_local_experts"}) {  // transformers' other names for n_routed_experts
     if (!json.has("n_routed_experts") && json.has(alias)) experts = alias;
   }
   c.n_routed_experts = json.integer(experts, 1, kMaxExperts);
   const bool none = json.is_null("n_shared_experts");
   c.n_shared_experts = json.integer_or("n_shared_experts", none ? 0 : HfConfig::kAskTensors, 0, 4096);
-  // V2's class has no default for it.
+  // V2's class has no default for num_experts_per_tok.
   c.n_activated_experts = c.is_v3() ? defaults.integer("num_experts_per_tok", 8, 8, 1, kMaxExperts)
                                     : json.integer("num_experts_per_tok", 1, kMaxExperts);
   c.moe_inter_dim = json.integer("moe_intermediate_size", 1, kMaxWidth);
@@ -109,7 +109,8 @@ void read_experts(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) 
   }
 }
 
-// The groups that experts are chosen from. V2's class has no defaults for them, but needs them for one of its methods.
+// The groups that experts are chosen from. V2's class has no defaults for n_group and topk_group, but its method
+// group_limited_greedy needs both.
 void read_groups(const JsonFields& json, ClassDefaults& defaults, const std::string& method, HfConfig& c) {
   constexpr int64_t kMaxGroups = 65536;
   if (method == "greedy") {
@@ -143,8 +144,8 @@ void read_groups(const JsonFields& json, ClassDefaults& defaults, const std::str
   c.n_limited_groups = kept;
 }
 
-// One of the three rules (docs/model.md section 4). transformers' own V3 configuration names neither method nor
-// function.
+// One of the three rules (docs/model.md section 4). In transformers' own V3 configuration topk_method and scoring_func
+// are absent.
 void read_routing(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) {
   const std::string method =
       c.is_v3() ? json.string("topk_method").value_or("noaux_tc") : defaults.string("topk_method", "greedy", "");
@@ -162,7 +163,8 @@ void read_routing(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) 
   c.norm_topk_prob = defaults.boolean("norm_topk_prob", false, true);
   c.route_scale = defaults.number("routed_scaling_factor", 1, 2.5);
   if (c.route_scale <= 0) json.refuse("routed_scaling_factor: expected more than 0, found {}", c.route_scale);
-  // DeepSeek's V2 code scales only what it does not normalise, transformers' never normalises, GGUF programs do both.
+  // With softmax routing, DeepSeek's V2 code scales only weights that it does not normalise, transformers never
+  // normalises, and GGUF programs do both.
   if (!noaux && c.norm_topk_prob && c.route_scale != 1) {
     json.refuse("norm_topk_prob with a routed_scaling_factor of {} has no agreed meaning with {} routing: expected 1",
                 c.route_scale, scoring);
@@ -171,7 +173,7 @@ void read_routing(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) 
   read_groups(json, defaults, method, c);
 }
 
-// An id, or a list of them. What is no token (-1, beyond the vocabulary) means that there is none.
+// One id, or a list of ids. Values that are no token (-1, or beyond the vocabulary) are left out, with a note.
 std::vector<int64_t> token_ids(const JsonFields& json, const char* key, HfConfig& c) {
   const Json* value = json.find(key);
   std::vector<int64_t> ids;

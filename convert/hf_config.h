@@ -1,5 +1,5 @@
-// config.json of the DeepSeek-V2 family (V2, V2-Lite, Coder-V2, V2.5, V3, R1): read by its fields, checked, and written
-// as GGUF metadata. What this family's programs cannot express is refused here, in words.
+// config.json of the DeepSeek-V2 family (V2, V2-Lite, Coder-V2, V2.5, V3, R1): its fields are read, checked, and
+// written as GGUF metadata. What programs for this family cannot express is refused here, with a message.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace hearth {
 
-// Rows and columns of an FP8 weight that share a scale, where a scale serves a block.
+// Rows and columns of an FP8 weight that share a scale, if there is a scale for each block.
 struct ScaleBlock {
   int64_t rows = 128, cols = 128;
 };
@@ -23,7 +23,7 @@ struct HfYarn {
   double mscale = 0;  // = mscale_all_dim
 };
 
-// In the words of the authors' reference implementation.
+// Fields are named as in the authors' reference implementation.
 struct HfConfig {
   static constexpr int64_t kAskTensors = -1;  // config.json does not say; the tensors' shapes do
 
@@ -49,7 +49,7 @@ struct HfConfig {
   ScaleBlock scale_block;
   std::optional<int64_t> bos_token_id, pad_token_id;
   std::vector<int64_t> eos_token_ids;
-  std::vector<std::string> notes;  // what was settled: odd things, and the class's values for keys that are absent
+  std::vector<std::string> notes;  // for the user: odd things found, and defaults taken for keys that are absent
 
   int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   bool is_dense(int64_t layer) const { return layer < n_dense_layers; }
@@ -57,7 +57,7 @@ struct HfConfig {
 };
 
 // Throws Error(format) for bad JSON, Error(model) for a model of another kind, for fields that are missing or
-// contradict each other, and for keys that change the forward in ways that are unknown here.
+// contradict each other, and for unknown keys that change the forward.
 HfConfig parse_hf_config(std::string_view text, const std::string& path);
 HfConfig read_hf_config(const std::string& path);
 

@@ -6,7 +6,8 @@ namespace hearth {
 
 namespace {
 
-// Read elsewhere, or of no effect on what the model computes: training, generation, where weights came from.
+// Keys that are read elsewhere, or have no effect on what the model computes: training, generation, origin of the
+// weights.
 constexpr std::string_view kHarmless[] = {
     "_attn_implementation",
     "_name_or_path",
@@ -90,7 +91,8 @@ constexpr std::string_view kHarmless[] = {
     "vocab_size",
 };
 
-// Words of keys that change the forward wherever models have them. A number that changes nothing is fine.
+// Words in the names of keys that change the forward in models that have them. `neutral` is the number that changes
+// nothing.
 constexpr struct {
   std::string_view word;
   double neutral = 0;
@@ -106,7 +108,7 @@ constexpr struct {
 bool changes_nothing(const Json& value, double neutral) {
   if (value.is_null() || value == false || (value.is_structured() && value.empty()) || value == "") return true;
   if (value.is_number()) return value.get<double>() == neutral;
-  // Layer by layer, all alike and what every layer of this family has.
+  // A list with a value for each layer: all must be what every layer of this family has.
   return value.is_array() && std::all_of(value.begin(), value.end(), [](auto& v) { return v == "full_attention"; });
 }
 

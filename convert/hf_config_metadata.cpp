@@ -11,10 +11,11 @@ void add_model_metadata(const HfConfig& c, GgufMetadata& metadata) {
   u32(key::kFeedForwardLength, c.inter_dim);
   u32(key::kVocabSize, c.vocab_size);
 
-  // Attention as its readers see it: one shared key of latent and rope part, whose first part is the value.
+  // Attention as GGUF readers see it: all heads share one key, the latent and the rope part; the latent is also the
+  // value.
   u32(key::kHeadCount, c.n_heads);
   u32(key::kHeadCountKv, 1);
-  // 0 for plain queries: llama.cpp demands the key of every model that has not 26 or 27 layers.
+  // 0 for plain queries: llama.cpp requires the key unless the model has 26 or 27 layers.
   u32(key::kQLoraRank, c.q_lora_rank);
   u32(key::kKvLoraRank, c.kv_lora_rank);
   u32(key::kKeyLength, c.kv_lora_rank + c.qk_rope_head_dim);

@@ -9,8 +9,8 @@
 
 namespace hearth {
 
-// What the model's class in transformers takes where config.json does not name a key. V2's and V3's classes differ.
-// Each value taken is remembered, so that it can be said.
+// Default values of the model's class in transformers, for keys that config.json leaves out. V2's and V3's classes
+// differ. The defaults taken are kept for a note.
 class ClassDefaults {
  public:
   ClassDefaults(const JsonFields& json, bool is_v3) : json_(json), is_v3_(is_v3) {}
@@ -23,7 +23,7 @@ class ClassDefaults {
   std::string note() const;  // empty: nothing was taken
 
  private:
-  // Null is no value of these keys, and what programs make of it differs.
+  // Throws Error(model) for null: it is no value of these keys, and programs differ in what they make of it.
   bool absent(const char* key) const;
 
   const JsonFields& json_;
@@ -34,11 +34,12 @@ class ClassDefaults {
 // rope_scaling (null: plain), or transformers 5's rope_parameters, which also holds rope_theta.
 void read_rope(const JsonFields& json, ClassDefaults& defaults, HfConfig& c);
 
-// Which tensors are FP8 is said by their own types, how many weights share a scale by the scales' shapes. This reads
-// the size of blocks, and refuses checkpoints that are quantized in some other way.
+// Reads the size of FP8 scale blocks, and refuses checkpoints that are quantized in another way. (Which tensors are FP8
+// is known from their types, and whether scales are for blocks, rows or tensors from the scales' shapes.)
 void read_quantization(const JsonFields& json, HfConfig& c);
 
-// Refuses keys that change the forward and are not implemented, by their names; notes others that nobody reads.
+// Refuses keys that change the forward and are not implemented, by their names; adds a note on other keys that are not
+// read.
 void check_other_keys(const JsonFields& json, HfConfig& c);
 
 }  // namespace hearth

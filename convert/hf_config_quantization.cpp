@@ -18,14 +18,14 @@ ScaleBlock read_block(const JsonFields& fields, const char* key, const char* pla
   return {(*block)[0].get<int64_t>(), (*block)[1].get<int64_t>()};
 }
 
-// DeepSeek's own, and those of vLLM's makers: blocks, or one scale per tensor.
+// FP8 checkpoints by DeepSeek and by the makers of vLLM: a scale per block, or one per tensor.
 void read_fp8(const JsonFields& quantization, const char* place, HfConfig& c) {
   const std::string format = quantization.string("fmt").value_or("e4m3");
   if (format != "e4m3") quantization.refuse("{}.fmt: expected e4m3, found {}", place, format);
   c.scale_block = read_block(quantization, "weight_block_size", place);
 }
 
-// compressed-tensors: groups of layers, each with a scheme for its weights. Only what is plain FP8 is read.
+// compressed-tensors: groups of layers, each with a scheme for its weights. Only plain FP8 is supported.
 void read_compressed_tensors(const JsonFields& quantization, const char* place, HfConfig& c) {
   const std::string format = quantization.string("format").value_or("unnamed");
   if (format != "float-quantized" && format != "naive-quantized") {

@@ -6,7 +6,7 @@ namespace hearth {
 
 namespace {
 
-// Keys of rope_scaling that are read here, or change nothing.
+// Keys of rope_scaling that are read here or change nothing.
 constexpr const char* kRopeKeys[] = {"type",
                                      "rope_type",
                                      "rope_theta",
@@ -21,7 +21,7 @@ constexpr const char* kRopeKeys[] = {"type",
                                      "partial_rotary_factor",
                                      "finetuned"};
 
-// What two spellings of the same settings have in common.
+// The settings in one spelling, so that rope_parameters and rope_scaling can be compared.
 Json normalized(const JsonFields& fields) {
   Json out = Json::object();
   for (const auto& [key, value] : fields.object().items()) {
@@ -30,7 +30,7 @@ Json normalized(const JsonFields& fields) {
   return out;
 }
 
-// The two keys hold the same where a checkpoint has both: versions of transformers differ in which they read.
+// Where a checkpoint has both keys they must hold the same, because versions of transformers differ in which they read.
 std::optional<JsonFields> choose_rope(const JsonFields& json) {
   const std::optional<JsonFields> parameters = json.object("rope_parameters");
   const std::optional<JsonFields> scaling = json.object("rope_scaling");
@@ -64,7 +64,8 @@ void read_theta(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) {
   if (c.rope_theta <= 1) json.refuse("rope_theta: expected more than 1, found {}", c.rope_theta);
 }
 
-// Without a type nobody agrees on what the other keys mean.
+// Whether the scaling is YaRN; false: there is none. Other kinds are refused, and so is a factor without a type:
+// programs do not agree on what it means.
 bool is_yarn(const JsonFields& json, const JsonFields& rope) {
   for (const auto& [key, value] : rope.object().items()) {
     const bool known = std::find(std::begin(kRopeKeys), std::end(kRopeKeys), key) != std::end(kRopeKeys);
@@ -106,15 +107,15 @@ void read_rope(const JsonFields& json, ClassDefaults& defaults, HfConfig& c) {
     json.refuse("rope scaling: expected beta_fast > beta_slow > 0, found {} and {}", yarn.beta_fast, yarn.beta_slow);
   }
   if (!rope->boolean_or("truncate", true)) json.refuse("rope scaling with truncate false is not supported");
-  // Equal multipliers, which follow below, make it 1.
+  // It is 1 when mscale = mscale_all_dim, which is required below.
   if (rope->number_or("attention_factor", 1) != 1)
     json.refuse("rope scaling with an attention_factor of {} is not supported", rope->number("attention_factor"));
   if (yarn.factor == 1) {
     c.notes.push_back("rope scaling by a factor of 1 changes nothing: left out");
     return;
   }
-  // cos and sin are multiplied by M(mscale) / M(mscale_all_dim); GGUF has a key for the second only. Absent keys mean 1
-  // and 0, for which the quotient is not 1 either.
+  // cos and sin are multiplied by M(mscale) / M(mscale_all_dim); GGUF has a key for the second only. Absent keys mean
+  // mscale 1 and mscale_all_dim 0, for which the quotient is not 1 either.
   const double mscale = rope->number_or("mscale", 1), mscale_all_dim = rope->number_or("mscale_all_dim", 0);
   if (mscale != mscale_all_dim || mscale <= 0) {
     json.refuse("rope scaling: expected mscale = mscale_all_dim > 0, found {} and {}{}: GGUF stores only one of them",

@@ -11,7 +11,7 @@ namespace {
 constexpr size_t kMaxJsonText = 80;
 constexpr size_t kMaxLine = 400;
 
-// Python's words for numbers that JSON has not, outside of strings, put between quotes.
+// Puts quotes around Python's words for numbers that JSON does not have, outside of strings.
 std::string quote_python_numbers(std::string_view text) {
   std::string out;
   bool in_string = false;
@@ -37,7 +37,7 @@ std::string quote_python_numbers(std::string_view text) {
   return out;
 }
 
-// A copy is made only of texts that need one: a tokenizer.json has tens of megabytes.
+// The text is copied only if it has such words: a tokenizer.json has tens of megabytes.
 Json parse_json(std::string_view text) {
   if (text.find("NaN") == std::string_view::npos && text.find("Infinity") == std::string_view::npos) {
     return Json::parse(text.begin(), text.end());
@@ -97,7 +97,7 @@ void JsonFields::refuse_value(const char* key, const char* expected, const Json*
 
 int64_t JsonFields::integer(const char* key, int64_t low, int64_t high) const {
   const Json* value = find(key);
-  // A whole number written as 4096.0 is one too. Beyond 2^53 a double no longer tells integers apart.
+  // 4096.0 is a whole number too. From 2^53 on a double cannot represent every integer.
   int64_t found = 0;
   bool whole = false;
   if (value && value->is_number_unsigned()) {

@@ -1,5 +1,5 @@
-// JSON files of a checkpoint: read whole, with a limit, and looked at through getters whose errors name the file, the
-// key, what was expected and what was found.
+// JSON files of a checkpoint: read whole, up to a limit, and accessed by getters whose errors name the file, the key,
+// what was expected and what was found.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@ namespace hearth {
 
 using Json = nlohmann::json;
 
-inline constexpr uint64_t kMaxConfigBytes = 16'000'000;  // of those that hold settings
+inline constexpr uint64_t kMaxConfigBytes = 16'000'000;  // limit for the files that hold settings
 
-// Throws Error(format): not JSON, or not an object at the top. NaN and Infinity, as Python writes them, become the
-// strings of that name: they stop nobody who does not ask for that value.
+// Throws Error(format) if the text is not JSON or not an object at the top. NaN and Infinity, which Python writes,
+// become strings of that name, so they matter only to a reader of that very value.
 Json parse_json_object(std::string_view text, const std::string& path);
-// Throws Error(file) as well: missing or larger than `max_bytes`.
+// Throws Error(file) if the file cannot be mapped (missing, empty), Error(format) if it is larger than `max_bytes`.
 Json read_json_object(const std::string& path, uint64_t max_bytes);
 
 // For messages: text of a file on one line, shortened, without control characters.
@@ -31,13 +31,14 @@ std::string json_text(const Json& value);
 // An object inside a file. A key that holds null counts as absent: checkpoints write both.
 class JsonFields {
  public:
-  // `place` is the way to it for messages, with a final dot: "rope_scaling."; empty at the top. Refers to `object`.
+  // `place` is the path to the object, for messages, with a final dot: "rope_scaling."; empty at the top. Keeps a
+  // reference to `object`.
   JsonFields(const Json& object, std::string path, std::string place = "");
 
   const std::string& path() const { return path_; }
   const Json* find(const char* key) const;  // null: absent
   bool has(const char* key) const { return find(key) != nullptr; }
-  bool is_null(const char* key) const;  // there, and null
+  bool is_null(const char* key) const;  // the key is there, and null
   const Json& object() const { return *object_; }
 
   // Getters throw Error(model) where the value has another type or lies outside [low, high].

@@ -69,8 +69,8 @@ class Mapper {
   }
 
  private:
-  // A configuration may announce MTP layers that the checkpoint does not hold (transformers saves it so), or say
-  // nothing of those that it does hold. No other layer has an eh_proj.
+  // A configuration may announce MTP layers that the checkpoint does not hold (transformers saves it like that), or not
+  // mention those that it does hold. Only MTP layers have an eh_proj.
   int64_t count_mtp_layers() {
     int64_t found = 0;
     for (int64_t i = 0; i < c_.n_mtp_layers; ++i) {
@@ -104,7 +104,7 @@ class Mapper {
     add(layer, mtp, whens);
   }
 
-  // The rows of the table that apply, in its order.
+  // Adds the tensors of the table's rows that apply, in the table's order.
   void add(int64_t layer, bool mtp, const std::vector<When>& whens) {
     for (const NameRow& row : name_table()) {
       if (std::find(whens.begin(), whens.end(), row.when) != whens.end()) add(row, layer, mtp);
@@ -157,7 +157,7 @@ class Mapper {
   }
 
   const SourceTensor* scale_of(const SourceTensor& weight, const std::string& hf) {
-    const bool inv = checkpoint_.find(hf + "_scale_inv");  // DeepSeek's name; it is no inverse
+    const bool inv = checkpoint_.find(hf + "_scale_inv");  // DeepSeek's name, though it is no inverse
     const std::string name = hf + (inv ? "_scale_inv" : "_scale");
     const SourceTensor* scale = checkpoint_.find(name);
     require(scale, ErrorKind::model, "{}: is F8_E4M3, but {}_scale_inv is missing, and {}_scale too", weight.place(),
@@ -167,7 +167,7 @@ class Mapper {
     return scale;
   }
 
-  // The name of the tensor that holds the row's matrices of all experts; empty: there is none.
+  // The name of the tensor that holds the row's matrices of all experts; empty if there is none.
   std::string find_fused(const NameRow& row, int64_t layer) const {
     if (!row.fused.hf) return "";
     const std::string hf = substitute(row.fused.hf, "{L}", layer);
@@ -177,8 +177,8 @@ class Mapper {
     return "";
   }
 
-  // The matrices of a row of the table, expert by expert, as parts of the tensor that holds them all: [E, parts * rows,
-  // cols], its scale with the experts in front, or one value for all.
+  // The matrices of a row of the table, expert by expert, as parts of the tensor [E, parts * rows, cols] that holds
+  // them all. Its scale has a first axis of experts too, or is the same for all.
   std::vector<WeightSource> cut_experts(const std::string& name, const NameRow& row) {
     const SourceTensor& fused = *checkpoint_.find(name);
     const Shape part = row.shape(c_);
@@ -203,7 +203,7 @@ class Mapper {
     return sources;
   }
 
-  // `shape` elements from the one numbered `first` on.
+  // A part of `whole`: the elements of `shape`, from element `first` on.
   const SourceTensor* cut(const SourceTensor& whole, const Shape& shape, int64_t first, std::string name) {
     const size_t bytes = whole.elem_bytes();
     SourceTensor piece = whole;
@@ -216,16 +216,17 @@ class Mapper {
 
   void use(const std::string& name) { known_.insert(checkpoint_.tensors().find(name)->first); }
 
-  // Tensors that nobody asked for: either known to be of no use, or a sign that the model is not what config.json says.
-  // Those are refused rather than left out, and named beside missing tensors they tell what there is instead.
+  // Tensors that no row of the table used: either known to be of no use, or a sign that the model is not what
+  // config.json says. The latter are refused rather than left out; if tensors are missing, the message names the
+  // unknown ones too, since they show what the checkpoint has instead.
   void settle_leftovers(int64_t n_mtp_kept, int64_t n_mtp_found) {
     std::vector<const SourceTensor*> unknown;
     size_t n_rotary = 0, n_activation_scales = 0;
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
       if (known_.contains(name) || in_dropped_mtp(name, n_mtp_kept, n_mtp_found)) continue;
-      if (name.ends_with(".rotary_emb.inv_freq")) {  // follows from the configuration
+      if (name.ends_with(".rotary_emb.inv_freq")) {  // can be computed from the configuration
         ++n_rotary;
-      } else if (is_activation_scale(name)) {  // activations and cache are quantized anew, if at all
+      } else if (is_activation_scale(name)) {  // activations and cache are quantized here without them, if at all
         ++n_activation_scales;
       } else if (name == "lm_head.weight" && c_.tied_embeddings) {
         out_.notes.push_back("lm_head.weight left out: tie_word_embeddings makes the embedding the head");
@@ -267,7 +268,7 @@ class Mapper {
   const HfConfig& c_;
   const Checkpoint& checkpoint_;
   NameMap out_;
-  std::set<std::string_view> known_;  // by the names of checkpoint_.tensors()
+  std::set<std::string_view> known_;  // keys of checkpoint_.tensors()
   size_t n_missing_ = 0;
   std::string first_missing_;
 };

@@ -1,4 +1,4 @@
-// Which tensors of a checkpoint become which tensors of the file, and how: the one table of names.
+// Which tensors of a checkpoint become which tensors of the file, and how, by the table of names (name_table.h).
 #pragma once
 
 #include <memory>
@@ -11,14 +11,14 @@
 
 namespace hearth {
 
-// What a tensor is for: recipes choose formats by it.
+// What a tensor is for. Recipes choose formats by role.
 enum class Role {
   vector,       // norms, router, router bias: always F32
   embedding,    // token_embd
   head,         // output
   query,        // attn_q, attn_q_a, attn_q_b
   latent,       // attn_kv_a_mqa, attn_k_b, attn_v_b: small, and every key and value passes through them
-  attn_output,  //
+  attn_output,  // attn_output
   dense_in,     // ffn_gate, ffn_up of the dense layers
   dense_down,
   expert_in,  // of the routed experts
@@ -47,16 +47,16 @@ struct OutputTensor {
 };
 
 struct NameMap {
-  std::vector<OutputTensor> tensors;  // in the order the forward visits them, MTP layers last
-  int64_t n_mtp_layers = 0;           // that the file will hold
-  // Single experts cut out of tensors that hold all of a layer; sources point here.
+  std::vector<OutputTensor> tensors;  // in the order of the forward, MTP layers last
+  int64_t n_mtp_layers = 0;           // MTP layers that the file will hold
+  // Single experts, cut out of tensors that hold all experts of a layer; WeightSource pointers point here.
   std::vector<std::unique_ptr<SourceTensor>> cuttings;
   std::vector<std::string> notes;
 };
 
-// Every tensor the configuration asks for must be in the checkpoint with the right shape and type, and nothing may be
-// left over that the table does not know. An MTP layer is told by its weights, announced or not. Throws Error(model)
-// naming tensors, expected and found.
+// Every tensor that the configuration asks for must be in the checkpoint with the right shape and type, and the
+// checkpoint may hold no tensors that are unknown here. MTP layers are recognized by their weights, whether config.json
+// announces them or not. Throws Error(model) naming the tensors, what was expected and what was found.
 NameMap map_names(const HfConfig& config, const Checkpoint& checkpoint, bool keep_mtp);
 
 }  // namespace hearth

@@ -41,7 +41,7 @@ Shape mat_shared_down(const C& c) {
 const NameRow kRows[] = {
     {"model.embed_tokens.weight", name::kTokenEmbd, Role::embedding, Transform::copy, When::begin, mat_vocab},
 
-    // A token and the hidden state behind it become the input of the MTP layer.
+    // The input of an MTP layer is made of a token and the hidden state of the token before it.
     {"model.layers.{L}.embed_tokens.weight", name::kNextnEmbedTokens, Role::embedding, Transform::copy, When::mtp_begin,
      mat_vocab, true},
     {"model.layers.{L}.enorm.weight", name::kNextnEnorm, Role::vector, Transform::copy, When::mtp_begin, vec_dim},

@@ -23,8 +23,8 @@ enum class When {
   biased,  // MoE layers with a selection bias
 };
 
-// Where transformers 5 keeps a matrix of all experts: all in one tensor, which may hold two of them, one below the
-// other in each expert. The name may end in .weight or not.
+// Where transformers 5 keeps a matrix of all experts: in one tensor, which may hold two matrices of each expert, one
+// below the other. The name may end in .weight or not.
 struct Fused {
   const char* hf = nullptr;
   int part = 0, parts = 1;
@@ -41,7 +41,7 @@ struct NameRow {
   Fused fused = {};
 };
 
-// Its order is the file's, and that of the forward.
+// In the order of the file's tensors, which is that of the forward.
 std::span<const NameRow> name_table();
 
 }  // namespace hearth

@@ -82,7 +82,7 @@ void read_row(const WeightSource& source, int64_t row, std::vector<std::byte>& a
 
 constexpr int64_t kBlock = BlockF8_E4M3::kElems;
 
-// Whether runs of kBlock weights along a row have one scale each, and such runs down a column.
+// Whether each run of kBlock weights along a row has one scale; then the same down a column.
 bool scales_follow_rows(const WeightSource& source) {
   return source.scale_cols % kBlock == 0 || source.scale_cols >= source.weight->shape.cols();
 }
@@ -90,7 +90,7 @@ bool scales_follow_columns(const WeightSource& source) {
   return source.scale_rows % kBlock == 0 || source.scale_rows >= source.weight->shape.dim[0];
 }
 
-// One block of weights along a row of the file, as the checkpoint has it.
+// One block of a row of the file, with the checkpoint's codes and scale.
 BlockF8_E4M3 carry_block(const WeightSource& source, int64_t row, int64_t col, const uint8_t (&q)[kBlock]) {
   const float scale = scale_at(source, row, col);
   require(std::isfinite(scale), ErrorKind::format, "{}: expected finite scales, found {} for block [{}, {}]",
@@ -111,8 +111,8 @@ RowEncoder::RowEncoder(const OutputTensor& tensor, const Format& format) : tenso
   if (transform == Transform::k_part || transform == Transform::v_part) {
     head_rows_ = weight.shape.dim[0] / tensor.shape.dim[0];
   }
-  // A row of the transposed part runs down the source's rows: its blocks have one scale each where the whole weight has
-  // one, or where every head begins at a multiple of 128 (V3: 128 + 128 rows a head).
+  // A row of the transposed part runs down a column of the source. Each of its blocks has one scale if the whole weight
+  // has one, or if every head begins at a multiple of 128 rows (V3: 128 + 128 rows a head).
   const auto can_carry = [&](const WeightSource& source) {
     if (!source.weight->dtype->fp8) return false;
     if (transform != Transform::k_part) return scales_follow_rows(source);

@@ -1,4 +1,4 @@
-// Rows of a checkpoint's tensors -> rows of the file: read, dequantized where they are FP8, transformed, encoded.
+// Rows of a checkpoint's tensors -> rows of the file: read, dequantized if they are FP8, transformed, encoded.
 #pragma once
 
 #include <atomic>
@@ -25,16 +25,16 @@ class RowEncoder {
 
   // Rows first .. first + n must start and end at a multiple of this: the heads of a transposed tensor stay whole.
   int64_t unit() const { return unit_; }
-  // FP8 blocks keep their bytes and scales: what the file decodes to is exactly what the checkpoint means.
+  // True: FP8 blocks keep their bytes and scales, so the file decodes to exactly the checkpoint's weights.
   bool carries_fp8() const { return carries_fp8_; }
 
   // -> blocks [n, row bytes]. Throws Error(format) for NaN or infinity, naming the source tensor and where in it.
   void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const;
 
-  // Weights too large for F16 so far, which got its largest number.
+  // The number of weights so far that were too large for F16 and became its largest number.
   int64_t n_clamped() const { return clamped_; }
 
-  // The checkpoint's bytes behind these rows: their number, and hints to the kernel.
+  // The checkpoint's bytes that these rows are made from: their number, and hints to the kernel about them.
   uint64_t source_bytes(int64_t first, int64_t n) const;
   void will_need(int64_t first, int64_t n) const;
   void dont_need(int64_t first, int64_t n) const;
@@ -57,7 +57,7 @@ class RowEncoder {
 
   const OutputTensor& tensor_;
   const Format& format_;
-  int64_t head_rows_ = 0;  // of kv_b, dn + dv; 0 where the source is not kv_b
+  int64_t head_rows_ = 0;  // rows of a head in kv_b, dn + dv; 0 if the source is not kv_b
   int64_t unit_ = 1;
   bool carries_fp8_ = false;
   mutable std::atomic<int64_t> clamped_ = 0;

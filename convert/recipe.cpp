@@ -18,9 +18,9 @@ constexpr Recipe uniform(const char* name, int file_type, FormatId id) {
 }
 
 // The `_m` recipes spend bits where they buy most. The latent matrices are 1 % of a file and shape every key and value:
-// Q8_0 always. Shared experts run for every token: a step up. The down projections lose most when rounded: half of them
-// one or two steps up. The head decides between near-equal logits: Q6_K. FP8 keeps what DeepSeek's own FP8 checkpoints
-// keep in BF16, so that such a checkpoint passes through without loss.
+// always Q8_0. Shared experts run for every token: one step better. The down projections lose most when rounded: half
+// of them are one or two steps better. The head decides between near-equal logits: Q6_K. FP8 keeps what DeepSeek's own
+// FP8 checkpoints keep in BF16, so that such a checkpoint passes through without loss.
 constexpr Recipe kRecipes[] = {
     uniform("f32", 0, f32),
     uniform("f16", 1, f16),
@@ -181,8 +181,8 @@ constexpr Recipe kRecipes[] = {
      }},
 };
 
-// For rows that are no multiple of the block: the format with a smaller block that loses no accuracy, at the price of
-// some size. (Width 1408, V2-Lite's experts, is a multiple of 128 and not of 256.)
+// For rows that are not a multiple of the block: a format with a smaller block (at last with none) that is no less
+// accurate, at the price of some size. (Width 1408, V2-Lite's experts, is a multiple of 128 and not of 256.)
 constexpr struct {
   FormatId id, fallback;
 } kFallbacks[] = {

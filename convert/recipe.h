@@ -17,16 +17,16 @@ struct RecipeFormats {
 
 struct Recipe {
   const char* name;  // "q4_k_m"
-  int file_type;     // general.file_type of llama.cpp-family programs; -1: they know none
+  int file_type;     // general.file_type of llama.cpp-family programs; -1: they have none for it
   RecipeFormats formats[kRoles];
 };
 
 std::vector<std::string> recipe_names();
-const Recipe& find_recipe(std::string_view name);  // in any case; throws Error(usage) listing the names
+const Recipe& find_recipe(std::string_view name);  // case-insensitive; throws Error(usage) listing the names
 
 struct ChosenFormat {
   const Format* format;
-  const Format* wanted;  // what the recipe says; another one than `format` where the rows did not fit
+  const Format* wanted;  // what the recipe says; differs from `format` where the rows did not fit
 };
 
 // The recipe's format for the tensor, or the first of its fallbacks whose block divides the row.

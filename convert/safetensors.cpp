@@ -53,16 +53,16 @@ std::string dtype_names() {
   return names;
 }
 
-// One entry of the header as it is read, before its numbers are believed.
+// One entry of the header as read, before its numbers are checked.
 struct Entry {
   std::string name, dtype;
   std::vector<uint64_t> shape, offsets;
   bool has_dtype = false, has_shape = false, has_offsets = false;
 };
 
-// Takes the header's events as they come, so that hostile JSON (deep nesting, a million keys in one tensor, keys that
-// occur twice) is refused where it begins instead of becoming a tree in memory. Callbacks that return false stop the
-// parser; `problem` says why.
+// Parses the header event by event, so that hostile JSON (deep nesting, a million keys in one tensor, duplicate keys)
+// is refused where it begins instead of becoming a tree in memory. Callbacks that return false stop the parser;
+// `problem` says why.
 class HeaderHandler {
  public:
   std::vector<Entry> entries;
@@ -222,7 +222,7 @@ SourceTensor believe(Entry&& entry, std::span<const std::byte> data, const std::
   uint64_t bytes = tensor.dtype->bytes;
   for (size_t i = 0; i < entry.shape.size(); ++i) {
     const uint64_t dim = entry.shape[i];
-    // Any product larger than the data is as wrong as an overflowing one.
+    // This check refuses products larger than the data, and with them any that would overflow.
     require(dim == 0 || bytes <= data.size() / dim, ErrorKind::format,
             "{}: truncated or corrupt: a dimension of {} makes it larger than the file", where, dim);
     bytes *= dim;
@@ -235,8 +235,8 @@ SourceTensor believe(Entry&& entry, std::span<const std::byte> data, const std::
   return tensor;
 }
 
-// Files that people often have instead of a safetensors file. A real one has the { of its header behind a length of
-// eight bytes, which may happen to be those of "<" or "PK".
+// Files that people often have instead of a safetensors file. A real one has eight bytes of length and then the { of
+// its header; its first bytes may happen to be "<" or "PK".
 void refuse_foreign(std::span<const std::byte> bytes, const std::string& path) {
   if (bytes.size() > 8 && bytes[8] == std::byte('{')) return;
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 64));
@@ -285,7 +285,7 @@ std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, co
   tensors.reserve(handler.entries.size());
   for (Entry& entry : handler.entries) tensors.push_back(believe(std::move(entry), data, path));
 
-  // Gaps (alignment) are harmless; the same byte in two tensors is not.
+  // Gaps between tensors (alignment) are harmless; overlapping tensors are not.
   std::sort(tensors.begin(), tensors.end(), [](const SourceTensor& a, const SourceTensor& b) {
     return std::pair(a.bytes.data(), a.bytes.size()) < std::pair(b.bytes.data(), b.bytes.size());
   });

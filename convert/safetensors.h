@@ -12,10 +12,10 @@
 
 namespace hearth {
 
-inline constexpr const char* kE8M0 = "F8_E8M0";  // powers of two: scales may be of it, weights not
+inline constexpr const char* kE8M0 = "F8_E8M0";  // powers of two; allowed for scales, not for weights
 
-// One row per element type that a file may hold. `format` is null for types no weight of ours may have; F8_E4M3 is one
-// byte per element here, with its scales in a tensor of their own.
+// One row per element type that a file may hold. `format` is the equivalent Format, or null: for types that no weight
+// may have, and for F8_E4M3 (`fp8`), which has one byte per element here and its scales in another tensor.
 struct SourceDtype {
   const char* name;  // as in the file: "BF16"
   uint32_t bytes;    // of one element
@@ -36,8 +36,8 @@ struct SourceTensor {
   uint32_t elem_bytes() const { return dtype->bytes; }
 };
 
-// The tensors of one file, in the order of their data. Trusts nothing: header length, JSON, types, shapes and offsets
-// are checked against `bytes`; tensors may not overlap. Throws Error(format) naming `path`.
+// The tensors of one file, in the order of their data. Nothing in the file is trusted: header length, JSON, types,
+// shapes and offsets are checked against `bytes`; tensors may not overlap. Throws Error(format) naming `path`.
 std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& path);
 
 // Which file holds which tensor, from the text of model.safetensors.index.json: sorted by name.

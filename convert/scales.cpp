@@ -14,7 +14,7 @@ int64_t blocks(int64_t n, int64_t block) {
   return (n + block - 1) / block;
 }
 
-// Powers of two: 127 is 1, 255 is NaN.
+// 2^(bits - 127); 255 is NaN.
 float e8m0_to_float(uint8_t bits) {
   return bits == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, int(bits) - 127);
 }

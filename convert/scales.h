@@ -1,4 +1,4 @@
-// The scales of FP8 weights: one for a block, for a row or for a whole weight.
+// The scales of FP8 weights: one for each block, for each row, or for a whole weight.
 #pragma once
 
 #include <string_view>
@@ -10,26 +10,27 @@ namespace hearth {
 
 struct WeightSource {
   const SourceTensor* weight = nullptr;
-  const SourceTensor* scale = nullptr;  // its values multiply; null unless the weight is F8_E4M3
-  // One value of the scale serves so many rows and columns of the weight.
+  const SourceTensor* scale = nullptr;  // multiplies the weight; null unless the weight is F8_E4M3
+  // The rows and columns of the weight that share one value of the scale.
   int64_t scale_rows = 1, scale_cols = 1;
-  int64_t scale_first_row = 0;  // where the weight begins in the rows that the scale counts (halves of fused tensors)
+  int64_t scale_first_row = 0;  // the weight's first row in those that the scale covers (parts of fused tensors)
 };
 
-// Scales that belong to activations or to the cache: of no use for weights.
+// Whether a tensor is a scale of activations or of the cache, which weights do not need.
 bool is_activation_scale(std::string_view name);
 
-// Throws Error(model) unless it is F32, BF16, F16 or F8_E8M0.
+// Throws Error(model) unless the scale's type is F32, BF16, F16 or F8_E8M0.
 void require_scale_type(const SourceTensor& scale);
 
-// Elements of a tensor, of which a single value without axes has one.
+// The number of elements of a tensor; 1 for a single value without axes.
 int64_t value_count(const Shape& shape);
 
-// Which rows and columns a value of source.scale serves, by its shape. `rows`: those that the scale counts; `block`: of
-// checkpoints with scales for blocks. Throws Error(model) for a shape of neither kind.
+// Sets scale_rows and scale_cols by the shape of source.scale. `rows`: the rows that the scale covers; `block`: the
+// block size of checkpoints with scales for blocks. Throws Error(model) if the shape is not that of scales for blocks,
+// for rows or for the whole weight.
 void set_scale_blocks(WeightSource& source, int64_t rows, const ScaleBlock& block);
 
-// The scale of a weight's element.
+// The scale of the element at (row, col) of the weight.
 float scale_at(const WeightSource& source, int64_t row, int64_t col);
 
 }  // namespace hearth

@@ -6,7 +6,7 @@ namespace hearth {
 
 namespace {
 
-// Rows of a tensor of the first layer that has it; 0 if none has.
+// The number of rows of a tensor in the first layer that has it; 0 if none has.
 int64_t rows_in_a_layer(const Checkpoint& checkpoint, int64_t first, int64_t end, const char* name) {
   for (int64_t layer = first; layer < end; ++layer) {
     const SourceTensor* tensor = checkpoint.find(fmt::format("model.layers.{}.{}", layer, name));

@@ -1,4 +1,4 @@
-// Sizes that config.json leaves out and the tensors' shapes tell.
+// Sizes that config.json leaves out and that the tensors' shapes show.
 #pragma once
 
 #include "convert/checkpoint.h"
@@ -6,7 +6,7 @@
 
 namespace hearth {
 
-// Fills in what is HfConfig::kAskTensors, with a note of each.
+// Sets the fields that are HfConfig::kAskTensors, with a note for each.
 void read_sizes_off_tensors(const Checkpoint& checkpoint, HfConfig& config);
 
 }  // namespace hearth

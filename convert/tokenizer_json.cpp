@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The deepseek-llm pattern lists 2729 letters by their code points. The list itself lives where it is used, in the
-// tokenizer; here a checksum tells that a file has exactly this one.
+// The deepseek-llm pattern lists 2729 letters by their code points. The list itself is in the tokenizer, which uses it;
+// here a checksum shows that a file has exactly this list.
 constexpr uint64_t kLetterClassChecksum = 0x459069f94f419dcd;
 constexpr std::string_view kLetterPrefix = "\\s?[", kLetterSuffix = "]+";
 constexpr const char* kLetters = "\\s?[LETTERS]+";
@@ -40,7 +40,7 @@ const struct {
       "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
 };
 
-// Line ends may be written as themselves or escaped: one spelling for the comparison.
+// Files write line ends as they are or escaped; the result has them escaped, for the comparison.
 std::string normalized_pattern(const std::string& regex) {
   if (regex.starts_with(kLetterPrefix) && regex.ends_with(kLetterSuffix)) {
     const std::string_view letters = std::string_view(regex).substr(
@@ -60,7 +60,7 @@ std::string normalized_pattern(const std::string& regex) {
   return out;
 }
 
-// The pattern of one step, or a description of it that equals none.
+// The pattern of one step, or a description that equals no pattern.
 std::string step_pattern(const Json& step) {
   const std::string type = step.value("type", Json()).is_string() ? step["type"].get<std::string>() : "";
   if (type == "Digits" && step.value("individual_digits", Json()) == true) return "\\p{N}";
@@ -157,7 +157,7 @@ class TokenizerReader {
     return id;
   }
 
-  // One character, which the byte alphabet writes in one or two bytes.
+  // Whether the token is one character of the byte alphabet, which has one or two bytes in UTF-8.
   static bool is_byte(const std::string& token) {
     const auto first = static_cast<unsigned char>(token[0]);
     return token.size() == 1 || (token.size() == 2 && first >= 0xC2 && first <= 0xC5);
@@ -185,8 +185,8 @@ class TokenizerReader {
     }
   }
 
-  // Control tokens are those that are marked special, and those written like one: DeepSeek-V3 does not mark its role
-  // and tool tokens, and text that a user types must not turn into them.
+  // Control tokens are those marked special, and those written like one: DeepSeek-V3 does not mark its role and tool
+  // tokens, but text that a user types must not become them.
   static bool is_control(const std::string& token, bool special) {
     const bool wide = token.starts_with("<\uff5c") && token.ends_with("\uff5c>");
     const bool narrow = token.starts_with("<|") && token.ends_with("|>");
@@ -208,8 +208,8 @@ class TokenizerReader {
     }
   }
 
-  // An ordinary word may be added once more. Marked special or not, merges still make it from text, so it cannot be a
-  // control token: text never becomes one.
+  // The type of an added token. An ordinary word may be added once more; merges still make it from text, even if it is
+  // marked special, so it cannot be a control token, which text must never become.
   TokenType added_type(const Json& entry, int64_t id, const std::string& token) {
     const bool special = entry.value("special", Json()) == true;
     if (!ordinary_.contains(id)) return is_control(token, special) ? TokenType::control : TokenType::user_defined;
@@ -256,7 +256,7 @@ class TokenizerReader {
     if (merges == json["model"].end() || !merges->is_array()) corrupt("has no merges");
     out_.merges.reserve(merges->size());
     for (const Json& merge : *merges) {
-      // "left right" until 2024, ["left", "right"] since.
+      // "left right" until 2024, ["left", "right"] since then.
       std::string left, right;
       if (merge.is_string()) {
         const std::string& text = merge.get_ref<const std::string&>();
@@ -284,7 +284,7 @@ class TokenizerReader {
   const int64_t vocab_size_;
   HfTokenizer out_;
   std::unordered_map<std::string, int64_t> ids_;
-  std::unordered_set<int64_t> ordinary_;  // what merges take and make, and bytes
+  std::unordered_set<int64_t> ordinary_;  // ids of single bytes and of tokens in merges
 };
 
 }  // namespace
@@ -292,7 +292,7 @@ class TokenizerReader {
 HfTokenizer parse_hf_tokenizer(const TokenizerTexts& texts, int64_t vocab_size) {
   try {
     return TokenizerReader(texts, vocab_size).read();
-  } catch (const Json::exception& error) {  // a value of another kind where the reader did not ask first
+  } catch (const Json::exception& error) {  // a value of a type that the reader did not check
     fail(ErrorKind::format, "{}: tokenizer files of an unexpected form: {}", texts.dir, one_line(error.what()));
   }
 }

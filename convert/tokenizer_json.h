@@ -17,7 +17,7 @@ struct HfTokenizer {
   std::vector<int32_t> types;       // TokenType, by id
   std::vector<std::string> merges;  // "left right", by rank
   std::optional<int64_t> bos, eos, pad;
-  std::vector<int64_t> other_ends;  // that end a text too
+  std::vector<int64_t> other_ends;  // further tokens that end a text
   bool add_bos = true, add_eos = false;
   std::optional<std::string> chat_template;
   std::vector<std::string> notes;
@@ -27,20 +27,20 @@ struct HfTokenizer {
 struct TokenizerTexts {
   std::string dir;
   std::string_view tokenizer_json, tokenizer_config;
-  std::optional<std::string_view> chat_template;       // chat_template.jinja: goes before the one in the configuration
+  std::optional<std::string_view> chat_template;       // chat_template.jinja: takes precedence over the others
   std::optional<std::string_view> chat_template_json;  // chat_template.json, as processors save it
-  // Names tokens that the configuration leaves open.
+  // special_tokens_map.json: names tokens that tokenizer_config.json does not name.
   std::optional<std::string_view> special_tokens_map;
 };
 
-// Words that were added though they exist already are matched as a whole and stay what merges make, as in the
+// Added tokens that are also ordinary words are matched as a whole and can still come out of merges, as in the
 // tokenizers library. Throws Error(format) for bad JSON, ids that collide or lie outside of [0, vocab_size), merges of
 // unknown tokens; Error(model) for a tokenizer of another kind.
 HfTokenizer parse_hf_tokenizer(const TokenizerTexts& texts, int64_t vocab_size);
 HfTokenizer read_hf_tokenizer(const std::string& dir, int64_t vocab_size);
 
-// What config.json and generation_config.json say besides: they name BOS, EOS and PAD where the tokenizer does not, and
-// every other token that ends a text is kept.
+// Token ids from config.json and generation_config.json: BOS, EOS and PAD count where the tokenizer's files name none;
+// all other end tokens are added to other_ends.
 struct TokenIds {
   std::optional<int64_t> bos, pad;
   std::vector<int64_t> eos;

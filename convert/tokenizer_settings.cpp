@@ -40,7 +40,7 @@ class SettingsReader {
  private:
   std::string path_of(const char* name) const { return (fs::path(texts_.dir) / name).string(); }
 
-  // A token that an earlier file named stays.
+  // A token that an earlier file named is kept.
   void read_names(const JsonFields& fields) {
     if (!out_.bos) out_.bos = named_token(fields, "bos_token", true);
     if (!out_.eos) out_.eos = named_token(fields, "eos_token", true);
@@ -61,7 +61,7 @@ class SettingsReader {
     return std::nullopt;
   }
 
-  // A file of its own, or in the configuration.
+  // The chat template: from a file of its own, or else from tokenizer_config.json.
   void read_chat_template(const JsonFields& config) {
     if (texts_.chat_template) {
       out_.chat_template = std::string(*texts_.chat_template);
@@ -79,8 +79,8 @@ class SettingsReader {
     }
   }
 
-  // A text, a list of {name, template}, or an object of templates by name. Of several the one named default counts, or
-  // the only one. Another form is no reason not to convert.
+  // A text, a list of {name, template}, or an object of templates by name. Of several, the one named default is taken;
+  // a single one is taken whatever its name. Other forms only cause a note.
   std::optional<std::string> template_text(const Json* value, const char* place) {
     if (!value) return std::nullopt;
     if (value->is_string()) return value->get<std::string>();
@@ -113,7 +113,7 @@ class SettingsReader {
   HfTokenizer& out_;
 };
 
-// A file that is mapped while its text is used.
+// A mapped file and its text.
 struct TextFile {
   TextFile(const fs::path& path, uint64_t max_bytes) : file(path.string()) {
     require(file.size() <= max_bytes, ErrorKind::format, "{}: expected at most {} bytes, found {}", file.path(),
@@ -177,7 +177,7 @@ void add_tokenizer_metadata(const HfTokenizer& t, GgufMetadata& metadata) {
   set_id(key::kBosTokenId, t.bos);
   set_id(key::kEosTokenId, t.eos);
   set_id(key::kPaddingTokenId, t.pad);
-  // llama.cpp-family programs have these two names for further ends, and stop at both.
+  // llama.cpp-family programs have two keys for further end tokens, and stop at both.
   const char* const further[] = {key::kEotTokenId, key::kEomTokenId};
   for (size_t i = 0; i < std::min(t.other_ends.size(), std::size(further)); ++i) set_id(further[i], t.other_ends[i]);
   metadata.set(key::kAddBosToken, GgufValue::of_bool(t.add_bos && t.bos));

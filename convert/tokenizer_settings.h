@@ -8,8 +8,8 @@
 
 namespace hearth {
 
-// Reads them into `tokenizer`. `ids`: of every token by its text. Throws Error(format) and Error(model) as
-// parse_hf_tokenizer does.
+// Reads these files into `tokenizer`. `ids` are the ids of all tokens, by text. Throws Error(format) and Error(model)
+// as parse_hf_tokenizer does.
 void read_token_settings(const TokenizerTexts& texts, const std::unordered_map<std::string, int64_t>& ids,
                          HfTokenizer& tokenizer);
 

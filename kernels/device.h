@@ -1,9 +1,9 @@
-// FLOOR 2's other half: where operations run. A device has memory, a queue of operations, copies that go on beside it,
-// and turns in which the host takes part. What is computed, kernels/ops.h says.
+// FLOOR 2's other half: where operations run. A device has memory, a queue of operations, copies that run beside the
+// queue, and turns in which the host takes part. What the operations compute is said in kernels/ops.h.
 //
-// The host is one (host_device), on whose queue everything is done when it was asked for; each GPU is one
-// (kernels/cuda/backend.h). Devices share nothing: each has its own queue, books and failures. One thread at a time
-// uses a device.
+// The host is a device (host_device), which does everything at once, when asked; each GPU is another
+// (kernels/cuda/backend.h). Devices share nothing: each has its own queue, memory records and failures. Only one thread
+// at a time may use a device.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace hearth {
 
-// What tells one step from another whose operations have other arguments.
+// Two steps with the same key queue the same operations with the same arguments.
 struct StepKey {
   const void* cache = nullptr;
   int64_t n_tokens = 0, bound = 0;
@@ -21,12 +21,12 @@ struct StepKey {
   friend bool operator==(const StepKey&, const StepKey&) = default;
 };
 
-// How often a step was queued anew, recorded, and repeated.
+// How often steps were queued operation by operation, recorded, and repeated from a recording.
 struct StepCounts {
   int queued = 0, recorded = 0, repeated = 0;
 };
 
-// When a device was at work in a step, and when the host was in its turns, in seconds since the step began.
+// A time in which the device (or, in one of its turns, the host) was at work, in seconds since the step began.
 struct StepSpan {
   bool on_device = false;
   double begin = 0, end = 0;
@@ -46,11 +46,11 @@ class Device {
   // Zeroed memory, aligned to 64; null when there is none left.
   virtual std::byte* buffer(size_t bytes) = 0;
   virtual void release(std::byte* buffer, size_t bytes) = 0;
-  // Memory of the host's that both sides use in turn, zeroed and aligned to 64; null when there is none left. `move`
-  // copies from and to it when its turn in the queue comes, and again when a step is repeated.
+  // Host memory that host and device use in turn, zeroed and aligned to 64; null when there is none left. A `move` from
+  // or to it copies when its turn in the queue comes, and again each time the step is repeated.
   virtual std::byte* shared_buffer(size_t bytes) = 0;
   virtual void release_shared(std::byte* buffer, size_t bytes) = 0;
-  // Bytes of a memory of its own, in all and free now; 0 and 0: it uses the host's.
+  // Bytes of the device's own memory: total, and free now. Both are 0 where the device uses the host's memory.
   struct Memory {
     size_t total = 0, free = 0;
   };
@@ -60,44 +60,46 @@ class Device {
   virtual int multiprocessors() const { return 0; }
 
   // ---- The queue
-  // Copies between the host's memory and the device's, or inside either: what it reads of the host's may change as soon
-  // as it returns, what it writes there is to be looked at after `finish`.
+  // Copies between the host's memory and the device's, or inside either. Host memory that it reads may change as soon
+  // as it returns; host memory that it writes may be read after `finish`.
   virtual void move(const void* from, void* to, size_t bytes) = 0;
-  // Operations may be queued rather than done when they return. `finish` waits for all of them; empty: all is well,
-  // else what failed, and then no result since the last `finish` is to be used.
+  // Operations may return when they are queued, before they are done. `finish` waits for all of them. It returns an
+  // empty string if all went well, else what failed; then no result since the last `finish` may be used.
   virtual std::string finish() = 0;
-  // Runs queue(context), which queues operations; or, where that was done under the same key before, repeats those:
-  // the same arguments, but what the device's memory holds now (tokens, positions, the cache).
+  // Runs queue(context), which queues operations. Where a step with the same key was recorded before, repeats that one
+  // instead: the arguments are the same, but the contents of the device's memory (tokens, positions, the cache) are
+  // those of now.
   virtual void step(const StepKey& key, void (*queue)(const void* context), const void* context) = 0;
-  // The host's turn: work(context) runs when what is queued so far is done, beside what is queued until `rejoin`, and
-  // before all that comes then; on the thread that queues, and again when a step is repeated. One at a time. It does
-  // not run where the device has failed, and queues nothing itself.
+  // The host's turn: work(context) runs on the thread that queues, after everything queued so far is done and before
+  // anything queued after `rejoin`; what is queued between `aside` and `rejoin` runs beside it. It runs again each time
+  // the step is repeated. One turn at a time. It does not run where the device has failed, and must queue nothing.
   virtual void aside(void (*work)(void* context), void* context) = 0;
   virtual void rejoin() = 0;
 
   // ---- Copies in the background
-  // From the host's memory to the device's, one after the other, beside what is queued. Returns a number, larger than
-  // those before. `fetched`: that one and all before it are there.
+  // Copies from the host's memory to the device's, in order, beside what is queued. Returns the copy's number, larger
+  // than those before (the host copies at once and always returns 0). `fetched`: that copy and all before it have
+  // arrived.
   virtual int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) = 0;
   virtual bool fetched(int64_t number) = 0;
-  // Copies that are asked for from here on come after what is queued so far.
+  // Copies asked for from here on start after everything queued so far is done.
   virtual void order_fetch() = 0;
-  // What is queued from here on comes after that copy.
+  // What is queued from here on runs after that copy has arrived.
   virtual void await_fetch(int64_t number) = 0;
 
   // ---- For reports
   // Why copies are slower than they could be: "the system refused to lock ...". Empty: nothing was refused so far.
   virtual std::string refusal() const { return {}; }
   virtual StepCounts step_counts() const { return {}; }
-  virtual void time_next_step() {}  // of those that are repeated
-  // The last step that was timed; empty: none was.
+  virtual void time_next_step() {}  // only repeated steps are timed
+  // The spans of the last step that was timed; empty if none was.
   virtual std::vector<StepSpan> timed_step() { return {}; }
 };
 
 // The processors and the memory that this program itself runs on.
 Device& host_device();
 
-// Device::step with anything that can be called.
+// Device::step for any callable.
 template <class Queue>
 void run_recorded(Device& device, const StepKey& key, const Queue& queue) {
   device.step(

@@ -1,18 +1,22 @@
 // FLOOR 2's face: fifteen operations, each as large as an equation group, so that a backend may fuse inside.
 //
 // A backend is one filled `struct Ops`. Scalar fills all of it and is the oracle; AVX2 and AVX-512 overwrite what they
-// do better; CUDA fills its own. The forward (runtime/model/forward.cpp) is written once against this table. Where the
-// operations run, and memory for what they compute with, is a Device's matter (kernels/device.h).
+// do better; CUDA fills its own. The forward (runtime/model/forward.cpp) is written once against this table. Where
+// operations run, and the memory they use, is the business of Device (kernels/device.h).
 //
 // Every operation is a pure function of views: inputs first, outputs last, scratch passed in by `Exec`. None of them
 // allocates, synchronises, reads the environment, prints or throws; sizes were checked when the model was loaded. All
-// views point into the device's memory, which on a GPU only its kernels can read.
-// Outputs do not overlap inputs unless said. On the CPU an output's bits never depend on the number of threads. With
-// the scalar table, and with F32 weights on any, they do not depend on the other tokens of the call either; nor with
-// F16 and BF16 ones but on AMX, which rounds weights and activations of many tokens to bfloat16. For F8_E4M3 and
-// integer weights the faster tables multiply few tokens in another order than many, and round activations: to 8 bits
-// for integers, to bfloat16 (or not) for F8_E4M3. Shapes: T tokens, d width, H heads, E experts, K experts used, r kv
-// latent, n x k weight rows x columns. All activations are float32, row-major. y[T,n] = x[T,k] * W[n,k]^T everywhere.
+// views point into the device's memory, which on a GPU only its kernels can read. Outputs do not overlap inputs unless
+// said. All activations are float32, row-major. y[T,n] = x[T,k] * W[n,k]^T everywhere. Shapes: T tokens, d width, H
+// heads, E experts, K experts used, r kv latent, n x k weight rows x columns.
+//
+// On the CPU an output's bits never depend on the number of threads. Whether they depend on the other tokens of the
+// call:
+//   scalar table, or F32 weights    no.
+//   F16 and BF16 weights            no, except on AMX, which rounds weights and activations of many tokens to bfloat16.
+//   F8_E4M3 and integer weights     yes: the faster tables add in another order for few tokens than for many, and round
+//                                   activations: for integers to 8 bits (on AMX, of many tokens: to bfloat16), for
+//                                   F8_E4M3 to bfloat16 or not at all.
 #pragma once
 
 #include <algorithm>
@@ -84,7 +88,7 @@ struct LatentCache {
   size_t row_bytes() const { return size_t(width()) * (format == FormatId::f32 ? 4 : 2); }
 };
 
-// The router's rule (docs/model.md section 4): which scores, how groups rank, what becomes of the weights.
+// The router's rule (docs/model.md section 4): the scores, how groups are ranked, and what is done to the weights.
 struct Routing {
   enum class Score { softmax, sigmoid } score = Score::softmax;
   enum class GroupScore { maximum, top2_sum } group_score = GroupScore::maximum;
@@ -94,9 +98,9 @@ struct Routing {
   float scale = 1.0f;
 };
 
-// gate [n,d], up [n,d], down [d,n]: one gated FFN, or `count` of them stacked, the experts of a layer. Where only some
-// of the experts are in this memory, `slots` says which of the stacked ones each is. A negative one is elsewhere:
-// moe_ffn leaves out what it would add, and somebody else adds it.
+// gate [n,d], up [n,d], down [d,n]: one gated FFN, or `count` of them stacked, the experts of a layer. Where this
+// memory holds only some of the experts, slots[e] is the number of expert e's matrix in the stack, or negative if the
+// expert is elsewhere: moe_ffn leaves out what that expert would add, and the caller adds it.
 struct FfnWeights {
   Weight gate, up, down;
   const int32_t* slots = nullptr;  // [n_slots], in the device's memory; null: expert e is matrix e
@@ -107,7 +111,7 @@ struct FfnWeights {
 
 // What the largest call will need, for sizing scratch.
 struct ScratchLimits {
-  int64_t max_tokens = 0, max_width = 0;  // rows of a ubatch; the widest n or k, the head's V aside
+  int64_t max_tokens = 0, max_width = 0;  // rows of a ubatch; the widest n or k, not counting the V rows of the head
   int64_t n_heads = 0, kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
   int64_t dim = 0, inter_dim = 0, moe_inter_dim = 0, shared_inter_dim = 0, n_experts = 0, n_activated = 0;
   int64_t n_ctx = 0;
@@ -122,29 +126,29 @@ struct Exec {
   const void* queue = nullptr;   // Device::queue
 };
 
-// Where the T tokens of a call stand in their sequence: one after the other.
+// The positions of the T tokens of a call, which follow one another in their sequence.
 struct Positions {
   const int32_t* ids = nullptr;  // [T], in the device's memory
-  int64_t first = 0;             // ids[0], as it is known while the call is queued; the CPU looks at nothing else
-  int64_t bound = 0;             // no position of this call, nor of the same call in a repeated step, reaches this
+  int64_t first = 0;             // ids[0], as known when the call is queued; attention on the CPU reads only this
+  int64_t bound = 0;             // above every position of this call, and of the same call in a repeated step
 
   Positions from(int64_t token) const { return {ids + token, first + token, bound}; }
 };
 
 struct Ops {
-  const char* name;  // "scalar", "avx2", "avx512", "cuda"
+  const char* name;  // "scalar", "avx2", "avx512_plain", "avx512", "amx", "cuda", "emulated"
   // How many multiply-adds mla_attend and matmul_heads do in the time of one of mha_attend: 1 where both use the same
-  // units. Which form of attention is faster depends on it.
+  // units. The choice between absorbed and naive attention depends on it.
   double absorbed_speed = 1;
 
-  // Bytes of Exec::scratch that each group of operations lays out: a table that overwrites a group brings its sizes.
+  // Bytes of Exec::scratch that each group of operations needs. A table that overwrites a group sets its size too.
   struct GroupScratch {
     size_t (*matmul)(const ScratchLimits& limits);      // matmul, matmul_pair, matmul_heads, ffn, moe_ffn
     size_t (*mla_attend)(const ScratchLimits& limits);  // mla_attend, absorbed_attend
     size_t (*mha_attend)(const ScratchLimits& limits);
     size_t (*route)(const ScratchLimits& limits);
   } scratch;
-  // What all of them need.
+  // What the largest of them needs.
   size_t scratch_bytes(const ScratchLimits& limits) const {
     return std::max(
         {scratch.matmul(limits), scratch.mla_attend(limits), scratch.mha_attend(limits), scratch.route(limits)});
@@ -182,7 +186,7 @@ struct Ops {
                      const Positions& at, float scale, Heads<float> o_c);
 
   // Absorbed MLA whole: matmul_heads with attn_k_b [H,r,nope] (stored transposed), mla_attend, matmul_heads with
-  // attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v]; q_c, o_c [T,H,r] are for what lies between.
+  // attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v]; q_c, o_c [T,H,r] hold the values in between.
   void (*absorbed_attend)(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                           const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
                           Heads<float> q_c, Heads<float> o_c, Heads<float> o);
@@ -199,8 +203,8 @@ struct Ops {
   void (*route)(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
                 int32_t* ids, float* weights);
 
-  // y = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x), experts left out as experts.slots says; shared.gate
-  // empty: none. x [T,d] -> y [T,d].
+  // y = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x), leaving out the experts that experts.slots says are
+  // elsewhere; without shared(x) where shared.gate is empty. x [T,d] -> y [T,d].
   void (*moe_ffn)(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
                   const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y);
 

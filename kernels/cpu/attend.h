@@ -1,9 +1,10 @@
 // Attention in float32, absorbed and naive, for any instruction set.
 //
-// Both attend with a block of queries over tiles of positions, with a running softmax. Absorbed, the queries are the
-// heads of one token, keys and values are the same latent rows; naive, they are tokens of one head over its expanded
-// keys and values. An instruction set brings the steps on registers (AttentionEngine); what is cut into pieces, merged
-// and shared by threads is written once: absorbed in mla_attend.h, naive in mha_attend.cpp.
+// Both forms take a block of queries over tiles of positions, with a running softmax. In absorbed attention the queries
+// are the heads of one token, and keys and values are the same latent rows. In naive attention the queries are tokens
+// of one head, over that head's expanded keys and values. An instruction set brings the steps on registers
+// (AttentionEngine). Cutting into pieces, merging and sharing among threads is written once: for absorbed attention in
+// mla_attend.h, for naive in mha_attend.cpp.
 //
 // (Plain structs without member functions, for the reason given in engine.h.)
 #pragma once
@@ -13,10 +14,10 @@
 
 namespace hearth {
 
-constexpr int64_t kTilePositions = 48;  // of a tile; 48 latents of 576 floats are 110 KB, for L2
+constexpr int64_t kTilePositions = 48;  // positions of a tile; 48 latents of 576 floats are 110 KB, which fit L2
 
-// Queries of one block with what they have gathered so far. All arrays have n queries, a multiple of the engine's
-// lanes; the ones past those in use hold finite numbers that nobody reads.
+// A block of queries and their running results. All arrays have n queries, a multiple of the engine's lanes; those past
+// the queries in use hold finite numbers that nobody reads.
 struct QueryBlock {
   int64_t n;
   int64_t width, value_width;  // multiples of the engine's lanes
@@ -33,7 +34,7 @@ struct PositionTile {
   const float* values;  // [n][value_stride]
   int64_t value_stride;
   int64_t n;
-  const int32_t* visible;  // [queries]: how many of the positions each sees; null: all
+  const int32_t* visible;  // [queries]: how many of the positions each query sees; null: all
 };
 
 // Head h of both weights times n latents: keys[p][i] = sum_c latent_p[c] k_b[h][c][i], values[p][j] = v_b[h][j] .
@@ -52,23 +53,23 @@ struct Expansion {
 
 struct AttentionEngine {
   int64_t lanes;  // floats of a vector
-  // rows [n][width] -> block.q in the engine's own order, zero where the block is larger.
+  // rows [n][width] -> block.q in the engine's own order; zeros where the block is larger.
   void (*set_queries)(const float* rows, int64_t n, int64_t width, const QueryBlock& block);
-  // Absorbed. Takes n <= kTilePositions rows of the cache in; work [kTilePositions, width].
+  // Absorbed. Adds n <= kTilePositions rows of the cache to the block's results; work [kTilePositions, width].
   void (*attend_latents)(const QueryBlock& block, const LatentCache& cache, int64_t first, int64_t n, float* work);
   // Naive. Rows of the cache as floats, each padded with zeros to `stride`.
   void (*read_rows)(const LatentCache& cache, int64_t first, int64_t n, float* out, int64_t stride);
   void (*expand)(const Expansion& expansion);
-  // Takes a tile in. At its first tile a query must see at least one position.
+  // Adds a tile to the block's results. In its first tile a query must see at least one position.
   void (*attend)(const QueryBlock& block, const PositionTile& tile);
 };
 
-// Before a block's first tile.
+// Call this before a block's first tile.
 void begin_queries(const QueryBlock& block);
 
 namespace mla {
-// The kernel of absorbed attention (mla_attend.h) in float32, for any widths and both formats of the cache: a piece's
-// rows are converted once for the heads of the unit.
+// The kernel of absorbed attention (mla_attend.h) in float32, for any widths and both formats of the cache. Rows of the
+// cache are converted once for all heads of the unit.
 void attend_floats(const AttentionEngine& engine, const Unit& unit);
 size_t floats_work(const AttentionEngine& engine, int64_t r, int64_t dr);
 
@@ -88,8 +89,8 @@ void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const flo
 
 size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& limits);
 
-// Puts both into a table, with the products that absorbed attention takes. (Local to each file: see
-// kernels/cpu/parallel.h.)
+// Puts absorbed and naive attention into a table, with the engine of products that absorbed attention uses. (Local to
+// each file: see kernels/cpu/parallel.h.)
 namespace {
 template <const Engine& (*products)(), const AttentionEngine& engine>
 void install(Ops& ops) {

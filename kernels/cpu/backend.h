@@ -22,13 +22,13 @@ std::vector<CpuIsa> cpu_isas();
 
 // The table of that name. "auto" is the one that the environment variable HEARTH_ISA names, if it is set and not empty,
 // else the best available one. Throws Error(usage) for an unknown name (the message lists the right ones) and
-// Error(resource) for one that this processor lacks; a name from HEARTH_ISA is said to be from there.
+// Error(resource) for one that this processor lacks; the message says so if the name came from HEARTH_ISA.
 const Ops& cpu_ops(std::string_view name);
 
-// What decides in cpu_ops, for any list of tables; `preferred`: HEARTH_ISA's value, or null.
+// The rule of cpu_ops, for any list of tables; `preferred` is the value of HEARTH_ISA, or null.
 const Ops& choose_table(std::span<const CpuIsa> isas, std::string_view name, const char* preferred);
 
-// Why "auto" can be no better than scalar: "this processor (NAME) has no AVX2"; empty where it can.
+// Why "auto" can be no better than scalar: "this processor (NAME) has no AVX2"; empty where a better table exists.
 std::string why_scalar(std::span<const CpuIsa> isas);
 
 // Default number of threads: physical cores that this process may run on, or the processors that its control group

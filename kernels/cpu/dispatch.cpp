@@ -26,7 +26,7 @@ constexpr std::string_view kScalar = "scalar";
 #ifdef HEARTH_AVX2
 bool has_avx2() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // clang 14's builtin does not know its name
+  const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // __builtin_cpu_supports of clang 14 lacks it
   return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
@@ -44,7 +44,7 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-// Products of bytes; and of bfloat16, with shuffles of single bytes.
+// VNNI multiplies bytes; AVX512-BF16 multiplies bfloat16, and VBMI shuffles single bytes.
 bool has_vnni() {
   return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
@@ -76,7 +76,7 @@ const Ops& avx512_ops() {
   return ops;
 }
 
-// Tiles of bfloat16, which the operating system must allow.
+// Tiles of bfloat16; the operating system must allow their use.
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!has_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;

@@ -1,5 +1,5 @@
-// What an instruction set brings to the products y = x W^T: for each format two kernels over a few weight rows, and how
-// activations are stored for them. matmul.cpp cuts the operations into such pieces; it is the same for every
+// What an instruction set brings to the products y = x W^T: for each format two kernels over a few weight rows, and the
+// form in which they want activations stored. matmul.cpp cuts the operations into such pieces and is the same for every
 // instruction set.
 //
 // (Plain structs without member functions: an inline function compiled in a kernel's folder must not be the copy that
@@ -18,15 +18,15 @@ enum class Input : uint8_t {
 };
 constexpr int kInputs = 3;
 
-// The order of each 64 bfloat16 activations: every fourth one, from 0, 1, 2 and 3. Weights are unpacked from bytes in
-// this order without moving any across lanes.
+// The order of each 64 bfloat16 activations: 0, 4, 8 .., then 1, 5, 9 .., then 2, 6 .., then 3, 7 ... In this order
+// weights are unpacked from bytes without moving any across lanes.
 constexpr int bf16_place(int i) {
   return i % 4 * 16 + i / 4;
 }  // of activation i
 
-// 256 activations in 8 bits, x = scale * q, zero behind the row's end, with the sums that kernels need of them: weights
-// that are stored with an offset are multiplied as they are stored, and minus offset * sum is where the sum begins;
-// weights with a minimum take minimum * sum.
+// 256 activations in 8 bits, x = scale * q, zeros past the row's end, with sums of q that kernels need. Weights stored
+// with an offset are multiplied as stored, and their sums start at -offset * sum; for weights with a minimum,
+// minimum * sum is subtracted.
 struct alignas(64) X8 {
   int8_t q[256];            // -127 .. 127
   int32_t minus_sum16[16];  // minus the sum of each 16
@@ -39,7 +39,7 @@ struct alignas(64) X8 {
 };
 static_assert(sizeof(X8) == 512);
 
-constexpr int64_t kChunk = 256;  // activations of an X8, and weights of a row that a kernel takes at once
+constexpr int64_t kChunk = 256;  // activations of an X8, and the weights of a row that an integer kernel takes at once
 
 // Few tokens: y[t * y_stride + i] = W row i . x[t] for n_tokens 1, 2 or 4, straight from the stored blocks. Bound:
 // bytes.
@@ -50,7 +50,7 @@ struct RowsCall {
   const void* const* x;  // [n_tokens]: rows of activations
   float* y;
   int64_t y_stride;
-  const uint8_t* next;  // what will be read after these rows, for the prefetch stream; may be null
+  const uint8_t* next;  // weights that will be read after these rows, for prefetching (stream.h); may be null
 };
 
 // Many tokens: out[t * out_stride + i] = W row i . x[t]. Blocks of weights are decoded once for all tokens. Bound: the
@@ -72,7 +72,7 @@ struct FormatEngine {
   Input rows_input, panels_input;
   void (*rows[3])(const RowsCall& call);  // for 1, 2 and 4 tokens
   void (*panels)(const PanelCall& call);
-  int64_t panels_from;  // tokens from which panels are faster than rows
+  int64_t panels_from;  // number of tokens from which `panels` is faster than `rows`
 };
 
 // The rows that one file defines.
@@ -82,19 +82,19 @@ struct FormatRows {
 };
 
 struct Engine {
-  FormatRows formats[4];  // in any order; of two rows for one format the first counts
+  FormatRows formats[4];  // the first row found for a format counts
   // x [n], n <= 256 -> one X8.
   void (*quantize)(const float* x, int64_t n, X8* out);
-  // x [n] -> n rounded up to 64 bfloat16 (Input::bf16); null where no kernel wants them.
+  // x [n] -> n rounded up to 64 bfloat16 (Input::bf16); null where no kernel uses them.
   void (*round)(const float* x, int64_t n, uint16_t* out);
   // gate = silu(gate) * up, n values.
   void (*silu_product)(float* gate, const float* up, int64_t n);
 };
 
-// The format's row. There is one (require_all_formats).
+// The format's row, which exists (require_all_formats).
 const FormatEngine& row_of(const Engine& engine, FormatId id);
 
-// Throws Error(resource) for the first format of the table (quant/format.h) that is computed and has no row. Before an
+// Throws Error(resource) naming the first format of all_formats() (quant/format.h) that has no row. Called before an
 // engine is used.
 void require_all_formats(const Engine& engine);
 

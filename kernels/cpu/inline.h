@@ -1,5 +1,5 @@
-// What keeps the operands of small functions in registers. (Not with sanitizers: what they add to so much inlined code
-// takes the compiler minutes.)
+// Inlining and unrolling that keep the operands of small functions in registers. (Not with AddressSanitizer: its checks
+// in so much inlined code take the compiler minutes.)
 #pragma once
 
 #ifdef __SANITIZE_ADDRESS__

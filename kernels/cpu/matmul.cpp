@@ -1,14 +1,14 @@
-// The products, cut into pieces that an Engine's kernels compute.
+// The matrix products, cut into pieces that an Engine's kernels compute.
 //
 // Activations are stored once per operation in the form that the kernels want, for all matrices that read them. Then
-// pieces of rows are handed to the threads: a piece is whole rows for all its tokens, so an output's bits depend
-// neither on the number of threads nor on who computes it. The gated FFN is two such steps over a list of jobs, where a
-// job is one FFN with the tokens that go through it:
+// pieces of rows are handed to the threads. A piece is whole rows for all its tokens, so an output's bits depend
+// neither on the number of threads nor on which thread computes it. The gated FFN is two such steps over a list of
+// jobs; a job is one FFN and the tokens that go through it:
 //
 //   h = silu(gate x) * up x     pieces of 256 hidden values, which end as one X8 of the next step's input
 //   y = sum of weight * down h  strips of output rows; a thread adds all jobs' parts to the outputs that it owns
 //
-// The order of the sum over experts is that of the jobs: the shared one, then by expert number.
+// The sum over experts is in the order of the jobs: the shared expert first, then by expert number.
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
@@ -52,9 +52,9 @@ void require_all_formats(const Engine& engine) {
 namespace product {
 namespace {
 
-constexpr int64_t kHiddenTokens = 64;  // of a piece of hidden values: gate and up of them are 128 KB, for L2
-constexpr int64_t kStrip = 64;      // rows that a thread takes through all groups of a few tokens before the next ones
-constexpr int64_t kMaxStrip = 256;  // output rows of a piece, at most
+constexpr int64_t kHiddenTokens = 64;  // tokens at once in a hidden_piece: gate and up take 128 KB, for L2
+constexpr int64_t kStrip = 64;         // rows multiplied with every group of tokens before the next rows are read
+constexpr int64_t kMaxStrip = 256;     // output rows of a piece, at most
 
 int64_t chunks_of(int64_t k) {
   return (k + kChunk - 1) / kChunk;
@@ -139,7 +139,8 @@ void multiply_rows(const FormatEngine& f, const Weight& w, int64_t matrix, int64
   }
 }
 
-// Many tokens, as many at a time as leave their activations in L2: rows [begin, end) to y[t * y_stride + i - begin].
+// Many tokens, kPanelTokens at a time so that their activations stay in L2. Rows [begin, end) go to
+// y[t * y_stride + i - begin].
 void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
                      const Tokens& tokens, float* y, int64_t y_stride, const uint8_t* next) {
   const void* x[kPanelTokens];
@@ -151,7 +152,7 @@ void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int
   }
 }
 
-// Rows [begin, end) of one matrix for all tokens, either way.
+// Rows [begin, end) of one matrix for all tokens, by rows or by panels.
 void multiply(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end, const Tokens& tokens,
               float* y, int64_t y_stride, const uint8_t* next) {
   if (few(f, tokens.n)) {
@@ -185,7 +186,7 @@ struct Output {
   Mat<float> y;
 };
 
-// Any number of matrices of one input, as one loop.
+// Products of any number of matrices with one input, as one loop.
 void multiply_all(const Engine& engine, const Exec& exec, std::span<const Output> outputs, Mat<const float> x) {
   Scratch scratch(exec);
   Stored stored[kInputs];
@@ -271,8 +272,8 @@ struct Job {
   const int32_t* tokens;  // rows of x; null: all, in order
   const float* weights;   // of each token; null: 1
   int64_t n_tokens;
-  std::byte* h;         // hidden values of its tokens, as `down` wants them
-  int64_t first_piece;  // of its pieces, among those of all jobs
+  std::byte* h;         // hidden values of its tokens, in the form that `down` reads
+  int64_t first_piece;  // number of its first piece among the pieces of all jobs
 };
 
 struct Call {
@@ -283,7 +284,7 @@ struct Call {
   Stored x[kInputs];
 
   const FormatEngine& of(const Weight& w) const { return row_of(engine, w.format->id); }
-  // gate and up go the same way, whatever their formats.
+  // gate and up both go by rows or both by panels, whatever their formats.
   bool few_in(const Job& job) const { return few(of(job.w->gate), job.n_tokens) && few(of(job.w->up), job.n_tokens); }
   Input hidden_input(const Job& job) const {
     const FormatEngine& f = of(job.w->down);
@@ -292,7 +293,7 @@ struct Call {
   Stored hidden(const Job& job) const { return {job.h, input_bytes(hidden_input(job), job.w->down.k)}; }
 };
 
-// gate, up [n_tokens][width] -> hidden values first .. first + width - 1 of tokens t0 ..
+// gate, up [n][kChunk] -> hidden values first .. first + width - 1 of the job's tokens t0 .. t0 + n - 1.
 void finish_hidden(const Call& call, const Job& job, int64_t t0, int64_t n, int64_t first, int64_t width, float* gate,
                    const float* up) {
   const Stored h = call.hidden(job);
@@ -428,7 +429,7 @@ struct FfnLayout {
   }
 };
 
-// Hidden values of one token in the larger of the two forms.
+// Bytes of one token's hidden values in the largest of their forms (bfloat16 takes half of float32).
 size_t hidden_bytes(int64_t n) {
   return std::max(input_bytes(Input::f32, n), input_bytes(Input::x8, n));
 }
@@ -490,7 +491,7 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
     layout.tokens[at] = int32_t(i / K);
     layout.weights[at] = weights[i];
   }
-  if (n_jobs == 0) {  // no expert is here, nor a shared one
+  if (n_jobs == 0) {  // none of the chosen experts is here, and there is no shared one
     for (int64_t t = 0; t < T; ++t) std::fill_n(y.row(t), y.cols, 0.0f);
     return;
   }

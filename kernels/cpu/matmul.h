@@ -20,10 +20,11 @@ void multiply_head(const Engine& engine, const Weight& w, int64_t h, Heads<const
                    Heads<float> y, const uint8_t* next);
 size_t stored_bytes(int64_t k);
 
-// What the largest of them needs.
+// Bytes of scratch that the largest of these operations needs.
 size_t scratch_bytes(const ScratchLimits& limits);
 
-// Puts them into a table, with the engine that the function gives. (Local to each file: see kernels/cpu/parallel.h.)
+// Puts these operations into a table, with the engine that `engine` returns. (Local to each file: see
+// kernels/cpu/parallel.h.)
 namespace {
 template <const Engine& (*engine)()>
 void install(Ops& ops) {

@@ -3,8 +3,9 @@
 //   2. every head expands its keys W^UK c_p (with k_rope beside them) and values W^UV c_p;
 //   3. every head's queries, 32 at a time, attend over the chunk. Between chunks a query's unnormalised sum waits in
 //      its output row and its softmax state in scratch.
-// Expanding costs r (nope + v) FMAs per head and position, which many queries share; attending nope + dr + v each.
-// Tiles lie at the same positions for every query, so an output has the same bits whatever tokens come with it.
+// Expanding costs r (nope + v) FMAs per head and position, shared by all queries; attending costs nope + dr + v FMAs
+// per query, head and position. Tiles lie at the same positions for every query, so an output has the same bits
+// whatever other tokens the call has.
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -18,7 +19,7 @@ namespace hearth::attention {
 namespace {
 
 constexpr int64_t kChunk = 6 * kTilePositions;
-constexpr int64_t kQueries = 32;  // of one unit of work; a multiple of every engine's lanes
+constexpr int64_t kQueries = 32;  // queries of one unit of work; a multiple of every engine's lanes
 
 struct Layout {
   int64_t latent_width, key_width, value_width, work_size, n_queries;
@@ -150,8 +151,8 @@ void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const flo
   const Layout layout(scratch, engine.lanes, exec.n_threads, T, H, r, k_b.k, dr, v_b.n);
   const Call call = {engine, layout, q_nope, q_rope, k_b, v_b, o, pos0, scale};
 
-  // A head's weights are decoded once for a whole chunk, or for a third of it where heads alone do not keep the threads
-  // busy.
+  // A head's weights are decoded once for a whole chunk, or for a third of it where there are too few heads to keep the
+  // threads busy.
   const int64_t expanded = H >= 4 * exec.n_threads ? kChunk : kChunk / 3;
   const int64_t query_blocks = (T + kQueries - 1) / kQueries;
   for (int64_t first = 0; first < pos0 + T; first += kChunk) {

@@ -13,15 +13,15 @@
 namespace hearth::mla {
 namespace {
 
-constexpr int64_t kPiece = 256;  // positions; less does not pay for the merging
-constexpr int64_t kPieces = 32;  // of one token, at most
-constexpr int64_t kSlots = 64;   // partial results kept at once: pieces of as many tokens as fit
+constexpr int64_t kPiece = 256;  // positions of a piece, at least: shorter ones do not pay for the merging
+constexpr int64_t kPieces = 32;  // pieces of one token, at most
+constexpr int64_t kSlots = 64;   // partial results kept at once: all pieces of as many tokens as fit
 
 int64_t pieces_of(int64_t n_kv) {
   return std::min((n_kv + kPiece - 1) / kPiece, kPieces);
 }
 
-constexpr int64_t kLine = 64;  // bytes that threads do not share
+constexpr int64_t kLine = 64;  // bytes of a cache line, which two threads must not share
 
 struct Layout {
   float* q;                          // [n_threads, kHeads, r + dr]
@@ -39,7 +39,7 @@ struct Layout {
   }
 };
 
-// What absorbed_attend needs besides: a row in its stored form, for each thread.
+// What absorbed_attend needs in addition: for each thread, a row of activations in its stored form.
 struct WholeLayout : Layout {
   std::byte* row;
   size_t row_bytes;
@@ -96,9 +96,9 @@ void merge_pieces(const Layout& layout, int64_t first_slot, int64_t n_pieces, in
   }
 }
 
-// How many heads of a token a thread takes at once through all of absorbed attention; 0: the three steps are better
-// shared one by one. Each group of heads reads the cache for itself, so where threads must have less than kHeads each,
-// that pays while the cache is short.
+// How many heads of a token each thread takes through all three steps of absorbed attention; 0 if the steps are better
+// shared one by one. Each group of heads reads the whole cache. So groups of fewer than kHeads heads pay only while the
+// cache is short.
 int64_t heads_of_a_thread(int64_t H, int n_threads, int64_t n_pieces) {
   constexpr int64_t kShort = 4;  // pieces
   const int64_t each = (H + n_threads - 1) / n_threads;
@@ -123,7 +123,7 @@ void mla_attend(const Kernel& kernel, const Exec& exec, Heads<const float> q_c, 
   const Call call = {kernel, layout, q_c, q_rope, cache, pos0, scale};
   const int64_t head_blocks = (H + kHeads - 1) / kHeads;
 
-  // As many tokens at a time as have slots for all their pieces.
+  // As many tokens at a time as there are slots for all their pieces.
   for (int64_t t0 = 0, t1 = 0; t0 < T; t0 = t1) {
     int32_t first_slot[kSlots + 1] = {0}, token_of[kSlots];
     for (; t1 < T && t1 - t0 < kSlots; ++t1) {
@@ -146,8 +146,8 @@ void mla_attend(const Kernel& kernel, const Exec& exec, Heads<const float> q_c, 
   }
 }
 
-// The heads of one token are independent: where each thread can take some of them through all three steps, threads meet
-// once instead of three times.
+// The heads of one token are independent: where each thread takes some of them through all three steps, the threads
+// synchronize once instead of three times.
 void absorbed_attend(const Engine& engine, const Kernel& kernel, const Exec& exec, Heads<const float> q_nope,
                      Heads<const float> q_rope, const Weight& k_b, const Weight& v_b, const LatentCache& cache,
                      int64_t pos0, float scale, Heads<float> q_c, Heads<float> o_c, Heads<float> o) {

@@ -1,9 +1,9 @@
 // mla_attend and absorbed_attend of kernels/ops.h for any instruction set: every head attends over the same latent
-// rows, which are keys and (their first r columns) values. A kernel does the unit of work, up to 16 heads of one token
-// over a piece of the cache; this cuts the call into units and merges what they give.
+// rows, whose r + dr columns are the keys and whose first r columns are the values. A kernel does one unit of work: up
+// to 16 heads of one token over a piece of the cache. The code here cuts a call into units and merges their results.
 //
-// Pieces are a function of the token's position alone, and are merged in their order; so the result depends neither on
-// threads nor on the other tokens.
+// The pieces depend on the token's position alone and are merged in order, so the result depends neither on the number
+// of threads nor on the other tokens.
 #pragma once
 
 #include "kernels/cpu/engine.h"
@@ -35,7 +35,7 @@ void absorbed_attend(const Engine& engine, const Kernel& kernel, const Exec& exe
                      int64_t pos0, float scale, Heads<float> q_c, Heads<float> o_c, Heads<float> o);
 size_t scratch_bytes(const Kernel& kernel, const ScratchLimits& limits);
 
-// Puts them into a table. (Local to each file: see kernels/cpu/parallel.h.)
+// Puts both operations into a table. (Local to each file: see kernels/cpu/parallel.h.)
 namespace {
 template <const Engine& (*engine)(), const Kernel& kernel>
 void install(Ops& ops) {

@@ -1,4 +1,4 @@
-// Loops over pieces that threads share (team.h).
+// Loops whose pieces are shared among threads (team.h).
 //
 // What makes results independent of the number of threads: an output element is computed wholly inside one piece, in an
 // order that does not depend on where the piece begins. Which thread takes a piece is free.
@@ -15,7 +15,7 @@
 namespace hearth {
 namespace {
 
-// A part of [0, n), with the begin of the part that this thread will most likely do next: -1 where it is not known.
+// A part of [0, n). `next` is the begin of the part that this thread will most likely do next, or -1 if unknown.
 struct Part {
   int64_t begin, end;
   int64_t next;
@@ -27,7 +27,7 @@ struct Part {
   return n_pieces < n_threads ? int(n_pieces) : n_threads;
 }
 
-// Where the first part of a thread begins; a thread that has none gets the beginning.
+// Where a thread's first part begins; 0 for a thread that has none.
 [[maybe_unused]] int64_t first_part(int n_threads, int64_t n, int64_t piece, int thread) {
   const int64_t n_pieces = (n + piece - 1) / piece;
   const int team = team_of(n_threads, n_pieces);
@@ -59,8 +59,9 @@ void parallel_for(int n_threads, int64_t n, int64_t piece, const F& f) {
   parallel_parts(n_threads, n, piece, [&](const Part& part) { f(part.begin, part.end, part.thread); });
 }
 
-// A piece for n units of `cost` multiplications each: about eight turns for every thread, so that uneven threads
-// balance, but at least what takes a few microseconds, the price of waking one, and at most `at_most` units.
+// Units per piece, for n units of `cost` multiplications each: about eight pieces for every thread, so that uneven
+// threads balance, and at most `at_most`. But never less than what takes a few microseconds, the price of waking a
+// thread, even if that is more than `at_most`.
 [[maybe_unused]] int64_t fair_piece(int n_threads, int64_t n, int64_t cost, int64_t at_most) {
   constexpr int64_t kWorthWaking = 65536;
   const int64_t even = n / (int64_t(n_threads) * 8), least = 1 + kWorthWaking / (cost + 1);

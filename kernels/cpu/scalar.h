@@ -1,5 +1,5 @@
-// The scalar table, the oracle: every operation as its formula reads, sums in double, results in float. Baseline
-// instructions of any processor. Semantics and shapes stand in kernels/ops.h.
+// The scalar table, the oracle: every operation as its formula reads, sums in double, results in float, with the
+// baseline instructions of any processor. Semantics and shapes are in kernels/ops.h.
 #pragma once
 
 #include "kernels/ops.h"
@@ -40,8 +40,8 @@ size_t mla_scratch(const ScratchLimits& limits);
 size_t mha_scratch(const ScratchLimits& limits);
 size_t route_scratch(const ScratchLimits& limits);
 
-// The sum of a[i] * b[i] in double, in eight interleaved partial sums: as exact as one, and the compiler may use its
-// vectors without being allowed to reorder anything.
+// The sum of a[i] * b[i] in double, in eight interleaved partial sums: as exact as one sum, and the compiler can use
+// vectors without permission to reorder additions.
 inline double dot(const float* a, const float* b, int64_t n) {
   double part[8] = {};
   int64_t i = 0;
@@ -55,7 +55,8 @@ inline double dot(const float* a, const float* b, int64_t n) {
 }  // namespace scalar
 
 // One token's choice of experts from its router logits: scores, groups, the K best, their weights (docs/model.md,
-// section 4). Where scores are equal the lower index wins, for experts and for groups. Every table uses this one.
+// section 4). Where scores are equal the lower index wins, for experts and for groups. Every CPU table uses this
+// function.
 //   logits [E], bias [E] or null -> ids [K], weights [K];  scratch [3 E] floats.
 void select_experts(const Routing& rule, const float* logits, const float* bias, float* scratch, int32_t* ids,
                     float* weights);

@@ -1,4 +1,4 @@
-// What works on each token's row alone: RMSNorm, rotary positions, the cache's new rows, the residual sum.
+// Operations on each token's row alone: RMSNorm, rotary positions, the cache's new rows, the residual sum.
 #include <cassert>
 #include <cmath>
 #include <cstring>

@@ -14,8 +14,8 @@ namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
-// The index of the largest value whose flag is not set, the lowest such index among equals. With NaN about it is some
-// index whose flag is not set.
+// The index of the largest value whose flag is not set, the lowest such index among equals. If values are NaN, it is
+// any index whose flag is not set.
 template <class Taken>
 int best_index(const float* values, int n, const Taken& taken) {
   int best = -1;
@@ -71,8 +71,8 @@ void select_experts(const Routing& rule, const float* logits, const float* bias,
                     float* weights) {
   const int E = rule.n_experts, K = rule.n_activated;
   assert(K <= E && rule.n_groups >= 1 && E % rule.n_groups == 0);
-  float* p = scratch;        // what the weights are made of
-  float* selection = p + E;  // what the choice is made by
+  float* p = scratch;        // scores: the weights are taken from these
+  float* selection = p + E;  // biased scores: experts are chosen by these
   score_experts(rule.score, logits, E, p);
   for (int e = 0; e < E; ++e) selection[e] = bias ? p[e] + bias[e] : p[e];
   if (rule.n_groups > 1) limit_groups(rule, selection, selection + E);
@@ -92,7 +92,7 @@ void select_experts(const Routing& rule, const float* logits, const float* bias,
 namespace scalar {
 namespace {
 
-// One weight row, one token's logits and what select_experts works in, for each thread.
+// The logits of all tokens, and for each thread one weight row and the scratch of select_experts.
 struct Layout {
   float *logits, *row, *work;
 

@@ -1,6 +1,6 @@
-// The prefetch stream: memory is asked for in the order of the file, however many rows a kernel reads side by side, and
-// over the seams between pieces of work. This is the largest single effect on cold weights.
-// (Local to each file for the reason given in parallel.h.)
+// The prefetch stream: memory is requested in the order of the file, however many rows a kernel reads side by side, and
+// across the boundaries between pieces of work. This is the largest single gain on cold weights. (Local to each file
+// for the reason given in parallel.h.)
 #pragma once
 
 #include <immintrin.h>
@@ -14,7 +14,8 @@ namespace {
 
 constexpr int64_t kRowsAhead = 8;  // two groups of four
 
-// Where a group that begins at row i asks ahead; the row itself, which is there already, when nothing follows.
+// What a group of rows that begins at row i prefetches; row i itself, which is in the cache already, when nothing
+// follows.
 [[maybe_unused]] const uint8_t* ahead_of(const RowsCall& c, int64_t i) {
   const int64_t later = i + kRowsAhead;
   if (later < c.n_rows) return c.w + size_t(later) * c.row_bytes;
@@ -37,13 +38,13 @@ struct FourRows {
   return rows;
 }
 
-// ---- many tokens: while a block of rows is worked on, the block behind it is asked for, a part at each of its turns
+// ---- many tokens: while a block of rows is multiplied, the next block is prefetched, one part at each ask()
 
 struct BlockStream {
   const uint8_t *at, *end;
   size_t part;
 
-  // Of the block of n_rows rows behind row `first`, over n_turns.
+  // Prefetches what follows the n_rows rows from row `first` on, spread over n_turns calls of ask().
   BlockStream(const PanelCall& c, int64_t first, int64_t n_rows, int64_t n_turns) : at(nullptr), end(nullptr) {
     const int64_t later = first + n_rows, left = c.n_rows - later;
     if (left > 0) {

@@ -21,8 +21,9 @@
 namespace hearth {
 namespace {
 
-// What is left of a thread's run, in one word so that taking a piece is one exchange. It names the size of the team as
-// well: a thread beyond it finds nothing to take, even if it looked for the loop before.
+// What is left of a thread's run, in one word, so that taking a piece is one compare-and-exchange. The word also holds
+// the size of the team: a thread beyond that size finds nothing to take, even if it began to look before this loop
+// started.
 struct Run {
   uint64_t begin, end, n_threads;
 
@@ -41,12 +42,12 @@ void spin_hint() {
 #endif
 }
 
-// A pause is 40 to 140 cycles: 20 to 100 microseconds, more than the steps between a token's loops take and less than
-// the system would give to anybody else.
+// Spins before yielding. One _mm_pause takes 40 to 140 cycles, so these take 20 to 100 microseconds: more than the time
+// between two loops of a token, less than the time slice that the system would give to another process.
 constexpr int kSpins = 2000;
 constexpr int kYields = 20;
 
-// Until `value` is no longer `old`: spins, then lets others run, then sleeps.
+// Waits until `value` is no longer `old`: spins, then yields, then sleeps.
 template <class T>
 void wait_while(const std::atomic<T>& value, T old, int yields) {
   for (int i = 0; i < kSpins; ++i) {
@@ -88,8 +89,8 @@ class Team {
   uint32_t n_loops() const { return n_loops_.load(std::memory_order_relaxed); }
 
  private:
-  // A piece is claimed by the exchange that takes it out of its run, and only while its loop is not over. So what it
-  // reads of the loop, after that, is this loop's.
+  // A thread claims a piece by the exchange that takes it out of a run, which succeeds only while the loop is not over.
+  // So what the thread reads of loop_ afterwards belongs to the same loop.
   bool take(int from, int thread, bool front, int64_t* piece, int64_t* next) {
     std::atomic<uint64_t>& slot = slots_[size_t(from)].run;
     uint64_t word = slot.load(std::memory_order_acquire);
@@ -103,7 +104,7 @@ class Team {
     }
   }
 
-  // The thread with the most left, or -1.
+  // The thread with the longest run left, or -1.
   int richest() const {
     int best = -1;
     uint64_t most = 0;
@@ -132,11 +133,12 @@ class Team {
     }
   }
 
-  // Threads that the system refuses are done without.
+  // If the system refuses to start a thread, the team does without it.
   void start_threads(int n) {
     if (n <= n_workers_) return;
-    // Signals are for the program's own threads. But a fault is answered by the thread that has it: where it is
-    // blocked, the system kills without a word, and reading a mapped file that somebody shortens is one.
+    // Signals are left to the program's own threads. But a fault is delivered to the thread that caused it: if it is
+    // blocked there, the system kills the process without a word. Reading a mapped file that somebody shortens is such
+    // a fault.
     sigset_t others, before;
     sigfillset(&others);
     for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&others, fault);
@@ -161,13 +163,13 @@ class Team {
   Loop loop_{};
   std::atomic<uint32_t> left_{0};
   std::atomic<int> size_{0};
-  std::atomic<bool> stopped_{false};  // by the caller's watch: pieces are taken, but not done
-  std::atomic<uint32_t> n_loops_{0};  // of the size that a futex has
+  std::atomic<bool> stopped_{false};  // set by the caller's watch: pieces are then taken but not done
+  std::atomic<uint32_t> n_loops_{0};  // 32 bits, the size of a futex
   int n_workers_ = 0;
   std::array<Slot, kMaxThreads> slots_;
 };
 
-// Never destroyed: its threads sleep in it when the program ends.
+// Never destroyed: its threads still wait in it when the program ends.
 Team& team() {
   static Team& team = *new Team;
   return team;

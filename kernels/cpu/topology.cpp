@@ -24,7 +24,7 @@ int count_cores(const std::string& sysfs, const std::vector<int>& cpus) {
 }
 
 std::vector<int> allowed_cpus() {
-  // The kernel's mask may be wider than cpu_set_t's 1024 bits; it says so by EINVAL.
+  // The kernel's mask may be wider than the 1024 bits of cpu_set_t; sched_getaffinity then fails with EINVAL.
   for (int size = CPU_SETSIZE; size <= 1 << 16; size *= 2) {
     cpu_set_t* set = CPU_ALLOC(size);
     if (!set) return {};
@@ -42,8 +42,8 @@ std::vector<int> allowed_cpus() {
 int quota_of_groups(const std::string& root) {
   double least = std::numeric_limits<double>::infinity();
   for (const ControlGroup& group : control_groups(root, "cpu")) {
-    // Microseconds of processor time in a period of so many: "200000 100000", or in version 1 a file for each. No limit
-    // is "max", or -1.
+    // Microseconds of processor time, and of the period in which they may be used: "200000 100000", in version 1 a file
+    // for each. "max" or -1 means no limit.
     double quota = 0, period = 0;
     if (group.version_1) {
       std::ifstream(group.folder + "/cpu.cfs_quota_us") >> quota;

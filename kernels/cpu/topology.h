@@ -1,5 +1,5 @@
-// How many physical cores there are to work with. Two hardware threads of one core share its multipliers: a second
-// thread there slows both down.
+// How many physical cores this process can use. Two hardware threads of one core share its multipliers, so using both
+// slows both down.
 #pragma once
 
 #include <string>
@@ -7,11 +7,11 @@
 
 namespace hearth {
 
-// Physical cores among these CPUs, from `sysfs`/cpuN/topology (normally /sys/devices/system/cpu). A CPU that says
-// nothing there counts as a core of its own.
+// Physical cores among these CPUs, from `sysfs`/cpuN/topology (normally /sys/devices/system/cpu). A CPU without such
+// files counts as a core of its own.
 int count_cores(const std::string& sysfs, const std::vector<int>& cpus);
 
-std::vector<int> allowed_cpus();  // those that this process may run on; empty when the system does not say
+std::vector<int> allowed_cpus();  // the CPUs that this process may run on; empty when the system does not say
 
 // Processors that the control groups of this process let it use at a time ("docker run --cpus 2"), rounded up; 0 when
 // they set no limit. More threads than that would only be stopped in turn. `root` stands for "/" in tests.

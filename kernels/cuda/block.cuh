@@ -1,17 +1,17 @@
-// Sums and maxima over a block of whole warps. Every thread gets the result, and the same bits every run: the order of
-// the additions is fixed by the number of threads.
+// Sums and maxima over a block of whole warps. Every thread gets the result. It has the same bits in every run, because
+// the order of the additions depends only on the number of threads.
 #pragma once
 
 #include "kernels/cuda/kernel.h"
 
 namespace hearth::gpu {
 
-// Room for one value of each of the block's warps; one array serves one call after another.
+// One value for each of the block's warps. An array of this size can be used by one call after another.
 inline constexpr int kMaxWarps = 32;
 
 GPU_FN float block_sum(float v, float (&partial)[kMaxWarps]) {
   v = warp_sum(v);
-  __syncthreads();  // who still reads the last call's values?
+  __syncthreads();  // threads may still be reading the values of the call before
   if (lane_of_thread() == 0) partial[warp_of_thread()] = v;
   __syncthreads();
   return warp_sum(lane_of_thread() < int(blockDim.x / 32) ? partial[lane_of_thread()] : 0.0f);

@@ -1,7 +1,7 @@
 // Rows of a matrix in any of the formats, decoded to floats: tokens [T] -> x [T,d], or all rows in their order.
 //
-// A thread decodes one weight by quant/decode.h, the definition of the formats, so what comes out is the scalar path's
-// to the bit. Neighbours read the same block, and the header's bytes come from the cache.
+// A thread decodes one weight by quant/decode.h, the definition of the formats, so the result equals the scalar table's
+// to the bit. Neighbouring threads read the same block, whose scales they then find in the cache.
 //
 // Bound by latency: a token is a few kilobytes in and d floats out, once per forward. Decoding whole blocks would read
 // each byte once, but nothing here takes long enough to gain from it.
@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
 
-// tokens null: row t of the table is row t of x.
+// Where tokens is null, row t of x is row t of the table.
 template <class Block>
 __global__ void __launch_bounds__(kThreads)
     decode_rows_kernel(const std::byte* table, size_t row_bytes, const int32_t* tokens, Mat<float> x) {

@@ -5,7 +5,8 @@
 
 namespace hearth::gpu {
 
-// Rows of the embedding: tokens [T], each in 0 .. table.n - 1 -> x [T,d]. Exactly quant/decode.h's values.
+// Rows of the embedding: tokens [T], each in 0 .. table.n - 1 -> x [T,d]. The values are exactly those of
+// quant/decode.h.
 void embed(const Exec& exec, const Weight& table, const int32_t* tokens, Mat<float> x);
 
 // All rows of matrix 0: W [n,k] -> x [n,k].

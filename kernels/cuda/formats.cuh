@@ -1,5 +1,5 @@
-// The formats by their block types, which kernels have as template parameters. The three plain float formats have one
-// here, of one weight, so that all formats read alike.
+// The formats by their block types, which are template parameters of the kernels. The three plain float formats have
+// block types here too, of one weight, so that all formats are treated alike.
 #pragma once
 
 #include <cstddef>
@@ -43,8 +43,9 @@ GPU_FN float weight_at(const std::byte* row, Index i) {
   }
 }
 
-// A format and its block, and the families that kernels are compiled in, a file each. What is not listed here has no
-// kernels (open_gpu says so of a format of the table).
+// A format and its block type, and the families of formats; the kernels of each family are compiled in a file of their
+// own. A format that is not listed here has no kernels: open_gpu reports one as Gpu::why_not if it is in the table
+// (quant/format.h).
 template <FormatId id_, class Block_>
 struct Row {
   static constexpr FormatId id = id_;
@@ -72,7 +73,7 @@ inline bool has_kernels(FormatId id) {
   return contains(FloatFormats{}, id) || contains(SmallFormats{}, id) || contains(LargeFormats{}, id);
 }
 
-// Calls f.template operator()<Block>() for the block of a format. False: it is not in the list.
+// Calls f.template operator()<Block>() for the block type of a format. False: the format is not in the list.
 template <class... Rows, class F>
 bool with_block(FormatList<Rows...>, FormatId id, const F& f) {
   return ((Rows::id == id && (f.template operator()<typename Rows::Block>(), true)) || ...);

@@ -97,7 +97,7 @@ Gpu new_gpu(int number, std::unique_ptr<Device>& device) {
   return opened;
 }
 
-// Its device is never destroyed: when static objects are, the driver may be gone.
+// The device is never destroyed: when static objects are destroyed, the driver may be gone already.
 const Gpu& open_gpu() {
   static std::unique_ptr<Device>& device = *new std::unique_ptr<Device>;
   static const Gpu gpu = new_gpu(0, device);

@@ -1,4 +1,4 @@
-// What kernels are written in: launches, shared memory, and the few instructions that C++ does not name.
+// What kernels are written with: launches, shared memory, and the few instructions that C++ has no name for.
 //
 // Every .cu file is compiled twice: by nvcc for the GPU, and by the C++ compiler against tests/emulation, which runs
 // the same source on fibers. So kernels keep to these rules: launches by launch(), shared memory by the two macros,
@@ -17,9 +17,9 @@
 
 #ifdef __CUDACC__
 #define GPU_EMULATED 0
-// T name[n] in the block's shared memory; starts with anything.
+// Declares T name[n] in the block's shared memory; its contents are undefined at first.
 #define GPU_SHARED(T, name, n) __shared__ T name[n]
-// T* name: the bytes asked for at the launch, aligned to 128. Once per kernel.
+// Declares T* name, the shared bytes requested at the launch, aligned to 128. Once per kernel.
 #define GPU_DYNAMIC_SHARED(T, name)                                           \
   extern __shared__ __align__(128) unsigned char hearth_gpu_dynamic_shared[]; \
   T* const name = reinterpret_cast<T*>(hearth_gpu_dynamic_shared)
@@ -38,10 +38,10 @@
 namespace hearth::gpu {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
-// The least that one of our GPUs lets a block have (sm_89, sm_120).
+// Shared memory of a block on the supported GPUs that allow least (sm_89, sm_120).
 inline constexpr size_t kMaxSharedBytes = 99 * 1024;
 
-// Queues kernel(args...). `name` is what a failure is called.
+// Queues kernel(args...). `name` is what error messages call it.
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, const Queue& queue,
             A... args) {
@@ -50,7 +50,7 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
                   grid, block, shared_bytes, queue.stream, [=] { kernel(static_cast<P>(args)...); }, name),
               name);
 #else
-  if (shared_bytes > 48 * 1024) {  // remembered by the driver: cheap, and legal while a graph is recorded
+  if (shared_bytes > 48 * 1024) {  // the driver keeps it: cheap to repeat, and legal while a graph is recorded
     queue.check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                      int(shared_bytes)),
                 name);
@@ -77,8 +77,8 @@ GPU_FN void cp_async_16(void* shared, const void* global, bool valid = true) {
 #endif
 }
 
-// The first n of 16 bytes, 0 < n <= 16; both aligned to 16. Those behind them are not read, and become
-// zeros in shared memory.
+// The first n of 16 bytes, 0 < n <= 16; both aligned to 16. The bytes after them are not read, and become zeros in
+// shared memory.
 GPU_FN void cp_async_first(void* shared, const void* global, int n) {
 #if GPU_EMULATED
   emulation::cp_async_first(shared, global, size_t(n));
@@ -109,7 +109,7 @@ GPU_FN void cp_async_commit() {
 #endif
 }
 
-// Waits until at most n of this thread's newest groups are under way. Others see the bytes after a barrier.
+// Waits until all but the n newest of this thread's groups are complete. Other threads see the bytes after a barrier.
 template <int n>
 GPU_FN void cp_async_wait() {
 #if GPU_EMULATED
@@ -122,7 +122,7 @@ GPU_FN void cp_async_wait() {
 // ---- Tensor cores: a warp together
 
 // Four 8 x 8 matrices of 16-bit values: lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned to 16,
-// shared memory), and gets of each matrix i the values (l / 4, 2 (l % 4)) and the one right of it in r[i].
+// shared memory), and receives in r[i] two values of matrix i: (l / 4, 2 (l % 4)) and the one to its right.
 GPU_FN void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
 #if GPU_EMULATED
   emulation::ldmatrix(r, row, false);
@@ -186,7 +186,7 @@ GPU_FN uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
 #endif
 }
 
-// To the nearest, ties to even; NaN gives 0, and what is too large the largest.
+// Rounds to nearest, ties to even; NaN gives 0, and values out of range give the nearest int.
 GPU_FN int round_to_int(float x) {
 #if GPU_EMULATED
   return emulation::round_to_int(x);
@@ -197,9 +197,8 @@ GPU_FN int round_to_int(float x) {
 #endif
 }
 
-// Per byte a - b, modulo 256.
-GPU_FN uint32_t subtract_bytes(uint32_t a,
-                               uint32_t b) {  // the top bits apart, so that nothing borrows from a neighbour
+// Per byte a - b, modulo 256. The top bits are computed apart, so that no byte borrows from its neighbour.
+GPU_FN uint32_t subtract_bytes(uint32_t a, uint32_t b) {
   return ((a | 0x80808080u) - (b & 0x7f7f7f7fu)) ^ ((a ^ ~b) & 0x80808080u);
 }
 
@@ -256,7 +255,7 @@ GPU_FN float exp_fast(float x) {
   return exp2_fast(x * 1.4426950408889634f);
 }
 
-// Asks for the 64 bytes or so around an address to be brought into L2. Computes nothing.
+// Requests that about 64 bytes around an address be brought into L2. Computes nothing.
 GPU_FN void prefetch_to_l2([[maybe_unused]] const void* p) {
 #if !GPU_EMULATED
   asm volatile("prefetch.global.L2 [%0];" ::"l"(p));

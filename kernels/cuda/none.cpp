@@ -1,4 +1,4 @@
-// In place of the CUDA backend in programs built without it.
+// Replaces the CUDA backend in programs built without it.
 #include "kernels/cuda/backend.h"
 
 namespace hearth {

@@ -1,11 +1,11 @@
 // RMSNorm of rows [T,d] (docs/model.md section 1), with or without the residual sum before it, and that sum alone.
 //
-// A block takes a row. Its threads go over the row twice: for the sum of squares, and to scale. Each thread meets the
-// same elements both times, so the second time they come from its own cache lines, and x may be written in place.
-// 512 threads have 4 (d 2048) to 14 (d 7168) elements each: few enough to be under way at once.
+// A block takes a row. Its threads go over the row twice: for the sum of squares, and to scale. Each thread takes the
+// same elements both times, so the second time they are in the cache, and x may be overwritten. 512 threads have 4 (d
+// 2048) to 14 (d 7168) elements each: few enough to be loaded at once.
 //
-// Bound by bytes when T is large (8 per element, 16 with the sum). With one token it is one block, bound by the latency
-// of two passes and two barriers: the reason for fusing the sum, which saves a launch and a pass.
+// Bound by bytes when T is large (8 per element, 16 with the sum). With one token there is one block, bound by the
+// latency of two passes and two barriers. That is why the sum is fused: it saves a launch and a pass.
 #include "kernels/cuda/norm.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kNormThreads = 512, kAddThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
 
-// What is added to x before it is normalised, and x again, to be written; both null in a norm without a sum.
+// The residual sum: y is added to x, and the sum is written to x. Both are null in a norm without a sum.
 struct Residual {
   Mat<const float> y;
   Mat<float> x;
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kAddThreads) add_kernel(Mat<const float> y, Ma
   for (int64_t t = blockIdx.y; t < x.rows; t += gridDim.y) x.data[t * x.stride + i] += y.data[t * y.stride + i];
 }
 
-// Whole warps, as few as the row fills.
+// As few whole warps as have a thread for each element, at most kNormThreads.
 dim3 norm_threads(int64_t d) {
   return dim3(unsigned(std::min(kNormThreads, round_up(d, 32))));
 }

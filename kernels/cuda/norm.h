@@ -1,5 +1,5 @@
-// What works on each token's residual row: RMSNorm, alone or with the residual sum before it, and the sum alone.
-// Device pointers throughout; x, y and h are float32 rows of any stride.
+// Operations on each token's residual row: RMSNorm, alone or after the residual sum, and the sum alone. Device pointers
+// throughout; x, y and h are float32 rows of any stride.
 #pragma once
 
 #include "kernels/ops.h"

@@ -1,5 +1,5 @@
 // Decoders of matmul_tile.h for the formats of one number per weight, 64 weights at a time in the order of bf16_place.
-// BF16 keeps its weights, the others are rounded to bfloat16.
+// BF16 weights stay as they are; the others are rounded to bfloat16.
 #pragma once
 
 #include "kernels/cpu/amx/matmul_tile.h"
@@ -9,7 +9,7 @@
 namespace hearth {
 namespace {
 
-// load(row, at, left, out): weights at .. at + 63 of a row, zeros behind the `left` that are there.
+// load(row, at, left, out): weights at .. at + 63 of a row, of which `left` exist; zeros after them.
 struct BF16 {
   HEARTH_INLINE static void load(const uint8_t* row, int64_t at, int64_t left, __m512i (&out)[2]) {
     const uint8_t* p = row + 2 * at;
@@ -37,7 +37,8 @@ struct F8_E4M3 {
       even = with_specials(even);
       odd = with_specials(odd);
     }
-    // Every fourth weight, from 0, 1, 2 and 3: the bytes of the dwords. Two exact products before the rounding ones.
+    // bits[i]: every fourth weight, from weight i on, as byte i of each dword. 256 d is exact, so each weight is
+    // rounded once to float32, as number * d, and then to bfloat16.
     const __m512i upper = _mm512_set1_epi32(int(0xffff0000));
     const __m512i bits[4] = {_mm512_slli_epi32(even, 16), _mm512_slli_epi32(odd, 16), _mm512_and_si512(even, upper),
                              _mm512_and_si512(odd, upper)};

@@ -1,9 +1,8 @@
 // Many tokens on the tile unit: 32 rows of weights are decoded to bfloat16 and multiplied with the tokens in tiles of
 // 16 x 16 x 32, summed in float32 over the whole row. Weights and activations keep 8 significant bits.
 //
-// A tile of weights is 16 rows as they lie; the activations of 16 tokens are packed for it once per call, pairs of
-// values side by side: [k / 32][tokens / 16][16 pairs][16 tokens]. Bound: decoding for few tokens, the tile unit for
-// many.
+// A tile of weights is 16 rows as they lie. The activations are packed once for each 256 rows, pairs of values side by
+// side: [k / 32][tokens / 16][16 pairs][16 tokens]. Bound: decoding for few tokens, the tile unit for many.
 #pragma once
 
 #include "kernels/cpu/amx/tiles.h"
@@ -15,16 +14,16 @@
 namespace hearth {
 namespace {
 
-constexpr int64_t kDepth = 512;          // weights of a row taken at once: 32 rows of it are 32 KB
-constexpr int64_t kSteps = kDepth / 32;  // tile products along it
+constexpr int64_t kDepth = 512;          // weights of a row taken at once: 32 rows of them are 32 KB
+constexpr int64_t kSteps = kDepth / 32;  // tile products along kDepth
 constexpr int64_t kTokenBlocks = kPanelTokens / 16;
-constexpr int64_t kRowBlocks = 256 / 16;  // rows whose sums are kept at once
+constexpr int64_t kRowBlocks = 256 / 16;  // blocks of 16 rows whose sums are kept at once
 
 // 32 rows of kDepth weights as tiles.
 struct alignas(64) WeightTiles {
   uint16_t w[kSteps][2][16][32];
 };
-// As many tokens of kDepth activations as tiles.
+// kPanelTokens tokens of kDepth activations as tiles.
 struct alignas(64) TokenTiles {
   uint32_t x[kSteps][kTokenBlocks][16][16];
 };
@@ -37,12 +36,12 @@ HEARTH_INLINE __m512i halves_of_two(__m512i a, __m512i b, bool upper) {
   return upper ? _mm512_shuffle_i32x4(a, b, 0xEE) : _mm512_shuffle_i32x4(a, b, 0x44);
 }
 
-// Vectors of a decoder in the order of the weights.
+// A decoder's vectors, rearranged into the order of the weights.
 template <class D>
 HEARTH_INLINE void natural_vectors(const uint8_t* p, __m512i (&v)[4]) {
   __m512i q[4];
   HEARTH_UNROLL for (int i = 0; i < 4; ++i) q[i] = D::vector(p, i);
-  // Where lane L of natural vector v, sixteen 4 v + L, is found.
+  // Lane L of result v holds sixteen number 4 v + L; each branch says where the decoder has it.
   HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
     if constexpr (D::sub16(0, 3) == 3) {
       v[i] = q[i];
@@ -59,7 +58,7 @@ HEARTH_INLINE void natural_vectors(const uint8_t* p, __m512i (&v)[4]) {
   }
 }
 
-// The factors of the four lanes of natural vector i, four times each.
+// The factors of the four lanes of vector i (in the order of the weights), four times each.
 template <class D>
 HEARTH_INLINE __m512 lane_factors(__m512 factors, int i) {  // of each 16, or of each 32
   const int s = D::kGroup == 16 ? 1 : 0;
@@ -67,7 +66,7 @@ HEARTH_INLINE __m512 lane_factors(__m512 factors, int i) {  // of each 16, or of
   return _mm512_permutexvar_ps(_mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d), factors);
 }
 
-// 256 weights at p of one row to `to`, `stride` values apart from one 32 to the next.
+// Decodes the 256 weights at p of one row into `to`, each 32 of them `stride` values after the last.
 template <class D>
 HEARTH_INLINE void decode_numbers(const uint8_t* row, const uint8_t* p, uint16_t* to, int64_t stride) {
   alignas(64) float scale[16] = {}, min[16] = {};
@@ -93,8 +92,8 @@ HEARTH_INLINE void decode_numbers(const uint8_t* row, const uint8_t* p, uint16_t
   }
 }
 
-// Where the formats of 4 bits keep 64 weights in their order: their bytes, and for each weight which byte and which
-// half of it. Chunk c is weights 64 c .. 64 c + 63 of 256.
+// Where the formats of 4 bits keep 64 consecutive weights: their bytes, and for each weight which byte and which half
+// of it. Chunk c is weights 64 c .. 64 c + 63 of 256.
 struct NibblesOf32 {  // 32 bytes: the lower halves, then the upper ones
   static constexpr int byte_of(int w) { return w % 32; }
   static constexpr bool upper(int w) { return w >= 32; }
@@ -147,8 +146,8 @@ constexpr bool kHasNibbles = requires(const uint8_t* p) {
   Nibbles<D>::bytes(p, 0);
 };
 
-// How 64 weights go from bytes to the words of two vectors in the order of bf16_place, and which of the two groups'
-// levels they take: the first 16 of a table, or the last.
+// How 64 weights get from bytes into the words of two vectors in the order of bf16_place, and which half of a table of
+// 32 levels each weight is looked up in: the first 16 are for the first group, the last 16 for the second.
 template <class D>
 struct NibbleOrder {
   uint8_t byte[2][64] = {};
@@ -171,7 +170,7 @@ HEARTH_INLINE __m512 levels() {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)));
 }
 
-// What is subtracted of every weight of groups g of 16 rows.
+// less[g][row]: what is subtracted from every weight of group g, for 16 rows.
 template <class D>
 HEARTH_INLINE void find_subtrahends(const TileScales& s, float (*less)[16]) {
   HEARTH_UNROLL for (int g = 0; g < 8; ++g) {
@@ -190,8 +189,8 @@ HEARTH_INLINE void find_subtrahends(const TileScales& s, float (*less)[16]) {
   }
 }
 
-// Formats of 4 bits: each group has 16 possible weights, which are computed and looked up. 256 weights of 16 rows at p,
-// those of row r to to[r], `stride` values apart from one 32 to the next.
+// Formats of 4 bits: the 16 possible weights of each group are computed, then looked up. Decodes the 256 weights at
+// p[r] of 16 rows into to[r], each 32 of them `stride` values after the last.
 template <class D>
 HEARTH_INLINE void decode_nibbles(const uint8_t* const (&rows)[16], const uint8_t* const (&p)[16], uint16_t (*to)[32],
                                   int64_t stride) {
@@ -248,7 +247,8 @@ void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, Wei
   }
 }
 
-// Activations k .. k + 32 n_steps - 1 of all tokens; tokens past the end, and what lies behind a row, are zeros.
+// Activations k .. k + 32 n_steps - 1 of all tokens; tokens past the last one, and values past the end of a row, are
+// zeros.
 HEARTH_INLINE void pack_tokens(const PanelCall& c, int64_t k, int64_t n_steps, TokenTiles& tiles) {
   const int64_t k64 = round_up(c.k, 64);
   for (int64_t b = 0; b * 16 < c.n_tokens; ++b) {

@@ -1,10 +1,11 @@
-// Absorbed MLA on the tile unit: 16 heads of one token over a bfloat16 cache, whose rows are read where they lie.
+// Absorbed MLA on the tile unit: up to 16 heads of one token over a bfloat16 cache, whose rows are read in place.
 //
 //   scores   [16 positions][16 heads]  rows of the cache x the query, packed once
 //   values   [16 heads][16 columns]    weights x pairs of rows, interleaved 32 columns at a time
 //
 // Query and weights are split into two bfloat16 numbers each, which keeps 16 significant bits: as exact as float32 is
-// worth here. Bound: the tile unit, 70 times its products' share of the float units.
+// worth here. Bound: the tile unit, which even with both numbers has 8 times the peak of two float32 FMA units (512
+// products per cycle, halved, against 32).
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/tiles.h"
 #include "kernels/cpu/attend.h"
@@ -14,12 +15,12 @@ namespace hearth::amx {
 namespace {
 
 constexpr int64_t kPositions = 128;               // taken at once
-constexpr int64_t kMaxRank = 512, kMaxRope = 64;  // every DeepSeek model's; others go the way without tiles
+constexpr int64_t kMaxRank = 512, kMaxRope = 64;  // those of every DeepSeek model; others are attended without tiles
 constexpr int64_t kMaxSteps = (kMaxRank + kMaxRope) / 32;
 
 struct alignas(64) Work {
   uint32_t q[kMaxSteps][2][16][16];        // [step][high or low part][pair][head]
-  uint16_t rest[16][kMaxRank + kMaxRope];  // the last rows of the cache, with zeros behind them
+  uint16_t rest[16][kMaxRank + kMaxRope];  // the last rows of a piece, fewer than 16, followed by zeros
   float scores[kPositions][16];            // [position][head], then the weights
   uint16_t p[kPositions / 32][2][16][32];  // [step][part][head][position]
   uint32_t v[kPositions / 32][2][16][16];  // [step][half of 32 columns][pair of positions][column]
@@ -59,7 +60,7 @@ void pack_query(const mla::Unit& unit, int64_t width, Work& work) {
   }
 }
 
-// Scores of 16 rows. The 16 rows from `next` on are asked for meanwhile.
+// Scores of 16 rows. Meanwhile the 16 rows from `next` on are prefetched.
 HEARTH_INLINE void score_rows(const uint8_t* rows, size_t row_bytes, int64_t n_steps, const Work& work,
                               const uint8_t* next, float (*scores)[16]) {
   _tile_zero(0);
@@ -82,7 +83,7 @@ HEARTH_INLINE void score_rows(const uint8_t* rows, size_t row_bytes, int64_t n_s
   }
 }
 
-// Scores of n positions -> weights, zero behind them; the running maximum and sum.
+// Scores of n positions -> weights, followed by zeros up to a multiple of 32. Updates the running maximum and sum.
 void softmax(int64_t n, Work& work) {
   const __m512 before = _mm512_load_ps(work.largest);
   __m512 largest = before;

@@ -1,5 +1,5 @@
-// The steps of attention (kernels/cpu/attend.h) on AVX2: queries are the tokens of gemm.h's dot products, positions
-// their rows; values are summed by its other tile. Bound: FMAs.
+// The steps of attention (kernels/cpu/attend.h) on AVX2: scores are dot products of gemm.h, with positions as rows and
+// queries as tokens; values are summed by its other tile. Bound: FMAs.
 #include "kernels/cpu/attend.h"
 
 #include "kernels/cpu/avx2/gemm.h"
@@ -79,9 +79,9 @@ void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first
   attend(b, {rows, b.width, rows, b.width, n, nullptr});
 }
 
-constexpr int64_t kExpand = 96;  // positions that are multiplied with decoded weights at once, at most kPanelTokens
+constexpr int64_t kExpand = 96;  // positions multiplied with decoded weights at once, at most kPanelTokens
 
-// The keys' weights lie one row per latent column, so they are decoded as a matrix that the latents' columns weigh.
+// The keys' weights have one row per latent column, so keys are sums of the decoded rows weighted by the latents.
 void expand_keys(const Expansion& e) {
   const Weight& w = *e.k_b;
   const DecodeRow decode = float_decoder(*w.format);

@@ -1,21 +1,21 @@
 // Decoders of the integer formats: one struct per format that turns 32 stored weights of a row into a vector of bytes,
-// and their scales. They know bits and nothing of loops; matmul_vec.h, matmul_tile.h and float_decoder.h know the loops
-// and nothing of bits. Layouts are drawn in quant/blocks.h.
+// and their scales. Decoders know bits but no loops; matmul_vec.h, matmul_tile.h and float_decoder.h know the loops but
+// no bits. Layouts are drawn in quant/blocks.h.
 //
 //   kBlock, kBytes   weights and bytes of a stored block (256, 128 or 32 weights)
-//   kSigned          bytes are signed and are the weights; else they are unsigned, below 64, and kOffset more than them
-//   kMins            there are minimums, or something is added
+//   kSigned          the bytes are signed: the weights themselves; else they are unsigned, below 64: weight + kOffset
+//   kMins            there are minimums (blocks of 256) or added numbers (smaller blocks)
 //   kGroup           weights that share a scale: 16 or 32 (coarser ones are repeated)
-//   kRun             weights whose products are summed in 16 bits: of each four, the first two go to one sum and the
-//                    last two to another. With the offset taken off, a sum ends within +-32767 for every bit pattern
+//   kRun             weights whose products are summed in 16 bits: of each four, the first two go into one sum and the
+//                    last two into another. After the offset is subtracted, a sum is within +-32767 for any bits
 //   vector(p, i)     weights 32 i .. 32 i + 31 of the blocks at p, in order
 //
-// Blocks of 256: scales(p) and mins(p) are 16 words (each twice where kGroup is 32), which count in units of the halves
-// at kD and kDmin; weight = d * scale * byte - dmin * min. Smaller blocks: weight = scale * byte + added, two halves at
-// kScaleAt and kAddedAt.
+// Blocks of 256: scales(p) and mins(p) are 16 words (each twice where kGroup is 32), in units of the half-precision
+// numbers d at byte kD and dmin at byte kDmin: weight = d * scale * byte - dmin * min. Smaller blocks:
+// weight = scale * byte + added, both half-precision numbers, at bytes kScaleAt and kAddedAt.
 //
-// Where rows have a header: kHeader, its bytes; and in the place of kD d(row, p), in that of kScaleAt
-// scales(row, p, n), eight floats, which may look at the header at `row`.
+// Formats whose rows have a header have kHeader, its bytes. In place of kD they have d(row, p), and in place of
+// kScaleAt scales(row, p, n), eight floats; both may read the header, which is at `row`.
 #pragma once
 
 #include <cstddef>
@@ -63,7 +63,7 @@ HEARTH_INLINE __m256i iq4_levels(__m256i nibbles) {
 
 // ---- 256-blocks
 
-// 8 words, each twice: as pairs that vpmaddwd multiplies with two neighbouring sums.
+// 8 words, each twice: vpmaddwd multiplies such a pair with two neighbouring sums.
 HEARTH_INLINE __m256i each_twice(__m128i words) {
   return _mm256_set_m128i(_mm_unpackhi_epi16(words, words), _mm_unpacklo_epi16(words, words));
 }
@@ -147,7 +147,7 @@ struct Q2_K {
   }
 };
 
-struct TQ2_0 {  // one scale: d, once
+struct TQ2_0 {  // one scale, d, for the whole block
   static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ2_0), kOffset = 1, kGroup = 32, kRun = 32;
   static constexpr bool kSigned = false, kMins = false;  // 16 * 2 * 127 = 4064
   static constexpr int kD = 64;
@@ -199,7 +199,7 @@ struct IQ4_XS {
 
 // ---- smaller blocks with a half-precision scale
 
-// Block, where its nibbles or bytes begin, offset, what is added (0: nothing), weights summed in 16 bits.
+// Block, kOffset, byte of the added number (0: there is none), kSigned, kRun.
 template <class Block, int Offset, int AddedAt, bool Signed, int Run>
 struct SmallBlocks {
   static constexpr int kBlock = Block::kElems, kBytes = sizeof(Block), kOffset = Offset, kGroup = 32, kRun = Run;
@@ -241,7 +241,7 @@ struct I4_G128 : SmallBlocks<BlockI4_G128, 8, 0, false, 32> {
   }
 };
 
-// The half-precision numbers, `at` bytes into each block, for n <= 8 groups of 32 as floats, zero behind them.
+// The half-precision numbers `at` bytes into each block, for n <= 8 groups of 32, as floats; zeros after them.
 template <class D>
 HEARTH_INLINE __m256 group_halves(const uint8_t* p, int at, int n) {
   alignas(16) uint16_t bits[8] = {};
@@ -261,7 +261,7 @@ HEARTH_INLINE __m256 group_halves(const uint8_t* p, int at, int n) {
   return _mm256_cvtph_ps(load128(bits));
 }
 
-// What the scales of the block of 256 at p count in; it is of the row that begins at `row`.
+// The unit d of the integer scales of the block of 256 at p, in the row that begins at `row`.
 template <class D>
 HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
   if constexpr (kHeaderOf<D> != 0) {
@@ -271,7 +271,7 @@ HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint
   }
 }
 
-// The scales of n <= 8 groups of 32 in smaller blocks, anything or zero behind them.
+// The scales of n <= 8 groups of 32 in smaller blocks; what follows them may be anything.
 template <class D>
 HEARTH_INLINE __m256 group_scales([[maybe_unused]] const uint8_t* row, const uint8_t* p, int n) {
   if constexpr (kHeaderOf<D> != 0) {
@@ -281,8 +281,8 @@ HEARTH_INLINE __m256 group_scales([[maybe_unused]] const uint8_t* row, const uin
   }
 }
 
-// Sums of two products w * a each, as words: w as a decoder gives it, a within +-127. Exact: signed bytes go by their
-// magnitude, with their sign given to a (2 * 128 * 127 = 32512); unsigned ones are below 64.
+// Sums of two products w * a each, as words: w as a decoder gives it, a within +-127. Exact: of signed bytes the
+// magnitude is multiplied, and the sign moves to a (2 * 128 * 127 = 32512); unsigned bytes are below 64.
 template <class D>
 HEARTH_INLINE __m256i multiply_pairs(__m256i w, __m256i a) {
   if constexpr (D::kSigned) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));

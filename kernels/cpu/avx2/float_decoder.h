@@ -1,8 +1,8 @@
-// Rows of the integer formats as floats, from the same decoders as the byte products: what naive attention expands its
-// keys and values with.
+// Rows of the integer formats as floats, from the same decoders as the byte products. Used by multiply_floats and by
+// naive attention, which expands its keys and values with them.
 //
-// The floats are those of Format::decode bit for bit: all products are exact in float32 (quant/decode.h), so the only
-// rounding is that of the last subtraction or addition, which FMA does once as well.
+// The floats are those of Format::decode bit for bit: all products are exact in float32 (quant/decode.h), so only the
+// last subtraction or addition rounds, and an FMA rounds once too.
 #pragma once
 
 #include "kernels/cpu/avx2/decoders.h"

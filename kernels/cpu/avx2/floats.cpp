@@ -1,16 +1,16 @@
-// The formats of one number per weight: float activations as they are, products in float32. And the float product of
-// every format, for what must not round its activations: the router and naive attention.
+// The formats of one number per weight: float activations as they are, products in float32. Also the float product of
+// any format, for operations that must not round activations: the router and naive attention.
 //
 // Many tokens: kFloatRows x kTile weights are decoded once into a tile of floats that stays in L1 (24 KB) and
 // multiplied with all tokens by gemm.h, so decoding is shared by the tokens and the FMA units are the bound. Few: four
 // rows side by side, decoded straight into the FMA; memory is the bound.
 //
 // F32, F16, BF16: both ways add in the same order, eight lanes over kTile weights, then the lanes (sum4), then the
-// tiles. So an output has the same bits whatever tokens it is computed with, and prefill equals decode exactly.
+// tiles. So an output has the same bits whatever other tokens the call has, and prefill equals decode exactly.
 //
-// F8_E4M3 has a scale for each 128 weights. Few tokens: it multiplies the sums of a block (multiply_e4m3_rows), which
-// leaves five instructions for eight weights. Many: it is multiplied into the weights, once for all tokens. Products
-// are rounded differently in the two.
+// F8_E4M3 has a scale for each 128 weights. For few tokens it multiplies the sums of a block (multiply_e4m3_rows),
+// which leaves five instructions for eight weights. For many tokens it is multiplied into the weights, once for all
+// tokens. The two ways round differently.
 #include "kernels/cpu/avx2/gemm.h"
 #include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx2/matmul_vec.h"
@@ -20,15 +20,15 @@ namespace hearth::avx2 {
 namespace {
 
 constexpr int kTile = 512;      // weights of a row decoded at once; a multiple of every block
-constexpr int kFloatRows = 12;  // of a tile; a multiple of gemm.h's three
+constexpr int kFloatRows = 12;  // rows of a tile; a multiple of the three that gemm.h takes at once
 
 // Sixteen weights.
 struct Weights {
   __m256 of[2];
 };
 
-// One number per weight: load(p) gives the sixteen that begin at p. Rows have any length. (Without a prefetch stream:
-// the hardware follows long rows, and asking costs it 15 %.)
+// One number per weight: load(p) gives the sixteen weights at p. Rows may have any length. (No prefetch stream here:
+// the hardware follows long rows by itself, and prefetching slows it by 15 %.)
 struct F32 {
   static constexpr int kBytes = 4;
   HEARTH_INLINE static Weights load(const uint8_t* p) {
@@ -49,7 +49,7 @@ struct BF16 {
   }
   HEARTH_INLINE static Weights load(const uint8_t* p) { return {{widen(load128(p)), widen(load128(p + 16))}}; }
 };
-// Weights at .. at + 15, of which `left` are there: zeros behind them.
+// Weights at .. at + 15 of a row, of which `left` exist; zeros after them.
 template <class D>
 HEARTH_INLINE Weights weights_at(const uint8_t* row, int64_t at, int64_t left) {
   const uint8_t* p = row + at * D::kBytes;
@@ -59,8 +59,8 @@ HEARTH_INLINE Weights weights_at(const uint8_t* row, int64_t at, int64_t left) {
   return D::load(rest);
 }
 
-// e4m3 -> fp16 with the same bits seven places up, which is the value / 256 (exponent bias 15 against 7) with its
-// subnormals; the conversion to float takes care of those at full speed. 256 goes into the scale.
+// An e4m3 code's bits, moved up seven places, are the value / 256 in fp16 (exponent bias 15 against 7), subnormals
+// included: the conversion to float handles those at full speed. The factor 256 goes into the scale.
 struct F8_E4M3 {};
 template <>
 HEARTH_INLINE Weights weights_at<F8_E4M3>(const uint8_t* row, int64_t at, int64_t) {
@@ -86,8 +86,8 @@ void decode_row(const Format&, const uint8_t* row, int64_t at, int64_t n, float*
   }
 }
 
-// For a format without a decoder here: its own decode, the same loops. What it decodes are rows, so some blocks of one
-// that has a header are put behind a copy of that.
+// For a format without a decoder here: Format::decode in the same loops. It decodes whole rows, so where rows have a
+// header, the wanted blocks are copied behind a copy of the header.
 void decode_row_by_table(const Format& format, const uint8_t* row, int64_t at, int64_t n, float* out) {
   const uint8_t* blocks = row + format.row_header + at / format.block_elems * format.block_bytes;
   if (format.row_header == 0) {
@@ -103,7 +103,7 @@ void decode_row_by_table(const Format& format, const uint8_t* row, int64_t at, i
 
 // ---- few tokens
 
-// out[t] (+)= the sums of four rows' n weights from `at` with T tokens.
+// out[t] = (or, unless `at` is 0, +=) the sums of weights at .. at + n - 1 of four rows times token t.
 template <class D, int T>
 HEARTH_INLINE void dot_4_rows(const FourRows& rows, int64_t at, int64_t n, const float* const* x, __m128 (&out)[T]) {
   __m256 acc[T][4];
@@ -150,7 +150,7 @@ void multiply_few(const RowsCall& c) {
     HEARTH_UNROLL for (int t = 0; t < T; ++t) store_rows(out[t], c.y + t * c.y_stride + i, c.n_rows - i);
   }
 }
-// Sixteen sums would not fit the registers.
+// Two tokens at a time: the sixteen sums of four would not fit the registers.
 template <class D>
 void multiply_four_tokens(const RowsCall& c) {
   multiply_few<D, 2>(c);
@@ -159,9 +159,9 @@ void multiply_four_tokens(const RowsCall& c) {
 
 // ---- few tokens, F8_E4M3
 
-constexpr float kE4m3Half = 256.0f;  // a number, in units of what its bits mean as half precision
+constexpr float kE4m3Half = 256.0f;  // a weight divided by what its bits mean in half precision
 
-// A byte's sign, exponent and mantissa to their places in half precision. NaN becomes 480.
+// Moves a byte's sign, exponent and mantissa to their places in half precision. NaN becomes 480.
 HEARTH_INLINE __m256i e4m3_to_halves(__m128i e4m3) {
   const __m256i b = _mm256_slli_epi16(_mm256_cvtepi8_epi16(e4m3), 7);  // sseeeemmm0000000
   return _mm256_and_si256(b, _mm256_set1_epi16(int16_t(0xbf80)));
@@ -174,8 +174,8 @@ HEARTH_INLINE bool holds_nan(const uint8_t* row, int64_t k) {
   return found;
 }
 
-// Four rows' blocks in half precision. (Through memory: from there a conversion to float needs no shuffle.) `largest`
-// sees the magnitudes, twice.
+// Four rows' blocks in half precision. (In memory: a conversion to float from there needs no shuffle.) `largest`
+// collects the largest of the codes' magnitudes, doubled.
 struct HalfBlocks {
   alignas(32) uint16_t w[4][128];
   float d[4];
@@ -192,7 +192,7 @@ HEARTH_INLINE void decode_blocks(const uint8_t* const (&q)[4], HalfBlocks& block
   }
 }
 
-// out[t] += d * the four rows' sums with T tokens, at most two: of four the sums would not fit the registers.
+// out[t] += d * the four rows' sums with token t. T is at most 2: the sums of four tokens would not fit the registers.
 template <int T>
 HEARTH_INLINE void add_blocks(const HalfBlocks& blocks, const float* const* x, int64_t k, __m128* out) {
   __m256 acc[T][4];

@@ -1,6 +1,6 @@
-// The two register tiles of float products that everything in AVX2 is made of. 16 registers hold 12 accumulators; the
-// loads of a step (7) stay below what 12 FMAs leave time for, so both run near the FMA peak while their operands are in
-// L1.
+// The two register tiles of float products that everything in AVX2 is made of. The 16 registers hold 12 accumulators,
+// and the 7 loads of a step take less time than its 12 FMAs, so both tiles run near the FMA peak while their operands
+// are in L1.
 #pragma once
 
 #include "kernels/cpu/avx2/simd.h"
@@ -113,7 +113,7 @@ void accumulate_4_rows(const Factors& a, const float* b, int64_t b_stride, int64
 //   i < n_rows (a multiple of 4), k < n, b [n][width], c [n_rows][width], width a multiple of 8
 [[maybe_unused]] void accumulate_rows(const Factors& a, int64_t n_rows, const float* b, int64_t b_stride, int64_t n,
                                       int64_t width, const float* keep, float* c, int64_t c_stride) {
-  for (int64_t j = 0; j < width; j += 24) {  // columns outside: a strip of b stays in L1 for all rows
+  for (int64_t j = 0; j < width; j += 24) {  // columns are the outer loop: a strip of b stays in L1 for all rows
     const auto tile = width - j >= 24   ? accumulate_4_rows<3>
                       : width - j == 16 ? accumulate_4_rows<2>
                                         : accumulate_4_rows<1>;

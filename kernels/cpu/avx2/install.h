@@ -5,7 +5,7 @@
 
 namespace hearth {
 
-// Overwrites the operations that AVX2, FMA and F16C do better. Call it only on a processor that has them.
+// Overwrites the operations that AVX2, FMA and F16C do better. Call it only on a processor that has all three.
 void install_avx2(Ops& ops);
 
 namespace avx2 {

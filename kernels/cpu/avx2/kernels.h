@@ -18,7 +18,8 @@ void silu_product(float* gate, const float* up, int64_t n);
 extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks;
 extern const AttentionEngine kAttention;
 
-// Weights [at, at + n) of a row as floats, zeros to the next multiple of 8, nothing beyond; `at` is a multiple of 512.
+// Weights [at, at + n) of a row as floats, then zeros to the next multiple of 8; nothing is written beyond. `at` is a
+// multiple of 512.
 using DecodeRow = void (*)(const Format& format, const uint8_t* row, int64_t at, int64_t n, float* out);
 
 struct FloatDecoder {
@@ -31,11 +32,11 @@ struct FloatDecoders {
 };
 extern const FloatDecoders kFloatDecoders, kLargeDecoders, kSmallDecoders;
 
-// The format's own, or the one that decodes by Format::decode.
+// The format's own decoder, or one that calls Format::decode.
 DecodeRow float_decoder(const Format& format);
 
 // PanelCall with float activations for any format: weights are decoded to floats, products are summed in float32. An
-// output has the same bits whatever tokens it is computed with.
+// output has the same bits whatever other tokens the call has.
 void multiply_floats(const Format& format, const PanelCall& call);
 
 }  // namespace hearth::avx2

@@ -1,10 +1,10 @@
-// Many tokens: 32 rows x 256 weights are decoded once into bytes [k / 4][32 rows][4] with their scales; this tile stays
+// Many tokens: 32 rows x 256 weights are decoded once into bytes [k / 4][32 rows][4] with their scales. This tile stays
 // in L1 while all tokens pass over it, four at a time: two vectors of eight rows times four broadcast activations are
-// eight accumulators of 16-bit sums, as long as a run of weights fits these (decoders.h: kRun). Then vpmaddwd with the
-// integer scales, or with ones, folds them into 32 bits. Bound: byte products.
+// eight accumulators. They hold 16-bit sums of one run of weights (decoders.h: kRun); then vpmaddwd with the integer
+// scales, or with ones, adds these to 32-bit sums. Bound: byte products.
 //
-// An offset is taken off the 16-bit sums before they are folded: offset times the sums of the same activations, which
-// are had once for each chunk and token. The sums in between may wrap; what remains fits.
+// Before that an offset is subtracted from the 16-bit sums: the offset times the sums of the same activations, which
+// are computed once for each chunk and token. The 16-bit sums may wrap in between; after the subtraction they fit.
 #pragma once
 
 #include "kernels/cpu/avx2/decoders.h"
@@ -15,7 +15,7 @@ namespace hearth {
 namespace {
 
 constexpr int kTokensAtOnce = 4;
-constexpr int kVectors = 2;  // of eight rows, that are multiplied at once
+constexpr int kVectors = 2;  // vectors of eight rows multiplied at once
 
 struct alignas(64) Tile {
   uint8_t q[kChunk / 4][kPanelRows][4];
@@ -54,7 +54,7 @@ HEARTH_INLINE void put_transposed(__m256i (&v)[8], int n, T (*out)[kPanelRows], 
   }
 }
 
-// The scales of the blocks p of 8 rows, of 256 weights or n_groups small ones.
+// The scales of 8 rows: of the blocks of 256 at p, or of n_groups groups in smaller blocks.
 template <class D>
 HEARTH_INLINE void decode_scales(const uint8_t* const* rows, const uint8_t* const* p, int first_row, int n_groups,
                                  Tile& tile) {
@@ -82,7 +82,7 @@ HEARTH_INLINE void decode_scales(const uint8_t* const* rows, const uint8_t* cons
       HEARTH_UNROLL for (int r = 0; r < 8; ++r) {
         tile.dmin[first_row + r] = half_to_float(p[r] + D::kDmin);
         v[r] = D::mins(p[r]);
-        if constexpr (D::kGroup == 32) {  // one of each two, to the first four dwords
+        if constexpr (D::kGroup == 32) {  // each minimum stands twice: keep one, as pairs in the first four dwords
           const __m256i odd = _mm256_srli_epi64(v[r], 32), even = _mm256_and_si256(v[r], _mm256_set1_epi64x(0xffff));
           const __m256i pairs = _mm256_or_si256(even, _mm256_slli_epi32(odd, 16));  // in every second dword
           v[r] = _mm256_permutevar8x32_epi32(pairs, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
@@ -100,7 +100,7 @@ HEARTH_INLINE void decode_scales(const uint8_t* const* rows, const uint8_t* cons
   }
 }
 
-// The tile's rows: n weights of a chunk, whose blocks lie `at` bytes behind the beginnings rows[0 .. 31].
+// Decodes one chunk of n weights of 32 rows, whose blocks are `at` bytes after the beginnings of the rows.
 template <class D>
 void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
   const int n_vectors = int(n / 32);
@@ -122,7 +122,8 @@ void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
   }
 }
 
-// Offset times the sums of a chunk's activations: of each run, at even pairs and at odd ones, as two words.
+// Offset times the sums of a chunk's activations: for each run the sum of the even pairs and that of the odd pairs, as
+// two words.
 template <class D>
 HEARTH_INLINE void find_starts(const X8& x, int32_t* out) {
   const __m256i offset = _mm256_set1_epi8(D::kOffset);
@@ -147,7 +148,7 @@ HEARTH_INLINE void find_starts(const X8& x, int32_t* out) {
   }
 }
 
-// acc = the products of a run: 16-bit sums, or for signed bytes, whose run is one step, the pairs themselves.
+// acc = the products of a run: 16-bit sums; for signed bytes, whose run is one step, sums of two products.
 template <class D, int T>
 HEARTH_INLINE void multiply_run(const uint8_t* q, const X8* const* x, int at, __m256i (&acc)[T][kVectors]) {
   HEARTH_UNROLL for (int s = 0; s < D::kRun / 4; ++s) {

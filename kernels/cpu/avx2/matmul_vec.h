@@ -1,7 +1,7 @@
-// Few tokens: four rows side by side, straight from the stored blocks. Sums stay in integers inside 256 weights of a
-// block of 256, inside 32 of the smaller ones. Bound: bytes, and for blocks of 256 the unpacking, which is shared by
-// the tokens.
-// Step b of a group asks for the b-th slice of a later group, which may lie in the next matrix (RowsCall::next).
+// Few tokens: four rows side by side, straight from the stored blocks. Sums are integers over the 256 weights of a
+// block of 256, and over four weights in smaller blocks. Bound: bytes, and for blocks of 256 the unpacking, which is
+// shared by the tokens. Step b of a group of rows prefetches the b-th slice of a later group, which may lie in the next
+// matrix (RowsCall::next).
 #pragma once
 
 #include "kernels/cpu/avx2/decoders.h"
@@ -21,11 +21,11 @@ HEARTH_INLINE void store_rows(__m128 sums, float* y, int64_t n_rows) {
 
 // ---- 256-blocks
 
-// The scales, or mins, of the four rows' blocks in memory, from where a broadcast costs no shuffle.
+// The scales or minimums of four rows' blocks, kept in memory because a broadcast from there costs no shuffle.
 struct RowScales {
   alignas(32) int16_t words[4][16];
 
-  // Those of vector i of row r, as words.
+  // The scales or minimums for vector i of row r, as words.
   template <class D>
   HEARTH_INLINE __m256i of(int r, int i) const {
     if constexpr (D::kGroup == 32) return four_bytes(words[r] + 2 * i);
@@ -68,7 +68,7 @@ void multiply_blocks(const RowsCall& c) {
     for (int64_t b = 0; b * kChunk < c.k; ++b) {
       prefetch_slice<4 * D::kBytes>(ahead);
       const X8* x[Tokens];
-      alignas(16) float d[Tokens][4], dmin[Tokens][4];  // times the activations' scale
+      alignas(16) float d[Tokens][4], dmin[Tokens][4];  // both times the activations' scale
       const __m128 own_d = factors_of_rows<D>(rows, blocks);
       HEARTH_UNROLL for (int t = 0; t < Tokens; ++t) {
         x[t] = static_cast<const X8*>(c.x[t]) + b;
@@ -81,7 +81,7 @@ void multiply_blocks(const RowsCall& c) {
         store256(scales.words[r], D::scales(blocks[r]));
         if constexpr (D::kMins) store256(mins.words[r], D::mins(blocks[r]));
       }
-      // Not unrolled: the compiler would keep the activations for all rows, and spill them.
+      // Not unrolled: the compiler would keep the activations in registers for all rows, and spill them.
 #pragma GCC unroll 1
       for (int r = 0; r < 4; ++r) {
         const uint8_t* p = blocks[r];

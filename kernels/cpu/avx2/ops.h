@@ -1,5 +1,5 @@
-// The operations that the AVX2 table overwrites beside products and attention (kernels.h); kernels/ops.h says what they
-// compute. The others are scalar's, which the compiler vectorises well enough for what they cost.
+// The operations that the AVX2 table overwrites besides products and attention (kernels.h); kernels/ops.h says what
+// they compute. The rest come from the scalar table: they cost little, and the compiler vectorises them well enough.
 #pragma once
 
 #include "kernels/ops.h"

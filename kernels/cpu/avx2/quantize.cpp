@@ -11,8 +11,8 @@ void quantize(const float* x, int64_t n, X8* out) {
     memset(padded + n, 0, size_t(kChunk - n) * sizeof(float));
     x = padded;
   }
-  // Magnitudes are compared as integers: the order is that of the numbers, and NaN, which a comparison of numbers would
-  // lose, is the largest. It becomes the scale, so that what was not a number stays none.
+  // Magnitudes are compared as integers, which order as the numbers do, except that NaN is the largest; a comparison of
+  // floats would lose it. NaN then becomes the scale, so the results are NaN too.
   __m256i magnitudes = _mm256_setzero_si256();
   const __m256i no_sign = _mm256_set1_epi32(0x7fffffff);
   for (int i = 0; i < kChunk; i += 8) {

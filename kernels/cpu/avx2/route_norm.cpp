@@ -8,7 +8,7 @@
 
 namespace hearth::avx2 {
 
-// ---- the router: the product here, with activations as they are, and the choice shared with the scalar table
+// ---- the router: the product is here, with activations as they are; the choice of experts is the scalar table's
 
 namespace {
 
@@ -46,7 +46,7 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
   assert(gate_inp.n == E && gate_inp.k == x.cols);
   Scratch scratch(exec);
   const RouteLayout layout(scratch, exec.n_threads, x.rows, E);
-  constexpr int64_t kRows = 12;  // whole tiles of multiply_floats
+  constexpr int64_t kRows = 12;  // the rows of a tile of multiply_floats
   const int64_t piece = kRows * fair_piece(exec.n_threads, (E + kRows - 1) / kRows, kRows * x.cols * x.rows, 16);
   parallel_for(exec.n_threads, E, piece,
                [&](int64_t begin, int64_t end, int) { multiply_rows(gate_inp, begin, end, x, layout.logits); });

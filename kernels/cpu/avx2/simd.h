@@ -54,12 +54,12 @@ HEARTH_INLINE __m256i first_lanes(int64_t n) {
 
 // e^x to about 1e-7 relative; 0 below -87.3 (so that e^-inf is 0), e^88 above 88; NaN stays NaN.
 //
-// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7, whose rest is below r^8/8! = 5e-9;
-// then n goes into the exponent. ln 2 is taken off in two parts, the first with few enough bits that n times it is
-// exact.
+// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7, whose remainder is below
+// r^8/8! = 5e-9; then n is added to the exponent. n ln 2 is subtracted in two parts, the first with few enough bits
+// that its product with n is exact.
 HEARTH_INLINE __m256 exp8(__m256 x) {
   const __m256 lowest = _mm256_set1_ps(-87.3f), highest = _mm256_set1_ps(88.0f);
-  const __m256 in = _mm256_max_ps(lowest, _mm256_min_ps(highest, x));  // the second operand wins where it is NaN
+  const __m256 in = _mm256_max_ps(lowest, _mm256_min_ps(highest, x));  // a NaN stays, being the second operand
   const __m256 n =
       _mm256_round_ps(_mm256_mul_ps(in, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e4p-1f), in);

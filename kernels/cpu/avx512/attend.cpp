@@ -1,5 +1,5 @@
-// The steps of attention (kernels/cpu/attend.h) on AVX-512. All of them are one product: rows of b, read as vectors,
-// weighed by elements of a that are broadcast from memory.
+// The steps of attention (kernels/cpu/attend.h) on AVX-512. All of them are one kind of product: rows of b, read as
+// vectors, are multiplied with elements of a, broadcast from memory, and added.
 //
 //   scores  [positions][queries]  keys          x  queries, which lie [width][queries]
 //   sums    [queries][columns]    weights       x  values
@@ -7,8 +7,8 @@
 //   values  [positions][v]        latents       x  W^UV, transposed to [r][v] when it is decoded
 //
 // No sum crosses lanes, and each is one chain of FMAs in the order of k: an output has the same bits in any tile.
-// Bound: FMAs. bfloat16 products (vdpbf16ps) would need two each to keep 16 bits of queries and weights, no fewer
-// instructions than FMAs, and Sapphire Rapids does a quarter as many of them per cycle.
+// Bound: FMAs. bfloat16 products (vdpbf16ps) would have to be made twice to keep 16 bits of queries and weights. That
+// takes no fewer instructions than FMAs, and Sapphire Rapids does only a quarter as many of them per cycle.
 #include "kernels/cpu/attend.h"
 
 #include "kernels/cpu/avx2/kernels.h"
@@ -26,7 +26,7 @@ HEARTH_INLINE __m512i widen(__m256i halves) {
   return _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
 }
 
-// Columns [at, at + width) of n rows of the cache -> out [n][stride], zeros behind them.
+// Columns [at, at + width) of n rows of the cache -> out [n][stride], followed by zeros up to `stride`.
 void read_columns(const LatentCache& cache, int64_t first, int64_t n, int64_t at, int64_t width, float* out,
                   int64_t stride) {
   const bool f32 = cache.format == FormatId::f32;
@@ -46,7 +46,7 @@ void read_columns(const LatentCache& cache, int64_t first, int64_t n, int64_t at
   }
 }
 
-// The same columns of rows that will be read soon, if the cache has them.
+// Prefetches the same columns of rows that will be read soon, as far as the cache has such rows.
 void ask_ahead(const LatentCache& cache, int64_t first, int64_t n, int64_t at, int64_t width) {
   const int64_t size = cache.format == FormatId::f32 ? 4 : 2;
   for (int64_t p = first; p < first + n && p < cache.n_ctx; ++p) {
@@ -59,7 +59,8 @@ void read_rows(const LatentCache& cache, int64_t first, int64_t n, float* out, i
   read_columns(cache, first, n, 0, cache.kv_lora_rank + cache.rope_dim, out, stride);
 }
 
-// 16 rows of in, n of them there, from `column` on -> out[j] the 16 rows' column + j, 16 j.
+// The first 16 columns (of which the mask `columns` says which exist) of 16 rows of `in` (of which n exist), zeros
+// elsewhere -> column j of the 16 rows at out + j * out_stride.
 HEARTH_INLINE void transpose_floats(const float* in, int64_t stride, int64_t n, __mmask16 columns, float* out,
                                     int64_t out_stride) {
   __m512i v[16];
@@ -88,7 +89,7 @@ struct Factors {
 };
 
 // c = start + a b:  c [n_rows][width] from a [n_rows][depth], b [depth][width]; width a multiple of 16. Rows are taken
-// by four: those past n_rows must be there, whatever they hold.
+// four at a time: memory for those past n_rows must exist, whatever it holds.
 struct Product {
   enum class Start { zero, scaled, unscaled } start;  // where the sums begin: at 0, c[i] * keep[i] or c[i]
   Factors a;
@@ -120,7 +121,7 @@ void product_tile(const Product& p, int64_t i, int64_t j, int64_t k, int64_t n) 
       }
     }
   }
-  // A pointer for every four rows, which with the stride and its triple reach all of them: the compiler, left alone,
+  // One pointer for every four rows; the stride and three times the stride reach all four. Left alone, the compiler
   // keeps an offset for each row and spills them.
   const float* a[R / 4];
 #pragma GCC unroll 6
@@ -150,7 +151,7 @@ void product_tile(const Product& p, int64_t i, int64_t j, int64_t k, int64_t n) 
   }
 }
 
-// All rows of V vectors of columns: R at a time (16 or 24 sums), then four.
+// V vectors of columns for all rows: R rows at a time (16 or 24 sums), then four at a time.
 template <int R, int V>
 void product_strip(const Product& p, int64_t j, int64_t k, int64_t n) {
   int64_t i = 0;
@@ -214,8 +215,8 @@ void attend(const QueryBlock& b, const PositionTile& tile) {
             b.keep});
 }
 
-// Straight from the cache, whose numbers become floats in pieces that stay in L1: once for the scores and once for the
-// sums, which costs less than floats of whole rows in L2.
+// Straight from the cache. Its numbers are converted to floats in pieces that stay in L1, once for the scores and again
+// for the sums, which costs less than keeping whole rows of floats in L2.
 void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first, int64_t n, float*) {
   using Start = Product::Start;
   constexpr int64_t kKeys = 128, kValues = 48;  // columns at once
@@ -255,7 +256,7 @@ void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first
 
 // ---- expansion
 
-constexpr int64_t kDecoded = 512;  // weights of a row at once, as DecodeRow wants them
+constexpr int64_t kDecoded = 512;  // weights of a row decoded at once: DecodeRow begins at multiples of this
 
 void decode(const Weight& w, int64_t head, int64_t row, int64_t at, int64_t n, float* out) {
   const uint8_t* from = reinterpret_cast<const uint8_t*>(w.data) + size_t(head) * w.matrix_stride;

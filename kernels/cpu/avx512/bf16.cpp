@@ -1,11 +1,11 @@
-// Few tokens and F8_E4M3, for processors with AVX512-BF16 and VBMI: a code has few enough bits to be a bfloat16, of
-// which one instruction multiplies 32 with as many activations and sums them in float32. Activations are rounded to
-// bfloat16.
+// Few tokens and F8_E4M3, for processors with AVX512-BF16 and VBMI: a code has few enough bits to be a bfloat16, and
+// one instruction multiplies 32 of those with 32 activations and adds the products in float32. Activations are rounded
+// to bfloat16.
 //
-// Four rows side by side; 64 codes are put in the order of the activations by one byte shuffle, after which the even
-// bytes are the first 32 and the odd ones the second, five instructions away from bfloat16. The block's scale
-// multiplies the sums of its 128 weights. Bound: these instructions for one token, about 12 for 64 weights, and on
-// Sapphire Rapids the products: two cycles each, no faster than those of floats.
+// Four rows side by side. One byte shuffle puts 64 codes in the order of the activations, so that the even bytes are
+// the first 32 and the odd bytes the second; five more instructions make bfloat16 of them. The block's scale multiplies
+// the sums of its 128 weights. Bound, for one token: these instructions, about 12 for 64 weights, and on Sapphire
+// Rapids the products, which take two cycles each, no faster than those of floats.
 #include "kernels/cpu/avx512/bf16.h"
 
 #include "kernels/cpu/attend.h"
@@ -34,7 +34,7 @@ namespace {
 
 using namespace HEARTH_AVX512;
 
-// The first 32 of bf16_place's order to the even bytes, the second to the odd ones.
+// Puts the first 32 codes, in the order of bf16_place, into the even bytes and the second 32 into the odd bytes.
 struct CodeOrder {
   uint8_t pick[64];
   constexpr CodeOrder() : pick() {
@@ -103,7 +103,8 @@ void multiply_rows(const RowsCall& c) {
   }
 }
 
-// Many tokens stay with the table below: decoded once for all of them, f32 products are faster.
+// For many tokens the kernel of the AVX-512 table stays: with weights decoded once for all tokens, float32 products are
+// faster.
 FormatEngine rounding_few(FormatEngine f) {
   f.rows_input = Input::bf16;
   f.rows[0] = multiply_rows<1>;

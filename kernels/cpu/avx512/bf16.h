@@ -1,4 +1,5 @@
-// Numbers as bfloat16 in the order of bf16_place, and what bf16.cpp offers: for processors with AVX512-BF16.
+// Numbers as bfloat16 in the order of bf16_place, and what bf16.cpp offers to other files. For processors with
+// AVX512-BF16.
 #pragma once
 
 #include "kernels/cpu/avx512/simd.h"
@@ -27,12 +28,12 @@ HEARTH_INLINE void reorder(__m512i low, __m512i high, __m512i (&out)[2]) {
     out[i] = _mm512_permutex2var_epi16(low, _mm512_load_si512(kOrder.pick + 32 * i), high);
   }
 }
-// The same of 64 floats.
+// The same for 64 floats, which are rounded.
 HEARTH_INLINE void round_64(const __m512 (&v)[4], __m512i (&out)[2]) {
   reorder(__m512i(_mm512_cvtne2ps_pbh(v[1], v[0])), __m512i(_mm512_cvtne2ps_pbh(v[3], v[2])), out);
 }
 
-// The first n of 16, or of 32, n of any size and sign.
+// A mask of the first n lanes of 16, or of 32; n may be negative or too large.
 HEARTH_INLINE __mmask16 first_of_16(int64_t n) {
   return n >= 16 ? __mmask16(0xffff) : n <= 0 ? __mmask16(0) : __mmask16((1u << n) - 1);
 }

@@ -1,22 +1,22 @@
 // Decoders of the integer formats: one struct per format that turns 256 stored weights of a row into four vectors of
-// unsigned bytes and their scales. They know bits and nothing of loops; matmul_vec.h and matmul_tile.h know the loops
-// and nothing of bits. Layouts are drawn in quant/blocks.h.
+// unsigned bytes and their scales. Decoders know bits but no loops; matmul_vec.h and matmul_tile.h know the loops but
+// no bits. Layouts are drawn in quant/blocks.h.
 //
 //   kBlock, kBytes   weights and bytes of a stored block (256, 128 or 32 weights)
 //   kOffset          a weight is (byte - 2^kOffset) * scale - minimum; -1: no offset
 //   kMins            there are minimums
 //   kGroup           weights that share a scale: 16 or 32 (coarser ones are repeated)
 //   kWide            four products may sum to more than 16 bits
-//   sub16(i, lane)   which sixteen weights of the 256 lie in a 128-bit lane of vector i
+//   sub16(i, lane)   which of the 256 weights' sixteens lies in a 128-bit lane of vector i
 //   vector(p, i)     vector i of the blocks at p
-//   stored(p, s)     for tiles: the kStored vectors of which the weights are unpacked
-//   column(v, i, j)  the same unpacking after a transposition: four weights of sixteen rows, dwords 4 j .. of vector i,
-//                    from dwords v[s][0 .. 15] of the stored vectors. Fewer vectors are moved that way
-//   d(p), dmin(p)    of blocks of 256: the halves that the words of scales(p) and mins(p), one for each 16, count in
-//   scales(p)        of smaller blocks: eight floats, of the groups in order; mins(p) is subtracted
+//   stored(p, s)     for tiles: the kStored vectors from which the weights are unpacked
+//   column(v, i, j)  the same unpacking after a transposition: dword j of vector i (four weights) for sixteen rows,
+//                    from v[s][0 .. 15], the dwords of the stored vectors s. Fewer vectors are transposed that way
+//   d(p), dmin(p)    blocks of 256: half-precision units of the words scales(p) and mins(p), one for each 16 weights
+//   scales(p)        smaller blocks: eight floats, for the groups in order; mins(p), likewise, are subtracted
 //
-// Where rows have a header: kHeader, its bytes; and d(row, p), the number itself, and of smaller blocks scales(row, p),
-// which may look at the header at `row`.
+// Formats whose rows have a header have kHeader, its bytes, and instead d(row, p), the number itself, or for smaller
+// blocks scales(row, p); both may read the header, which is at `row`.
 #pragma once
 
 #include "kernels/cpu/avx512/simd.h"
@@ -45,7 +45,7 @@ HEARTH_INLINE __m512i nibbles(__m512i v, bool upper) {
 HEARTH_INLINE __m512i move_bit(__m512i v, int from, int to) {
   return from < to ? _mm512_slli_epi16(v, unsigned(to - from)) : _mm512_srli_epi16(v, unsigned(from - to));
 }
-// (v >> shift) with bits of `keep` left in every byte; or-ed to `base`.
+// base | (bits & keep), `keep` in every byte.
 HEARTH_INLINE __m512i with_bits(__m512i base, __m512i bits, char keep) {
   return _mm512_ternarylogic_epi64(bits, _mm512_set1_epi8(keep), base, 0xEA);  // (bits & keep) | base
 }
@@ -54,7 +54,7 @@ HEARTH_INLINE __m512i halves_of(int low, int high) {
   return join(_mm256_set1_epi16(short(low)), _mm256_set1_epi16(short(high)));
 }
 
-// ---- 256-blocks: integer scales of 16 weights each, times d. Where they apply to 32 weights, each stands twice.
+// ---- 256-blocks: an integer scale, times d, for each 16 weights. Where a scale is for 32 weights, it is there twice.
 
 // The 8 scales and 8 mins of Q4_K and Q5_K as 16 bytes.
 HEARTH_INLINE __m128i scales_and_mins(const uint8_t* packed) {  // 12 bytes
@@ -67,7 +67,7 @@ HEARTH_INLINE __m128i scales_and_mins(const uint8_t* packed) {  // 12 bytes
                         int((c >> 4 & low4) | (b >> 2 & high2)));
 }
 
-// In pairs: each of the 8 low words' bytes twice, as 16 words.
+// The 8 low bytes, each twice, as 16 words.
 HEARTH_INLINE __m256i each_twice(__m128i bytes) {  // 8 bytes, unsigned
   return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(bytes, bytes));
 }
@@ -95,7 +95,7 @@ struct Q5_K {
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const __m512i z = load512(p + 48 + 64 * (i / 2)), h = in_both_halves(load256(p + 16));
     const __m512i low = low_bits(i % 2 ? _mm512_srli_epi16(z, 4) : z, 4);
-    // Groups 4 (i/2) + i%2 and two further on: their bit goes to bit 4.
+    // The lower half is group 4 (i / 2) + i % 2, the upper half the group two further on: their bits of qh go to bit 4.
     const __m512i high = i < 2 ? _mm512_sllv_epi16(h, halves_of(4 - i % 2, 2 - i % 2))
                                : _mm512_srlv_epi16(h, halves_of(i % 2, 2 + i % 2));
     return with_bits(low, high, 0x10);
@@ -155,7 +155,7 @@ struct Q2_K {
   }
 };
 
-struct TQ2_0 {  // as Q2_K, with one scale: d, once
+struct TQ2_0 {  // as Q2_K, with one scale, d, for the whole block
   static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ2_0), kOffset = 0, kGroup = 32;
   static constexpr bool kMins = false, kWide = false;
   static constexpr int sub16(int i, int lane) { return Q2_K::sub16(i, lane); }
@@ -201,7 +201,7 @@ struct Q3_K {
   }
 };
 
-// The 16 levels of IQ4, 128 more than they are.
+// The 16 levels of IQ4, plus 128.
 HEARTH_INLINE __m512i iq4_levels(__m512i nibbles) {
   const __m128i levels = _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
   return _mm512_shuffle_epi8(in_all_lanes(_mm_xor_si128(levels, _mm_set1_epi8(char(0x80)))), nibbles);
@@ -270,7 +270,7 @@ HEARTH_INLINE __m512i stored_nibbles(const uint8_t* p, int s) {
 HEARTH_INLINE __m512i column_of_nibbles(const __m512i (*v)[16], int i, int j) {
   return nibbles(v[i / 2][8 * (i % 2) + 4 * (j / 8) + j % 4], j / 4 % 2);
 }
-// The fifth bits of eight blocks are another; four of them become bit 4 of four bytes.
+// The fifth bits of eight blocks are one more stored vector; four bits at a time become bit 4 of four bytes.
 template <class Block, int At>
 HEARTH_INLINE __m512i stored_fifth_bits(const uint8_t* p) {
   uint32_t bits[8];
@@ -382,7 +382,7 @@ struct I4_G128 {
 
 // ---- Scales of a block at p in the row that begins at `row`
 
-// What the integers of a block of 256 count in.
+// The unit d of the integer scales of a block of 256.
 template <class D>
 HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
   if constexpr (kHeaderOf<D> != 0) {
@@ -392,7 +392,7 @@ HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint
   }
 }
 
-// Of the eight groups of 32 in smaller blocks.
+// The scales of the eight groups of 32 in smaller blocks.
 template <class D>
 HEARTH_INLINE __m256 group_scales([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
   if constexpr (kHeaderOf<D> != 0) {

@@ -1,8 +1,8 @@
 // What the kernels for F8_E4M3 share: how its codes become wider numbers, and which blocks need care.
 //
-// A code seeeemmm whose exponent is not zero only has to be moved: with its bits in place below the constant upper half
-// of a wider exponent it is 2^-8 of the number. Zeros, subnormals and NaN have to be looked up; so blocks are asked
-// first whether they hold any (of four blocks of Gaussian weights 6 % do).
+// A code seeeemmm with a nonzero exponent only has to be moved: its bits, below constant upper bits of a wider
+// exponent, are 2^-8 of the number. Zeros, subnormals and NaN have to be looked up, so blocks are first checked for any
+// (6 % of the groups of four blocks have one where weights are Gaussian).
 #pragma once
 
 #include "kernels/cpu/avx512/simd.h"
@@ -10,9 +10,10 @@
 namespace hearth {
 namespace {
 
-constexpr float kE4m3Scale = 256.0f;  // the number, in units of what kernels make of its bits
+constexpr float kE4m3Scale = 256.0f;  // a weight divided by what the kernels here make of its bits
 
-// Magnitudes 0 .. 7 and 127 are 1 .. 8 and 0 (mod 128) with one added, and twice that has no sign.
+// Twice (magnitude + 1), modulo 256, which drops the sign: at most 16 for the magnitudes 0 .. 7 (zero, subnormals) and
+// 127 (NaN), which becomes 0, more for all others.
 HEARTH_INLINE __m512i special_distance(__m512i codes) {
   return _mm512_add_epi8(_mm512_add_epi8(codes, codes), _mm512_set1_epi8(2));
 }
@@ -32,19 +33,19 @@ HEARTH_INLINE bool has_special(const uint8_t* const (&codes)[4]) {
 
 constexpr int kAndOr = 0xEA;  // (a & b) | c, for vpternlog
 
-// Half of 64 codes as bfloat16: those in the upper bytes of 32 words.
+// The 32 codes in the upper bytes of 32 words, as bfloat16 (2^-8 of the number).
 HEARTH_INLINE __m512i e4m3_to_bf16(__m512i words) {
   const __m512i in_place = _mm512_srai_epi16(words, 4);  // sssss eeee mmm ....
   return _mm512_ternarylogic_epi32(in_place, _mm512_set1_epi16(int16_t(0x87f0)), _mm512_set1_epi16(0x3800), kAndOr);
 }
 
-// mmm * 2^-17 as bfloat16: the subnormals, and zero.
+// mmm * 2^-17 as bfloat16: 2^-8 of the subnormals and of zero.
 constexpr int16_t e4m3_subnormal(int mantissa) {
   if (mantissa == 0) return 0;
   const int exponent = mantissa >= 4 ? 2 : mantissa >= 2 ? 1 : 0;
   return int16_t((127 - 17 + exponent) << 7 | ((mantissa << (7 - exponent)) & 0x7f));
 }
-// The special ones among what e4m3_to_bf16 made.
+// Corrects the zeros, subnormals and NaN in a result of e4m3_to_bf16.
 HEARTH_INLINE __m512i with_specials(__m512i bf16) {
   alignas(64) static constexpr int16_t kSubnormals[32] = {e4m3_subnormal(0), e4m3_subnormal(1), e4m3_subnormal(2),
                                                           e4m3_subnormal(3), e4m3_subnormal(4), e4m3_subnormal(5),

@@ -1,11 +1,11 @@
 // The formats of one number per weight: float activations as they are, products in float32.
 //
 // F32, F16, BF16: both ways add in the same order, sixteen lanes over kTile weights, then the lanes, then the tiles. So
-// an output has the same bits whatever tokens it is computed with.
+// an output has the same bits whatever other tokens the call has.
 //
-// F8_E4M3 has a scale for each 128 weights. Few tokens: it multiplies the sums of a block (multiply_e4m3_rows), which
-// leaves four instructions for sixteen weights. Many: it is multiplied into the weights, once for all tokens. Products
-// are rounded differently in the two.
+// F8_E4M3 has a scale for each 128 weights. For few tokens it multiplies the sums of a block (multiply_e4m3_rows),
+// which leaves four instructions for sixteen weights. For many tokens it is multiplied into the weights, once for all
+// tokens. The two ways round differently.
 #include "kernels/cpu/avx512/e4m3.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/matmul_vec.h"
@@ -13,10 +13,10 @@
 namespace hearth::HEARTH_AVX512 {
 namespace {
 
-constexpr int64_t kTile = 512;  // 8 decoded rows of it are 16 KB, for L1
+constexpr int64_t kTile = 512;  // 8 decoded rows of so many weights are 16 KB, for L1
 
-// load(row, at, there): weights at .. at + 15 of a row, zero where `there` has no bit.
-struct F32 {  // in halves: rows of a file are aligned to 32 bytes, and a load across two lines costs more than two
+// load(row, at, there): weights at .. at + 15 of a row, zero where the mask `there` has no bit.
+struct F32 {  // in halves: a file's rows are aligned to 32 bytes, and one load across cache lines costs more than two
   static constexpr int kBlock = 1, kBytes = 4;
   HEARTH_INLINE static __m512 load(const uint8_t* row, int64_t at, __mmask16 there) {
     const uint8_t* p = row + 4 * at;
@@ -37,7 +37,7 @@ struct BF16 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
   }
 };
-// e4m3's exponent and mantissa in the places of half precision make 2^-8 of the number, subnormals included.
+// e4m3's exponent and mantissa, put in the places of half precision's, are 2^-8 of the number, subnormals included.
 HEARTH_INLINE __m512 e4m3_by_half(__m128i e4m3) {
   const __m256i b = _mm256_cvtepu8_epi16(e4m3), low7 = _mm256_set1_epi16(0x7f);
   const __m256i magnitude = _mm256_and_si256(b, low7);
@@ -53,7 +53,7 @@ struct F8_E4M3 {
     float d;
     memcpy(&d, block, 4);
     const __m512 w = e4m3_by_half(load128(block + 4 + at % kBlock));
-    // Two exact products before the rounding one: the number itself, then times d.
+    // The first product is exact, the number itself; only the second, with d, rounds.
     return _mm512_mul_ps(_mm512_mul_ps(w, _mm512_set1_ps(kE4m3Scale)), _mm512_set1_ps(d));
   }
 };
@@ -62,7 +62,8 @@ HEARTH_INLINE __mmask16 lanes_left(int64_t n) {
   return n >= 16 ? __mmask16(0xffff) : __mmask16((1 << n) - 1);
 }
 
-// Four rows of weights (load(r, at, there)) times T tokens over [0, n): the sum of each in y[t * y_stride + r].
+// Four rows of weights (load(r, at, there)) times T tokens over [0, n): y[t * y_stride + r] = the sum or, unless
+// `first`, += the sum.
 template <int T, class Load>
 HEARTH_INLINE void dot_tile(const Load& load, const float* const* x, int64_t n, bool first, float* y, int64_t y_stride,
                             int64_t n_rows) {
@@ -117,8 +118,8 @@ void multiply_float_rows(const RowsCall& c) {
 
 // ---- few tokens, F8_E4M3
 
-// The same 2^-8 of the number in three instructions, which the subnormals and NaN need not share: sign, exponent and
-// mantissa go to their places in a float, below the upper half of its exponent.
+// The same 2^-8 of the number in three instructions, not for zeros, subnormals and NaN: sign, exponent and mantissa go
+// to their places in a float, below constant upper bits of its exponent.
 HEARTH_INLINE __m512 e4m3_by_bits(__m128i e4m3) {
   const __m512i b = _mm512_slli_epi32(_mm512_cvtepi8_epi32(e4m3), 20);  // sssss eeee mmm 0..
   return _mm512_castsi512_ps(
@@ -191,7 +192,7 @@ void dot_rows(const float (*tile)[kTile], int n_rows, const float* const* x, int
 
 template <class D>
 void multiply_float_panels(const PanelCall& c) {
-  constexpr int kRows = 8, kTokens = 5;  // twenty sums and four weights
+  constexpr int kRows = 8, kTokens = 5;  // registers: twenty sums and four weights
   alignas(64) float tile[kRows][kTile];
   for (int64_t first = 0; first < c.n_rows; first += kRows) {
     for (int64_t k = 0; k < c.k; k += kTile) {

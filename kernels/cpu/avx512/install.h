@@ -1,5 +1,5 @@
 // The doors to the AVX-512 tables: with VNNI's byte products, and without. Nothing else of this folder is visible
-// outside it, but what amx/ builds upon.
+// outside it, except to amx/, which builds upon it.
 #pragma once
 
 #include "kernels/cpu/engine.h"
@@ -7,7 +7,7 @@
 namespace hearth {
 
 // Overwrite, in the AVX2 table, the operations that AVX-512 (F, BW, DQ, VL) does better. Call them only on a processor
-// that has it.
+// that has these.
 namespace avx512 {
 void install(Ops& ops);
 const Engine& engine();  // for tests/bench

@@ -1,5 +1,5 @@
 // Many tokens: 32 rows x 256 weights are decoded once into unsigned bytes [k / 4][32 rows][4] with a float scale for
-// each group and row; this tile stays in L1 while all tokens pass over it, six at a time: two vectors of rows times six
+// each group and row. This tile stays in L1 while all tokens pass over it, six at a time: two vectors of rows times six
 // broadcast activations are twelve accumulators. Bound: byte products.
 #pragma once
 
@@ -23,7 +23,7 @@ struct alignas(64) Tile : TileScales {
   uint8_t q[kChunk / 4][kPanelRows][4];
 };
 
-// One row's values of a table to all rows of the tile, transposed: the first `Values` of 16.
+// A table of 16 values for each of 16 rows, transposed: the first `Values` of them to out[value][first_row ..].
 template <int Values, class T>
 HEARTH_INLINE void transpose_table(const T (*rows)[16], T (*out)[kPanelRows], int first_row) {
   __m512i v[16];
@@ -36,7 +36,7 @@ HEARTH_INLINE void transpose_table(const T (*rows)[16], T (*out)[kPanelRows], in
 template <class D>
 constexpr bool kIntegerMins = D::kBlock == 256 && D::kMins;
 
-// The scales of a row's blocks p, and its minimums where they are wanted, as floats.
+// The scales of a row's blocks at p and, if Mins, its minimums, as floats.
 template <class D, bool Mins = true>
 HEARTH_INLINE void row_scales(const uint8_t* row, const uint8_t* p, float* scale, float* min) {
   if constexpr (D::kBlock == 256) {
@@ -57,7 +57,7 @@ HEARTH_INLINE void row_scales(const uint8_t* row, const uint8_t* p, float* scale
   }
 }
 
-// The minimums of a block of 256: each group's once, pairs of words.
+// The integer minimums of a block of 256, one word for each group, in pairs; and their factor dmin.
 template <class D>
 HEARTH_INLINE void integer_mins(const uint8_t* p, int32_t* pairs, float* dmin) {
   __m256i mins = D::mins(p);  // of each 16
@@ -69,7 +69,7 @@ HEARTH_INLINE void integer_mins(const uint8_t* p, int32_t* pairs, float* dmin) {
   *dmin = half_to_float(D::dmin(p));
 }
 
-// The headers of Q4_K and Q5_K blocks of 16 rows at once, a row in each dword: 6 bits of each scale and minimum.
+// The headers of 16 rows' Q4_K or Q5_K blocks at once, one row in each dword. Scales and minimums have 6 bits each.
 HEARTH_INLINE void unpack_headers(const uint8_t* const (&p)[16], TileScales& tile, int first_row) {
   __m512i z[4];  // lane L: the 16 bytes of row 4 L + i
   HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
@@ -129,7 +129,7 @@ HEARTH_INLINE void unpack_row_scales(const uint8_t* const* rows, const uint8_t* 
   }
 }
 
-// Those of the blocks p of 16 rows to rows first_row .. of a tile.
+// The scales and minimums of 16 rows' blocks at p, to rows first_row .. of a tile.
 template <class D>
 HEARTH_INLINE void unpack_scales(const uint8_t* const* rows, const uint8_t* const (&p)[16], TileScales& tile,
                                  int first_row) {
@@ -140,7 +140,7 @@ HEARTH_INLINE void unpack_scales(const uint8_t* const* rows, const uint8_t* cons
   }
 }
 
-// One chunk of n weights, whose blocks lie `at` bytes behind the beginnings rows[0 .. 31].
+// Decodes one chunk of n weights of 32 rows, whose blocks are `at` bytes after the beginnings of the rows.
 template <class D>
 void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
   alignas(64) __m512i stored[D::kStored][16];

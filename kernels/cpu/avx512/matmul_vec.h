@@ -1,5 +1,6 @@
-// Few tokens: four rows side by side, straight from the stored blocks. Sums stay in integers inside 256 weights.
-// Step b of a group asks for the b-th slice of a later group, which may lie in the next matrix (RowsCall::next).
+// Few tokens: four rows side by side, straight from the stored blocks. Sums are integers over the 256 weights of a
+// block of 256, and over four weights in smaller blocks. Step b of a group of rows prefetches the b-th slice of a later
+// group, which may lie in the next matrix (RowsCall::next).
 #pragma once
 
 #include "kernels/cpu/avx512/decoders.h"
@@ -57,7 +58,7 @@ HEARTH_INLINE void arrange(const int8_t* q, __m512i (&a)[4]) {
     }
   }
 }
-// Where the sums begin: minus the offset times the sum of each four activations.
+// Where sums start: at minus the offset times the sum of each four activations.
 template <class D>
 HEARTH_INLINE __m512i start_of(__m512i a) {
   if constexpr (D::kOffset < 0) return _mm512_setzero_si512();
@@ -71,7 +72,7 @@ HEARTH_INLINE __m512i dot4_of(__m512i acc, __m512i u, __m512i s) {
 
 // ---- 256-blocks
 
-// Which scale goes with the packed sums of vectors i and i + 1: lane by lane, four of the first, four of the second.
+// Which scale belongs to each packed sum of vectors i and i + 1; a lane has four sums of vector i, then four of i + 1.
 template <class D>
 struct PackedScales {
   alignas(64) uint16_t pick[2][32];
@@ -86,7 +87,7 @@ struct PackedScales {
 template <class D>
 constexpr PackedScales<D> kPackedScales;
 
-// The same from a scale for each 32, of the first or the second of two rows with 16 words each.
+// The same for a scale for each 32 weights, in the first or the second of two rows with 16 words each.
 template <class D>
 struct HeaderScales {
   alignas(64) uint16_t pick[2][2][32];
@@ -131,7 +132,7 @@ HEARTH_INLINE __m512i block_sum(const __m512i (&q)[4], const __m512i (&scales)[2
 
 // The headers of four rows' blocks of Q4_K or Q5_K at once, a row in each lane: 8 scales and 8 minimums of 6 bits.
 struct FourHeaders {
-  __m512i scales[2];  // words: of rows 0 and 1, of rows 2 and 3; 16 of a row, the last 8 are its minimums
+  __m512i scales[2];  // words of rows 0 and 1, and of rows 2 and 3: 8 scales, then 8 minimums, of each row
   __m512i mins;       // words: 8 in the lane of each row
 
   HEARTH_INLINE explicit FourHeaders(const uint8_t* const (&p)[4]) {
@@ -139,8 +140,9 @@ struct FourHeaders {
     z = _mm512_inserti32x4(z, load128(p[1]), 1);
     z = _mm512_inserti32x4(z, load128(p[2]), 2);
     z = _mm512_inserti32x4(z, load128(p[3]), 3);
-    // Dwords 1 and 2 hold the lower groups' scales and minimums with two more bits of the upper groups' in each byte,
-    // dword 3 the upper groups' lower bits: of scales, then of minimums.
+    // Dword 1 has the scales of groups 0 to 3 and dword 2 their minimums, in the low 6 bits of each byte; the other 2
+    // bits are the upper bits of groups 4 to 7. Dword 3 has the lower 4 bits of groups 4 to 7: scales in the low
+    // nibbles, minimums in the high ones.
     const __m512i low = _mm512_srlv_epi32(_mm512_shuffle_epi32(z, _MM_PERM_ENUM(0xED)),  // 1, 3, 2, 3
                                           in_all_lanes(_mm_setr_epi32(0, 0, 0, 4)));
     const __m512i high = _mm512_srli_epi32(_mm512_shuffle_epi32(z, _MM_PERM_ENUM(0xA5)), 2);  // 1, 1, 2, 2
@@ -240,7 +242,7 @@ void multiply_blocks(const RowsCall& c) {
 
 // ---- 32- and 128-blocks
 
-// A row's last blocks, which do not fill 256 weights, with zeros behind them.
+// A copy of a row's last blocks, which do not fill 256 weights, followed by zeros.
 template <class D>
 struct Tail {
   static constexpr int kAll = int(kChunk) / D::kBlock * D::kBytes;
@@ -252,8 +254,8 @@ struct Tail {
   }
 };
 
-// Adds the products of the first n of 256 weights at p, a multiple of 32. All 256 are read unless n is kChunk known at
-// compile time; what follows the n may be anything, and its activations are zero.
+// Adds the products of the first n of the 256 weights at p; n is a multiple of 32. The bytes of all 256 may be read:
+// what follows the n weights may be anything, since its scales and activations count as zero.
 template <class D, int Tokens>
 HEARTH_INLINE void add_small_blocks(const uint8_t* row, const uint8_t* p, int64_t n, const X8* const (&x)[Tokens],
                                     __m512 (&acc)[Tokens]) {
@@ -284,8 +286,8 @@ template <class D, int Tokens>
 void multiply_small_blocks(const RowsCall& c) {
   constexpr int kBytes = int(kChunk) / D::kBlock * D::kBytes;
   const int64_t n_chunks = c.k / kChunk, rest = c.k % kChunk;
-  // A row's last blocks, if they are not 256 weights, are read as if they were: into the rows behind it. The last rows
-  // of all have too little behind them; their blocks are copied.
+  // If a row's last blocks are fewer than 256 weights, they are read as if they were 256, past the row's end into the
+  // next rows. The last rows have too few bytes after them, so their last blocks are copied.
   const int64_t over = rest > 0 ? kBytes - rest / D::kBlock * D::kBytes : 0;
   const int64_t last_in_place = c.n_rows - 1 - (over + int64_t(c.row_bytes) - 1) / int64_t(c.row_bytes);
   for (int64_t i = 0; i < c.n_rows; i += 4) {

@@ -5,8 +5,8 @@
 namespace hearth::HEARTH_AVX512 {
 
 void quantize(const float* x, int64_t n, X8* out) {
-  // Magnitudes are compared as integers: the order is that of the numbers, and NaN, which a comparison of numbers would
-  // lose, is the largest. It becomes the scale, so that what was not a number stays none.
+  // Magnitudes are compared as integers, which order as the numbers do, except that NaN is the largest; a comparison of
+  // floats would lose it. NaN then becomes the scale, so the results are NaN too.
   __m512i largest = _mm512_setzero_si512();
   __m512 v[16];
   HEARTH_UNROLL for (int i = 0; i < 16; ++i) {

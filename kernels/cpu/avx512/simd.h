@@ -1,5 +1,5 @@
 // Small tools over 512 bits, local to each file that includes them. The folder is compiled twice, with and without
-// VNNI, into two namespaces: HEARTH_AVX512.
+// VNNI; HEARTH_AVX512 is the namespace of each.
 #pragma once
 
 #include <immintrin.h>
@@ -61,7 +61,7 @@ HEARTH_INLINE __m512i dot4(__m512i acc, __m512i u, __m512i s) {
   return _mm512_add_epi32(acc, _mm512_madd_epi16(high, ones));
 #endif
 }
-// The same where u < 128 by the format.
+// The same for u < 128, which the format ensures.
 HEARTH_INLINE __m512i dot4_small(__m512i acc, __m512i u, __m512i s) {
 #ifdef __AVX512VNNI__
   return _mm512_dpbusd_epi32(acc, u, s);
@@ -106,7 +106,7 @@ HEARTH_INLINE void transpose(__m512i (&v)[16]) {
 // e^x to about 1e-7 relative; 0 below -87 (so that e^-inf is 0), e^88 above 88; NaN stays NaN.
 HEARTH_INLINE __m512 exp16(__m512 x) {
   const __m512 lowest = _mm512_set1_ps(-87.0f);
-  const __m512 in = _mm512_max_ps(lowest, _mm512_min_ps(_mm512_set1_ps(88.0f), x));  // the second operand wins: NaN
+  const __m512 in = _mm512_max_ps(lowest, _mm512_min_ps(_mm512_set1_ps(88.0f), x));  // a NaN stays: second operand
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(in, _mm512_set1_ps(1.44269504f)), 0);
   __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), in);
   r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);

@@ -1,9 +1,9 @@
-// Keys and values of every head out of the latent cache: latents [n, r] times bf16 weights [H, nope + v, r] ->
+// Keys and values of every head from the latent cache: latents [n, r] times bf16 weights [H, nope + v, r] ->
 // [H, n, nope + v].
 //
-// One product per head, on tensor cores: a block makes 128 positions x 128 columns, 8 warps of 32 x 64, over slabs of
-// 32 columns of the latents in three buffers of shared memory. Weights in any format become bf16 once per call
-// (widen_weights); a bf16 cache is read where it lies.
+// One product per head, on tensor cores: a block computes 128 positions x 128 columns, 8 warps 32 x 64 each, walking
+// over the latents in slabs of 32 columns, with three buffers of slabs in shared memory. Weights in any format become
+// bf16 once per call (widen_weights); a bf16 cache is read in place (latents_in_place).
 //
 // What bounds it: the tensor cores, with 1 kFLOP per output of 2 bytes.
 #include "kernels/cuda/attention/expand_latents.h"
@@ -29,7 +29,7 @@ unsigned blocks(int64_t n, int64_t per_block) {
   return unsigned((n + per_block - 1) / per_block);
 }
 
-// Positions of the chunk that there are.
+// The number of positions of the chunk that exist.
 GPU_FN int n_keys(const LatentChunk& chunk) {
   return at_most(int(chunk.n), chunk.ids[0] + int(chunk.n_tokens) - int(chunk.first));
 }

@@ -1,4 +1,4 @@
-// Naive MLA's first half: keys W^UK c_p and values W^UV c_p of every head, out of the latent cache into scratch.
+// Naive MLA's first half: keys W^UK c_p and values W^UV c_p of every head, from the latent cache into scratch.
 #pragma once
 
 #include "kernels/cuda/queue.h"
@@ -8,22 +8,22 @@
 
 namespace hearth::gpu {
 
-// Widths as the model has them, and (padded_) rounded up to 16, as all bf16 scratch has them; what pads is zero.
+// Widths of the model and, as padded_, rounded up to 16, as in all bf16 scratch; the padding is zero.
 struct ExpandedWidths {
   int r, nope, rope, v;
   int padded_r, padded_nope, padded_rope, padded_v;
 
   ExpandedWidths(int64_t r, int64_t nope, int64_t rope, int64_t v);
-  // Of an expanded row: the key but its rope part, then the value.
+  // Columns of an expanded row: the key without its rope part, then the value.
   HEARTH_HD int columns() const { return padded_nope + padded_v; }
   HEARTH_HD int latent_width() const { return padded_r + padded_rope; }
 };
 
-// Can rows of the cache serve as latents where they lie?
+// Whether rows of the cache can be used as latents in place.
 bool latents_in_place(const LatentCache& cache);
 
-// Some positions of the cache in one call. n is an upper bound; the kernels stop at ids[0] + n_tokens, the length that
-// the device knows.
+// Some positions of the cache in one call. n is an upper bound: the kernels stop at ids[0] + n_tokens, the sequence's
+// length as the device knows it.
 struct LatentChunk {
   const int32_t* ids;
   int64_t n_tokens;

@@ -1,8 +1,8 @@
 // Absorbed MLA on tensor cores: up to 64 rows of queries against one piece of a bf16 cache (mla_attend.cu has the
 // plan).
 //
-// All heads attend over the same rows of the cache, and a row's first r values are its value too: a tile of rows is
-// copied into shared memory once and serves as keys, then as values. Four warps share a tile by columns: each
+// All heads attend over the same rows of the cache, and the first r numbers of a row are its value too, so a tile of
+// rows is copied into shared memory once and serves as keys, then as values. Four warps share a tile by columns: each
 // multiplies its quarter of the queries, which it keeps in registers, with its quarter of the keys; the quarters of the
 // scores are added in shared memory, where the softmax runs; then each sums the values of its quarter. So warps share
 // only scores and weights, and the queries take no shared memory.
@@ -14,9 +14,9 @@ namespace hearth::gpu {
 namespace {
 
 constexpr int kColumnWarps = 4;
-// Groups of 16 columns per warp: of a key, of a value. A warp's groups are every fourth.
+// Groups of 16 columns per warp, of a key and of a value. A warp has every fourth group.
 constexpr int kSteps = kMaxWidth / 16 / kColumnWarps, kValues = kMaxRank / 16 / kColumnWarps;
-// Values between rows in shared memory: 73 times 16 bytes, odd, so that ldmatrix meets every bank once.
+// Values between rows in shared memory: 73 times 16 bytes, an odd multiple, so that ldmatrix reads every bank once.
 constexpr int kStride = kMaxWidth + 8;
 
 // Row warps x 16-row tiles per warp, and positions per tile.
@@ -32,7 +32,7 @@ struct Tile {
   static_assert(shared_bytes <= kMaxSharedBytes);
 };
 
-// The same row of a fragment in all the warps: 16 rows from here.
+// The first of the 16 rows of this warp's fragment `tile`; the kColumnWarps warps that share rows have the same.
 template <class Tile>
 GPU_FN int first_row_of_warp(int tile) {
   return (warp_of_thread() / kColumnWarps * Tile::tiles + tile) * 16;
@@ -111,7 +111,8 @@ GPU_FN void multiply_keys(const uint32_t (&q)[Tile::tiles][kSteps][4], const uin
   }
 }
 
-// The softmax of one row as one of its threads has it, who take 4 positions of a tile each. `total` is of these only.
+// One thread's part of the softmax of a row: each of the row's threads takes 4 positions of a tile. `largest` is the
+// row's; `total` is only of this thread's positions.
 template <class Tile>
 struct Softmax {
   static constexpr int kRowThreads = Tile::keys / 4;
@@ -120,8 +121,8 @@ struct Softmax {
   int row = int(threadIdx.x) / kRowThreads, key = int(threadIdx.x) % kRowThreads * 4;
   float largest = -INFINITY, total = 0;
 
-  // Scores of a tile of which the row sees `n_seen` positions -> weights [rows, weight_stride], and by what the sums so
-  // far shrink, keep [rows].
+  // Scores of a tile, of which the row sees `n_seen` positions -> weights [rows, weight_stride], and keep [rows], the
+  // factor by which the sums so far shrink.
   GPU_FN void take(const float* scores, float scale, int n_seen, uint16_t* weights, float* keep) {
     float score[4] = {};
     GPU_UNROLL
@@ -146,7 +147,7 @@ struct Softmax {
     GPU_UNROLL
     for (int j = 0; j < 2; ++j) {
       pairs[j] = pack_bf16(exp2_fast(score[2 * j] - base), exp2_fast(score[2 * j + 1] - base));
-      // Of the weights as rounded, which the values are multiplied with: these sum to exactly 1.
+      // The rounded weights are added, since these multiply the values: divided by `total` they sum to 1.
       total += bf16_bits_to_float(uint16_t(pairs[j])) + bf16_bits_to_float(uint16_t(pairs[j] >> 16));
     }
     *reinterpret_cast<uint2*>(weights + row * Tile::weight_stride + key) = uint2{pairs[0], pairs[1]};
@@ -220,7 +221,7 @@ GPU_FN void write_sums(const MlaProblem& p, int piece, int first_row, const floa
   }
 }
 
-// A block per Tile::rows rows of queries, and piece.
+// A block for each Tile::rows rows of queries and each piece.
 template <class Tile>
 __global__ void __launch_bounds__(Tile::threads) attend_tiles(MlaProblem p) {
   GPU_DYNAMIC_SHARED(uint16_t, shared);

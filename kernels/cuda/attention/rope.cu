@@ -1,7 +1,7 @@
 // Rotary positions: x [T,H,dr] in place, adjacent pairs (a, b) -> (a cos - b sin, a sin + b cos), the angles from a
 // table [n_ctx, dr / 2] of (cos, sin) that includes YaRN.
 //
-// A thread turns one pair. A few kilobytes per call: what bounds it is the launch.
+// A thread rotates one pair. Bound: the launch, with a few kilobytes per call.
 #include "kernels/cuda/attention/rope.h"
 
 #include "kernels/cuda/host/queue_of.h"

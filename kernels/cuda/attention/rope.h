@@ -1,4 +1,5 @@
-// Rotary positions, and what is kept of a token (DeepSeek-V2 equations 9, 14, 15). Contracts: kernels/ops.h.
+// Rotary positions, and the storing of a token's latent in the cache (DeepSeek-V2 equations 9, 14, 15). Contracts:
+// kernels/ops.h.
 #pragma once
 
 #include "kernels/ops.h"

@@ -1,7 +1,7 @@
-// What is kept of a token: kv_a [T, r+dr] -> rows `positions` of the cache, bf16 or f32. The first r values are
+// Stores a token's latent: kv_a [T, r+dr] -> rows `positions` of the cache, bf16 or f32. The first r values are
 // RMS-normalised (c^KV), the last dr rotated (k^R); both in float, rounded once.
 //
-// A block takes one token and reads its 2.3 KB twice, the second time from L1. What bounds it is the launch.
+// A block takes one token and reads its 2.3 KB twice, the second time from L1. Bound: the launch.
 #include "kernels/cuda/attention/rope.h"
 #include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/kernel.h"

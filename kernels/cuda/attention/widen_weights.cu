@@ -1,8 +1,8 @@
 // k_b [H, r, nope] (stored transposed) and v_b [H, v, r] in any format -> bf16 [H, nope + v, r], each width rounded up
-// to 16 with zeros: what expand_latents multiplies with.
+// to 16 with zeros, for expand_latents.
 //
-// A block takes 32 rows x 64 columns, a thread 8 weights; k_b is turned in shared memory. Once per call of hundreds of
-// tokens, so that what bounds it (writing, 0.26 MB per head) matters little.
+// A block takes 32 rows x 64 columns, a thread 8 weights; k_b is transposed in shared memory. Bound: writing, 0.26 MB
+// per head, which matters little once per call of hundreds of tokens.
 #include "kernels/cuda/attention/expand_latents.h"
 #include "kernels/cuda/formats.cuh"
 #include "kernels/cuda/kernel.h"
@@ -15,7 +15,7 @@ constexpr int kRows = 32, kColumns = 64, kRun = 8, kThreads = kRows * kColumns /
 struct Widening {
   Weight from;
   bool transpose;
-  int rows, columns;  // of `from`, rounded up to 16
+  int rows, columns;  // rows and columns of `from`, each rounded up to 16
   uint16_t* to;       // [H, to_rows, to_columns], from the first row that is written
   int to_rows, to_columns;
 };

@@ -69,7 +69,7 @@ Carriers::~Carriers() = default;
 bool Carriers::upload(const std::byte* from, std::byte* to, size_t bytes) {
   const size_t n_chunks = (bytes + kSlotBytes - 1) / kSlotBytes;
   const size_t n_carriers = std::min(all_.size(), n_chunks);
-  if (n_carriers == 0) {  // no page-locked memory: the driver's own way, slower
+  if (n_carriers == 0) {  // no page-locked memory: the driver copies by itself, more slowly
     return well(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
   }
   std::atomic<size_t> next{0};

@@ -1,6 +1,6 @@
 // Large copies from pageable memory. The copy engine reads page-locked memory only, and locking a mapped file's pages
-// costs more than copying them, so a few threads carry the bytes over into page-locked slots, each with a slot that is
-// being filled and one that is being emptied. Bounded by the threads' copying (about 10 GB/s each) or by the bus.
+// costs more than copying them, so a few threads copy the bytes into page-locked slots. Each thread has two: one is
+// filled while the other is copied to the GPU. Bound: the threads' copying (about 10 GB/s each) or the bus.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,11 @@ namespace hearth::gpu {
 
 class Carriers {
  public:
-  // For the GPU of that number; failures are told to `queue`'s.
+  // For GPU number `gpu`; failures are noted in queue.failures.
   Carriers(int gpu, const Queue& queue, LockedMemory& locked);
   ~Carriers();
 
-  // Is done when it returns. False: failed, which was noted.
+  // The copy is done when upload returns. False: it failed, and the failure was noted.
   bool upload(const std::byte* from, std::byte* to, size_t bytes);
 
  private:
@@ -26,7 +26,7 @@ class Carriers {
 
   const int gpu_;
   const Queue& queue_;
-  std::vector<std::unique_ptr<Carrier>> all_;  // none: nothing can be page-locked
+  std::vector<std::unique_ptr<Carrier>> all_;  // empty if no memory can be page-locked
 };
 
 }  // namespace hearth::gpu

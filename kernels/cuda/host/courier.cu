@@ -7,7 +7,7 @@ namespace hearth::gpu {
 namespace {
 
 constexpr size_t kPieceBytes = size_t(2) << 20;
-constexpr int kSlots = 2;  // of a thread: one is filled, one emptied
+constexpr int kSlots = 2;  // slots of a thread: one is filled while the other is copied to the GPU
 constexpr int kMostThreads = 4;
 
 }  // namespace
@@ -60,7 +60,7 @@ void Courier::await(int64_t number) {
   if (n_settled_ < number) well(cudaStreamWaitEvent(queue_.stream, latest_->get(), 0));
 }
 
-// Copies are settled in order.
+// Copies are settled in order, a copy when all its pieces have arrived.
 void Courier::settle() {
   while (!copies_.empty() && copies_.front().unfinished == 0) {
     copies_.pop_front();
@@ -91,7 +91,7 @@ bool Courier::next_piece(Piece& piece) {
   return false;
 }
 
-// A thread's own slots: what is in them has arrived.
+// Waits until the piece in a slot of this thread has arrived, and counts it as finished.
 void Courier::empty(Slot& slot) {
   if (slot.copy == 0) return;
   well(cudaEventSynchronize(slot.emptied));
@@ -114,7 +114,7 @@ void Courier::carry(Slot& slot, const Piece& piece) {
   if (queued) {
     slot.copy = piece.copy;
   } else {
-    finish_piece(piece.copy);  // the failure is noted; nobody waits for ever
+    finish_piece(piece.copy);  // the failure was noted; counted as finished, so that nobody waits forever
   }
   issued_.notify_all();
 }

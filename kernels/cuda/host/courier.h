@@ -1,8 +1,8 @@
-// Copies in the background: experts on their way from the mapped file into the GPU's memory, while both compute.
+// Copies in the background: experts from the mapped file into the GPU's memory, while the GPU and the host compute.
 //
-// A few threads take pieces of the copies in order, carry each into a page-locked slot of their own and queue its copy
-// on a stream that computes nothing. Page-locked memory is bounded by the slots, whatever the file's size. Bound by the
-// threads' copying (about 10 GB/s each) or by the bus.
+// A few threads take the copies' pieces in order, copy each into a page-locked slot of their own and queue its copy to
+// the GPU on a stream for copies alone. The slots bound the page-locked memory, whatever the file's size. Bound: the
+// threads' copying (about 10 GB/s each) or the bus.
 #pragma once
 
 #include <condition_variable>
@@ -20,11 +20,11 @@ namespace hearth::gpu {
 
 class Courier {
  public:
-  // For the GPU of that number; failures are told to `queue`'s.
+  // For GPU number `gpu`; failures are noted in queue.failures.
   Courier(int gpu, const Queue& queue, LockedMemory& locked);
-  ~Courier();  // what was asked for need not arrive
+  ~Courier();  // copies that are not finished may never arrive
 
-  // As Device::fetch, fetched, order_fetch and await_fetch.
+  // These implement Device::fetch, fetched, order_fetch and await_fetch.
   int64_t take(const std::byte* from, std::byte* to, size_t bytes);
   bool settled(int64_t number);
   void order();
@@ -43,20 +43,20 @@ class Courier {
   struct Copy {
     const std::byte* from;
     std::byte* to;
-    size_t bytes, taken;           // from the front
+    size_t bytes, taken;           // `taken` bytes from the front are handed out as pieces
     int64_t unissued, unfinished;  // pieces
-    std::shared_ptr<Event> after;  // before which nothing is written
+    std::shared_ptr<Event> after;  // nothing is written before this event; null: at any time
   };
   struct Piece {
     const std::byte* from = nullptr;
     std::byte* to = nullptr;
     size_t bytes = 0;
-    int64_t copy = 0;  // its number
+    int64_t copy = 0;  // number of the Copy
   };
   struct Slot {
     std::byte* memory = nullptr;
     cudaEvent_t emptied = nullptr;
-    int64_t copy = 0;  // whose piece it holds; 0: nobody's
+    int64_t copy = 0;  // number of the Copy whose piece it holds; 0: none
   };
 
   bool well(cudaError_t error) const { return queue_.check(error, "moving experts into the GPU's memory"); }
@@ -74,11 +74,11 @@ class Courier {
   LockedMemory& locked_;
   std::mutex mutex_;
   std::condition_variable work_, issued_;
-  std::deque<Copy> copies_;  // those not settled; the first is number n_settled_ + 1
+  std::deque<Copy> copies_;  // the copies that are not settled; the first is number n_settled_ + 1
   int64_t n_settled_ = 0;
   bool leaving_ = false;
   cudaStream_t stream_ = nullptr;
-  std::unique_ptr<Event> latest_;  // behind all that was issued
+  std::unique_ptr<Event> latest_;  // recorded after the last piece that was issued
   std::shared_ptr<Event> after_;
   std::vector<std::jthread> threads_;
 };

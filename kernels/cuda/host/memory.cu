@@ -27,7 +27,7 @@ bool Memory::within(const Stretches& all, const void* p) {
 std::byte* Memory::allocate(size_t bytes) {
   void* memory = nullptr;
   if (const cudaError_t error = cudaMalloc(&memory, bytes); error != cudaSuccess) {
-    cudaGetLastError();  // the caller says that there is too little: not to be reported again
+    cudaGetLastError();  // clears the error: the caller reports that there is too little memory
     if (error != cudaErrorMemoryAllocation) queue_.check(error, "asking for memory of the GPU");
     return nullptr;
   }

@@ -1,6 +1,6 @@
-// Page-locked memory that small copies cross through, piece after piece, so that nobody waits: tokens and positions on
-// the way in, logits on the way out. All of it is free again when somebody has waited for the GPU, which every step
-// does at its end; only hundreds of slices of a prompt in one call wait here.
+// Page-locked memory through which small copies go, piece after piece, so that nobody waits: tokens and positions to
+// the GPU, logits from it. All of it is free again after a wait for the GPU, which every step has at its end; take()
+// itself has to wait only when hundreds of slices of a prompt are queued in one call.
 #pragma once
 
 #include <cstddef>
@@ -15,15 +15,15 @@ class Staging {
   Staging(const Queue& queue, LockedMemory& locked) : queue_(queue), locked_(locked) {}
   ~Staging();
 
-  // Null: too many bytes, or no memory can be page-locked.
+  // Null if bytes > kBytes, or if no memory can be page-locked.
   std::byte* take(size_t bytes);
-  // Is to be copied to the host's memory when the GPU has written it.
+  // At the next settle(), `bytes` of `piece`, which the GPU has then written, are copied to `to`.
   void hand_over_later(const std::byte* piece, void* to, size_t bytes) { waiting_.push_back({piece, to, bytes}); }
-  // The GPU has done everything.
+  // Call this when the GPU has done everything that is queued.
   void settle();
 
  private:
-  static constexpr size_t kBytes = size_t(4) << 20;  // some rows of logits of any of our models
+  static constexpr size_t kBytes = size_t(4) << 20;  // several rows of logits of any supported model
   struct Waiting {
     const std::byte* piece;
     void* to;

@@ -1,5 +1,6 @@
-// A step looked at closely: when the GPU was at work, and when the host had its turns. Events that keep time stand
-// around each recorded piece, and the host's clock is read around each turn; both begin with the step.
+// Times one step: when the GPU was at work, and when the host had its turns. Events with times are recorded before and
+// after each piece of the step, and the host's clock is read before and after each turn; both count from the step's
+// beginning.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -22,14 +23,14 @@ class StepClock {
     n_marks_ = 0;
     looks_.clear();
   }
-  // All of these do nothing in a step that nobody wants timed.
+  // These do nothing unless the step is to be timed.
   void step_begins();  // waits for what was queued before
   void step_ends() { running_ = false; }
   void piece_begins() { mark(); }
   void piece_ends() { mark(); }
   void turn_begins() { look(); }
   void turn_ends() { look(); }
-  // Of the last step that was timed; waits for the GPU.
+  // The spans of the last step that was timed; waits for the GPU.
   std::vector<StepSpan> spans() const;
 
  private:
@@ -39,8 +40,8 @@ class StepClock {
 
   const Queue& queue_;
   bool wanted_ = false, running_ = false;
-  std::vector<cudaEvent_t> events_;  // made at first need: the step's beginning, then two for each piece
-  size_t n_marks_ = 0;               // of them, in this step
+  std::vector<cudaEvent_t> events_;  // created when first needed: the step's beginning, then two for each piece
+  size_t n_marks_ = 0;               // events recorded in this step
   std::chrono::steady_clock::time_point began_;
   std::vector<double> looks_;  // two for each turn
 };

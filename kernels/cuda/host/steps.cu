@@ -3,7 +3,7 @@
 namespace hearth::gpu {
 namespace {
 
-constexpr size_t kMostSteps = 32;  // a conversation has one for each power of two of its length
+constexpr size_t kMostSteps = 32;  // a conversation has one step for each power of two up to its length
 
 }  // namespace
 
@@ -62,7 +62,7 @@ Steps::Recorded* Steps::find(const StepKey& key) {
   return nullptr;
 }
 
-// False: failed, which was noted; nothing is kept.
+// False: recording failed; the failure was noted and nothing is kept.
 bool Steps::record(Recorded& step, void (*queue)(const void*), const void* context) {
   recording_ = &step;
   well_ = true;

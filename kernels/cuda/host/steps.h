@@ -1,10 +1,10 @@
 // Repeated steps. A decoded token is a few hundred launches with the same arguments as the last token's, and the CPU
-// would be busier with them than the GPU with the kernels. So a step that comes a second time is recorded as a graph,
-// and from then on one launch starts all of it. (The first time it is queued as it is: a kernel's first launch loads
-// it, which a recording had better not see.)
+// would spend more time on them than the GPU on the kernels. So a step that comes a second time is recorded as a graph,
+// and from then on one launch starts all of it. (The first time its operations are queued one by one: a kernel's first
+// launch loads the kernel, which should not happen while recording.)
 //
-// Where the host has turns (`aside` to `rejoin`), a step is several graphs, between which the turns begin and end: what
-// runs beside a turn is launched before the host starts with it, so both are at work.
+// Where the host has turns (`aside` to `rejoin`), a step is several graphs, and turns begin and end between them. What
+// runs beside a turn is launched before the host starts the turn, so both are at work.
 #pragma once
 
 #include <vector>
@@ -20,12 +20,13 @@ class Steps {
   explicit Steps(const Queue& queue) : queue_(queue), clock_(queue) {}
   ~Steps();
 
-  // As Device::step, aside and rejoin. Without page-locked memory copies cannot be recorded: `record` false.
+  // These implement Device::step, aside and rejoin. `record` is false where copies cannot be recorded, for lack of
+  // page-locked memory.
   void step(const StepKey& key, bool record, void (*queue)(const void* context), const void* context);
   void aside(void (*work)(void* context), void* context);
   void rejoin();
 
-  void forget();  // all that is recorded, because memory it uses goes away
+  void forget();  // forgets all recordings, because memory that they use is freed
 
   const StepCounts& counts() const { return counts_; }
   StepClock& clock() { return clock_; }
@@ -43,7 +44,7 @@ class Steps {
   };
   struct Recorded {
     StepKey key;
-    std::vector<Piece> pieces;  // empty: seen once
+    std::vector<Piece> pieces;  // empty: the step was queued once, not recorded yet
   };
 
   Recorded* find(const StepKey& key);
@@ -60,9 +61,9 @@ class Steps {
   StepCounts counts_;
   StepClock clock_;
   Recorded* recording_ = nullptr;
-  bool well_ = true;  // the recording
+  bool well_ = true;  // whether the recording has succeeded so far
   Turn open_turn_;
-  cudaEvent_t turn_may_begin_ = nullptr;  // all that was queued before it is done
+  cudaEvent_t turn_may_begin_ = nullptr;  // reached when everything queued before the turn is done
 };
 
 }  // namespace hearth::gpu

@@ -1,15 +1,16 @@
-// How bits become weights: all that kernels/cuda knows of the formats' layouts, each once.
+// How bits become weights: everything that kernels/cuda knows about the formats' layouts, each in one place.
 //
 // The bits are drawn in quant/blocks.h, and quant/decode.h is the definition that tests/kernels/cuda/decode_test.cpp
 // compares with. Blocks lie in memory as ggml wrote them: many are aligned to 2 bytes only.
 //
 // Integer formats are decoded in groups of 16 neighbouring weights, which have one scale. Bits<Block> says where the
 // bits of group k lie and what they mean, four weights at a time, spread over the bytes of a word by masks and byte
-// permutations. How bytes come into registers, how many weights are taken at a time and what becomes of them is up to
-// its users:
+// permutations. How bytes get into registers, how many weights are taken at a time and what they become is decided by
+// the users:
 //   weight_unit.cuh  few tokens: 32 weights as bytes for dp4a, from shared memory
 //   weight_run.cuh   many tokens: 64 weights as bf16 for tensor cores, from global memory
-// Who takes single weights (embed, widen_weights) has them from the definition itself: weight_at() of formats.cuh.
+// Code that needs single weights (embed, widen_weights) gets them from the definition itself, by weight_at() of
+// formats.cuh.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@
 
 namespace hearth::gpu {
 
-// ---- Reading. Users with a block's bytes in registers have a class of their own with these functions.
+// ---- Reading. Users with a block's bytes in registers have a class of their own with the functions of InMemory.
 
 // n words at an address that is a multiple of kAlign.
 template <int kAlign, int n>
@@ -73,15 +74,16 @@ struct InMemory {
 //   levels(low, high, k, i)   from word i of those: levels 4 i .. 4 i + 3 of group k, a byte each
 //   kPerScale                 so many neighbouring groups, from a multiple of that on, have one scale and min
 //
-// Weight = scale * level - min, or where the format has an offset instead, scale * (level - kOffset). Levels are
-// unsigned but where there is neither.
+// Weight = scale * level - min, or for formats with an offset instead, scale * (level - kOffset). Levels are unsigned,
+// or signed if there is neither min nor offset.
 //
-// Where rows have a header, read<n>(header, block, k) instead; kAlign is then that of blocks behind headers.
+// Formats whose rows have a header have read<n>(header, block, k) instead; kAlign is then the alignment of blocks after
+// a header.
 
 template <class Block>
 struct Bits;
 
-// The header of a row in registers, where its format has one.
+// The header of a row in registers, if its format has one.
 template <class Block>
 struct RowHeader {
   GPU_FN void load(const std::byte*) {}
@@ -102,10 +104,10 @@ GPU_FN void read_scales(Bits<Block>& bits, [[maybe_unused]] const RowHeader<Bloc
   }
 }
 
-enum class Zero { none, offset, min };  // what is subtracted
+enum class Zero { none, offset, min };  // what is subtracted from levels or weights
 
-// Groups k and k + kApart are packed in the same bytes (of Q8_0: are neighbours). kAlign: of blocks and low_at,
-// high_at.
+// Groups k and k + kApart are packed in the same bytes (in Q8_0 they are neighbours). kAlign is the alignment of
+// blocks, and of low_at and high_at in them.
 template <int apart, int alignment, Zero zero = Zero::none, int offset = 0>
 struct Packing {
   static constexpr int kApart = apart, kAlign = alignment, kOffset = offset;
@@ -132,8 +134,8 @@ GPU_FN uint32_t spread_fifth_bits(uint32_t bits) {
   return (bits & 15) * 0x02040810u & 0x10101010u;
 }
 
-// IQ4's level of each of four nibbles, as signed bytes. A byte permutation looks up four nibbles among eight levels:
-// once among the lower eight, once among the upper, and a third one chooses by the nibbles' top bits.
+// IQ4's levels of four nibbles, as signed bytes. A byte permutation looks up four nibbles among eight levels: once
+// among the lower eight, once among the upper, and a third one chooses by the nibbles' top bits.
 GPU_FN uint32_t iq4_of_four_nibbles(uint32_t nibbles) {
   constexpr auto four = [](int first) {
     uint32_t word = 0;
@@ -145,12 +147,14 @@ GPU_FN uint32_t iq4_of_four_nibbles(uint32_t nibbles) {
   const uint32_t high = byte_permute(table[2], table[3], nibbles & 0x7777);
   return byte_permute(low, high, 0x3210 | (nibbles & 0x8888) >> 1);
 }
-// Of the low nibbles of four bytes, or the high ones. Who wants both looks up once.
+// The levels of the low nibbles of four bytes, or of the high ones. If both are needed, the compiler can share the
+// lookup.
 GPU_FN uint32_t iq4_levels(uint32_t word, unsigned high) {
   return byte_permute(iq4_of_four_nibbles(word), iq4_of_four_nibbles(word >> 16), high ? 0x7531 : 0x6420);
 }
 
-// Byte i of four. A permutation, so that the compiler does not look through it and mask what two users share.
+// Byte i of four, by a permutation: the compiler does not see through it, and so does not move its own masking into
+// values that two users share.
 GPU_FN uint32_t byte_of(uint32_t word, unsigned i) {
   return byte_permute(word, 0, 0x4440 + i);
 }
@@ -191,7 +195,7 @@ struct Bits<BlockIQ4_NL> : SmallBlock<BlockIQ4_NL, 2>, OneHalf<BlockIQ4_NL> {
 
 template <>
 struct Bits<BlockQ4_1> : SmallBlock<BlockQ4_1, 4, Zero::min> {
-  uint32_t d_m[1];  // what is added is minus a minimum
+  uint32_t d_m[1];  // m is added: minus a minimum
   template <int n, class Bytes>
   GPU_FN void read(const Bytes& block, unsigned) {
     block.template words<4>(0, d_m);
@@ -239,7 +243,7 @@ struct Bits<BlockI4_G128> : Packing<4, 2, Zero::offset, 8>, OneHalf<BlockI4_G128
   }
 };
 
-// ---- 256 weights: k = 8 n + 2 j + s: of half n of the block, quarter j, its first or last 16 weights (s)
+// ---- 256 weights: k = 8 n + 2 j + s: half n of the block, quarter j of that, its first or last 16 weights (s)
 
 template <>
 struct Bits<BlockQ2_K> : Packing<2, 4, Zero::min> {
@@ -255,7 +259,7 @@ struct Bits<BlockQ2_K> : Packing<2, 4, Zero::min> {
   GPU_FN float scale(unsigned, int i) const { return lower_half(d_dmin[0]) * float(groups >> 8 * i & 15); }
   GPU_FN float min(unsigned, int i) const { return upper_half(d_dmin[0]) * float(groups >> (8 * i + 4) & 15); }
   GPU_FN uint32_t levels(uint32_t low, uint32_t, unsigned k, int) const { return two_bits(low, k); }
-  // Quarters 2 p and 2 p + 1 in two steps: a user who takes both has the first one in common.
+  // Shifted in two steps: a user who takes quarters 2 p and 2 p + 1 shares the first step.
   GPU_FN static uint32_t two_bits(uint32_t low, unsigned k) {
     return low >> 4 * (k / 4 % 2) >> 2 * (k / 2 % 2) & 0x03030303u;
   }
@@ -291,7 +295,8 @@ struct Bits<BlockQ3_K> : Packing<2, 2, Zero::offset, 4> {
   }
 };
 
-// The scales of Q4_K and Q5_K: those of four groups k, of which neighbours share one, are two pairs of bytes.
+// The scales of Q4_K and Q5_K. Two neighbouring groups share one, so four groups have a pair of bytes for scales and
+// one for minimums.
 template <class Block>
 struct SixBitScales {
   static_assert(offsetof(Block, scales) == 4);
@@ -369,14 +374,14 @@ struct Bits<BlockIQ4_XS> : Packing<1, 8> {
 
 // ---- Bits<Block> of the float formats
 //
-//   kPerWord, kAt             weights in a word of the block, the first of which lies at byte kAt
+//   kPerWord, kAt             weights in a word of the block; the first word is at byte kAt
 //   read(block)               takes the block's scale
 //   floats(word, w)           the weights of a word before scaling
-//   nans_of(word)             not 0 if there is one that must become NaN by scaling
-//   scale(nans)               of weights with so many of those
+//   nans_of(word)             not 0 if the word has a weight that scaling must make NaN
+//   scale(nans)               the scale; NaN if nans, the or of nans_of, is not 0
 
 // e4m3 is fp16 without its lowest bits and with a bias that is 8 less: shifted into fp16's places it is the number
-// times 2^-8, subnormals included. Only NaN, which is all ones in e4m3, has to be looked for.
+// times 2^-8, subnormals included. Only NaN, all ones in e4m3, needs a check.
 template <>
 struct Bits<BlockF8_E4M3> {
   static constexpr bool kFloats = true;
@@ -396,7 +401,7 @@ struct Bits<BlockF8_E4M3> {
   GPU_FN float scale(uint32_t nans) const { return nans ? float_from_bits(0x7fc00000u) : float_from_bits(d[0]) * 256; }
 };
 
-// Rows of any length and, of 16 bits, at any even address.
+// Rows may have any length and, with 16-bit floats, any even address.
 template <int per_word>
 struct PlainFloats {
   static constexpr bool kFloats = true;

@@ -1,4 +1,4 @@
-// Which of the two ways of multiplying a call takes: few tokens are bounded by the bytes of the weights, many by the
+// Chooses between the two ways to multiply: for few tokens the bound is the bytes of the weights, for many the
 // products.
 #include <algorithm>
 

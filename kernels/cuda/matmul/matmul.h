@@ -1,11 +1,11 @@
-// The matrix products of kernels/ops.h: few tokens by matmul_vec, many by matmul_tile and moe_tile.
+// The matrix products of kernels/ops.h: for few tokens by matmul_vec, for many by matmul_tile and moe_tile.
 #pragma once
 
 #include "kernels/ops.h"
 
 namespace hearth::gpu {
 
-// What the largest of them needs.
+// Bytes of scratch that the largest of these operations needs.
 size_t matmul_scratch(const ScratchLimits& limits);
 
 void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);

@@ -1,5 +1,5 @@
-// Launchers of the prefill matmuls: tokens become bf16 in scratch, then tile_product multiplies. What bounds
-// them is said there.
+// Launchers of the prefill matmuls: tokens become bf16 in scratch, then tile_product multiplies. Bounds: see
+// tile_product.cuh.
 #include "kernels/cuda/matmul/matmul_tile.h"
 
 #include <algorithm>

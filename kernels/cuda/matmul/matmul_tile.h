@@ -1,7 +1,7 @@
-// Matmuls of many tokens (prefill; from about nine), on tensor cores: bf16 inputs and float32 sums for all formats but
-// F32, which stays in float32. The contracts are those of kernels/ops.h; all pointers are device pointers.
+// Matmuls of many tokens (prefill; more than kMaxVecTokens), on tensor cores: bf16 inputs and float32 sums for all
+// formats but F32, which stays in float32. The contracts are those of kernels/ops.h; all pointers are device pointers.
 //
-// Each needs the scratch that its _scratch function says, for at most limits.max_tokens tokens.
+// Each operation needs as much scratch as its _scratch function returns, for at most limits.max_tokens tokens.
 #pragma once
 
 #include "kernels/cuda/scratch_sizes.h"
@@ -15,8 +15,8 @@ void matmul_tile(const Exec& exec, const Weight& w, Mat<const float> x, Mat<floa
 
 // One matrix per head: x [T,H,k], W [H,n,k] -> y [T,H,n].
 //
-// The tokens of all heads together can be large (128 heads x 512 latents: 128 KB a token), so they are rounded and
-// multiplied in slices of so many bytes, or of 128 tokens.
+// The tokens of all heads together can be large (128 heads x 512 latents, two bf16 planes: 256 KB a token), so they are
+// rounded and multiplied in slices of at most slice_bytes, but of at least 128 tokens.
 size_t matmul_heads_tile_scratch(const ScratchLimits& limits, int64_t slice_bytes = kHeadsSliceBytes);
 void matmul_heads_tile(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y,
                        int64_t slice_bytes = kHeadsSliceBytes);

@@ -1,6 +1,6 @@
-// Divides the operations of matmul_vec.h into launches of the kernel in matmul_vec_kernel.cuh. All that costs here is
-// counted in launches: a decode step of a small model is bound by them, so blocks prepare their own activations as long
-// as that is little work beside their rows, and the gated launch prepares the hidden rows for the next.
+// Divides the operations of matmul_vec.h into launches of the kernel in matmul_vec_kernel.cuh. The number of launches
+// is the cost here, for it bounds a decode step of a small model. So blocks prepare their own activations as long as
+// that is little work compared with their rows, and the gated launch prepares the hidden rows for the next launch.
 #include "kernels/cuda/matmul/matmul_vec.h"
 
 #include <algorithm>
@@ -14,9 +14,9 @@ namespace hearth::gpu {
 namespace vec {
 namespace {
 
-// Activations that a block prepares for itself in shared memory.
+// Most bytes of activations that each block prepares for itself in shared memory.
 constexpr int64_t kOwnRowBytes = 18 * 1024;
-// Warps that fill a GPU: about 16 for each of an H200's 132 multiprocessors. With less work rows are split along k.
+// Warps that fill a GPU: about 16 for each of an H200's 132 multiprocessors. With fewer, rows are split along k.
 constexpr int64_t kEnoughWarps = 2048;
 
 template <bool floats>
@@ -50,7 +50,7 @@ Stack stack_of(const Weight& a, const Weight* b = nullptr) {
   return s;
 }
 
-// Queues the launch, and before it that of preparing x [T, n_matrices, k] where there is an x too large for the blocks.
+// Queues the launch; if x [T, n_matrices, k] is too large for the blocks to prepare, first a launch that prepares it.
 void start(const Exec& exec, Job job, const Format& format, dim3 grid, std::byte* scratch) {
   int64_t own_bytes = 0;
   if (job.x) {
@@ -126,8 +126,8 @@ Job job_for(const Tokens& tokens) {
   return job;
 }
 
-// Gate and up in one launch where they have one format, in two otherwise. Either of dense and experts may be null; if
-// neither is, all four formats are one.
+// Gate and up in one launch if they have the same format, in two otherwise. Either of dense and experts may be null; if
+// neither is, all four matrices have the same format.
 void gated(const Exec& exec, const Tokens& tokens, const Hidden* dense, const Hidden* experts, Mat<const float> x,
            std::byte* scratch) {
   const FfnWeights& w = *(dense ? dense : experts)->w;
@@ -153,7 +153,7 @@ void gated(const Exec& exec, const Tokens& tokens, const Hidden* dense, const Hi
   }
 }
 
-// y [T,d] = or += what down makes of the hidden rows.
+// y [T,d] = (or, if `add`, +=) down times the hidden rows.
 void down(const Exec& exec, const Tokens& tokens, const Hidden* dense, const Hidden* experts, bool add, Mat<float> y) {
   const Weight& w = (dense ? dense : experts)->w->down;
   Job job = job_for(tokens);
@@ -169,7 +169,7 @@ void down(const Exec& exec, const Tokens& tokens, const Hidden* dense, const Hid
   if (dense) {
     job.dense = stack_of(dense->w->down);
     job.dense.rows = dense->rows;
-    // Slices as long as an expert's row; without experts, one for each warp.
+    // Slices as long as an expert's row; without experts, one slice for each warp of a block.
     const int64_t slices = experts ? dense->w->down.k / experts->w->down.k : kWarps;
     job.dense.slices = int(std::clamp<int64_t>(slices, 1, pieces_of(dense->w->down)));
     jobs += job.dense.slices;

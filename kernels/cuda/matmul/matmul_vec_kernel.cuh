@@ -1,22 +1,23 @@
-// The kernel of matmul_vec.h: few columns times rows of weights, for all its operations.
+// The kernel of all operations of matmul_vec.h: rows of weights times few columns of activations.
 //
-// A block has 8 warps, a warp 4 rows (or 2 of gate and the same 2 of up), 8 lanes a row. The bytes of a row are staged
-// in shared memory by asynchronous copies of 16 bytes, the next piece while this one is multiplied: the copies are
-// coalesced and aligned whatever the format's blocks are (18 or 210 bytes), and bytes in flight cost no registers. Of
-// a piece, a lane takes every 8th unit (weight_unit.cuh), unpacks it once and multiplies it with every column: weights
-// of an integer format by dp4a with activations in 16 bits, as two bytes each; float weights in float. The four rows of
-// a warp want the same activations at the same time, so those are broadcast.
+// A block has 8 warps, a warp 4 rows (or 2 of gate and the same 2 of up), a row 8 lanes. The bytes of a row are copied
+// into shared memory asynchronously, 16 bytes per copy, the next piece while this one is multiplied: copies are
+// coalesced and aligned whatever the size of the format's blocks (18 or 210 bytes), and bytes in flight need no
+// registers. Of a piece, a lane takes every 8th unit (weight_unit.cuh), unpacks it once and multiplies it with every
+// column: weights of an integer format by dp4a with activations in 16 bits, as two bytes each; float weights in float.
+// The four rows of a warp need the same activations at the same time, so reads of those are broadcast.
 //
-// What a row is multiplied with is divided into jobs: slices of k, or the experts that were chosen. The warps of a
-// block that have the same rows take turns at the jobs; their sums meet in shared memory, in an order that does not
-// depend on time. Two kinds of launches:
+// The work on a row is divided into jobs: slices of k, or the chosen experts. The warps of a block that have the same
+// rows take turns at the jobs; their sums are added in shared memory, in an order that does not depend on timing. There
+// are two kinds of launches:
 //   gated  silu(gate x) * up x of one expert or of the shared ones -> hidden rows, prepared for the next launch;
 //   sum    y = the sum over all jobs, each weighted as the router says.
 //
-// Bound by bytes of weights, if instructions allow: at an H200's memory bandwidth a multiprocessor has about 3.5
-// instructions for each weight of 4.5 bits, 5 for one of 6.5. For sm_90 the compiler makes 3.9 of a Q4_K weight with
-// one column (3.1 in the unit, the rest in staging), 5.0 of a Q6_K one, 12 to 13 with eight columns: with one, about
-// what the bytes take; with eight, a third of it. Activations of 8 bits would save 0.4 for each column, and cost what
+// Bound: the bytes of the weights, if there are not too many instructions. At an H200's memory bandwidth a
+// multiprocessor has time for about 3.5 instructions for each weight of 4.5 bits, 5 for each of 6.5. For sm_90 the
+// compiler makes 3.9 for a Q4_K weight with one column (3.1 in the unit, the rest in staging), 5.0 for a Q6_K one, and
+// 12 to 13 with eight columns. So one column takes about as long as the bytes do, and eight columns about three times
+// as long. Activations of 8 bits would save 0.4 instructions for each column, and cost the accuracy that
 // docs/measurements.md shows. Not run on a GPU yet.
 #pragma once
 
@@ -37,10 +38,10 @@ struct Piece {
   static constexpr bool kAligned = kSize % 16 == 0 && kHeaderBytes<Block> % 16 == 0;  // blocks, to 16 bytes
   static constexpr int kUnits = kPieceWeights / kWeights;
   static constexpr int kBytes = kPieceWeights / kElems * kSize;
-  // Of a row in shared memory: the piece, wherever in 16 bytes it starts, and a word that load_staged may look at. An
-  // odd number of 16 bytes, so that rows start in different banks.
+  // Bytes of a row's slot in shared memory: the piece, at any offset in 16 bytes, and a word after it that load_staged
+  // may read. An odd multiple of 16, so that rows start in different banks.
   static constexpr int kSlot = ((kBytes + 15 + 4 + 15) / 16 | 1) * 16;
-  static constexpr int kStageBytes = 2 * kWarpRows * kSlot;  // of a warp
+  static constexpr int kStageBytes = 2 * kWarpRows * kSlot;  // both stages of a warp's rows
 };
 
 inline constexpr int kPartBytes = kWarps * kWarpRows * kMaxColumns * int(sizeof(float));
@@ -52,21 +53,21 @@ size_t shared_bytes(int64_t prepared) {
 
 // ---- The inner loop
 
-// A row's bytes on their way to its slots in shared memory, as one lane of the row's eight sees them.
+// Copies a row's bytes to its slots in shared memory: the part of one of the row's eight lanes.
 template <class Block>
 struct Feed {
   using P = Piece<Block>;
-  const std::byte* next;  // what is copied next
-  int left;               // bytes from there on
-  std::byte* slot;        // where to: the row's slot of one stage, in turn with that of the other
+  const std::byte* next;  // the next piece in the row
+  int left;               // bytes of the slice from `next` on
+  std::byte* slot;        // where `next` goes: the row's slot of one stage, then of the other, in turn
   int to_other;
 
   GPU_FN Feed(const std::byte* row, int bytes, std::byte* slot)
       : next(row), left(bytes), slot(slot), to_other(kWarpRows * P::kSlot) {}
 
-  // Queues the next piece, if there is one. Returns where it will lie.
+  // Queues the copy of the next piece, if there is one. Returns where the piece will be.
   GPU_FN const std::byte* copy() {
-    // Bytes before the piece that share its 16. None where blocks are multiples of 16.
+    // Bytes before the piece in its first 16 aligned bytes; none where blocks are aligned to 16.
     const int before = P::kAligned ? 0 : int(reinterpret_cast<size_t>(next) & 15);
     const int end = before + min(P::kBytes, left), mine = 16 * (lane_of_thread() % 8);
     const std::byte* from = next - before + mine;
@@ -86,8 +87,8 @@ struct Feed {
   }
 };
 
-// The products of a unit with every column, column c's activations being at rows + column[c]. `at`: the unit's first
-// weight in the row.
+// Adds the products of a unit with every column. Column c's activations are at rows + column[c]; `at` is the unit's
+// first weight in the row.
 template <class Block, int NT>
 GPU_FN void multiply(const ByteUnit& unit, unsigned at, unsigned k, const std::byte* rows, const int (&column)[NT],
                      int n, float (&sums)[NT]) {
@@ -111,7 +112,7 @@ GPU_FN void multiply(const ByteUnit& unit, unsigned at, unsigned k, const std::b
       }
       const auto group = *reinterpret_cast<const float2*>(scales + column[c] + h * U::kDistance / 2);
       const float scale = group.x, sum_of_x = group.y;
-      float sum = float(dot);  // below 2^27; the sum of x below 2^19, exact
+      float sum = float(dot);  // below 2^27 (and the sum of x below 2^19, exact)
       if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
       sum *= unit.scale[h];
       if constexpr (U::kZero == Zero::min) sum -= unit.min[h] * sum_of_x;
@@ -135,8 +136,8 @@ GPU_FN void multiply(const FloatUnit& unit, unsigned at, unsigned, const std::by
   }
 }
 
-// This lane's share of the sums of weights begin .. end - 1 of a row of k, whose first piece is under way to `piece`.
-// Unsigned, since the compiler divides those by powers of two in one instruction.
+// Adds this lane's share of the products of weights begin .. end - 1 of a row of k, whose first piece is being copied
+// to `piece`. Unsigned numbers, since the compiler divides these by powers of two in one instruction.
 template <class Block, int NT>
 GPU_FN void multiply_slice(const RowHeader<Block>& header, Feed<Block>& feed, const std::byte* piece, unsigned begin,
                            unsigned end, unsigned k, const std::byte* rows, const int (&column)[NT], int n,
@@ -162,14 +163,14 @@ GPU_FN void multiply_slice(const RowHeader<Block>& header, Feed<Block>& feed, co
         multiply<Block, NT>(unit, first, k, rows, column, n, sums);
       }
     }
-    __syncwarp();  // before the next copy but one overwrites what was read
+    __syncwarp();  // before the copy after the next overwrites what was read
     piece = next;
   }
 }
 
-// ---- Who is multiplied with a matrix
+// ---- The columns that are multiplied with a matrix
 
-// n columns; lane c < n knows column c's token and the row of its activations (for experts: its pair t K + j).
+// n columns; lane c < n has column c's token and the number of its row of activations (for experts: the pair t K + j).
 struct Columns {
   int n, token, row;
 };
@@ -178,11 +179,11 @@ GPU_FN Columns all_columns(int n_tokens) {
   return {n_tokens, lane_of_thread(), lane_of_thread()};
 }
 
-// The tokens that chose the expert of a pair, if this is the first pair to do so; none otherwise. (Were an expert
-// chosen twice by a token, the second time would be by itself.)
+// The tokens that chose the expert of a pair, if this is the first pair with that expert; otherwise none. (If a token
+// had chosen an expert twice, the second choice would be handled by itself.)
 GPU_FN Columns columns_of_pair(const int32_t* ids, int n_tokens, int n_activated, int pair) {
   const int lane = lane_of_thread(), expert = ids[pair];
-  int place = -1;  // of the expert among those of token `lane`
+  int place = -1;  // place of the expert among those that token `lane` chose
   if (lane < n_tokens) {
     for (int j = n_activated - 1; j >= 0; --j) {
       if (ids[lane * n_activated + j] == expert) place = j;
@@ -209,7 +210,7 @@ GPU_FN Columns columns_of_pair(const int32_t* ids, int n_tokens, int n_activated
 
 // ---- The kernel
 
-// Adds what the lanes of a row have of each column, times the column's weight, to the warp's sums: [4][8] floats.
+// Adds the lanes' sums of each column, times the column's weight, to the warp's part: [4 rows][8 columns] floats.
 template <int NT>
 GPU_FN void add_to_part(float (&sums)[NT], int n, int place, float weight, float* part) {
   const int lane = lane_of_thread(), mine = lane % 8;
@@ -224,7 +225,7 @@ GPU_FN void add_to_part(float (&sums)[NT], int n, int place, float weight, float
   if (mine < n) part[lane / 8 * kMaxColumns + place] += weight * value;
 }
 
-// y from the parts of all warps, `split` of which have the same rows.
+// y from the parts of all warps; each job.split warps have the same rows.
 GPU_FN void store_sum(const Job& job, const float* parts, int first_row, int n, int matrix) {
   const int rows = kWarps / job.split * kWarpRows, thread = int(threadIdx.x);
   const int r = thread % rows, t = thread / rows, row = first_row + r;
@@ -237,7 +238,8 @@ GPU_FN void store_sum(const Job& job, const float* parts, int first_row, int n, 
   y = job.add ? y + sum : sum;
 }
 
-// The hidden rows, prepared for the launch that multiplies them with down: 16 values of a group are 16 lanes'.
+// Stores the hidden rows, prepared for the launch that multiplies them with down. 16 lanes have the 16 values of a
+// group.
 GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts, int first_row, Columns columns) {
   const bool pair = stack.weights[1] != nullptr;
   const int rows = pair ? 16 : 32, thread = int(threadIdx.x);
@@ -269,7 +271,7 @@ GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts,
   if (row % 16 == 0) reinterpret_cast<GroupScale*>(out + 2 * stack.n)[row / 16] = group;
 }
 
-// Three blocks leave 80 registers, one too few for Q3_K's decoder.
+// With three blocks a thread has 80 registers, one too few for Q3_K's decoder.
 template <class Block, int NT>
 inline constexpr int kBlocksPerProcessor = NT == 1 && !std::is_same_v<Block, BlockQ3_K> ? 3 : 2;
 
@@ -285,7 +287,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
   part[lane] = 0;
   __syncwarp();
 
-  // Where this block and this warp are at work. Gated launches: the expert blocks pair by pair, then the dense ones.
+  // The rows of this block and this warp. In gated launches the blocks of experts come first, pair by pair, then the
+  // dense ones.
   const bool two = job.gated && (job.dense.n > 0 ? job.dense : job.experts).weights[1] != nullptr;
   const int warp_rows = two ? 2 : kWarpRows, block_rows = kWarps / job.split * warp_rows;
   int block = int(blockIdx.x), pair = -1;
@@ -331,7 +334,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)
                      (end - begin) / P::kElems * P::kSize, shared + warp * P::kStageBytes + slot * P::kSlot);
     const std::byte* first_piece = feed.copy();
 
-    // The activations. Every warp has a job where the block prepares them, so all meet at the barrier.
+    // The activations. Where the block prepares them, every warp has a job, so all warps reach the barrier.
     const int row_bytes = int(prepared_bytes(kFloatProducts<Block>, stack.k));
     int column[NT];
     const std::byte* rows =

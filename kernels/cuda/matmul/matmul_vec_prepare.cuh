@@ -1,5 +1,6 @@
-// Activations as matmul_vec's inner loop reads them: in 16 bits with a scale for every 16, or as they are. With 8 bits
-// each product would lose as much as 4-bit weights have lost already, and the router would send some tokens elsewhere.
+// Activations in the form that matmul_vec's inner loop reads: in 16 bits with a scale for every 16, or as floats. With
+// 8 bits each product would lose as much as 4-bit weights have lost already, and the router would choose other experts
+// for some tokens.
 #pragma once
 
 #include "kernels/cuda/matmul/matmul_vec_job.h"
@@ -8,7 +9,7 @@ namespace hearth::gpu::vec {
 
 constexpr int kMostLevel = 127 * 256 + 127;
 
-// The two bytes of a level as dp4a wants them, each signed: 256 high + low.
+// The two bytes of a level, both signed, as dp4a takes them: level = 256 high + low.
 GPU_FN uint32_t high_byte(int q) {
   return uint32_t(q + 128) >> 8 & 255;
 }
@@ -16,9 +17,9 @@ GPU_FN uint32_t low_byte(int q) {
   return uint32_t(q) & 255;
 }
 
-// Four neighbouring lanes have 4 of 16 values each (zeros where `there` is false): their levels, and the group's scale.
-// Magnitudes are compared as integers: the order is that of the numbers, and NaN, which a comparison of numbers would
-// lose, is the largest. It becomes the scale, so that what was not a number stays none.
+// kLanes neighbouring lanes have n each of the 16 values of a group (zeros past the row's end) -> their levels, and the
+// group's scale and sum. Magnitudes are compared as integers, which order as the numbers do, except that NaN is the
+// largest; a comparison of floats would lose it. NaN then becomes the scale, so the results are NaN too.
 template <int kLanes, int n>
 GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
   int largest = 0;
@@ -41,7 +42,7 @@ GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
   return {magnitude / kMostLevel, float(sum)};
 }
 
-// x [k] -> a prepared row, by `n_threads` threads (whole warps) of which this is number `thread`.
+// x [k] -> a prepared row, by `n_threads` threads (whole warps); this thread is number `thread`.
 template <bool floats>
 GPU_FN void prepare(const float* x, int k, std::byte* row, int thread, int n_threads) {
   if constexpr (floats) {

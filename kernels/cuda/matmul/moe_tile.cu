@@ -1,15 +1,15 @@
 // Mixture of experts for many tokens: y [T,d] = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x).
 //
-// The T K slots (a token and one of its experts) are put in order of their experts on the device, by counting; slots of
-// one expert stay in the order of their tokens, so that every run gives the same bits. A list of (expert, tile of
-// slots) follows, as long as the routing makes it: grids have the length that it cannot exceed, T K / tile + E, and
-// blocks beyond its end return. Experts that are not in this memory get no work. Then gate and up with gathered tokens,
-// down, and one sum over the K slots of each token.
+// The T K slots (a token and one of its experts) are sorted by expert on the device, by counting. Slots of one expert
+// stay in the order of their tokens, so that every run gives the same bits. From the sorted slots follows a list of
+// (expert, tile of slots), whose length depends on the routing: grids have the length that the list cannot exceed,
+// T K / tile + E, and blocks beyond its end return. Experts that are not in this memory get no work. Then come gate and
+// up with gathered tokens, down, and a sum over the K slots of each token.
 //
-// Outputs of down wait in scratch as float32 until that sum, which has no order to lose. They can be large
-// (DeepSeek-V3, 2048 tokens: 470 MB), so down and the sum go through the columns of y in slices.
+// Outputs of down wait in scratch as float32 until that sum, which adds them in the order of the slots. They can be
+// large (DeepSeek-V3, 2048 tokens: 470 MB), so down and the sum go through the columns of y in slices.
 //
-// Bound by the products (tile_product.cuh); counting and placing take some microseconds, the sum moves 8 bytes per slot
+// Bound: the products (tile_product.cuh). Counting and placing take some microseconds; the sum moves 8 bytes per slot
 // and column.
 #include "kernels/cuda/matmul/moe_tile.h"
 
@@ -29,14 +29,14 @@ constexpr int kSortThreads = 1024, kSumThreads = 256;
 
 // The slots in order of their experts.
 struct Order {
-  int32_t* first;     // [E] place of an expert's first slot
-  int32_t* token_of;  // [T K] by place
-  int32_t* place_of;  // [T K] by slot; -1: its expert is not here
+  int32_t* first;     // [E] place of an expert's first slot in the sorted order
+  int32_t* token_of;  // [T K] by place: the slot's token
+  int32_t* place_of;  // [T K] by slot; -1: its expert is not in this memory
   TileWork* work;     // [max_work]
   int32_t* n_work;    // [1]
 };
 
-// One block. counts [E] are in shared memory; each thread adds up what lies before its experts.
+// One block. counts [E] are in shared memory; each thread adds up the counts before those of its experts.
 __global__ void __launch_bounds__(kSortThreads)
     count_kernel(const int32_t* ids, const int32_t* matrices, int n_slots, int n_experts, int tile, Order order) {
   GPU_DYNAMIC_SHARED(int32_t, counts);
@@ -60,10 +60,10 @@ __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
-// A block takes an expert and finds its slots, a thread looking at one slot at a time.
+// A block finds the slots of one expert; each thread looks at one slot at a time.
 __global__ void __launch_bounds__(kSortThreads)
     place_kernel(const int32_t* ids, const int32_t* matrices, int n_slots, int n_activated, Order order) {
-  GPU_SHARED(int32_t, found, 32);  // by each warp
+  GPU_SHARED(int32_t, found, 32);  // slots that each warp found
   const bool absent = matrices && matrices[blockIdx.x] < 0;
   const int warp = warp_of_thread(), n_warps = int(blockDim.x) / 32;
   int place = order.first[blockIdx.x];
@@ -109,7 +109,7 @@ int64_t slice_columns(int64_t n_slots, int64_t d, int64_t slice_bytes) {
   return std::min(d, std::max(kSliceColumns, slice_bytes / 4 / n_slots / kSliceColumns * kSliceColumns));
 }
 
-// At least n_slots * slice_columns(..), and not less for more slots.
+// At least n_slots * slice_columns(..), and it does not decrease with n_slots.
 int64_t result_values(int64_t n_slots, int64_t d, int64_t slice_bytes) {
   return std::min(n_slots * d, std::max(slice_bytes / 4, n_slots * kSliceColumns));
 }
@@ -146,7 +146,7 @@ void sort_slots(const int32_t* ids, const int32_t* matrices, int64_t n_slots, in
          int(n_activated), order);
 }
 
-// Down, some columns of y at a time, and their sum.
+// Multiplies with down and sums over the slots, some columns of y at a time.
 void down_and_sum(const Weight& down, TileShape shape, TileProduct p, const Layout& layout, const float* weights,
                   int64_t n_activated, bool shared, Mat<float> y, int64_t slice_bytes, const Queue& queue) {
   const int64_t slice = slice_columns(p.n_tokens, y.cols, slice_bytes);

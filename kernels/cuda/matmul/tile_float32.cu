@@ -1,8 +1,8 @@
-// y [T,n] = x [T,k] * W [n,k]^T for F32 weights, in float32 throughout: what is stored so is small and wants its
-// precision (routers). Tiles of 32 tokens x 32 rows, 32 weights a step; a thread has four tokens of one row.
+// y [T,n] = x [T,k] * W [n,k]^T for F32 weights, in float32 throughout: matrices in F32 are small and need the
+// precision (routers). Tiles of 32 tokens x 32 rows, 32 weights per step; a thread computes four tokens of one row.
 //
-// Bound by shared memory (five values read for four products): a plain kernel, for matrices that cost nothing beside
-// the others.
+// Bound: shared memory (five values read for four products). A plain kernel is enough, because these matrices cost
+// little compared with the others.
 #include "kernels/cuda/matmul/tile_store.cuh"
 
 namespace hearth::gpu {
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kSide = 32, kThreads = 256, kTokensOfThread = kSide * kSide / kThreads;
 
-// One step of rows [first, first + kSide) of a matrix, zeros beyond its n rows and k columns.
+// Loads columns k0 .. k0 + kSide - 1 of kSide rows of a matrix; zeros beyond its n rows and k columns.
 template <class Row>
 GPU_FN void load_tile(float (&tile)[kSide * (kSide + 1)], int n, int k, int k0, Row row) {
   for (int at = int(threadIdx.x); at < kSide * kSide; at += kThreads) {
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kThreads) float32_kernel(TileProduct p) {
                                           size_t(first_row + i) * w.row_bytes);
   };
 
-  for (int first = 0; first < work.n; first += kSide) {  // the list of work may be of larger tiles
+  for (int first = 0; first < work.n; first += kSide) {  // the list of work may be made for larger tiles
     float sum[kTokensOfThread] = {}, up[kTokensOfThread] = {};
     for (int k0 = 0; k0 < p.k; k0 += kSide) {
       __syncthreads();

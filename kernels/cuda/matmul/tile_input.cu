@@ -1,5 +1,5 @@
-// Tokens float32 -> two planes of bf16 in scratch, once for each operation, and products of gate and up. The rounding
-// reads four bytes and writes four for each value: bound by bytes.
+// Tokens float32 -> two planes of bf16 in scratch, once for each operation, and products of gate and up. Bound of the
+// rounding: bytes, four read and four written for each value.
 #include "kernels/cuda/matmul/tile_input.h"
 
 #include <algorithm>
@@ -62,7 +62,7 @@ TileInput round_tokens(Heads<const float> x, uint16_t* to, const Queue& queue) {
 }
 
 int64_t Hidden::bytes(int64_t T, int64_t n) {
-  return std::max(T, int64_t(2)) * padded_to_8(n) * 4;  // half of one token is one token
+  return std::max(T, int64_t(2)) * padded_to_8(n) * 4;  // half of one token is still one token
 }
 
 bool Hidden::in_halves(const FfnWeights& w) {

@@ -1,4 +1,4 @@
-// How the prefill operations prepare a TileProduct: tokens rounded to bf16, and the first half of a gated FFN.
+// Preparing a TileProduct for the prefill operations: tokens rounded to bf16, and the first half of a gated FFN.
 #pragma once
 
 #include "kernels/cuda/matmul/tile_product.h"
@@ -6,9 +6,9 @@
 
 namespace hearth::gpu {
 
-// Tokens as weights of different formats want them: float32 for F32, for all others bf16 rows padded with zeros to a
-// multiple of 8, in two planes: the values rounded, and what that left of them, rounded. Strides in values; a form that
-// nobody asked for is null.
+// Tokens in the forms that the formats of weights need: float32 for F32; for all others bf16 rows padded with zeros to
+// a multiple of 8, in two planes: the rounded values, and the rounded remainders that this rounding left. Strides are
+// in values; a form that is not needed is null.
 struct TileInput {
   const float* floats = nullptr;
   int64_t float_stride = 0, float_matrix_stride = 0;
@@ -22,23 +22,23 @@ inline Heads<const float> one_head(Mat<const float> x) {
   return {x.data, x.rows, 1, x.cols, x.stride, 0};
 }
 
-// bf16 values in scratch, of both planes, that round_tokens writes for T tokens of H heads of k.
+// The number of bf16 values, in both planes, that round_tokens writes for T tokens of H heads of k.
 int64_t rounded_values(int64_t T, int64_t H, int64_t k);
 
-// Queues the rounding of x to bf16 in `to`, all tokens of head 0 first.
+// Queues the rounding of x to bf16 into `to`, first all tokens of head 0.
 TileInput round_tokens(Heads<const float> x, uint16_t* to, const Queue& queue);
 
-// The hidden rows of a gated FFN: T rows of n values in whatever form down wants, and the gates by themselves where
-// gate and up are stored in different formats and cannot be multiplied together.
+// The hidden rows of a gated FFN: T rows of n values in the form that down needs; and separately the gates, if gate and
+// up have different formats and cannot be multiplied together.
 struct Hidden {
   void* rows = nullptr;
-  int64_t low = 0;  // from plane to plane
+  int64_t low = 0;  // values from the first plane to the second
   float* gates = nullptr;
 
   Hidden() = default;
   Hidden(const FfnWeights& w, int64_t T, std::byte* memory);
 
-  // Four bytes for each value; where that is too little (two formats), tokens must come in halves.
+  // Four bytes for each value. With two formats (in_halves) that is enough only for half of the tokens at a time.
   static int64_t bytes(int64_t T, int64_t n);
   static bool in_halves(const FfnWeights& w);
 

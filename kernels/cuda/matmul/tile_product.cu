@@ -1,4 +1,4 @@
-// Which kernel multiplies, and in tiles of what size.
+// Chooses the kernel of a product, and the size of its tiles.
 #include "kernels/cuda/matmul/tile_product.h"
 
 #include <cassert>
@@ -6,7 +6,8 @@
 namespace hearth::gpu {
 namespace {
 
-// About as many blocks as the GPUs meant have processors (108 to 188): with fewer, smaller tiles do more at once.
+// About as many blocks as the supported GPUs have multiprocessors (108 to 188). With fewer blocks, smaller tiles are
+// better because more multiprocessors work.
 constexpr int64_t kEnoughBlocks = 128;
 
 int64_t blocks(int64_t n_tokens, int64_t n, int64_t tokens, int64_t rows) {
@@ -21,7 +22,7 @@ TileShape choose_tile(int64_t n_tokens, int64_t n, int64_t n_matrices) {
   return TileShape::small;
 }
 
-// The blocks of experts are many in any case; what counts is how full the last tile of each is.
+// With experts there are many blocks in any case; what counts is how full the last tile of each expert is.
 TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts) {
   const int64_t mean = n_slots / n_experts;
   return mean >= 128 ? TileShape::large : mean >= 24 ? TileShape::medium : TileShape::small;

@@ -1,21 +1,21 @@
-// y [T,n] = x [T,k] * W [n,k]^T on tensor cores: bf16 inputs, float32 sums. Any of the formats but F32. Medium and
-// large tiles round weights and tokens to bf16. Small ones lose nothing of the weights and 16 bits from the tokens:
-// those come in two parts, the rounded value and what rounding left, and weights as levels, exact, whose scales are
-// applied to the sums (tile_sums.cuh).
+// y [T,n] = x [T,k] * W [n,k]^T on tensor cores: bf16 inputs, float32 sums. For all formats but F32. Medium and large
+// tiles round weights and tokens to bf16. Small tiles take weights exactly and keep 16 bits of the tokens: tokens come
+// in two parts, the rounded value and the remainder, and weights as exact levels, whose scales are applied to the sums
+// (tile_sums.cuh).
 //
-// A block makes a tile of tokens x weight rows and walks along k. Each step, a thread has 64 weights of one row: their
-// bytes are read into registers before the multiplications of the step before and decoded into shared memory after
-// them (weight_run.cuh); the tokens' bf16 values come by asynchronous copies. Both lie in shared memory twice, so
-// a step needs one barrier. Pieces of 16 bytes are swizzled: eight rows at one place in k are in eight different
-// groups of banks, for ldmatrix and for the stores of the decoders.
+// A block computes a tile of tokens x weight rows and walks along k. In each step a thread has 64 weights of one row:
+// their bytes are read into registers before the multiplications of the step before, and decoded into shared memory
+// after those (weight_run.cuh). The tokens' bf16 values come by asynchronous copies. Shared memory has two buffers of
+// each, so a step needs one barrier. Pieces of 16 bytes are swizzled: at one place in k, eight rows are in eight
+// different groups of banks, for ldmatrix and for the stores of the decoders.
 //
-// Gate and up of an FFN are one product: groups of eight rows of the two alternate in the weight tile, so that a thread
-// holds both sums of an output and the activation function costs nothing. Experts come as a list of (matrix, tokens),
-// made on the device; their tokens are gathered by the copies.
+// Gate and up of an FFN are one product: groups of eight rows of the two alternate in the weight tile, so that both
+// sums of an output are in the same tile and the activation function costs nothing. Experts come as a list of (matrix,
+// tokens), made on the device; the copies gather their tokens.
 //
-// Bound by tensor cores and shared memory from about 128 tokens (64 x 64 sums a warp: 8 ldmatrix for 32 mma), below
-// that by decoding, of which each weight has one for each tile of tokens, and at last by the bytes of the weights: with
-// 32 tokens, decoding a weight and scaling its sums take about as many cycles as multiplying it with both parts.
+// Bound: from about 128 tokens on tensor cores and shared memory (64 x 64 sums per warp: 8 ldmatrix for 32 mma); below
+// that decoding, which every tile of tokens repeats for each weight; with the fewest tokens the bytes of the weights.
+// With 32 tokens, decoding a weight and scaling its sums take about as many cycles as multiplying it with both parts.
 #pragma once
 
 #include "kernels/cuda/matmul/tile_store.cuh"
@@ -35,7 +35,7 @@ struct TokenCopies {
   static constexpr int kCopies = Tile::kTokens / kRowsApart;
   static_assert(kCopies * kRowsApart == Tile::kTokens);
   const uint4* x;
-  int low;            // to what rounding left, in pieces
+  int low;            // distance to the second part (the remainders), in pieces
   int from[kCopies];  // where each row starts, in pieces; -1: there is no such token
   int piece, n_pieces;
 
@@ -74,13 +74,13 @@ struct TokenCopies {
 template <class Tile, class Block>
 struct WeightShare {
   static constexpr int kRunsOfRow = Tile::kStep / kRun;
-  static constexpr int kStepsAhead = 4;  // from asking to loading
+  static constexpr int kStepsAhead = 4;  // steps from prefetching to loading
   const std::byte *row, *end;
   int tile_row, run_of_step, k;
   WeightRun<Block> bytes;
-  RunScales<Block> scales;  // where levels are multiplied: of the run that was decoded last
+  RunScales<Block> scales;  // with levels: those of the run that was decoded last
 
-  // In place of a row that does not exist the last one is read again; its results are not stored.
+  // Instead of a row that does not exist the last row is read again; the results are not stored.
   GPU_FN WeightShare(const TileProduct& p, int matrix) {
     constexpr bool kRowPerLane = Tile::kForm == Form::levels;
     tile_row = kRowPerLane ? lane_of_thread() : int(threadIdx.x) / kRunsOfRow;
@@ -94,8 +94,8 @@ struct WeightShare {
     end = w.end;
     for (int step = 1; step < kStepsAhead; ++step) ask(step);
   }
-  // Into L2. With the loads alone a block has one step under way and waits for memory in each; with few tokens there
-  // are too few blocks to hide that.
+  // Prefetches a step into L2. Otherwise a block would have only one step of loads under way and would wait for memory
+  // in each; with few tokens there are too few blocks to hide that.
   GPU_FN void ask(int step) const {
     const int run = step * kRunsOfRow + run_of_step;
     if (run * kRun < k) prefetch_to_l2(row + int64_t(run) * kRun * int(sizeof(Block)) / Block::kElems);
@@ -129,7 +129,7 @@ GPU_FN void store_tile(const TileProduct& p, const TileWork& work, const float* 
     for (int share = 0; share < Tile::kWarpsAlongStep; ++share) sum += sums[Sums<Tile>::place(share, token, row)];
     return sum;
   };
-  const int columns = p.up.data ? Tile::kRows / 2 : Tile::kRows;  // a thread has one of them
+  const int columns = p.up.data ? Tile::kRows / 2 : Tile::kRows;  // each thread stores one of the columns
   const int i = int(threadIdx.x) % columns, row = p.up.data ? i / 8 * 16 + i % 8 : i;
   for (int token = int(threadIdx.x) / columns; token < work.n; token += Tile::kThreads / columns) {
     const float sum = sum_of(token, row), value = p.up.data ? silu(sum) * sum_of(token, row + 8) : sum;
@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) tile_kernel(Til
   WeightShare<Tile, Block> weights(p, work.matrix);
   Sums<Tile> sums;
   const int n_steps = (p.k + Tile::kStep - 1) / Tile::kStep;
-  for (int step = -1; step < n_steps; ++step) {  // multiplies step, gets step + 1
+  for (int step = -1; step < n_steps; ++step) {  // multiplies `step`, loads step + 1
     const uint4* const now = shared + (step & 1) * Tile::kStage;
     uint4* const next = shared + ((step + 1) & 1) * Tile::kStage;
     cp_async_wait<0>();
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) tile_kernel(Til
     if (step >= 0) sums.multiply(now, now + kWeightsAt, weights.scales);
     if (step + 1 < n_steps) weights.decode(step + 1, next + kWeightsAt);
   }
-  __syncthreads();  // the last step is read no more
+  __syncthreads();  // nobody reads the last step any more
   float* const results = reinterpret_cast<float*>(shared);
   sums.put(results);
   __syncthreads();

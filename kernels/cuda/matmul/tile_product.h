@@ -1,5 +1,5 @@
-// The product that the prefill operations are made of: tiles of tokens by tiles of weight rows, on tensor cores
-// (tile_product.cuh) or, for F32 weights, in float32 (tile_float32.cu). Device pointers throughout.
+// The product of which the prefill operations are made: tiles of tokens times tiles of weight rows, on tensor cores
+// (tile_product.cuh) or, for F32 weights, in float32 (tile_float32.cu). All pointers are device pointers.
 #pragma once
 
 #include "kernels/cuda/kernel.h"
@@ -7,10 +7,10 @@
 
 namespace hearth::gpu {
 
-// `count` matrices n x k as kernels see them.
+// Matrices of weights as kernels address them.
 struct WeightRows {
   const std::byte* data = nullptr;
-  const std::byte* end = nullptr;  // of the last row of the last matrix: nothing is read from here on
+  const std::byte* end = nullptr;  // end of the last row of the last matrix; nothing is read from here on
   size_t row_bytes = 0, matrix_stride = 0;
 
   WeightRows() = default;
@@ -31,26 +31,27 @@ struct TileProduct {
   WeightRows w, up;                 // up.data null: none
   int n = 0, k = 0;                 // rows of w (and of up), and their weights
   const void* x = nullptr;          // rows of k: bf16 padded with zeros to a multiple of 8 (for F32 weights: float32)
-  int64_t x_low = 0;                // bf16: so many values behind a value is what its rounding left of it
-  const int32_t* x_rows = nullptr;  // [n_tokens] which row of x is a token's; null: its own
+  int64_t x_low = 0;                // bf16: values from x to the second plane (tile_input.h), the remainders
+  const int32_t* x_rows = nullptr;  // [n_tokens] row of x for each token; null: row t for token t
   void* y = nullptr;  // rows of n float32; or, where y_bf16, of n bf16 padded with zeros to a multiple of 8
   bool y_bf16 = false;
-  int64_t y_low = 0;                                 // as x_low
+  int64_t y_low = 0;                                 // for y, as x_low for x
   const float* gate = nullptr;                       // [n_tokens, n], no gaps
   int64_t x_stride = 0, y_stride = 0;                // values from token to token
-  int64_t x_matrix_stride = 0, y_matrix_stride = 0;  // and from matrix to matrix, where each has all tokens (heads)
+  int64_t x_matrix_stride = 0, y_matrix_stride = 0;  // from matrix to matrix, if all tokens go through each (heads)
   int n_tokens = 0;
   int n_matrices = 1;
-  // Set where each token has its own matrix (experts): the list, how long it is (both made on the device), and how long
-  // it can be.
+  // Set if each token has its own matrix (experts): the list of work and its length, both made on the device, and the
+  // length that it cannot exceed.
   const TileWork* work = nullptr;
   const int32_t* n_work = nullptr;
   int max_work = 0;
 };
 
-// Small tiles multiply weights as they are with 16 bits of the tokens (both parts of them), the others both as bf16.
+// Small tiles multiply exact weights with both planes of the tokens, that is 16 bits of them; medium and large tiles
+// multiply weights rounded to bf16 with the first plane alone.
 enum class TileShape { small, medium, large };
-// Tokens of a tile. The list of work is made for it.
+// Tokens of a tile. A list of work is made for one such number.
 constexpr int tile_tokens(TileShape shape) {
   return shape == TileShape::small ? 32 : shape == TileShape::medium ? 64 : 128;
 }
@@ -60,17 +61,16 @@ TileShape choose_tile(int64_t n_tokens, int64_t n, int64_t n_matrices);
 // The shape where n_slots tokens are spread over n_experts.
 TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts);
 
-// Queues the product for weights in a format. y must not overlap what is read.
+// Queues the product for weights in a format. y must not overlap anything that is read.
 void tile_product(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 
-// The same for one family of formats; false: it is not of that family. F32 has no use for a shape but the tokens of a
-// tile of the list of work.
+// The same for one family of formats; false: the format is not of that family. For F32 the shape does not matter.
 bool tile_floats(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 bool tile_small_blocks(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 bool tile_large_blocks(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 void tile_product_float32(const TileProduct& product, const Queue& queue);
 
-// Row lengths of bf16 inputs in scratch.
+// Length of a row of k bf16 values in scratch.
 HEARTH_HD constexpr int64_t padded_to_8(int64_t k) {
   return (k + 7) / 8 * 8;
 }

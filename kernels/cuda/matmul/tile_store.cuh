@@ -1,4 +1,4 @@
-// Where the blocks of a TileProduct find their tile, and where its results go. Shared by the tensor-core kernels
+// How the blocks of a TileProduct find their work, and how they store results. Shared by the tensor-core kernels
 // (tile_product.cuh) and the float32 one (tile_float32.cu).
 #pragma once
 
@@ -11,7 +11,7 @@ GPU_FN float silu(float x) {
   return x / (1.0f + exp_fast(-x));
 }
 
-// What the block works on.
+// Finds the block's work; false: there is none for it.
 GPU_FN bool find_work(const TileProduct& p, int tile_tokens, TileWork& work) {
   const int tile = int(blockIdx.x);
   if (p.work) {
@@ -24,7 +24,7 @@ GPU_FN bool find_work(const TileProduct& p, int tile_tokens, TileWork& work) {
   return true;
 }
 
-// Writes one output, or a zero where the padding of bf16 rows is.
+// Writes one output, or a zero in the padding of a bf16 row.
 GPU_FN void store_output(const TileProduct& p, int matrix, int64_t token, int i, float value) {
   const int64_t at = (p.work ? 0 : matrix * p.y_matrix_stride) + token * p.y_stride + i;
   if (i < p.n) {

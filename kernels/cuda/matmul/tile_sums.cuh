@@ -1,8 +1,8 @@
-// What the warps of a tile product do: the shape of a tile, how it lies in shared memory, and a warp's sums.
+// The shape of a tile of a product, its layout in shared memory, and a warp's sums.
 //
-// Where the tile has both parts of the tokens, tensor cores get weights that are bf16 exactly: levels, without their
-// scale. The sums over the slices that share a scale are then multiplied with it, and the tokens' own sums, a product
-// with ones, with the min. fp16 comes as it is and is split into two bf16 in registers.
+// Where the tile has both parts of the tokens, tensor cores get levels, without their scale, because these are exact in
+// bf16. The sums over the slices that share a scale are then multiplied with the scale, and the sums of the tokens
+// (their product with ones) with the min. fp16 comes as it is and is split into two bf16 in registers.
 #pragma once
 
 #include <type_traits>
@@ -12,8 +12,8 @@
 namespace hearth::gpu {
 namespace {
 
-// A tile, and what part of it each warp multiplies. There are as many threads as runs of weights in a step; warps that
-// the tile does not need share a step between them.
+// A tile, and the part of it that each warp multiplies. There are as many threads as runs of weights in a step; if that
+// is more warps than the tile has parts, kWarpsAlongStep warps share a part and divide the step.
 template <int tokens, int parts, int rows, int step, int warp_tokens, int warp_rows, int blocks_per_processor>
 struct Tile {
   static constexpr int kTokens = tokens, kParts = parts, kRows = rows, kStep = step;
@@ -21,24 +21,25 @@ struct Tile {
   static constexpr int kThreads = rows * step / kRun;
   static constexpr int kWarpsAlongTokens = tokens / warp_tokens, kWarpsAlongRows = rows / warp_rows;
   static constexpr int kWarpsAlongStep = kThreads / 32 / (kWarpsAlongTokens * kWarpsAlongRows);
-  static constexpr int kPieces = step / 8;  // of 16 bytes in a row of a step
+  static constexpr int kPieces = step / 8;  // pieces of 16 bytes in a row of a step
   static constexpr int kPart = tokens * kPieces;
   static constexpr int kStage = parts * kPart + rows * kPieces;
   static constexpr size_t kSharedBytes = 2 * kStage * sizeof(uint4);
   static_assert(kSharedBytes <= kMaxSharedBytes && tokens * rows * kWarpsAlongStep * sizeof(float) <= kSharedBytes);
   static_assert(kThreads % 32 == 0 && kThreads % rows == 0 && kWarpsAlongStep >= 1);
-  // With levels, a warp decodes what it multiplies, a row each lane, and so has the scales at hand.
+  // With levels, a warp decodes the weights that it multiplies, each lane one row, and so has their scales in
+  // registers.
   static constexpr Form kForm = parts == 2 ? Form::levels : Form::weights;
   static_assert(kForm == Form::weights || (rows == 32 && warp_rows == 32 && step / kRun == kWarpsAlongStep));
 };
 
-// Where piece p of a row lies.
+// The place of piece p of a row.
 template <int pieces>
 HEARTH_HD constexpr int swizzled(int row, int p) {
   return row * pieces + (p ^ (row & 7));
 }
 
-// Whether eight pieces, of row_of(l) and piece_of(l), lie in the eight different groups of four banks.
+// Whether the eight pieces piece_of(l) of rows row_of(l) are in eight different groups of four banks.
 template <int pieces, class Row, class Piece>
 constexpr bool free_of_conflicts(Row row_of, Piece piece_of) {
   int groups = 0;
@@ -56,7 +57,7 @@ struct Sums {
   static constexpr int kAlongTokens = Tile::kWarpTokens / 16, kAlongRows = Tile::kWarpRows / 8;
   static constexpr int kSlices = Tile::kStep / 16 / Tile::kWarpsAlongStep;
   float d[kAlongTokens][kAlongRows][4];
-  int first_token, first_row, share;  // of the tile; of the step
+  int first_token, first_row, share;  // first token and row in the tile; number of its share of the step
 
   GPU_FN Sums() {
     GPU_UNROLL
@@ -73,7 +74,7 @@ struct Sums {
     share = warp / (Tile::kWarpsAlongTokens * Tile::kWarpsAlongRows);
   }
 
-  // Fragments of slice s, 16 along k, of this warp's share: of all its tokens, and of 16 rows.
+  // Fragments of slice s (16 along k) of this warp's share: for all its tokens, and for 16 rows.
   GPU_FN void load_tokens(const uint4* tokens, int s, uint32_t (&a)[Tile::kParts][kAlongTokens][4]) const {
     const int row = first_token + lane_of_thread() % 16, piece = 2 * (share * kSlices + s) + lane_of_thread() / 16;
     GPU_UNROLL
@@ -89,7 +90,7 @@ struct Sums {
     ldmatrix_x4(b, &weights[swizzled<Tile::kPieces>(row, 2 * (share * kSlices + s) + lane / 8 % 2)]);
   }
 
-  // Fragments j and j + 1 of d (or the only one) += tokens * rows.
+  // Fragments j and j + 1 of d (or only j, if there is one) += tokens * rows.
   template <int columns>
   GPU_FN static void multiply_rows(const uint32_t (&a)[kAlongTokens][4], const uint32_t (&b)[4],
                                    float (&d)[kAlongTokens][columns][4], int j) {
@@ -100,7 +101,7 @@ struct Sums {
     }
   }
 
-  // A step, of which lane l has the scales of row l in this warp's share, where there are levels.
+  // Multiplies a step. With levels, `scales` of lane l are those of row l in this warp's share.
   template <class Block>
   GPU_FN void multiply(const uint4* tokens, const uint4* weights, const RunScales<Block>& scales) {
     if constexpr (Tile::kForm == Form::levels && RunScales<Block>::kAny) {
@@ -110,7 +111,7 @@ struct Sums {
     }
   }
 
-  // bf16, or fp16 to be split.
+  // Multiplies bf16 weights or, with `split`, fp16 ones.
   template <bool split>
   GPU_FN void multiply_floats(const uint4* tokens, const uint4* weights) {
     GPU_UNROLL
@@ -163,7 +164,7 @@ struct Sums {
           for (int part = 0; part < Tile::kParts; ++part) multiply_rows(a[s][part], b, sums, 0);
         }
         GPU_UNROLL
-        for (int column = 0; column < 4; ++column) {  // of this lane's, in the two fragments
+        for (int column = 0; column < 4; ++column) {  // this lane's columns in the two fragments
           const int next = column / 2, at = column % 2, row = 8 * (j + next) + lane_of_thread() % 4 * 2 + at;
           const float scale = __shfl_sync(kAllLanes, scales.scale[0], row);
           const float min = Scales::kMins ? __shfl_sync(kAllLanes, scales.min[0], row) : 0.0f;
@@ -180,8 +181,8 @@ struct Sums {
     }
   }
 
-  // Sums of the tile in shared memory, [share][token][row]: groups of eight rows are turned about by the token, so that
-  // eight tokens lie in different banks.
+  // Sums of the tile in shared memory, [share][token][row]: the order of groups of eight rows depends on the token, so
+  // that eight tokens are in different banks.
   GPU_FN static int place(int share, int token, int row) {
     constexpr int kTurns = Tile::kRows / 8 < 8 ? Tile::kRows / 8 - 1 : 7;
     return (share * Tile::kTokens + token) * Tile::kRows + (row ^ (token & kTurns) * 8);

@@ -1,14 +1,14 @@
-// WeightRun<Block>: 64 neighbouring weights of one row, on their way from the file's blocks to bf16 in shared memory.
+// WeightRun<Block>: gets 64 neighbouring weights of one row from the file's blocks into bf16 in shared memory.
 //
-// In two steps, so that a tile kernel can put its tensor-core work between them: load() reads the bytes into registers
-// and waits for nothing; decode() turns them into eight pieces of eight bf16 values, in the order of the row: weights,
-// which are quant/decode.h's, rounded once, or levels, exact, with what scales() says of them. What the bits mean is
-// decode.cuh's; the bytes come through windows (weight_window.cuh), as many as there are places in a block that have
-// bits of the run.
+// In two steps, so that a tile kernel can put its tensor-core work between them. load() reads the bytes into registers
+// and does not wait for them. decode() turns them into eight pieces of eight bf16 values, in the order of the row:
+// either weights, those of quant/decode.h rounded once, or exact levels, whose scales scales() gives. What the bits
+// mean is in decode.cuh. The bytes come through one window (weight_window.cuh) for each place in a block that has bits
+// of the run.
 //
-// Levels become floats by writing them into the mantissa of 2^23: a byte permutation, a subtraction and a
-// multiplication each, then one conversion for two. As levels alone they are written into that of bf16's 128: a
-// permutation and a subtraction for two.
+// To become weights, levels are written into the mantissa of 2^23: one byte permutation, one subtraction and one
+// multiplication each, then one conversion for two. To stay levels, they are written into the mantissa of bf16's 128:
+// one permutation and one subtraction for two.
 #pragma once
 
 #include <type_traits>
@@ -22,15 +22,15 @@ inline constexpr int kRun = 64, kGroupsOfRun = 4;
 
 // ---- Levels to bf16
 
-// Byte i of four, which holds 0 .. 255, minus `zero`.
+// Byte i of four, 0 .. 255, minus `zero`.
 GPU_FN float level_of(uint32_t bytes, int i, float zero) {
   return float_from_bits(byte_permute(bytes, 0x4b000000u, 0x7440u + uint32_t(i))) - (8388608.0f + zero);
 }
 
-// The eight levels in the bytes of a, then b, less what the format has for zero.
+// The eight levels in the bytes of a, then of b, minus the format's offset.
 template <class Block>
 GPU_FN void spread_levels(uint32_t a, uint32_t b, float (&v)[8]) {
-  constexpr bool kSigned = Bits<Block>::kZero == Zero::none;  // moved up
+  constexpr bool kSigned = Bits<Block>::kZero == Zero::none;  // levels are moved up by 128
   constexpr float kZero = kSigned ? 128 : float(Bits<Block>::kOffset);
   GPU_UNROLL
   for (int i = 0; i < 4; ++i) {
@@ -43,11 +43,11 @@ GPU_FN uint4 pack(const float (&v)[8]) {
   return {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7])};
 }
 
-// What decode() makes: weights, rounded to bf16; or levels, exact: integers of 8 bits, e4m3's numbers, or plain 16-bit
-// floats as they are, fp16's too, which are to be split.
+// What decode() makes: weights, rounded to bf16; or exact levels: integers of 8 bits, e4m3's numbers, or plain 16-bit
+// floats as they are, including fp16, which is split later (split_halves).
 enum class Form { weights, levels };
 
-// Two fp16 as the sum of two bf16 each: rounded, and what that left (of infinities: NaN).
+// Two fp16, each as the sum of two bf16: the rounded value, and the remainder (NaN for infinities).
 GPU_FN void split_halves(uint32_t halves, uint32_t& high, uint32_t& low) {
   const float left = lower_half(halves), right = upper_half(halves);
   high = pack_bf16(left, right);
@@ -58,7 +58,7 @@ GPU_FN void split_halves(uint32_t halves, uint32_t& high, uint32_t& low) {
 template <class Block>
 GPU_FN uint32_t pair_of_levels(uint32_t bytes, int i) {
   const uint32_t pair = byte_permute(bytes, 0x43434343u, i == 0 ? 0x4140 : 0x4342);
-  if constexpr (Bits<Block>::kZero == Zero::none) {  // signed: less 128, or 256 where the top bit is set
+  if constexpr (Bits<Block>::kZero == Zero::none) {  // signed: minus 128, or minus 256 where the top bit is set
     return fma_bf16x2(pair & 0xff80ff80u, 0xbf80bf80u, pair & 0xff7fff7fu);
   } else {
     constexpr uint32_t kLess = 0xc300 + Bits<Block>::kOffset;
@@ -66,7 +66,7 @@ GPU_FN uint32_t pair_of_levels(uint32_t bytes, int i) {
   }
 }
 
-// Eight weights of group k + i, or their levels.
+// Eight weights of group k + i, or their levels, from the levels in the bytes of a, then of b.
 template <Form form, class Block>
 GPU_FN uint4 pack([[maybe_unused]] const Bits<Block>& bits, [[maybe_unused]] unsigned k, [[maybe_unused]] int i,
                   uint32_t a, uint32_t b) {
@@ -81,7 +81,7 @@ GPU_FN uint4 pack([[maybe_unused]] const Bits<Block>& bits, [[maybe_unused]] uns
       const float min = bits.min(k, i);
       GPU_UNROLL
       for (int j = 0; j < 8; ++j) v[j] = scale * v[j] - min;
-    } else {  // no rounding but bf16's (the compiler need not see that - 0 changes nothing)
+    } else {  // only bf16's rounding (a branch of its own, since the compiler might not drop a - 0)
       GPU_UNROLL
       for (int j = 0; j < 8; ++j) v[j] *= scale;
     }
@@ -100,12 +100,12 @@ struct RunScales {
   static constexpr int kCount = kGroupsOfRun / kGroups;
   float scale[kCount] = {}, min[kMins ? kCount : 1] = {};
 
-  // Entry i, from group k + j.
+  // Sets entry i from group k + j.
   GPU_FN void set(int i, const B& bits, unsigned k, int j) {
     scale[i] = bits.scale(k, j);
     if constexpr (kMins) min[i] = bits.min(k, j);
   }
-  // The next entry comes to the front: indices that only a running loop knows would put the arrays into memory.
+  // Moves the next entry to the front: array indices not known at compile time would put the arrays into memory.
   GPU_FN void advance() {
     GPU_UNROLL
     for (int i = 0; i + 1 < kCount; ++i) {
@@ -114,7 +114,7 @@ struct RunScales {
     }
   }
 };
-// Floats: one scale for a run of a block, none for plain ones.
+// Float formats: one scale for a run of a block; no scale for plain floats.
 template <class Block>
 requires(Bits<Block>::kFloats) struct RunScales<Block> {
   static constexpr bool kAny = Block::kElems > 1, kMins = false;
@@ -124,11 +124,11 @@ requires(Bits<Block>::kFloats) struct RunScales<Block> {
 };
 
 // ---- One run of each kind of format. `end` is the end of the tensor, `run` counts runs in the row, n is how many of
-// the run's weights the row has (64, at its end less). store(i, piece) gets the weights 8 i .. 8 i + 7, or their levels
-// alone, where the format has any; those from n on are zeros. scales() is called after decode().
+// the run's weights the row has (64, or fewer at its end). store(i, piece) gets the weights 8 i .. 8 i + 7, or their
+// levels; those from n on are zeros. scales() is called after decode().
 
-// Large blocks of an integer format: groups 4 (run % kRuns) .. + 3 of one block. low_at and high_at place the four of
-// any run in the same way to each other.
+// Large blocks of an integer format: groups 4 (run % kRuns) .. + 3 of one block. The four groups of every run have the
+// same distances from each other in low_at and high_at.
 template <class Block>
 struct WeightRun {
   using B = Bits<Block>;
@@ -141,7 +141,7 @@ struct WeightRun {
   static constexpr int kLowBytes = 4 * int(low_word(3)) + 16, kHighBytes = 4 * int(high_word(3)) + 16;
   B bits;
   Window<kLowBytes, B::kAlign> low;
-  Window<kHighBytes, B::kAlign> high;  // where B::kHigh
+  Window<kHighBytes, B::kAlign> high;  // used if B::kHigh
 
   GPU_FN static unsigned group(int run) { return unsigned(run) % kRuns * kGroupsOfRun; }
 
@@ -174,7 +174,7 @@ struct WeightRun {
   }
 };
 
-// A block in the registers of a window, from byte `first` on. All places are known when compiling.
+// A block in the registers of a window, from byte `first` on. All offsets are known at compile time.
 struct InWindow {
   const uint32_t* word;
   unsigned first;
@@ -230,12 +230,12 @@ requires(Block::kElems == 32) struct WeightRun<Block> {
   }
 };
 
-// Floats: of large blocks, or plain ones in rows of any length.
+// Float formats: large blocks, or plain floats in rows of any length.
 template <class Block>
 requires(Bits<Block>::kFloats) struct WeightRun<Block> {
   static_assert(kHeaderBytes<Block> == 0);
   using B = Bits<Block>;
-  static constexpr int kBytes = 4 / B::kPerWord, kWordsOfPiece = 8 / B::kPerWord;  // of a weight; of eight
+  static constexpr int kBytes = 4 / B::kPerWord, kWordsOfPiece = 8 / B::kPerWord;  // of a weight; of 8 weights
   B bits;
   Window<kRun * kBytes, B::kAlign> values;
 

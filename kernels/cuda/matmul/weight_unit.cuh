@@ -1,7 +1,7 @@
 // Unit<Block>: what a lane of the vector kernels takes at a time, from a row's bytes in shared memory.
 //
-// Of integer formats 32 weights as signed bytes and scales, for dp4a: two groups that share bytes, so that each byte is
-// read once. Of float formats 8 neighbouring floats. What the bits mean is decode.cuh's.
+// For integer formats 32 weights as signed bytes and scales, for dp4a: two groups that share bytes, so that each byte
+// is read once. For float formats 8 neighbouring floats. What the bits mean is in decode.cuh.
 #pragma once
 
 #include "kernels/cuda/matmul/decode.cuh"
@@ -22,8 +22,8 @@ struct FloatUnit {
   float scale;
 };
 
-// As load_words, in fewer instructions: where kAlign is 2, up to 3 bytes before p and 4 bytes behind the words are read
-// as well. So from memory that a kernel staged, not from a file's.
+// Like load_words, in fewer instructions. Where kAlign is 2, up to 2 bytes before p and 4 bytes after the words are
+// read too, so p must be in memory that a kernel staged, not in a file's.
 template <int kAlign, int n>
 GPU_FN void load_staged(const std::byte* p, uint32_t (&words)[n]) {
   if constexpr (kAlign >= 4) {
@@ -42,8 +42,8 @@ GPU_FN void load_staged(const std::byte* p, uint32_t (&words)[n]) {
   }
 }
 
-// first(u) and first(u) + kDistance: where the halves of unit u of a block start. load(header, block, u, unit): the
-// unit, with the header of the block's row.
+// first(u) and first(u) + kDistance: the weights at which the halves of unit u of a block start. load(header, block, u,
+// unit): reads the unit, with the header of the block's row.
 template <class Block>
 struct Unit {
   using B = Bits<Block>;
@@ -71,8 +71,8 @@ struct Unit {
   }
 };
 
-// `u` counts from the start of a block; of plain floats from one that the caller chose. Weights from `valid` on are
-// zeros.
+// `u` counts from the start of a block; for plain floats `block` is any start that the caller chose. Weights from
+// `valid` on are zeros.
 template <class Block>
 requires(Bits<Block>::kFloats) struct Unit<Block> {
   using B = Bits<Block>;
@@ -81,7 +81,8 @@ requires(Bits<Block>::kFloats) struct Unit<Block> {
 
   GPU_FN static void load(const std::byte* block, unsigned u, FloatUnit& unit, int valid) {
     uint32_t words[kWords], nans = 0;
-    // (The address is written twice: taken out of the branches it costs F32 11 registers for sm_120, and spills.)
+    // (The address is written in both branches: written once before them, it costs F32 11 registers for sm_120, and
+    // spills.)
     if (Block::kElems == 1 && reinterpret_cast<size_t>(block) % 16 == 0) {
       load_words<16>(block + B::kAt + 4 * kWords * u, words);
     } else {

@@ -1,7 +1,7 @@
-// Window: bytes at any even address of global memory, into registers.
+// Window: loads bytes at any even address of global memory into registers.
 //
-// Reads are 16 bytes wide, although most blocks are aligned to 2: a thread reads the aligned pieces that its bytes lie
-// in and moves them into place in registers, some thirty instructions for 64 weights.
+// Reads are 16 bytes wide, although most blocks are aligned to 2: a thread reads the aligned pieces that contain its
+// bytes and moves the bytes into place in registers, with some thirty instructions for 64 weights.
 #pragma once
 
 #include "kernels/cuda/kernel.h"
@@ -13,9 +13,9 @@ template <int bytes, int alignment>
 struct Window {
   static constexpr int kPieces = (bytes + 16 - alignment + 15) / 16;
   uint32_t word[4 * kPieces];
-  uint32_t shift;  // bytes before the first
+  uint32_t shift;  // bytes in word before the first one that was asked for
 
-  // Of the bytes only the first `needed` are read (the rest holds anything), and none at or beyond `end`.
+  // Only the first `needed` bytes need be read (the rest may hold anything), and none is read at or beyond `end`.
   GPU_FN void load(const void* from, const std::byte* end, int needed = bytes) {
     const auto* address = static_cast<const std::byte*>(from);
     shift = alignment == 16 ? 0 : uint32_t(reinterpret_cast<uintptr_t>(address) & 15);
@@ -55,7 +55,7 @@ struct Window {
 
  private:
   GPU_FN static uint32_t half(const std::byte* p) { return *reinterpret_cast<const uint16_t*>(p); }
-  // The piece that the tensor ends in, which can only be read in parts.
+  // Reads the piece in which the tensor ends, in parts.
   GPU_FN void load_tail(const std::byte* first, const std::byte* end) {
     const int whole = int(end - first) / 16;
     const std::byte* last = first + 16 * whole;
