@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <optional>
 
 #include "runtime/model/activations.h"
 #include "runtime/model/kv_cache.h"
@@ -253,7 +254,10 @@ uint64_t Plan::pool_bytes() const {
          vram.classes[MemoryClass::slot_tables];
 }
 
-Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
+namespace {
+
+// With as many staging slots as are asked for, or -1: as seems best.
+Plan plan_for_ubatch(const ModelSizes& model, const PlacementInput& input) {
   if (input.staging_slots != -1) return Planner(model, input).plan();
   PlacementInput with = input;
   with.staging_slots = 0;
@@ -267,6 +271,67 @@ Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
       largest + uint64_t(model.config.n_routed_experts) * sizeof(int32_t) + kWeightAlign;  // its table
   with.staging_slots = std::min<int64_t>(kMostStaging, int64_t(room / slot)) / 2 * 2;
   return Planner(model, with).plan();
+}
+
+constexpr int64_t kUsualUbatch = 512, kLeastUbatch = 64;
+// On a GPU larger products keep more of it busy. With experts on both sides those that are not there cross the bus once
+// for each ubatch, whatever its size: the larger it is, the fewer times.
+constexpr int64_t kGpuUbatch = 2048, kHybridUbatch = 4096;
+
+class UbatchChoice {
+ public:
+  UbatchChoice(const ModelSizes& model, const PlacementInput& input) : model_(model), input_(input) {}
+
+  Plan plan() const {
+    if (input_.machine.vram == 0) return with(kUsualUbatch);
+    const Plan usual = smallest_effort();
+    for (int64_t ubatch = usual.all_on_gpu ? kGpuUbatch : kHybridUbatch; ubatch > usual.ubatch; ubatch /= 2) {
+      const std::optional<Plan> larger = if_it_fits(ubatch);
+      if (larger && larger->all_on_gpu == usual.all_on_gpu && is_worth_its_memory(usual, *larger)) return *larger;
+    }
+    return usual;
+  }
+
+ private:
+  Plan with(int64_t ubatch) const {
+    PlacementInput input = input_;
+    input.ubatch = ubatch;
+    return plan_for_ubatch(model_, input);
+  }
+  std::optional<Plan> if_it_fits(int64_t ubatch) const {
+    try {
+      return with(ubatch);
+    } catch (const Error& error) {
+      if (error.kind != ErrorKind::resource || ubatch == kLeastUbatch) throw;
+      return std::nullopt;
+    }
+  }
+  // The largest ubatch, of at most the usual one, with which the whole model fits onto the GPU; else with which any of
+  // it does.
+  Plan smallest_effort() const {
+    std::optional<Plan> first;
+    for (int64_t ubatch = kUsualUbatch; ubatch >= kLeastUbatch; ubatch /= 2) {
+      std::optional<Plan> plan = if_it_fits(ubatch);
+      if (plan && (plan->all_on_gpu || plan->layers.empty())) return *plan;
+      if (!first) first = std::move(plan);
+    }
+    return *first;
+  }
+  // Of the GPU's memory a sixteenth may go into it instead of into experts.
+  static bool is_worth_its_memory(const Plan& usual, const Plan& larger) {
+    if (usual.all_on_gpu) return true;
+    const uint64_t more = larger.vram.classes[MemoryClass::working] - usual.vram.classes[MemoryClass::working];
+    return more <= usual.vram.budget / 16;
+  }
+
+  const ModelSizes& model_;
+  const PlacementInput& input_;
+};
+
+}  // namespace
+
+Plan plan_placement(const ModelSizes& model, const PlacementInput& input) {
+  return input.ubatch == kAutomaticUbatch ? UbatchChoice(model, input).plan() : plan_for_ubatch(model, input);
 }
 
 uint64_t working_bytes(const ModelConfig& config, int64_t ubatch, int64_t n_ctx, int n_threads,

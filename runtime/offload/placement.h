@@ -35,11 +35,15 @@ inline ScratchBytes scratch_of(const Ops& ops, const Device& device) {
 // rest of the pages (2 MiB) of each of our few allocations.
 inline constexpr uint64_t kDriverBytes = uint64_t(64) << 20;
 
+// Tokens of a prompt that are run at once: 512, on a GPU 2048, with experts on both sides up to 4096; fewer where
+// memory does not allow it.
+inline constexpr int64_t kAutomaticUbatch = 0;
+
 struct PlacementInput {
   Machine machine;    // budgets: vram is what is free on the GPU, 0: none; ram what may be filled
   int64_t n_ctx = 0;  // 0: the model's default
   FormatId cache_format = FormatId::bf16;
-  int64_t ubatch = 512;
+  int64_t ubatch = 512;  // or kAutomaticUbatch
   int n_threads = 1;
   ScratchBytes gpu_scratch = nullptr, cpu_scratch = nullptr;  // both are asked, whatever the budgets
   std::span<const float> use;  // [MoE layers][E], how often each is expected to be chosen, in any unit; empty: equally
