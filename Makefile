@@ -15,7 +15,8 @@ PACKAGES = g++ cmake make ninja-build pkg-config libfmt-dev libxxhash-dev nlohma
 
 all: build
 
-# Installs only what is missing, and asks for sudo only if there is something to install.
+# Installs only what is missing, and asks for sudo only if there is something to install. Where a GPU is and no CUDA
+# compiler, that is fetched into the build folder.
 deps:
 	@missing=""; \
 	for p in $(PACKAGES); do \
@@ -29,6 +30,7 @@ deps:
 	sudo=""; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null >/dev/null
+	@cmake -DTO=$(abspath $(BUILD))/cuda-toolkit "-DFLAGS=$(CMAKE_FLAGS)" -P cmake/cuda_toolkit.cmake
 
 $(BUILD)/build.ninja:
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) >$(BUILD)-configure.log 2>&1 || \
