@@ -8,15 +8,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace hearth {
 
-// Two steps with the same key queue the same operations with the same arguments.
+// What tells one step from another whose operations have other arguments. What is different when a step comes again
+// (tokens, positions, the sequence's cache) lies in the device's memory.
 struct StepKey {
-  const void* cache = nullptr;
-  int64_t n_tokens = 0, bound = 0;
+  const void* owner = nullptr;  // of the memory that the operations work in
+  int64_t n_tokens = 0;
 
   friend bool operator==(const StepKey&, const StepKey&) = default;
 };
@@ -63,6 +65,16 @@ class Device {
   // Copies between the host's memory and the device's, or inside either. Host memory that it reads may change as soon
   // as it returns; host memory that it writes may be read after `finish`.
   virtual void move(const void* from, void* to, size_t bytes) = 0;
+  // Some copies of a few kilobytes each, in whole words, between the device's memory and shared buffers: one operation.
+  struct SmallMove {
+    const void* from;
+    void* to;
+    size_t bytes;
+  };
+  static constexpr size_t kMostSmallMoves = 4;
+  virtual void move_small(std::span<const SmallMove> moves) = 0;
+  // Whether operations can read shared buffers where they are.
+  virtual bool reads_shared() const = 0;
   // Operations may return when they are queued, before they are done. `finish` waits for all of them. It returns an
   // empty string if all went well, else what failed; then no result since the last `finish` may be used.
   virtual std::string finish() = 0;
@@ -70,6 +82,8 @@ class Device {
   // instead: the arguments are the same, but the contents of the device's memory (tokens, positions, the cache) are
   // those of now.
   virtual void step(const StepKey& key, void (*queue)(const void* context), const void* context) = 0;
+  // The owner's memory goes: its steps do not come again.
+  virtual void forget_steps(const void* owner) = 0;
   // The host's turn: work(context) runs on the thread that queues, after everything queued so far is done and before
   // anything queued after `rejoin`; what is queued between `aside` and `rejoin` runs beside it. It runs again each time
   // the step is repeated. One turn at a time. It does not run where the device has failed, and must queue nothing.
@@ -82,6 +96,9 @@ class Device {
   // arrived.
   virtual int64_t fetch(const std::byte* from, std::byte* to, size_t bytes) = 0;
   virtual bool fetched(int64_t number) = 0;
+  // From here on copies are made in small pieces, so that others do not wait long for their turn on the bus; or again
+  // in large ones, which are faster.
+  virtual void fetch_in_small_pieces(bool small) = 0;
   // Copies asked for from here on start after everything queued so far is done.
   virtual void order_fetch() = 0;
   // What is queued from here on runs after that copy has arrived.

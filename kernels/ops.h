@@ -83,6 +83,10 @@ struct LatentCache {
   std::byte* data = nullptr;
   FormatId format = FormatId::bf16;  // bf16 or f32
   int64_t n_ctx = 0, kv_lora_rank = 0, rope_dim = 0;
+  // A recorded step is repeated for other sequences too: where the cache of the sequence begins is written at `base` in
+  // the device's memory, and the layer lies `offset` bytes behind. Null: at `data`.
+  std::byte* const* base = nullptr;
+  size_t offset = 0;
 
   int64_t width() const { return kv_lora_rank + rope_dim; }
   size_t row_bytes() const { return size_t(width()) * (format == FormatId::f32 ? 4 : 2); }

@@ -26,8 +26,13 @@ class Host final : public Device {
   Memory memory() override { return {}; }
 
   void move(const void* from, void* to, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void move_small(std::span<const SmallMove> moves) override {
+    for (const SmallMove& m : moves) std::memcpy(m.to, m.from, m.bytes);
+  }
+  bool reads_shared() const override { return true; }
   std::string finish() override { return {}; }
   void step(const StepKey&, void (*queue)(const void*), const void* context) override { queue(context); }
+  void forget_steps(const void*) override {}
   void aside(void (*work)(void*), void* context) override { work(context); }
   void rejoin() override {}
 
@@ -37,6 +42,7 @@ class Host final : public Device {
     return 0;
   }
   bool fetched(int64_t) override { return true; }
+  void fetch_in_small_pieces(bool) override {}
   void order_fetch() override {}
   void await_fetch(int64_t) override {}
 

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <thread>
 
+#include "kernels/awake.h"
 #include "kernels/watch.h"
 
 #ifdef __x86_64__
@@ -45,6 +46,7 @@ void spin_hint() {
 // Spins before yielding. One _mm_pause takes 40 to 140 cycles, so these take 20 to 100 microseconds: more than the time
 // between two loops of a token, less than the time slice that the system would give to another process.
 constexpr int kSpins = 2000;
+constexpr int kAwakeSpins = 40000;  // half a millisecond to two
 constexpr int kYields = 20;
 
 // Waits until `value` is no longer `old`: spins, then yields, then sleeps.
@@ -87,8 +89,19 @@ class Team {
   }
 
   uint32_t n_loops() const { return n_loops_.load(std::memory_order_relaxed); }
+  uint32_t sleeps() const { return sleeps_.load(std::memory_order_relaxed); }
+  void keep_awake(bool awake) { awake_.fetch_add(awake ? 1 : -1, std::memory_order_relaxed); }
 
  private:
+  // Whether another loop begins within so many spins.
+  bool comes_soon(uint32_t seen, int spins) const {
+    for (int i = 0; i < spins; ++i) {
+      if (n_loops_.load(std::memory_order_acquire) != seen) return true;
+      spin_hint();
+    }
+    return false;
+  }
+
   // A thread claims a piece by the exchange that takes it out of a run, which succeeds only while the loop is not over.
   // So what the thread reads of loop_ afterwards belongs to the same loop.
   bool take(int from, int thread, bool front, int64_t* piece, int64_t* next) {
@@ -147,7 +160,11 @@ class Team {
       try {
         std::thread([this, index = n_workers_ + 1, seen = n_loops()]() mutable {
           for (;;) {
-            wait_while(n_loops_, seen, 0);
+            const int spins = awake_.load(std::memory_order_relaxed) > 0 ? kAwakeSpins : kSpins;
+            if (!comes_soon(seen, spins)) {
+              sleeps_.fetch_add(1, std::memory_order_relaxed);
+              n_loops_.wait(seen, std::memory_order_acquire);
+            }
             seen = n_loops();
             work(index);
           }
@@ -164,6 +181,8 @@ class Team {
   std::atomic<uint32_t> left_{0};
   std::atomic<int> size_{0};
   std::atomic<bool> stopped_{false};  // set by the caller's watch: pieces are then taken but not done
+  std::atomic<int> awake_{0};         // AwakeTeams that live
+  std::atomic<uint32_t> sleeps_{0};
   std::atomic<uint32_t> n_loops_{0};  // 32 bits, the size of a futex
   int n_workers_ = 0;
   std::array<Slot, kMaxThreads> slots_;
@@ -180,6 +199,22 @@ Team& team() {
 void run_loop(int n_threads, const Loop& loop) {
   assert(n_threads >= 1 && loop.n_pieces < kMaxPieces);
   team().run(std::min(n_threads, kMaxThreads), loop);
+}
+
+void keep_team_awake(bool awake) {
+  team().keep_awake(awake);
+}
+
+uint32_t team_sleeps() {
+  return team().sleeps();
+}
+
+AwakeTeam::AwakeTeam() {
+  keep_team_awake(true);
+}
+
+AwakeTeam::~AwakeTeam() {
+  keep_team_awake(false);
 }
 
 uint32_t shared_loops() {

@@ -31,6 +31,12 @@ constexpr int64_t first_piece(int64_t n_pieces, int n_threads, int thread) {
   return n_pieces * thread / n_threads;
 }
 
+// AwakeTeam (kernels/awake.h) begins and ends.
+void keep_team_awake(bool awake);
+
+// For tests: how often one of the team's threads has gone to sleep since the program began.
+uint32_t team_sleeps();
+
 // For tests: the number of loops that were shared among threads since the program began.
 uint32_t shared_loops();
 

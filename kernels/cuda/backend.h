@@ -18,9 +18,13 @@ struct Gpu {
   Device* device = nullptr;  // null as well
   std::string why_not;       // "this build has no CUDA back end (...)", "the NVIDIA driver found no GPU (...)"
   std::string description;   // "NVIDIA H200, sm_90, 139.7 GiB"
+  // "this build has no code for sm_103: ...", a minute's work for the driver at the first start; empty: it has.
+  std::string slow_start;
 };
 
-// The first GPU, opened once: every call returns the same. Never throws; without a driver it says so.
+// Which GPU open_gpu takes, by its number from 0. Only before it is opened; not called: the one with the most memory.
+void choose_gpu(int number);
+// That GPU, opened once: every call returns the same. Never throws; without a driver it says so.
 const Gpu& open_gpu();
 
 // A GPU by its number, from 0, with a queue and books of its own; `device` is filled with what the returned one points

@@ -93,14 +93,28 @@ Gpu new_gpu(int number, std::unique_ptr<Device>& device) {
   opened.ops = &ops;
   opened.device = gpu.get();
   opened.description = gpu->description();
+  opened.slow_start = gpu->slow_start();
   device = std::move(gpu);
   return opened;
+}
+
+namespace {
+
+int& chosen_gpu() {
+  static int number = -1;
+  return number;
+}
+
+}  // namespace
+
+void choose_gpu(int number) {
+  chosen_gpu() = number;
 }
 
 // The device is never destroyed: when static objects are destroyed, the driver may be gone already.
 const Gpu& open_gpu() {
   static std::unique_ptr<Device>& device = *new std::unique_ptr<Device>;
-  static const Gpu gpu = new_gpu(0, device);
+  static const Gpu gpu = new_gpu(chosen_gpu() >= 0 ? chosen_gpu() : gpu::GpuDevice::largest(), device);
   return gpu;
 }
 

@@ -38,23 +38,21 @@
 namespace hearth::gpu {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
-// Shared memory of a block on the supported GPUs that allow least (sm_89, sm_120).
-inline constexpr size_t kMaxSharedBytes = 99 * 1024;
 
 // Queues kernel(args...). `name` is what error messages call it.
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, const Queue& queue,
             A... args) {
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (shared_bytes > kUsualSharedBytes) {  // legal while a graph is recorded
+    const cudaError_t error = queue.limits ? queue.limits->raise(function) : raise_shared_memory_limit(function);
+    if (!queue.check(error, name)) return;
+  }
 #if GPU_EMULATED
   queue.check(emulation::enqueue_launch(
-                  grid, block, shared_bytes, queue.stream, [=] { kernel(static_cast<P>(args)...); }, name),
+                  function, grid, block, shared_bytes, queue.stream, [=] { kernel(static_cast<P>(args)...); }, name),
               name);
 #else
-  if (shared_bytes > 48 * 1024) {  // the driver keeps it: cheap to repeat, and legal while a graph is recorded
-    queue.check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                     int(shared_bytes)),
-                name);
-  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;

@@ -98,6 +98,7 @@ void run_bench(const BenchArguments& arguments) {
                .decoding = result.decode.max() * double(result.active_bytes + result.cache_bytes),
                .on_gpu = runs_on_gpu(*session.model)});
   }
+  tell_refusal(session, session_options);
   print_report(session);
   if (arguments.json)
     print_json(arguments, session, result);

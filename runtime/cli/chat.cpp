@@ -237,6 +237,7 @@ class Chat {
     answer.finish();
     if (stdin_is_terminal()) write_out("\n");
     flush_out();
+    tell_refusal(session_, arguments_.session);
     said.content = answer.text();
     said.thoughts = answer.thoughts();
     // Tokens of a stop string, or half of one, were not said: what stands before it is encoded anew.

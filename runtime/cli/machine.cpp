@@ -72,6 +72,9 @@ void add_plan_options(CLI::App& command, PlanArguments& a) {
                   "what is free on the GPU: 16G, 1.5G, 800M (G: 2^30 bytes, as cards are sold); 0: no GPU "
                   "(default: this machine's)")
       ->transform(memory_size());
+  command.add_option("--gpu", a.gpu, "which GPU of this machine, by its number (default: the one with most memory)")
+      ->transform(whole_number(0, 1023))
+      ->type_name("INT");
   command.add_option("--ram", a.ram, "memory of the host's that may be filled (default: this machine's)")
       ->transform(memory_size());
   command
@@ -79,9 +82,7 @@ void add_plan_options(CLI::App& command, PlanArguments& a) {
                   "context in tokens, as 4096 or 4k; 0: the model's limit (default: the same, at most 32768)")
       ->transform(context_length());
   add_cache_type(command, a.cache_format);
-  command.add_option("--ubatch", a.ubatch, "prompt tokens run at once")
-      ->transform(token_count(1, int64_t(1) << 16))
-      ->capture_default_str();
+  command.add_option("--ubatch", a.ubatch, kUbatchHelp)->transform(token_count(1, int64_t(1) << 16));
   command.add_option("--threads,-t", a.threads, "threads; 0: one per core (default: the same)")
       ->transform(whole_number(0, 1024));
   command.add_option("--resident-experts", a.resident_experts,
@@ -96,6 +97,10 @@ void add_plan_options(CLI::App& command, PlanArguments& a) {
 
 DescribedMachine described_machine(const PlanArguments& a, uint64_t model_key) {
   DescribedMachine d;
+  if (a.gpu) {
+    choose_gpu(*a.gpu);
+    require(open_gpu().ops, ErrorKind::resource, "--gpu {}: {}", *a.gpu, open_gpu().why_not);
+  }
   const Device::Memory gpu = gpu_memory();
   d.vram_here = gpu.total;
   d.ram_here = total_memory();

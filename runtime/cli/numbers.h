@@ -26,6 +26,10 @@ constexpr int64_t kMostTokens = int64_t(1) << 24;
 constexpr int64_t kWholeContext = int64_t(1) << 62;
 CLI::Validator context_length();
 
+// --ubatch, as it is where it is not given.
+constexpr const char* kUbatchHelp =
+    "prompt tokens run at once (default: 512; on a GPU 2048, with experts on both sides up to 4096, as memory allows)";
+
 // -n of an answer: tokens from 1 on; "-1" is no limit.
 CLI::Validator answer_length();
 

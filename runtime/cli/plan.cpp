@@ -92,6 +92,10 @@ class Planned {
 
   void print_tiers() const;
   void print_experts() const;
+  struct PrefillCopies {
+    double bytes = 0, seconds = 0, tok_s = 0;  // 0: there is nothing to copy
+  };
+  PrefillCopies prefill_copies() const;
   void print_speed() const;
 
   const PlanArguments& arguments_;
@@ -192,6 +196,17 @@ void Planned::print_experts() const {
   if (known_.stats) print("  {:16} those of {:.0f} tokens so far\n", "", known_.stats->tokens);
 }
 
+// All experts that are not on the GPU go there once for each ubatch, if a prompt uses them all.
+Planned::PrefillCopies Planned::prefill_copies() const {
+  PrefillCopies copies;
+  if (!plan_.has_gpu || plan_.all_on_gpu || described_.machine.pcie_bandwidth <= 0) return copies;
+  copies.bytes = double(plan_.ram.classes[MemoryClass::experts] + plan_.disk.classes[MemoryClass::experts]);
+  if (copies.bytes == 0) return copies;
+  copies.seconds = copies.bytes / described_.machine.pcie_bandwidth;
+  copies.tok_s = double(plan_.ubatch) / copies.seconds;
+  return copies;
+}
+
 void Planned::print_speed() const {
   const Machine& m = described_.machine;
   const auto speed = [](const char* what, double bandwidth, Source source) {
@@ -212,6 +227,13 @@ void Planned::print_speed() const {
   part("VRAM", floor_.vram_bytes, floor_.vram_seconds);
   part("RAM", floor_.ram_bytes, floor_.ram_seconds);
   part("disk", floor_.disk_bytes, floor_.disk_seconds);
+  if (const PrefillCopies copies = prefill_copies(); copies.bytes > 0) {
+    print(
+        "  {:16} {} tokens at once: experts that are not on the GPU, {}, cross to it in {}, so at most {} tok/s that "
+        "way\n",
+        "prompts", plan_.ubatch, decimal_size_text(copies.bytes), milliseconds_text(copies.seconds),
+        figure_text(copies.tok_s));
+  }
   const char* label = "would help";
   for (const Help& help : help_) {
     const bool helps = help.tok_s > 1.005 * floor_.tok_s;
@@ -285,6 +307,8 @@ void Planned::print_json() const {
       {"bytes_per_token", {{"vram", floor_.vram_bytes}, {"ram", floor_.ram_bytes}, {"disk", floor_.disk_bytes}}},
       {"depth", depth()},
       {"decode_tok_s", floor_.tok_s},
+      {"prefill_copies", prefill_copies().bytes},
+      {"prefill_copies_tok_s", prefill_copies().tok_s},
       {"would_help", help},
   };
   print("{}\n", object.dump(2, ' ', false, ordered_json::error_handler_t::replace));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "runtime/offload/machine.h"
@@ -16,8 +17,9 @@ namespace hearth::cli {
 struct PlanArguments {
   std::string path;
   std::string vram, ram;                                             // empty: this machine's
+  std::optional<int> gpu;                                            // none: the one with the most memory
   double vram_gb_s = 0, ram_gb_s = 0, pcie_gb_s = 0, disk_gb_s = 0;  // 0: measured here, or assumed
-  int64_t ctx = 0, ubatch = 512;
+  int64_t ctx = 0, ubatch = kAutomaticUbatch;
   int threads = 0;
   FormatId cache_format = FormatId::bf16;
   std::string resident_experts;

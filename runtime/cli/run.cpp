@@ -171,6 +171,7 @@ void run(const RunArguments& arguments) {
   const GenerateResult result = generate_at_terminal(conversation, prompt.tokens, sampler, options, answer);
   answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
+  tell_refusal(session, arguments.session);
   keep_decode_speed(session, result);
   if (arguments.json) print_json(result, answer, is_chat(arguments), sampling.seed);
   flush_out();

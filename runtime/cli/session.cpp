@@ -32,6 +32,9 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       command, "--device", options.load.device,
       {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {gpu_name(), DeviceChoice::gpu}},
       "where the model runs"));
+  machine(command.add_option("--gpu", options.load.gpu, "which GPU, by its number (default: the one with most memory)"))
+      ->transform(whole_number(0, 1023))
+      ->type_name("INT");
   machine(
       command.add_option("--ram", options.load.ram, "the host's memory to count on, as 48G (default: what is free)"))
       ->transform(memory_bytes())
@@ -40,9 +43,8 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       command.add_option("--isa", options.load.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA"))
       ->capture_default_str();
   machine(add_cache_type(command, options.load.cache_format));
-  machine(command.add_option("--ubatch", options.load.ubatch, "prompt tokens run at once"))
-      ->transform(token_count(1, int64_t(1) << 16))
-      ->capture_default_str();
+  machine(command.add_option("--ubatch", options.load.ubatch, kUbatchHelp))
+      ->transform(token_count(1, int64_t(1) << 16));
   machine(
       command.add_flag("--check", options.check, "first read the whole file and refuse weights that are not finite"));
   machine(command.add_flag("--strict", options.load.strict, "a fallback is an error"));
@@ -52,6 +54,8 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
       ->type_name("TEXT");
   gpu(command.add_option("--resident-experts", options.resident_experts,
                          "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)"));
+  gpu(command.add_flag("!--no-graphs", options.load.record_steps,
+                       "queue the operations of each token one by one: slower, to find faults of a driver"));
   gpu(add_choice<PrefillPolicy>(command, "--prefill-experts", options.load.prefill,
                                 {{"auto", PrefillPolicy::automatic},
                                  {"cpu", PrefillPolicy::host},
@@ -126,6 +130,13 @@ void print_sampling(const LoadedModel& session, const SamplerOptions& options, c
   note("{:9} temperature {:.3g}, top-p {:.3g}, top-k {}, min-p {:.3g}, repeat penalty {:.3g}; seed {}\n", "sampling",
        options.temperature, options.top_p, options.top_k, options.min_p, options.repetition_penalty, options.seed);
   note("{:9} by default {}\n", "", recommended_sampling(session.model->file().metadata(), format).from);
+}
+
+void tell_refusal(LoadedModel& session, const SessionOptions& options) {
+  const std::string refusal = session.new_refusal();
+  if (refusal.empty()) return;
+  require(!options.load.strict, ErrorKind::resource, "--strict: {}", refusal);
+  note("hearth: {}\n", refusal);
 }
 
 void print_report(const LoadedModel& session) {

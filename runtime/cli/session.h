@@ -40,7 +40,9 @@ void print_summary(const LoadedModel& session);
 void print_banner(const LoadedModel& session);
 // With -v: how answers are sampled, and who recommends what was not given.
 void print_sampling(const LoadedModel& session, const SamplerOptions& options, const ChatTemplate* format);
-// The last ones, with experts in two memories: hits, bytes moved, GB/s of each side.
+// What the device refused while the model ran, once; an error under --strict.
+void tell_refusal(LoadedModel& session, const SessionOptions& options);
+// The last lines, with experts in two memories: hits, bytes moved, GB/s of each side.
 void print_report(const LoadedModel& session);
 
 }  // namespace cli

@@ -36,7 +36,8 @@ class Loader {
                                   .n_ctx = options_.n_ctx,
                                   .cache_format = options_.cache_format,
                                   .ubatch = options_.ubatch,
-                                  .routed = options_.routed};
+                                  .routed = options_.routed,
+                                  .record_steps = options_.record_steps};
     GgufFile file = open_file();
     refuse_by_header(file);
     if (options_.whole_context) model_options.n_ctx = read_config(file).context_length;
@@ -45,7 +46,9 @@ class Loader {
       loaded_.model = onto_gpu(std::move(file), model_options, *gpu);
       loaded_.statistics_path = expert_stats_path(options_.path);
       if (loaded_.model && loaded_.model->hybrid()) read(loaded_.model->file());  // the CPU's experts are read there
-      if (!loaded_.model) {
+      if (loaded_.model) {
+        say_what_falls_short();
+      } else {
         loaded_.why_not_gpu = "too small";
         file = open_file();
       }
@@ -99,14 +102,22 @@ class Loader {
   // The GPU, or null for the CPU: because it was asked for (by its name, or by that of one of its tables),
   // or because there is no GPU. One that was named and is not there is missed loudly, or fails under `strict`.
   const Gpu* choose_gpu() {
-    const bool automatic = options_.device == DeviceChoice::automatic;
+    const bool automatic = options_.device == DeviceChoice::automatic && !options_.gpu;
+    require(!options_.gpu || options_.device != DeviceChoice::cpu, ErrorKind::usage,
+            "--gpu {}: the model is to run on the CPU", options_.gpu.value_or(0));
     if (options_.device == DeviceChoice::cpu || (automatic && options_.isa != "auto")) return nullptr;
+    if (options_.gpu) hearth::choose_gpu(*options_.gpu);
     const Gpu& gpu = open_gpu();
     (gpu.ops ? loaded_.gpu : loaded_.why_not_gpu) = gpu.ops ? gpu.description : gpu.why_not;
-    if (gpu.ops) return &gpu;
+    if (gpu.ops) {
+      if (!gpu.slow_start.empty()) note("{}", gpu.slow_start);
+      return &gpu;
+    }
     if (automatic) return nullptr;
-    require(!options_.strict, ErrorKind::resource, "--device {}: {}", gpu_name(), gpu.why_not);
-    note("--device {}: {}; running on the CPU", gpu_name(), gpu.why_not);
+    const std::string asked =
+        options_.gpu ? fmt::format("--gpu {}", *options_.gpu) : fmt::format("--device {}", gpu_name());
+    require(!options_.strict, ErrorKind::resource, "{}: {}", asked, gpu.why_not);
+    note("{}: {}; running on the CPU", asked, gpu.why_not);
     return nullptr;
   }
 
@@ -155,7 +166,6 @@ class Loader {
     try {
       auto model = std::make_unique<Model>(std::move(file), to);
       over();
-      say_what_was_refused(*gpu.device);
       return model;
     } catch (const Error& error) {
       over();
@@ -165,11 +175,15 @@ class Loader {
     }
   }
 
-  // Where copies are slow because the system would not lock memory.
-  void say_what_was_refused(const Device& device) const {
-    const std::string refusal = device.refusal();
-    require(refusal.empty() || !options_.strict, ErrorKind::resource, "--strict: {}", refusal);
-    if (!refusal.empty()) note("{}", refusal);
+  // Copies are slow where the system would not lock memory; and what was asked for is not had.
+  void say_what_falls_short() {
+    const auto say = [this](const std::string& what) {
+      require(!options_.strict, ErrorKind::resource, "--strict: {}", what);
+      note("{}", what);
+    };
+    if (const std::string refusal = loaded_.new_refusal(); !refusal.empty()) say(refusal);
+    if (options_.cache_format == FormatId::f32)
+      say("--cache-type f32: on a GPU the attention of prompts rounds to BF16, whatever the cache holds");
   }
 
   void onto_cpu(GgufFile file, ModelOptions to) {

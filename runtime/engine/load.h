@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "runtime/engine/loaded_model.h"
+#include "runtime/offload/placement.h"
 
 namespace hearth {
 
@@ -22,11 +23,12 @@ enum class DeviceChoice { automatic, cpu, gpu };
 struct LoadOptions {
   std::string path;  // the model's GGUF file
   DeviceChoice device = DeviceChoice::automatic;
+  std::optional<int> gpu;      // its number; none: the one with the most memory
   std::string isa = "auto";    // the name of a table (kernels/cpu/backend.h); one that is named is the CPU
   int threads = 0;             // 0: one per core
   int64_t n_ctx = 0;           // 0: the model's limit, at most 32768
   bool whole_context = false;  // the model's limit, however much that is
-  int64_t ubatch = 512;
+  int64_t ubatch = kAutomaticUbatch;
   FormatId cache_format = FormatId::bf16;
   std::optional<uint64_t> vram, ram;  // budgets in bytes; none: what is free
   // How many experts are to be on the GPU, of all that the model has; empty: as many as fit. A function, as a share of
@@ -35,8 +37,9 @@ struct LoadOptions {
   std::function<int64_t(int64_t all)> resident_experts = {};
   PrefillPolicy prefill = PrefillPolicy::automatic;
   ExpertPolicy expert_policy = ExpertPolicy::adaptive;
-  bool strict = false;     // a fallback is an error
-  bool needs_text = true;  // without text a file needs no vocabulary
+  bool record_steps = true;  // ModelOptions::record_steps
+  bool strict = false;       // a fallback is an error
+  bool needs_text = true;    // without text a file needs no vocabulary
   RoutingListener routed = {};
 };
 

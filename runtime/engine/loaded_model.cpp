@@ -26,6 +26,13 @@ LoadedModel::~LoadedModel() {
   }
 }
 
+std::string LoadedModel::new_refusal() {
+  std::string refusal = model->options().device->refusal();
+  if (refusal == told_refusal_) return {};
+  told_refusal_ = refusal;
+  return refusal;
+}
+
 std::string LoadedModel::gpu_text() const {
   if (gpu.empty()) return why_not_gpu.empty() ? "" : "none: " + why_not_gpu;
   return why_not_gpu.empty() ? gpu : gpu + ", " + why_not_gpu;

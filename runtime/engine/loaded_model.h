@@ -25,9 +25,15 @@ struct LoadedModel {
   LoadedModel& operator=(LoadedModel&&) = default;
   ~LoadedModel();  // keeps what was learned of the use of experts, and of the speed of prompts
 
+  // What the device has refused since somebody last asked, in one line; empty: nothing new. (That no step is recorded
+  // shows at the second token.)
+  std::string new_refusal();
   // "emulated GPU, sm_89, 8.0 GiB", "none: ...", "..., too small"; empty: nobody asked.
   std::string gpu_text() const;
   Sampler sampler(const SamplerOptions& options) const;  // never chooses unused rows of the vocabulary
+
+ private:
+  std::string told_refusal_;
 };
 
 // To which machine figures belong that were measured.

@@ -1,7 +1,6 @@
 #include "runtime/engine/model.h"
 
 #include <algorithm>
-#include <bit>
 #include <cassert>
 #include <chrono>
 #include <exception>
@@ -26,14 +25,15 @@ namespace {
 ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, const std::string& path) {
   assert(options.ops != nullptr);
   require(options.n_threads >= 1, ErrorKind::usage, "threads: expected at least 1, found {}", options.n_threads);
-  require(options.ubatch >= 1, ErrorKind::usage, "ubatch: expected at least 1, found {}", options.ubatch);
+  require(options.ubatch >= 0, ErrorKind::usage, "ubatch: expected at least 1, found {}", options.ubatch);
   require(options.n_ctx >= 0, ErrorKind::usage, "context: expected at least 1, found {}", options.n_ctx);
   require(options.n_ctx <= config.context_length, ErrorKind::resource,
           "{}: a context of {} tokens is too long: the model's limit is {}", path, options.n_ctx,
           config.context_length);
   if (options.n_ctx == 0) options.n_ctx = config.default_context();
-  options.ubatch = std::min(options.ubatch, options.n_ctx);
   if (!options.device) options.device = &host_device();
+  if (options.ubatch == kAutomaticUbatch && options.device->memory().total == 0) options.ubatch = 512;
+  options.ubatch = std::min(options.ubatch, options.n_ctx);
   return options;
 }
 
@@ -70,7 +70,7 @@ ModelConfig runnable_config(const GgufFile& file) {
 
 // Where everything will be: asked before anything is loaded. Are these sizes that the backend knows, and if it has a
 // memory of its own, what fits there?
-Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& options) try {
+Plan place(const GgufFile& file, const ModelSizes& sizes, ModelOptions& options) try {
   const ModelConfig& c = sizes.config;
   const std::string refusal = options.ops->refuses(limits_of(c, options));
   require(refusal.empty(), ErrorKind::resource, "{}: {}", options.ops->name, refusal);
@@ -92,7 +92,9 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, const ModelOptions& op
   input.staging_slots = options.n_staging;
   input.whole = !options.host_ops;
   input.split = bool(options.routed);
-  return plan_placement(sizes, input);
+  Plan plan = plan_placement(sizes, input);
+  options.ubatch = plan.ubatch;
+  return plan;
 } catch (const Error& error) {
   throw Error(error.kind, fmt::format("{}: {}", file.path(), error.what()));
 }
@@ -149,13 +151,6 @@ bool exceeds_memory(const GgufFile& file) {
   return usable > 0 && file.file_bytes() > usable;
 }
 
-// One token's step is recorded by a backend that can repeat it, for all positions below this bound: a power of two, so
-// that few recordings serve a whole context, and none does much more work than its position needs.
-int64_t recorded_bound(int64_t n_kv, int64_t capacity) {
-  constexpr int64_t kShortest = 256;
-  return std::min(capacity, std::max(kShortest, int64_t(std::bit_ceil(uint64_t(n_kv)))));
-}
-
 }  // namespace
 
 struct Model::Impl {
@@ -206,9 +201,16 @@ struct Model::Impl {
     for (const auto& part : file.parts()) part->remember_content();  // in memory now, as far as it will be
   }
 
+  ~Impl() { device.forget_steps(this); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
   void check(std::span<const Token> tokens, const KvCache& cache) const;
   Step next_step(std::span<const Token> tokens, const KvCache& cache);
   void queue(const Step& step, const KvCache& cache, RunWatch& watch) const;
+  // Decoding: the same operations at every length and in every cache. (Not with expanded keys and values, which only
+  // tests want: their number is the length's.)
+  bool decodes(int64_t n_tokens) const { return n_tokens == 1 && options.attention != AttentionForm::naive; }
   void finish() const;
 };
 
@@ -235,7 +237,9 @@ Step Model::Impl::next_step(std::span<const Token> tokens, const KvCache& cache)
   std::iota(positions.begin(), positions.end(), int32_t(first));
   device.move(tokens.data(), act.tokens, tokens.size_bytes());
   device.move(positions.data(), act.positions, positions.size() * sizeof(int32_t));
-  const int64_t bound = n == 1 ? recorded_bound(first + 1, cache.capacity()) : first + n;
+  std::byte* const begin = cache.data();
+  device.move(&begin, act.cache, sizeof begin);
+  const int64_t bound = decodes(n) ? cache.capacity() : first + n;
   RoutedExperts& experts = hybrid ? static_cast<RoutedExperts&>(*hybrid) : local_experts;
   return {config, ops, exec, device, rope.table(), experts, options.attention, act, {act.positions, first, bound}};
 }
@@ -250,8 +254,8 @@ void Model::Impl::queue(const Step& step, const KvCache& cache, RunWatch& watch)
       return watch.goes_on() || n == 1;
     });
   };
-  if (n == 1) {
-    run_recorded(device, {cache.layer(0).data, n, step.at.bound}, pass);
+  if (decodes(n) && options.record_steps) {
+    run_recorded(device, {this, n}, pass);
   } else {
     pass();
   }

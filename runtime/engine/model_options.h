@@ -21,7 +21,7 @@ struct ModelOptions {
   int n_threads = 1;
   int64_t n_ctx = 0;                                   // 0: the model's limit, at most 32768 by default
   FormatId cache_format = FormatId::bf16;              // or f32
-  int64_t ubatch = 512;                                // tokens run at once in prefill
+  int64_t ubatch = 512;                                // tokens run at once in prefill; or kAutomaticUbatch
   AttentionForm attention = AttentionForm::automatic;  // forced in tests
   // The operations of the CPU, for experts that do not fit into the memory of `device`; null: the whole model is to be
   // there.
@@ -44,6 +44,8 @@ struct ModelOptions {
   // Whether experts are asked of the disk before they are computed: where the file does not fit into memory, or as
   // said.
   std::optional<bool> read_ahead = {};
+  // Whether a step that comes again is recorded and repeated, where the device can do that.
+  bool record_steps = true;
   // Told the bytes of weights that the backend has taken, of how many. What it throws ends the loading.
   std::function<void(uint64_t done, uint64_t total)> loading = {};
 };

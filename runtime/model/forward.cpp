@@ -32,7 +32,7 @@ void forward(const Step& s, const Weights& weights, const KvCache& cache,
     } else {
       add_and_normalize(s, w.attn_norm);  // takes up what the last layer's FFN gave
     }
-    attention(s, w, cache.layer(i), a.h, a.y);
+    attention(s, w, cache.layer(i, a.cache), a.h, a.y);
     add_and_normalize(s, w.ffn_norm);
     feed_forward(s, i, w, a.h, a.y);
   }

@@ -37,8 +37,9 @@ void KvCache::advance(int64_t n) {
   length_ += n;
 }
 
-LatentCache KvCache::layer(int64_t i) const {
-  return {buffer_.data() + size_t(i) * layer_bytes_, format_, n_ctx_, kv_lora_rank_, rope_dim_};
+LatentCache KvCache::layer(int64_t i, std::byte* const* base) const {
+  const size_t offset = size_t(i) * layer_bytes_;
+  return {buffer_.data() + offset, format_, n_ctx_, kv_lora_rank_, rope_dim_, base, offset};
 }
 
 }  // namespace hearth

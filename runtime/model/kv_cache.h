@@ -20,7 +20,10 @@ class KvCache {
   int64_t capacity() const { return n_ctx_; }
   void truncate(int64_t length);  // forgets everything from there on
   void advance(int64_t n);        // n more positions were written in every layer
-  LatentCache layer(int64_t i) const;
+  // A layer of it. `base`: where a step that may be repeated for another cache finds in the device's memory where that
+  // cache begins; null: it is for this one alone.
+  LatentCache layer(int64_t i, std::byte* const* base = nullptr) const;
+  std::byte* data() const { return buffer_.data(); }
   size_t bytes() const { return buffer_.bytes(); }
 
  private:

@@ -48,6 +48,12 @@ void Hybrid::begin(int64_t n_tokens, int64_t position) {
   n_tokens_ = n_tokens;
   position_ = position;
   stage_.reset();
+  sides_.device.fetch_in_small_pieces(n_tokens == 1);
+  if (n_tokens > 1) {
+    awake_.reset();
+  } else if (!awake_) {
+    awake_.emplace();  // between two turns of the host lies what the GPU does before the experts of a layer
+  }
   cache_.begin_step();
   pool_.publish();
 }
@@ -58,9 +64,14 @@ void Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen,
   const Exec& exec = sides_.gpu_exec;
   const int64_t T = x.rows, K = chosen.n_activated;
   const Mat<float> part(reinterpret_cast<float*>(part_.data()), T, config_.dim);
-  device.move(chosen.ids, ids_, size_t(T * K) * sizeof(int32_t));  // -> host
-  device.move(chosen.weights, weights_, size_t(T * K) * sizeof(float));
-  device.move(x.data, x_, size_t(T) * row_bytes(config_));
+  const Device::SmallMove to_host[] = {{chosen.ids, ids_, size_t(T * K) * sizeof(int32_t)},
+                                       {chosen.weights, weights_, size_t(T * K) * sizeof(float)},
+                                       {x.data, x_, size_t(T) * row_bytes(config_)}};
+  if (T == 1) {
+    device.move_small(to_host);
+  } else {
+    for (const Device::SmallMove& m : to_host) device.move(m.from, m.to, m.bytes);
+  }
 
   const auto work = [](void* context) {
     const Turn& turn = *static_cast<Turn*>(context);
@@ -71,8 +82,12 @@ void Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen,
   device.rejoin();
   if (T > 1) add_copied(layer, chosen, x, y);  // a single token's step is recorded, and never worth a copy
 
-  device.move(y_, part.data, size_t(T) * row_bytes(config_));  // -> GPU
-  gpu.add(exec, part, y);
+  if (T == 1 && device.reads_shared()) {
+    gpu.add(exec, Mat<const float>(y_, T, config_.dim), y);  // where the host left it
+  } else {
+    device.move(y_, part.data, size_t(T) * row_bytes(config_));
+    gpu.add(exec, part, y);
+  }
 }
 
 // Called between two operations of the GPU: nothing may be thrown through it.

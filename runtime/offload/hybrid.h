@@ -13,10 +13,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "kernels/awake.h"
 #include "runtime/model/buffer.h"
 #include "runtime/model/routed_experts.h"
 #include "runtime/offload/expert_cache.h"
@@ -82,6 +84,7 @@ class Hybrid : public RoutedExperts {
   ExpertPool& pool_;
   ExpertCache& cache_;
   const ReadAhead& read_ahead_;
+  std::optional<AwakeTeam> awake_;  // while single tokens are decoded
   const HybridOptions options_;
   SharedBuffer crossing_;
   float *x_ = nullptr, *y_ = nullptr, *weights_ = nullptr;  // in it: [T,d], [T,d], [T,K]

@@ -79,7 +79,7 @@ void multiply(Block& block, void* const* posts, uint32_t lanes) {
     std::memcpy(b[lane], p.b, sizeof p.b);
     std::memcpy(d[lane], p.d, sizeof p.d);
   }
-  instructions::mma_m16n8k16_bf16(a, b, d);
+  instructions::mma_m16n8k16_bf16(a, b, d, settings().tensor_core);
   for (int lane = 0; lane < 32; lane++) std::memcpy(static_cast<Product*>(posts[lane])->d, d[lane], sizeof d[lane]);
 }
 

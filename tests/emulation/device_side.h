@@ -20,8 +20,8 @@ struct Where {
 };
 
 // Queues body(), run by every thread of the grid, on a stream; `name` is what failures call the kernel.
-cudaError_t enqueue_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> body,
-                           const char* name);
+cudaError_t enqueue_launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                           std::function<void()> body, const char* name);
 
 // Where the running thread is. Means something inside a kernel only.
 struct Place {

@@ -89,12 +89,16 @@ TEST_CASE("a failed kernel breaks the device until it is reset") {
 
 TEST_CASE("launches that no GPU of ours could run are refused") {
   const auto nothing = [] {};
-  using emulation::enqueue_launch;
-  CHECK(enqueue_launch(1, 1025, 0, nullptr, nothing, "k") == cudaErrorInvalidConfiguration);
-  CHECK(enqueue_launch(0, 32, 0, nullptr, nothing, "k") == cudaErrorInvalidConfiguration);
-  CHECK(enqueue_launch(dim3(1, 65536), 32, 0, nullptr, nothing, "k") == cudaErrorInvalidConfiguration);
-  CHECK(enqueue_launch(1, 32, 99 * 1024 + 1, nullptr, nothing, "k") == cudaErrorInvalidValue);
-  CHECK(enqueue_launch(1, 32, 99 * 1024, nullptr, nothing, "k") == cudaSuccess);
+  const auto launched = [&](dim3 grid, dim3 block, size_t shared_bytes) {
+    return emulation::enqueue_launch(&nothing, grid, block, shared_bytes, nullptr, nothing, "k");
+  };
+  CHECK(launched(1, 1025, 0) == cudaErrorInvalidConfiguration);
+  CHECK(launched(0, 32, 0) == cudaErrorInvalidConfiguration);
+  CHECK(launched(dim3(1, 65536), 32, 0) == cudaErrorInvalidConfiguration);
+  CHECK(launched(1, 32, 48 * 1024 + 1) == cudaErrorInvalidValue);
+  CHECK(cudaFuncSetAttribute(&nothing, cudaFuncAttributeMaxDynamicSharedMemorySize, 99 * 1024) == cudaSuccess);
+  CHECK(launched(1, 32, 99 * 1024 + 1) == cudaErrorInvalidValue);
+  CHECK(launched(1, 32, 99 * 1024) == cudaSuccess);
   emulation::reset();
 }
 

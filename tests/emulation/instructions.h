@@ -83,10 +83,35 @@ inline void ldmatrix_x4(const void* const (&rows)[32], bool transposed, uint32_t
   }
 }
 
-// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d [16,8] += a [16,16] * b [16,8], one rounding per product and
-// sum in order of k. The hardware adds in an order of its own, exactly aligned and then cut off, so it may differ in
-// the last places.
-inline void mma_m16n8k16_bf16(const uint32_t (&a)[32][4], const uint32_t (&b)[32][2], float (&d)[32][4]) {
+// How a tensor core adds products: one after the other, each sum rounded, which none does; or as Hopper's and Ampere's
+// do, as far as measurements of them tell: 16, or twice 8, products and the sum so far are aligned to the largest of
+// them, cut off to 25 or 24 bits, added exactly, and cut off again.
+enum class TensorCore { in_order, hopper, ampere };
+
+inline float cut_off_sum(float start, const float* products, int n, int bits) {
+  float largest = std::fabs(start);
+  bool finite = std::isfinite(start);
+  for (int k = 0; k < n; k++) {
+    finite = finite && std::isfinite(products[k]);
+    largest = std::fmax(largest, std::fabs(products[k]));
+  }
+  if (!finite || largest == 0) {
+    for (int k = 0; k < n; k++) start += products[k];
+    return start;
+  }
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  const double unit = std::ldexp(1.0, exponent - bits);
+  double sum = std::trunc(start / unit);
+  for (int k = 0; k < n; k++) sum += std::trunc(products[k] / unit);
+  sum *= unit;
+  const float rounded = float(sum);
+  return std::fabs(double(rounded)) > std::fabs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d [16,8] += a [16,16] * b [16,8]. Products are exact.
+inline void mma_m16n8k16_bf16(const uint32_t (&a)[32][4], const uint32_t (&b)[32][2], float (&d)[32][4],
+                              TensorCore core = TensorCore::in_order) {
   float left[16][16], right[16][8], sum[16][8];
   for (int lane = 0; lane < 32; lane++) {
     const int i = lane / 4, j = 2 * (lane % 4);
@@ -101,9 +126,20 @@ inline void mma_m16n8k16_bf16(const uint32_t (&a)[32][4], const uint32_t (&b)[32
       for (int next = 0; next < 2; next++) sum[i + part * 8][j + next] = d[lane][2 * part + next];
     }
   }
-  for (int i = 0; i < 16; i++) {
+  for (int i = 0; i < 16 && core == TensorCore::in_order; i++) {
     for (int k = 0; k < 16; k++) {
       for (int j = 0; j < 8; j++) sum[i][j] += left[i][k] * right[k][j];
+    }
+  }
+  for (int i = 0; i < 16 && core != TensorCore::in_order; i++) {
+    for (int j = 0; j < 8; j++) {
+      float products[16];
+      for (int k = 0; k < 16; k++) products[k] = left[i][k] * right[k][j];
+      if (core == TensorCore::hopper) {
+        sum[i][j] = cut_off_sum(sum[i][j], products, 16, 25);
+      } else {
+        for (int k = 0; k < 16; k += 8) sum[i][j] = cut_off_sum(sum[i][j], products + k, 8, 24);
+      }
     }
   }
   for (int lane = 0; lane < 32; lane++) {

@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include <limits>
 #include <random>
 
@@ -73,12 +76,39 @@ TEST_CASE("matrices in registers: ldmatrix and mma together are a matrix product
     for (int i = 0; i < 2; i++) fragment_b[lane][i] = loaded_b[lane][i];
     for (float& v : d[lane]) v = 0.5f;
   }
-  mma_m16n8k16_bf16(fragment_a, fragment_b, d);
-  for (int i = 0; i < 16; i++) {
-    for (int j = 0; j < 8; j++) {
-      int sum = 0;
-      for (int k = 0; k < 16; k++) sum += left[i][k] * right[k][j];
-      CHECK(d[i % 8 * 4 + j / 2][i / 8 * 2 + j % 2] == float(sum) + 0.5f);
+  for (const TensorCore core : {TensorCore::in_order, TensorCore::hopper, TensorCore::ampere}) {  // integers: exact
+    float product[32][4];
+    std::memcpy(product, d, sizeof d);
+    mma_m16n8k16_bf16(fragment_a, fragment_b, product, core);
+    for (int i = 0; i < 16; i++) {
+      for (int j = 0; j < 8; j++) {
+        int sum = 0;
+        for (int k = 0; k < 16; k++) sum += left[i][k] * right[k][j];
+        CHECK(product[i % 8 * 4 + j / 2][i / 8 * 2 + j % 2] == float(sum) + 0.5f);
+      }
     }
   }
+}
+
+TEST_CASE("mma: what is small beside the sum so far is rounded, or cut off to 25 or 24 bits") {
+  uint32_t a[32][4], b[32][2];
+  for (int lane = 0; lane < 32; lane++) {
+    for (uint32_t& pair : a[lane]) pair = 0x3f803f80;  // ones
+    for (uint32_t& pair : b[lane]) pair = float_to_bf16(0x1.8p-24f) * 0x10001u;
+  }
+  const auto after = [&](float start, TensorCore core) {
+    float d[32][4];
+    for (auto& of_lane : d) std::fill(of_lane, of_lane + 4, start);
+    mma_m16n8k16_bf16(a, b, d, core);
+    for (const auto& of_lane : d)
+      for (const float v : of_lane) CHECK(std::memcmp(&v, d[0], sizeof v) == 0);
+    return d[0][0];
+  };
+  CHECK(after(1, TensorCore::in_order) == 1 + 0x1p-19f);  // each to the next float
+  CHECK(after(1, TensorCore::hopper) == 1 + 0x1p-20f);    // each to 2^-24
+  CHECK(after(1, TensorCore::ampere) == 1);
+  CHECK(after(-1, TensorCore::hopper) == -1 + 0x1p-20f);
+  CHECK(after(0, TensorCore::hopper) == 0x1.8p-20f);
+  CHECK(std::isnan(after(NAN, TensorCore::ampere)));
+  CHECK(after(INFINITY, TensorCore::hopper) == INFINITY);
 }

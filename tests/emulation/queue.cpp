@@ -6,6 +6,7 @@
 
 #include "tests/emulation/device_memory.h"
 #include "tests/emulation/settings.h"
+#include "tests/emulation/shared_memory.h"
 
 namespace hearth::emulation {
 
@@ -16,6 +17,11 @@ Queue& Queue::get() {
 
 bool Queue::knows(const Stream* stream) const {
   return !stream || stream == &default_stream || std::find(streams_.begin(), streams_.end(), stream) != streams_.end();
+}
+
+size_t Queue::shared_memory_limit(const void* kernel) const {
+  const auto found = shared_memory_limits_.find(kernel);
+  return std::max(kMaxStaticShared, found == shared_memory_limits_.end() ? 0 : found->second);
 }
 
 // After what the stream's next operation comes: the stream's last, and the default stream's rule.
@@ -32,10 +38,11 @@ std::vector<OpPtr> Queue::dependencies(Stream& stream) const {
   return after;
 }
 
-cudaError_t Queue::submit(Stream* stream, std::function<cudaError_t()> run, OpPtr* submitted) {
+cudaError_t Queue::submit(Stream* stream, std::function<cudaError_t()> run, OpPtr* submitted, OpKind kind) {
   if (broken != cudaSuccess) return broken;
   Stream& s = stream ? *stream : default_stream;
   auto op = std::make_shared<Op>();
+  op->kind = kind;
   if (run) op->run = std::make_shared<const std::function<cudaError_t()>>(std::move(run));
   if (submitted) *submitted = op;
   if (s.capture) {
@@ -68,6 +75,7 @@ cudaError_t Queue::launch(Stream* stream, const GraphExec& graph) {
   auto end = std::make_shared<Op>();
   for (const OpPtr& node : graph.nodes) {  // in order of recording: what a node comes after was copied before it
     auto op = std::make_shared<Op>();
+    op->kind = node->kind;
     op->run = node->run;
     for (const OpPtr& earlier : node->after) op->after.push_back(copies.at(earlier.get()));
     if (op->after.empty()) op->after = before;
@@ -82,6 +90,8 @@ cudaError_t Queue::launch(Stream* stream, const GraphExec& graph) {
 }
 
 void Queue::enqueue(OpPtr op) {
+  runtime_calls().kernels += op->kind == OpKind::kernel;
+  runtime_calls().copies += op->kind == OpKind::copy;
   pending_.push_back(std::move(op));
   if (settings().random_queue && random_() % 4 == 0) step();  // a device starts when it likes
 }

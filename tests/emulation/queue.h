@@ -8,6 +8,7 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -16,16 +17,26 @@
 
 namespace hearth::emulation {
 
+enum class OpKind { none, kernel, copy };
+
 struct Op {
+  OpKind kind = OpKind::none;
   std::shared_ptr<const std::function<cudaError_t()>> run;  // null: nothing to do
   std::vector<std::shared_ptr<Op>> after;
   bool done = false;
 };
 using OpPtr = std::shared_ptr<Op>;
 
+// A kernel in a graph, and the dynamic shared memory of its blocks.
+struct Launch {
+  const void* kernel;
+  size_t shared_bytes;
+};
+
 // A graph while streams record into it: operations that serve as templates.
 struct Capture {
   std::vector<OpPtr> nodes;
+  std::vector<Launch> launches;
   Stream* origin = nullptr;
   std::vector<Stream*> joined;  // by waiting for an event of this capture
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
@@ -48,6 +59,7 @@ struct Event {
 
 struct Graph {
   std::vector<OpPtr> nodes;
+  std::vector<Launch> launches;
 };
 struct GraphExec {
   std::vector<OpPtr> nodes;
@@ -60,7 +72,8 @@ class Queue {
   std::recursive_mutex lock;
 
   // Adds an operation to a stream (null: the default stream), or to the graph that the stream is recorded into.
-  cudaError_t submit(Stream* stream, std::function<cudaError_t()> run, OpPtr* submitted = nullptr);
+  cudaError_t submit(Stream* stream, std::function<cudaError_t()> run, OpPtr* submitted = nullptr,
+                     OpKind kind = OpKind::none);
   cudaError_t launch(Stream* stream, const GraphExec& graph);
 
   cudaError_t run_until(const std::vector<OpPtr>& ops);
@@ -77,6 +90,10 @@ class Queue {
   bool knows(const Stream* stream) const;
   Stream default_stream;
 
+  // Of the blocks of a kernel: 48 KB, or what cudaFuncSetAttribute said last.
+  size_t shared_memory_limit(const void* kernel) const;
+  void limit_shared_memory(const void* kernel, size_t bytes) { shared_memory_limits_[kernel] = bytes; }
+
   // The device's state: the first failure sticks, as it does on a GPU.
   cudaError_t broken = cudaSuccess;
   std::string failure;
@@ -91,6 +108,7 @@ class Queue {
 
   std::deque<OpPtr> pending_;  // in order of submission
   std::vector<Stream*> streams_;
+  std::map<const void*, size_t> shared_memory_limits_;
   std::mt19937_64 random_;
 };
 

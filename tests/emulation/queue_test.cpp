@@ -335,3 +335,53 @@ TEST_CASE("calls are counted") {
   CHECK(runtime_calls().allocations == before.allocations + 2);
   CHECK(runtime_calls().frees == before.frees + 2);
 }
+
+TEST_CASE("a kernel has 48 KB of dynamic shared memory, until its limit is raised; a graph keeps to the limit") {
+  const Scope scope;
+  const Streams streams;
+  const auto kernel = reinterpret_cast<const void*>(&triple);  // any address is a name
+  const auto launch = [&](size_t bytes, cudaStream_t stream) {
+    return emulation::enqueue_launch(
+        kernel, dim3(1), dim3(1), bytes, stream, [] {}, "a kernel");
+  };
+  CHECK(launch(48 * 1024, streams.a) == cudaSuccess);
+  CHECK(launch(49 * 1024, streams.a) == cudaErrorInvalidValue);
+  CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 60 * 1024) == cudaSuccess);
+  CHECK(launch(60 * 1024, streams.a) == cudaSuccess);
+  CHECK(launch(61 * 1024, streams.a) == cudaErrorInvalidValue);
+  CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 100 * 1024) == cudaErrorInvalidValue);
+
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  CHECK(cudaStreamBeginCapture(streams.a, cudaStreamCaptureModeRelaxed) == cudaSuccess);
+  CHECK(launch(60 * 1024, streams.a) == cudaSuccess);
+  CHECK(cudaStreamEndCapture(streams.a, &graph) == cudaSuccess);
+  CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 50 * 1024) == cudaSuccess);
+  CHECK(cudaGraphInstantiate(&exec, graph) == cudaErrorInvalidValue);
+  CHECK(exec == nullptr);
+  CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 60 * 1024) == cudaSuccess);
+  CHECK(cudaGraphInstantiate(&exec, graph) == cudaSuccess);
+  CHECK(cudaGraphLaunch(exec, streams.a) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(streams.a) == cudaSuccess);
+  CHECK(cudaGraphExecDestroy(exec) == cudaSuccess);
+  CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+}
+
+TEST_CASE("recordings can be made to fail, at their beginning, their end, or as graphs; the device stays well") {
+  const Scope scope;
+  const Streams streams;
+  for (const int n : {1, 2, 3}) {
+    settings().fail_recording = n;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    const cudaError_t begun = cudaStreamBeginCapture(streams.a, cudaStreamCaptureModeRelaxed);
+    const cudaError_t ended = cudaStreamEndCapture(streams.a, &graph);
+    const cudaError_t made = cudaGraphInstantiate(&exec, graph);
+    CHECK((begun == cudaErrorMemoryAllocation) == (n == 1));
+    CHECK((ended == cudaErrorMemoryAllocation) == (n == 2));
+    CHECK((made == cudaErrorMemoryAllocation) == (n == 3));
+    CHECK(exec == nullptr);
+    if (graph) CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+    CHECK(cudaStreamSynchronize(streams.a) == cudaSuccess);
+  }
+}

@@ -1,6 +1,7 @@
 // The runtime's functions: errors, the device, memory and copies. Streams, events and graphs: streams.cpp.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -18,13 +19,15 @@ namespace {
 cudaError_t last_error = cudaSuccess;
 std::string last_error_text;
 
-bool due(int64_t& count) {
-  return count > 0 && --count == 0;
-}
-
 cudaError_t bad_argument(const char* text) {
   std::fprintf(stderr, "CUDA emulation: %s\n", text);
   return cudaErrorInvalidValue;
+}
+
+thread_local int current_gpu = 0;
+
+size_t memory_of(int gpu) {
+  return gpu == settings().large_gpu ? settings().memory : settings().memory / 2;
 }
 
 bool is_host(const void* p, size_t bytes) {
@@ -90,7 +93,7 @@ cudaError_t copy(Rectangle r, cudaMemcpyKind kind, cudaStream_t stream, bool wai
         copy_now(r);
         return cudaSuccess;
       },
-      &op);
+      &op, OpKind::copy);
   if (error) return error;
   return wait && (to_host || from_host) ? queue.run_until({op}) : cudaSuccess;  // nobody waits within the device
 }
@@ -112,8 +115,8 @@ cudaError_t note(cudaError_t error) {
   return error;
 }
 
-cudaError_t enqueue_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> body,
-                           const char* name) {
+cudaError_t enqueue_launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                           std::function<void()> body, const char* name) {
   const Locked locked;
   Queue& queue = Queue::get();
   const uint64_t threads = uint64_t(block.x) * block.y * block.z, blocks = uint64_t(grid.x) * grid.y * grid.z;
@@ -123,18 +126,22 @@ cudaError_t enqueue_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStrea
                  grid.x, grid.y, grid.z, block.x, block.y, block.z);
     return note(cudaErrorInvalidConfiguration);
   }
-  if (shared_bytes > kMaxShared) {
+  if (shared_bytes > queue.shared_memory_limit(kernel)) {
     std::fprintf(stderr, "CUDA emulation: kernel %s: %zu bytes of shared memory\n", name, shared_bytes);
     return note(cudaErrorInvalidValue);
   }
   if (!queue.knows(stream)) return note(cudaErrorInvalidResourceHandle);
-  return note(queue.submit(stream, [=, body = std::move(body)] {
-    if (due(settings().fail_launch)) return cudaErrorLaunchFailure;
-    const std::string error = run_grid({grid, block, shared_bytes, &body, name});
-    if (error.empty()) return cudaSuccess;
-    Queue::get().break_device(cudaErrorLaunchFailure, error);
-    return cudaErrorLaunchFailure;
-  }));
+  if (stream && stream->capture) stream->capture->launches.push_back({kernel, shared_bytes});
+  return note(queue.submit(
+      stream,
+      [=, body = std::move(body)] {
+        if (due(settings().fail_launch)) return cudaErrorLaunchFailure;
+        const std::string error = run_grid({grid, block, shared_bytes, &body, name});
+        if (error.empty()) return cudaSuccess;
+        Queue::get().break_device(cudaErrorLaunchFailure, error);
+        return cudaErrorLaunchFailure;
+      },
+      nullptr, OpKind::kernel));
 }
 
 std::string last_failure() {
@@ -242,27 +249,29 @@ const char* cudaGetErrorString(cudaError_t error) {
 
 cudaError_t cudaGetDeviceCount(int* count) {
   if (driver_too_old()) return note(cudaErrorInsufficientDriver);  // leaves *count as it was, as the real one does
-  *count = 1;
+  *count = settings().gpus;
   return cudaSuccess;
 }
 
 cudaError_t cudaGetDevice(int* device) {
   if (driver_too_old()) return note(cudaErrorInsufficientDriver);
-  *device = 0;
+  *device = current_gpu;
   return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device) {
   if (driver_too_old()) return note(cudaErrorInsufficientDriver);
-  return note(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+  if (device < 0 || device >= settings().gpus) return note(cudaErrorInvalidDevice);
+  current_gpu = device;
+  return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (driver_too_old()) return note(cudaErrorInsufficientDriver);
-  if (device != 0) return note(cudaErrorInvalidDevice);
+  if (device < 0 || device >= settings().gpus) return note(cudaErrorInvalidDevice);
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "emulated GPU");
-  properties->totalGlobalMem = settings().memory;
+  properties->totalGlobalMem = memory_of(device);
   properties->sharedMemPerBlock = kMaxStaticShared;
   properties->sharedMemPerBlockOptin = kMaxShared;
   properties->sharedMemPerMultiprocessor = kMaxShared + 1024;
@@ -308,6 +317,19 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return cudaSuccess;
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  *attributes = {};  // arrays in shared memory are made while a kernel runs
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  const Locked locked;
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+  if (value < 0 || size_t(value) > kMaxShared) return note(cudaErrorInvalidValue);
+  Queue::get().limit_shared_memory(kernel, size_t(value));
+  return cudaSuccess;
+}
+
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = settings().driver;
   return cudaSuccess;
@@ -330,8 +352,9 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   const Locked locked;
   if (driver_too_old()) return note(cudaErrorInsufficientDriver);
-  *total = settings().memory;
-  *free = DeviceMemory::get().free();
+  *total = memory_of(current_gpu);
+  const size_t taken = settings().memory - DeviceMemory::get().free();
+  *free = *total - std::min(*total, taken);
   settings().others += std::exchange(settings().others_later, 0);
   return note(Queue::get().broken);
 }

@@ -16,9 +16,14 @@ inline bool driver_too_old() {
   return settings().driver < CUDART_VERSION;
 }
 
+// Counts down to the call that is to fail; true: this is it.
+inline bool due(int64_t& count) {
+  return count > 0 && --count == 0;
+}
+
 class Locked {
  public:
-  Locked() : lock_(Queue::get().lock) {}
+  Locked() : lock_(Queue::get().lock) { ++runtime_calls().calls; }
 
  private:
   std::lock_guard<std::recursive_mutex> lock_;

@@ -49,6 +49,12 @@ Settings from_environment() {
       s.random_queue = value == "random";
     } else if (word == "copies=eager" || word == "copies=lazy") {
       s.eager_copies = value == "eager";
+    } else if (word == "tensor_core=in_order") {
+      s.tensor_core = instructions::TensorCore::in_order;
+    } else if (word == "tensor_core=hopper") {
+      s.tensor_core = instructions::TensorCore::hopper;
+    } else if (word == "tensor_core=ampere") {
+      s.tensor_core = instructions::TensorCore::ampere;
     } else if (word == "driver=none") {
       s.driver = 0;
     } else if (word == "driver=old") {
@@ -59,6 +65,10 @@ Settings from_environment() {
       s.os_threads = int(number(value, word));
     } else if (name == "capability") {
       s.capability = int(number(value, word));
+    } else if (name == "gpus") {
+      s.gpus = int(number(value, word));
+    } else if (name == "large_gpu") {
+      s.large_gpu = int(number(value, word));
     } else if (name == "memory") {
       s.memory = size_t(number(value, word));
     } else if (name == "others") {
@@ -73,6 +83,8 @@ Settings from_environment() {
       s.fail_copy = int64_t(number(value, word));
     } else if (name == "fail_launch") {
       s.fail_launch = int64_t(number(value, word));
+    } else if (name == "fail_recording") {
+      s.fail_recording = int64_t(number(value, word));
     } else {
       refuse(word);
     }

@@ -197,6 +197,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   if (!stream || !Queue::get().knows(stream)) return note(cudaErrorInvalidResourceHandle);
   if (stream->capture) return note(cudaErrorInvalidValue);
   if (Queue::get().broken) return note(Queue::get().broken);
+  if (due(settings().fail_recording)) return note(cudaErrorMemoryAllocation);
   stream->capture = std::make_shared<Capture>();
   stream->capture->origin = stream;
   stream->capture->mode = mode;
@@ -220,7 +221,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   leave_capture(*stream);
   capture->origin = nullptr;
   if (error) return note(error);
-  *graph = new Graph{capture->nodes};
+  if (due(settings().fail_recording)) return note(cudaErrorMemoryAllocation);
+  *graph = new Graph{capture->nodes, capture->launches};
   return note(Queue::get().broken);
 }
 
@@ -237,7 +239,12 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   const Locked locked;
   ++runtime_calls().graphs;
+  *exec = nullptr;
   if (!graph) return note(cudaErrorInvalidValue);
+  for (const Launch& launch : graph->launches) {  // the limit may have been lowered since
+    if (launch.shared_bytes > Queue::get().shared_memory_limit(launch.kernel)) return note(cudaErrorInvalidValue);
+  }
+  if (due(settings().fail_recording)) return note(cudaErrorMemoryAllocation);
   *exec = new GraphExec{graph->nodes};
   return note(Queue::get().broken);
 }

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "kernels/cuda/backend.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -225,17 +226,41 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
   }
 }
 
-TEST_CASE("gpu: a step that comes again is recorded once for each length that it reaches, and repeated") {
+TEST_CASE("gpu: a step that comes again is recorded once, for every length and every conversation") {
   const Golden& golden = goldens().front();
+  const auto tokens = std::span(golden.tokens).first(10);
   Model model(GgufFile::open(converted(golden.folder, "f32")), {.ops = &gpu(), .device = gpu_device()});
   const StepCounts before = gpu_device()->step_counts();
-  const auto first = step_by_step(model, std::span(golden.tokens).first(10));
+  const auto first = step_by_step(model, tokens);
   const StepCounts after = gpu_device()->step_counts();
   CHECK(after.queued - before.queued == 1);
   CHECK(after.recorded - before.recorded == 1);
   CHECK(after.repeated - before.repeated == 9);
-  CHECK(step_by_step(model, std::span(golden.tokens).first(10)) == first);  // another cache: recorded anew
-  CHECK(gpu_device()->step_counts().recorded - after.recorded == 1);
+  KvCache other = model.new_cache();  // while it lives, the next one lies elsewhere
+  CHECK(step_by_step(model, tokens) == first);
+  CHECK(gpu_device()->step_counts().queued == after.queued);
+  CHECK(gpu_device()->step_counts().recorded == after.recorded);
+  CHECK(gpu_device()->step_counts().repeated == after.repeated + 10);
+
+  // Two conversations in turn do not see each other, and one that goes leaves the other its recording.
+  std::optional<KvCache> one = model.new_cache();
+  const auto V = size_t(model.config().vocab_size);
+  std::vector<float> a(V), b(V);
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    model.run(tokens.subspan(t, 1), *one, a);
+    if (t % 2 == 0) model.run(tokens.subspan(t / 2, 1), other, b);
+    CHECK(std::ranges::equal(a, std::span(first).subspan(t * V, V)));
+  }
+  CHECK(std::ranges::equal(b, std::span(first).subspan(4 * V, V)));
+  one.reset();
+  model.run(tokens.subspan(5, 1), other, b);
+  CHECK(std::ranges::equal(b, std::span(first).subspan(5 * V, V)));
+  CHECK(gpu_device()->step_counts().recorded == after.recorded);
+
+  Model plain(GgufFile::open(converted(golden.folder, "f32")),
+              {.ops = &gpu(), .device = gpu_device(), .record_steps = false});
+  CHECK(step_by_step(plain, tokens) == first);
+  CHECK(gpu_device()->step_counts().recorded == after.recorded);
 }
 
 // Copies, kernels and recorded steps are queued; whatever the queue may do with them must not change a bit.

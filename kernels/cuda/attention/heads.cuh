@@ -14,6 +14,11 @@ GPU_FN T* head_at(const Heads<T>& x, int token, int head) {
   return x.data + token * x.token_stride + head * x.head_stride;
 }
 
+// Row 0 of a layer's cache.
+GPU_FN std::byte* rows_of(const LatentCache& cache) {
+  return cache.base ? *cache.base + cache.offset : cache.data;
+}
+
 GPU_FN int at_most(int a, int b) {
   return a < b ? a : b;
 }

@@ -51,9 +51,10 @@ __global__ void __launch_bounds__(32 * kPlainWarps) attend_plain(MlaProblem p) {
     const int c = lane + 32 * i;
     q[i] = c < p.r ? q_c[c] : c < width ? q_rope[c - p.r] : 0.0f;
   }
+  const T* cache = reinterpret_cast<const T*>(rows_of(p.cache));
   float largest = -INFINITY, total = 0;
   for (int key = begin + warp; key < end; key += kPlainWarps) {
-    const T* from = static_cast<const T*>(p.cache) + int64_t(key) * width;
+    const T* from = cache + int64_t(key) * width;
     float x[kLaneColumns], score = 0;
     GPU_UNROLL
     for (int i = 0; i < kLaneColumns; ++i) {
@@ -209,7 +210,7 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
   float* largest = partial + pieces * rows * partial_stride(r);
   const MlaProblem problem{q_c,
                            q_rope,
-                           cache.data,
+                           cache,
                            int(r),
                            int(dr),
                            positions.ids,
@@ -219,6 +220,7 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
                            o_c,
                            int(pieces),
                            plan.granule,
+                           plan.shortest,
                            partial,
                            largest,
                            largest + pieces * rows,

@@ -10,13 +10,14 @@ constexpr int kMaxRank = 512, kMaxWidth = 576;  // r, and r + dr
 // One call. A row is a (token, head) pair: row t * H + h.
 struct MlaProblem {
   Heads<const float> q_c, q_rope;
-  const void* cache;
+  LatentCache cache;
   int r, dr;
   const int32_t* ids;
   int n_tokens, n_heads;
   float scale;  // softmax scale * log2(e): weights are 2^score
   Heads<float> o_c;
-  int n_pieces, granule;  // number of pieces, at most; positions of a piece are a multiple of granule
+  // The number of pieces, at most; the positions of a piece are a multiple of `granule`, and at least `shortest`.
+  int n_pieces, granule, shortest;
   // For each piece and row, if there is more than one piece: the sum of 2^(score - largest) * value, the largest score,
   // and the sum of the powers. [n_pieces, rows, partial_stride], [n_pieces, rows] twice.
   float *partial, *largest, *total;
@@ -29,7 +30,8 @@ struct MlaProblem {
   // Positions of a piece: those that there are, ids[0] + n_tokens, shared evenly in whole granules.
   GPU_FN int piece_size() const {
     const int granules = (ids[0] + n_tokens + granule - 1) / granule;
-    return (granules + n_pieces - 1) / n_pieces * granule;
+    const int even = (granules + n_pieces - 1) / n_pieces * granule;
+    return even > shortest ? even : shortest;
   }
   // Where a row's sum goes: to `partial`, or to the output if there is only one piece.
   GPU_FN float* sum_of(int piece, int row) const {

@@ -45,7 +45,7 @@ GPU_FN int group_of_warp(int i) {
 // Rows `first` and on of the cache, zeros from `end` on.
 template <class Tile>
 GPU_FN void load_rows(const MlaProblem& p, int first, int end, uint16_t* to) {
-  const uint16_t* cache = static_cast<const uint16_t*>(p.cache);
+  const uint16_t* cache = reinterpret_cast<const uint16_t*>(rows_of(p.cache));
   const int chunks = p.width() / 8;  // of 16 bytes
   for (int i = int(threadIdx.x); i < Tile::keys * chunks; i += Tile::threads) {
     const int key = i / chunks, c = i % chunks * 8;

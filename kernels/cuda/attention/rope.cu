@@ -14,9 +14,9 @@ constexpr int kThreads = 128;
 
 __global__ void __launch_bounds__(kThreads) rotate(RopeTable table, const int32_t* positions, Heads<float> x) {
   const int n_pairs = int(x.width) / 2;
-  const int i = int(blockIdx.x) * kThreads + int(threadIdx.x);
+  const int i = int(blockIdx.y) * kThreads + int(threadIdx.x);
   if (i >= n_pairs * int(x.n_heads)) return;
-  const int h = i / n_pairs, j = i % n_pairs, t = int(blockIdx.y);
+  const int h = i / n_pairs, j = i % n_pairs, t = int(blockIdx.x);
   const float* angle = table.cos_sin + positions[t] * table.rope_dim + 2 * j;
   float* pair = x.data + t * x.token_stride + h * x.head_stride + 2 * j;
   const float a = pair[0], b = pair[1], cos = angle[0], sin = angle[1];
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) rotate(RopeTable table, const int32_
 
 void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x) {
   const int64_t pairs = x.n_heads * (x.width / 2);
-  launch("rope", rotate, dim3(unsigned((pairs + kThreads - 1) / kThreads), unsigned(x.n_tokens)), dim3(kThreads), 0,
+  launch("rope", rotate, dim3(unsigned(x.n_tokens), unsigned((pairs + kThreads - 1) / kThreads)), dim3(kThreads), 0,
          queue_of(exec), table, positions, x);
 }
 

@@ -2,6 +2,7 @@
 // RMS-normalised (c^KV), the last dr rotated (k^R); both in float, rounded once.
 //
 // A block takes one token and reads its 2.3 KB twice, the second time from L1. Bound: the launch.
+#include "kernels/cuda/attention/heads.cuh"
 #include "kernels/cuda/attention/rope.h"
 #include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/kernel.h"
@@ -25,7 +26,7 @@ __global__ void __launch_bounds__(kThreads) store_rows(Mat<const float> kv_a, co
   const int r = int(cache.kv_lora_rank), dr = int(cache.rope_dim), thread = int(threadIdx.x);
   const float* row = kv_a.data + blockIdx.x * kv_a.stride;
   const int64_t position = positions[blockIdx.x];
-  T* out = reinterpret_cast<T*>(cache.data) + position * (r + dr);
+  T* out = reinterpret_cast<T*>(rows_of(cache)) + position * (r + dr);
 
   float sum = 0;
   for (int c = thread; c < r; c += kThreads) sum += row[c] * row[c];

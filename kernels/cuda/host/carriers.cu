@@ -20,7 +20,7 @@ class Carriers::Carrier {
     ok_ = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking) == cudaSuccess;
     for (Slot& slot : slots_) {
       slot.memory = ok_ ? locked.take(kSlotBytes) : nullptr;
-      ok_ = slot.memory && cudaEventCreateWithFlags(&slot.emptied, cudaEventDisableTiming) == cudaSuccess;
+      ok_ = slot.memory && cudaEventCreateWithFlags(&slot.emptied, kBackgroundEvent) == cudaSuccess;
     }
   }
   ~Carrier() {

@@ -29,6 +29,7 @@ class Courier {
   bool settled(int64_t number);
   void order();
   void await(int64_t number);
+  void take_small_pieces(bool small);
 
  private:
   class Event {
@@ -43,7 +44,8 @@ class Courier {
   struct Copy {
     const std::byte* from;
     std::byte* to;
-    size_t bytes, taken;           // `taken` bytes from the front are handed out as pieces
+    size_t bytes, taken;  // `taken` bytes from the front are handed out as pieces
+    size_t piece_bytes;
     int64_t unissued, unfinished;  // pieces
     std::shared_ptr<Event> after;  // nothing is written before this event; null: at any time
   };
@@ -76,6 +78,7 @@ class Courier {
   std::condition_variable work_, issued_;
   std::deque<Copy> copies_;  // the copies that are not settled; the first is number n_settled_ + 1
   int64_t n_settled_ = 0;
+  size_t piece_bytes_;  // of copies that are asked for now
   bool leaving_ = false;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<Event> latest_;  // recorded after the last piece that was issued

@@ -2,7 +2,13 @@
 
 #include <cstring>
 
+#include "kernels/cuda/host/small_moves.h"
 #include "kernels/cuda/kernel.h"
+
+// The GPUs that kernels were compiled for, as "80, 90" (kernels/CMakeLists.txt).
+#ifndef HEARTH_CUDA_CODE
+#define HEARTH_CUDA_CODE 80, 89, 90, 120
+#endif
 
 namespace hearth::gpu {
 namespace {
@@ -40,6 +46,10 @@ std::unique_ptr<GpuDevice> GpuDevice::open(int number, std::string& why_not) {
     return nullptr;
   }
   cudaDeviceProp properties{};
+  if (number >= n_devices) {
+    why_not = "there is no GPU " + std::to_string(number) + ": expected 0 to " + std::to_string(n_devices - 1);
+    return nullptr;
+  }
   Queue queue;
   cudaError_t error = cudaSetDevice(number);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, number);
@@ -62,6 +72,20 @@ std::unique_ptr<GpuDevice> GpuDevice::open(int number, std::string& why_not) {
   return device;
 }
 
+int GpuDevice::largest() {
+  int n_devices = 0, found = 0;
+  size_t most = 0;
+  if (cudaGetDeviceCount(&n_devices) != cudaSuccess) n_devices = 0;
+  for (int i = 0; i < n_devices; ++i) {
+    cudaDeviceProp properties{};
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess || properties.totalGlobalMem <= most) continue;
+    most = properties.totalGlobalMem;
+    found = i;
+  }
+  cudaGetLastError();
+  return found;
+}
+
 GpuDevice::~GpuDevice() {
   wait();
   cudaFree(queue_.counters);
@@ -70,11 +94,27 @@ GpuDevice::~GpuDevice() {
 
 std::string GpuDevice::description() const {
   cudaDeviceProp p{};
-  if (cudaGetDeviceProperties(&p, number_) != cudaSuccess) return {};
+  int n_devices = 1;
+  if (cudaGetDeviceProperties(&p, number_) != cudaSuccess || cudaGetDeviceCount(&n_devices) != cudaSuccess) return {};
   const size_t tenths =
       p.totalGlobalMem / (size_t(1) << 30) * 10 + p.totalGlobalMem % (size_t(1) << 30) * 10 / (size_t(1) << 30);
+  const std::string which =
+      n_devices == 1 ? "" : ", GPU " + std::to_string(number_) + " of 0 to " + std::to_string(n_devices - 1);
   return std::string(p.name) + ", sm_" + std::to_string(p.major * 10 + p.minor) + ", " + std::to_string(tenths / 10) +
-         "." + std::to_string(tenths % 10) + " GiB";
+         "." + std::to_string(tenths % 10) + " GiB" + which;
+}
+
+// Code for sm_80 runs on 8.0 to 8.9, that for sm_90 on 9.0; what has none of its major number gets the intermediate
+// code translated.
+std::string GpuDevice::slow_start() const {
+  cudaDeviceProp p{};
+  if (cudaGetDeviceProperties(&p, number_) != cudaSuccess) return {};
+  for (const int compiled : {HEARTH_CUDA_CODE}) {
+    if (compiled / 10 == p.major && compiled % 10 <= p.minor) return {};
+  }
+  return "this build has no code for sm_" + std::to_string(p.major * 10 + p.minor) +
+         ": the driver translates the kernels as they are first used, which takes a minute and is kept for later "
+         "starts";
 }
 
 Courier& GpuDevice::courier() {
@@ -95,7 +135,6 @@ std::byte* GpuDevice::buffer(size_t bytes) {
 void GpuDevice::release(std::byte* buffer, size_t) {
   if (!buffer) return;
   make_current();
-  steps_.forget();
   memory_.free(buffer);
 }
 
@@ -107,7 +146,6 @@ std::byte* GpuDevice::shared_buffer(size_t bytes) {
 void GpuDevice::release_shared(std::byte* buffer, size_t) {
   if (!buffer) return;
   make_current();
-  steps_.forget();
   wait();
   memory_.free_shared(buffer);
 }
@@ -145,6 +183,15 @@ void GpuDevice::move(const void* from, void* to, size_t bytes) {
   }
 }
 
+void GpuDevice::move_small(std::span<const SmallMove> moves) {
+  make_current();
+  if (reads_shared()) {
+    small_moves(queue_, moves);
+  } else {
+    for (const SmallMove& m : moves) move(m.from, m.to, m.bytes);
+  }
+}
+
 std::string GpuDevice::finish() {
   make_current();
   wait();
@@ -166,9 +213,15 @@ int64_t GpuDevice::fetch(const std::byte* from, std::byte* to, size_t bytes) {
 }
 
 std::string GpuDevice::refusal() const {
-  if (locked_.refused_bytes() == 0) return {};
-  return "the system refused to lock " + std::to_string(locked_.refused_bytes()) +
-         " bytes of memory in place: copies to and from the GPU are slower, and no step is recorded";
+  if (locked_.refused_bytes() > 0) {
+    return "the system refused to lock " + std::to_string(locked_.refused_bytes()) +
+           " bytes of memory in place: copies to and from the GPU are slower, and no step is recorded";
+  }
+  if (!steps_.refusal().empty()) {
+    return "the GPU's driver refused to record a step (" + steps_.refusal() +
+           "): the operations of each token are queued one by one, which is slower";
+  }
+  return {};
 }
 
 }  // namespace hearth::gpu

@@ -1,22 +1,24 @@
 #include "kernels/cuda/host/steps.h"
 
+#include <algorithm>
+
 namespace hearth::gpu {
 namespace {
 
-constexpr size_t kMostSteps = 32;  // a conversation has one step for each power of two up to its length
+constexpr size_t kMostSteps = 32;  // a model has one for each number of tokens that is decoded at once
 
 }  // namespace
 
 Steps::~Steps() {
-  forget();
+  forget_all();
   if (turn_may_begin_) cudaEventDestroy(turn_may_begin_);
 }
 
 void Steps::step(const StepKey& key, bool may_record, void (*queue)(const void* context), const void* context) {
   Recorded* s = find(key);
-  if (!s || !may_record) {
+  if (!s || !may_record || !refusal_.empty()) {
     if (!s) {
-      if (steps_.size() == kMostSteps) forget();
+      if (steps_.size() == kMostSteps) forget_all();
       steps_.push_back({key, {}});
     }
     ++counts_.queued;
@@ -24,7 +26,11 @@ void Steps::step(const StepKey& key, bool may_record, void (*queue)(const void* 
     return;
   }
   if (s->pieces.empty()) {
-    if (!record(*s, queue, context)) return;
+    if (!record(*s, queue, context)) {
+      ++counts_.queued;
+      queue(context);
+      return;
+    }
     ++counts_.recorded;
   }
   ++counts_.repeated;
@@ -49,11 +55,21 @@ void Steps::rejoin() {
   begin_recording();
 }
 
-void Steps::forget() {
+void Steps::forget_all() {
   if (steps_.empty()) return;
   queue_.check(cudaStreamSynchronize(queue_.stream), "waiting for the GPU");
-  for (Recorded& s : steps_) forget(s);
+  for (Recorded& s : steps_) destroy(s);
   steps_.clear();
+}
+
+void Steps::forget(const void* owner) {
+  const auto of_owner = [owner](const Recorded& s) { return s.key.owner == owner; };
+  if (std::none_of(steps_.begin(), steps_.end(), of_owner)) return;
+  queue_.check(cudaStreamSynchronize(queue_.stream), "waiting for the GPU");
+  for (Recorded& s : steps_) {
+    if (of_owner(s)) destroy(s);
+  }
+  std::erase_if(steps_, of_owner);
 }
 
 Steps::Recorded* Steps::find(const StepKey& key) {
@@ -62,16 +78,24 @@ Steps::Recorded* Steps::find(const StepKey& key) {
   return nullptr;
 }
 
-// False: recording failed; the failure was noted and nothing is kept.
+// False: the driver refused; nothing is kept, and nobody tries again. That is no failure of the step, which is queued
+// as it is then. (Where a recording could not begin, its operations have run already: a step may be done twice.)
 bool Steps::record(Recorded& step, void (*queue)(const void*), const void* context) {
+  queue_.failures->keep_apart();
   recording_ = &step;
   well_ = true;
   begin_recording();
-  queue(context);
-  end_recording(Piece::step_ends, {});
+  if (well_) {
+    queue(context);
+    end_recording(Piece::step_ends, {});
+  }
   recording_ = nullptr;
-  if (!well_) forget(step);
-  return well_;
+  const Failure failure = queue_.failures->take_apart();
+  if (well_ && failure.error == cudaSuccess) return true;
+  refusal_ = failure.what + ": " + cudaGetErrorString(failure.error);
+  destroy(step);
+  cudaGetLastError();  // or the next launch would seem to have failed
+  return false;
 }
 
 void Steps::repeat(const Recorded& step) {
@@ -86,7 +110,7 @@ void Steps::repeat(const Recorded& step) {
   clock_.step_ends();
 }
 
-void Steps::forget(Recorded& step) {
+void Steps::destroy(Recorded& step) {
   for (const Piece& piece : step.pieces)
     if (piece.graph) queue_.check(cudaGraphExecDestroy(piece.graph), "forgetting a step");
   step.pieces.clear();

@@ -7,6 +7,7 @@
 // runs beside a turn is launched before the host starts the turn, so both are at work.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/host/step_clock.h"
@@ -26,8 +27,10 @@ class Steps {
   void aside(void (*work)(void* context), void* context);
   void rejoin();
 
-  void forget();  // forgets all recordings, because memory that they use is freed
+  void forget(const void* owner);
 
+  // Why steps are not recorded, though they could be; empty: they are.
+  const std::string& refusal() const { return refusal_; }
   const StepCounts& counts() const { return counts_; }
   StepClock& clock() { return clock_; }
 
@@ -50,7 +53,8 @@ class Steps {
   Recorded* find(const StepKey& key);
   bool record(Recorded& step, void (*queue)(const void*), const void* context);
   void repeat(const Recorded& step);
-  void forget(Recorded& step);
+  void forget_all();
+  void destroy(Recorded& step);
   void begin_recording();
   void end_recording(Piece::Then then, const Turn& turn);
   void begin_turn(const Turn& turn);
@@ -61,6 +65,7 @@ class Steps {
   StepCounts counts_;
   StepClock clock_;
   Recorded* recording_ = nullptr;
+  std::string refusal_;
   bool well_ = true;  // whether the recording has succeeded so far
   Turn open_turn_;
   cudaEvent_t turn_may_begin_ = nullptr;  // reached when everything queued before the turn is done

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <thread>
 
+#include "kernels/awake.h"
 #include "kernels/cpu/parallel.h"
 #include "tests/kernels/fixture.h"
 #include "tests/support/process.h"
@@ -202,4 +203,32 @@ TEST_CASE("the experts of a token meet twice") {
     ops->moe_ffn(bed.exec(), w, {}, ids, weights, kUsed, x.view(), y.view());
     CHECK(shared_loops() - before == 2);
   }
+}
+
+// What a pause between two loops costs: whether the helpers slept in it. The system may stop any thread for longer than
+// anybody spins, so many pauses are tried.
+TEST_CASE("helpers sleep through a pause, unless they are kept awake; a long one they sleep through in any case") {
+  const auto pauses_slept_through = [](std::chrono::microseconds length, int tries) {
+    int slept = 0;
+    for (int i = 0; i < tries; ++i) {
+      covers(2, 16, 1);
+      const uint32_t before = team_sleeps();
+      const auto end = std::chrono::steady_clock::now() + length;
+      while (std::chrono::steady_clock::now() < end) {
+      }
+      slept += team_sleeps() != before;
+    }
+    return slept;
+  };
+  CHECK(pauses_slept_through(std::chrono::milliseconds(20), 10) > 0);
+  {
+    const AwakeTeam awake;
+    int slept = 100;
+    for (int i = 0; i < 50 && slept == 100; ++i) slept = pauses_slept_through(std::chrono::microseconds(150), 100);
+    CHECK_MESSAGE(slept < 100, "some pause was short enough for a helper that is awake");
+    int slept_long = 0;
+    for (int i = 0; i < 50 && slept_long == 0; ++i) slept_long = pauses_slept_through(std::chrono::milliseconds(20), 1);
+    CHECK(slept_long > 0);
+  }
+  CHECK(pauses_slept_through(std::chrono::milliseconds(20), 10) > 0);
 }

@@ -277,6 +277,21 @@ TEST_CASE("cuda rope: the scalar table's values") {
   }
 }
 
+TEST_CASE("cuda rope: more tokens than a grid has rows") {
+  constexpr int64_t T = 65537;
+  const DeviceArray<float> table(std::vector<float>{0, 1});  // a quarter turn
+  const DeviceArray<int32_t> positions(std::vector<int32_t>(T, 0));
+  std::vector<float> values;
+  for (int64_t t = 0; t < T; ++t) values.insert(values.end(), {float(t), 1});
+  const DeviceArray<float> x(values);
+  gpu::rope(on_gpu(), {table.data(), 1, 2}, positions.data(), {x.data(), T, 1, 2, 2, 2});
+  const std::vector<float> found = x.download();
+  for (const int64_t t : {int64_t(0), T - 2, T - 1}) {
+    CHECK(found[size_t(2 * t)] == -1);
+    CHECK(found[size_t(2 * t + 1)] == float(t));
+  }
+}
+
 TEST_CASE("cuda store_latent: the scalar table's rows, and no others") {
   for (const FormatId id : {FormatId::f32, FormatId::bf16}) {
     for (const auto& [T, r, dr] : {std::tuple{1, 512, 64}, {3, 32, 16}, {33, 20, 6}}) {

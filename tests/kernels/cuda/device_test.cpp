@@ -2,6 +2,7 @@
 // to the other.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -9,6 +10,10 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/queue.h"
 #include "tests/support/device_memory.h"
+
+#ifdef HEARTH_EMULATED_CUDA
+#include "tests/emulation/settings.h"
+#endif
 
 using namespace hearth;
 
@@ -33,11 +38,12 @@ struct Increment {
     on->move(ones.data(), y, 64 * sizeof(float));
   }
   ~Increment() {
+    on->forget_steps(this);
     on->release(x, 64 * sizeof(float));
     on->release(y, 64 * sizeof(float));
   }
   void step() {
-    run_recorded(*on.device, {x, 1, 64}, [&] {
+    run_recorded(*on.device, {this, 1}, [&] {
       on.gpu.ops->add({.queue = on->queue()}, Mat<const float>(reinterpret_cast<const float*>(y), 1, 64),
                       Mat<float>(reinterpret_cast<float*>(x), 1, 64));
     });
@@ -52,7 +58,7 @@ struct Increment {
 
 }  // namespace
 
-TEST_CASE("two devices: steps are recorded apart, and outlive what the other one frees") {
+TEST_CASE("two devices: steps are recorded apart, and outlive what is freed, but not their owner") {
   const OwnGpu a, b;
   Increment on_a(a), on_b(b);
   for (int i = 0; i < 3; ++i) on_a.step();
@@ -61,15 +67,21 @@ TEST_CASE("two devices: steps are recorded apart, and outlive what the other one
   CHECK(a->step_counts().recorded == 1);
   CHECK(a->step_counts().repeated == 2);
   CHECK(b->step_counts().queued == 0);
-  on_b.step();
+  for (int i = 0; i < 2; ++i) on_b.step();
   b->release(b->buffer(64), 64);
+  on_b.step();
+  b->forget_steps(&on_a);
+  on_b.step();
+  CHECK(b->step_counts().queued == 1);
+  CHECK(b->step_counts().repeated == 3);
+  b->forget_steps(&on_b);
+  on_b.step();
   on_a.step();
-  on_b.step();  // forgotten: its memory may have been in use
   CHECK(on_a.value() == 4);
-  CHECK(on_b.value() == 2);
+  CHECK(on_b.value() == 5);
   CHECK(a->step_counts().recorded == 1);
   CHECK(b->step_counts().queued == 2);
-  CHECK(b->step_counts().recorded == 0);
+  CHECK(b->step_counts().recorded == 1);
 }
 
 TEST_CASE("two devices: each has counters of its own, and leaves them at zero") {
@@ -157,11 +169,96 @@ TEST_CASE("the host's turn runs between what is queued before it and behind it, 
                      Mat<float>(reinterpret_cast<float*>(x.x), 1, 64));
     gpu->rejoin();
   };
-  for (int i = 0; i < 4; ++i) run_recorded(*gpu.device, {shared, 1, 64}, queue);
+  for (int i = 0; i < 4; ++i) run_recorded(*gpu.device, {shared, 1}, queue);
   CHECK(gpu->finish() == "");
   CHECK(turn.values == std::vector<float>{0, 1, 2, 3});
   CHECK(gpu->step_counts().repeated == 3);
   gpu->release_shared(shared, sizeof(float));
+}
+
+#ifdef HEARTH_EMULATED_CUDA
+TEST_CASE("a recording that the driver refuses: the step is done all the same, once, and nobody tries again") {
+  for (const int n : {1, 2, 3}) {  // to begin it, to end it, to make a graph of it
+    CAPTURE(n);
+    const OwnGpu gpu;
+    Increment x(gpu);
+    x.step();
+    CHECK(gpu->refusal() == "");
+    emulation::settings().fail_recording = n;
+    x.step();
+    CHECK(emulation::settings().fail_recording == 0);
+    CHECK(gpu->refusal() ==
+          "the GPU's driver refused to record a step (recording a step: out of memory): the operations of each token "
+          "are queued one by one, which is slower");
+    CHECK(x.value() == 2);
+    for (int i = 0; i < 3; ++i) x.step();
+    CHECK(x.value() == 5);
+    CHECK(gpu->step_counts().queued == 5);
+    CHECK(gpu->step_counts().recorded == 0);
+    CHECK(gpu->step_counts().repeated == 0);
+  }
+}
+
+TEST_CASE("a device that fails while a step is recorded: that is told, as it is without recording") {
+  const OwnGpu gpu;
+  Increment x(gpu);
+  x.step();
+  CHECK(gpu->finish() == "");
+  emulation::settings().fail_launch = 1;
+  x.step();
+  CHECK_MESSAGE(gpu->finish() != "", "the failed launch");
+  emulation::reset();
+}
+#endif
+
+TEST_CASE("small moves: several copies, both ways, in one operation, recorded as well") {
+  const OwnGpu gpu;
+  constexpr size_t kFloats = 1000;
+  std::byte* const on_gpu = gpu->buffer(2 * kFloats * sizeof(float));
+  std::byte* const shared = gpu->shared_buffer(4 * kFloats * sizeof(float));
+  float* const host = reinterpret_cast<float*>(shared);
+  for (size_t i = 0; i < kFloats; ++i) host[i] = float(i);
+  const size_t bytes = kFloats * sizeof(float);
+  const auto there_and_back = [&] {
+    const Device::SmallMove in[] = {{shared, on_gpu, bytes}, {shared + 40, on_gpu + bytes, 4}};
+    gpu->move_small(in);
+    const Device::SmallMove out[] = {{on_gpu, shared + 2 * bytes, bytes}, {on_gpu + bytes, shared + 3 * bytes, 4}};
+    gpu->move_small(out);
+  };
+  for (int round = 0; round < 3; ++round) {
+    host[10] = 100.0f + float(round);
+    std::fill(host + 2 * kFloats, host + 4 * kFloats, -1.0f);
+    run_recorded(*gpu.device, {&gpu, 1}, there_and_back);
+    CHECK(gpu->finish() == "");
+    CHECK(std::equal(host, host + kFloats, host + 2 * kFloats));
+    CHECK(host[3 * kFloats] == 100.0f + float(round));
+    CHECK(host[3 * kFloats + 1] == -1.0f);
+  }
+  gpu->forget_steps(&gpu);
+  gpu->move_small({});
+  CHECK(gpu->reads_shared());
+  gpu->release(on_gpu, 2 * bytes);
+  gpu->release_shared(shared, 4 * bytes);
+}
+
+TEST_CASE("copies in the background arrive in small pieces as in large ones") {
+  const OwnGpu gpu;
+  std::vector<std::byte> from(size_t(3) << 20);
+  for (size_t i = 0; i < from.size(); ++i) from[i] = std::byte(i * 7 >> 3);
+  std::byte* const to = gpu->buffer(2 * from.size());
+  int64_t last = gpu->fetch(from.data(), to, from.size() - 5);
+  gpu->fetch_in_small_pieces(true);
+  last = gpu->fetch(from.data(), to + from.size(), from.size());
+  gpu->fetch_in_small_pieces(false);
+  last = gpu->fetch(from.data() + from.size() - 5, to + from.size() - 5, 5);
+  gpu->await_fetch(last);
+  while (!gpu->fetched(last)) std::this_thread::yield();
+  std::vector<std::byte> back(2 * from.size());
+  gpu->move(to, back.data(), back.size());
+  CHECK(gpu->finish() == "");
+  CHECK(std::equal(from.begin(), from.end(), back.begin()));
+  CHECK(std::equal(from.begin(), from.end(), back.begin() + ptrdiff_t(from.size())));
+  gpu->release(to, back.size());
 }
 
 TEST_CASE("sizes that the kernels are not made for are refused, and by their names") {
@@ -196,5 +293,5 @@ TEST_CASE("a device that is not there: why, and no device") {
   CHECK_FALSE(device);
   CHECK(gpu.ops == nullptr);
   CHECK(gpu.device == nullptr);
-  CHECK_MESSAGE(gpu.why_not.starts_with("the GPU cannot be opened: "), gpu.why_not);
+  CHECK_MESSAGE(gpu.why_not.starts_with("there is no GPU 1000: expected 0 to "), gpu.why_not);
 }

@@ -30,8 +30,10 @@ ProcessResult run_emulated(std::vector<std::string> arguments, const std::string
   return run_process(arguments, options);
 }
 
+// With the working memory of 512 tokens at once, whatever the budget: more memory, or less, would hold other experts.
 std::vector<std::string> ask(std::vector<std::string> more) {
-  std::vector<std::string> all = {"run", demo_model(), "--chat", "-p", "What is 12 + 7?", "--temp", "0", "-n", "12"};
+  std::vector<std::string> all = {"run", demo_model(), "--chat",   "-p", "What is 12 + 7?", "--temp", "0",
+                                  "-n",  "12",         "--ubatch", "512"};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
@@ -129,6 +131,24 @@ TEST_CASE("plan: of the GPU that is here, its free memory and what was measured 
   CHECK(contains(text.out, "--measure does it again"));
 }
 
+TEST_CASE("plan: a GPU runs more tokens at once, and as many as it has room for") {
+  const auto planned = [](const std::string& vram) {
+    return nlohmann::json::parse(
+        run_process({emulated_program(), "plan", demo_model(), "--json", "--vram", vram, "--vram-bandwidth", "500",
+                     "--pcie-bandwidth", "20", "--ram-bandwidth", "20", "--disk-bandwidth", "1"})
+            .out);
+  };
+  CHECK(planned("0")["ubatch"] == 512);
+  CHECK(planned("1G")["ubatch"] == 2048);
+  CHECK(planned("1G")["prefill_copies"] == 0.0);
+  const auto small = planned("76M");
+  CHECK(small["ubatch"] < 512);
+  CHECK(small["all_on_gpu"] == false);
+  CHECK(small["prefill_copies"] > 1e6);
+  CHECK(small["prefill_copies_tok_s"] ==
+        doctest::Approx(double(small["ubatch"]) * 20e9 / double(small["prefill_copies"])));
+}
+
 TEST_CASE("a GPU too small for the whole model holds what experts it can, and the answer is the same") {
   const std::string alone = run_hearth(ask({"--device", "cpu"})).out;
   for (const char* vram : {"78M", "80M"}) {
@@ -216,9 +236,22 @@ TEST_CASE("a plan knows the use of experts, and a session the speed of prompts, 
     n_rates += name.starts_with("prefill ") && contains(name, "emulated GPU") && rate.get<double>() > 0;
   CHECK(n_rates >= 2);  // host and copies; with so few tokens, perhaps not what many cost
 
-  const std::vector<std::string> plan = {
-      emulated_program(), "plan", model.path,         "--json", "--vram",           "79M", "--vram-bandwidth", "500",
-      "--ram-bandwidth",  "50",   "--pcie-bandwidth", "20",     "--disk-bandwidth", "2"};
+  const std::vector<std::string> plan = {emulated_program(),
+                                         "plan",
+                                         model.path,
+                                         "--ubatch",
+                                         "512",
+                                         "--json",
+                                         "--vram",
+                                         "79M",
+                                         "--vram-bandwidth",
+                                         "500",
+                                         "--ram-bandwidth",
+                                         "50",
+                                         "--pcie-bandwidth",
+                                         "20",
+                                         "--disk-bandwidth",
+                                         "2"};
   const auto planned = [&] {
     const auto result = run_process(plan, options);
     REQUIRE_MESSAGE(result.exit_code == 0, result.err);
@@ -349,6 +382,66 @@ TEST_CASE("a GPU without the little memory that opening it takes: said, and the 
   CHECK(result.out == "12 + 7 = 19\n");
   CHECK(contains(result.err, std::string(reason) + "; running on the CPU\n"));
   check_failed(run_emulated(ask({"--device", "emulated", "--strict"}), "fail_allocation=1"), reason);
+}
+
+TEST_CASE("a driver that refuses to record steps: the same answer, one line, an error under --strict; --no-graphs") {
+  const std::string alone = run_hearth(ask({"--device", "cpu"})).out;
+  const std::string line = "the GPU's driver refused to record a step (recording a step: out of memory)";
+  for (const char* share : {"1.0", "0.5"}) {
+    CAPTURE(share);
+    for (const char* fault : {"fail_recording=1", "fail_recording=2", "fail_recording=3"}) {
+      const auto result = run_emulated(ask({"--device", "emulated", "--resident-experts", share}), fault);
+      CHECK(result.exit_code == 0);
+      CHECK(result.out == alone);
+      const size_t at = result.err.find(line);
+      CHECK_MESSAGE(at != std::string::npos, result.err);
+      CHECK(result.err.find(line, at + 1) == std::string::npos);
+    }
+  }
+  check_failed(run_emulated(ask({"--device", "emulated", "--strict"}), "fail_recording=2"), "--strict: " + line);
+  const auto plain = run_emulated(ask({"--device", "emulated", "--strict", "--no-graphs"}), "fail_recording=1");
+  CHECK(plain.exit_code == 0);  // nothing was recorded
+  CHECK(plain.out == alone);
+}
+
+TEST_CASE("several GPUs: the one with the most memory, or the one that is asked for") {
+  const std::string gpus = "gpus=3,large_gpu=1,memory=4G";
+  CHECK(contains(run_emulated(ask({"-v"}), gpus).err, "sm_89, 4.0 GiB, GPU 1 of 0 to 2\n"));
+  CHECK(contains(run_emulated(ask({"-v", "--gpu", "2"}), gpus).err, "sm_89, 2.0 GiB, GPU 2 of 0 to 2\n"));
+  const auto missing = run_emulated(ask({"--gpu", "3"}), gpus);
+  CHECK(missing.exit_code == 0);
+  CHECK(contains(missing.err, "hearth: --gpu 3: there is no GPU 3: expected 0 to 2; running on the CPU\n"));
+  check_failed(run_emulated(ask({"--gpu", "3", "--strict"}), gpus), "--gpu 3: there is no GPU 3: expected 0 to 2");
+  check_refused(run_emulated(ask({"--gpu", "0", "--device", "cpu"}), gpus), 2,
+                {"--gpu 0: the model is to run on the CPU"});
+  check_refused(run_emulated(ask({"--gpu", "-1"}), gpus), 2, {"--gpu", "-1"});
+  const TempDir cache;
+  const auto plan = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command = {emulated_program(), "plan", demo_model()};
+    command.insert(command.end(), more.begin(), more.end());
+    return run_process(command,
+                       {.environment = {{"HEARTH_EMULATED_GPU", gpus}, {"XDG_CACHE_HOME", cache.path().string()}}});
+  };
+  CHECK(contains(plan({}).out, "VRAM 4.00 GiB"));
+  CHECK(contains(plan({"--gpu", "0"}).out, "VRAM 2.00 GiB"));
+  check_refused(plan({"--gpu", "7"}), 1, {"--gpu 7: there is no GPU 7: expected 0 to 2"});
+}
+
+TEST_CASE("a GPU for which there is no code: its driver translates, and that is said before it takes its time") {
+  const auto result = run_emulated(ask({}), "capability=103");
+  CHECK(result.exit_code == 0);
+  CHECK(contains(result.err, "hearth: this build has no code for sm_103: the driver translates the kernels"));
+  for (const char* known : {"capability=80", "capability=86", "capability=89", "capability=90", "capability=120"})
+    CHECK(!contains(run_emulated(ask({}), known).err, "no code for"));
+}
+
+TEST_CASE("--cache-type f32 on a GPU: what rounds all the same is said, and refused under --strict") {
+  const char* const line = "--cache-type f32: on a GPU the attention of prompts rounds to BF16";
+  const auto result = run_emulated(ask({"--device", "emulated", "--cache-type", "f32"}));
+  CHECK(result.exit_code == 0);
+  CHECK(contains(result.err, line));
+  check_failed(run_emulated(ask({"--device", "emulated", "--cache-type", "f32", "--strict"})), line);
+  CHECK(run_hearth(ask({"--device", "cpu", "--cache-type", "f32", "--strict"})).exit_code == 0);
 }
 
 TEST_CASE("a GPU that is lost in a conversation ends it: answers given stand, and nobody waits for another") {

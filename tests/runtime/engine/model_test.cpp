@@ -395,7 +395,7 @@ TEST_CASE("model: contexts, tokens and options out of range are refused with bot
   };
   CHECK(mentions(refused(ErrorKind::resource, {.ops = ops, .n_ctx = 257}), {"257", "256"}));
   CHECK(mentions(refused(ErrorKind::usage, {.ops = ops, .n_threads = 0}), {"threads", "0"}));
-  CHECK(mentions(refused(ErrorKind::usage, {.ops = ops, .ubatch = 0}), {"ubatch", "0"}));
+  CHECK(mentions(refused(ErrorKind::usage, {.ops = ops, .ubatch = -1}), {"ubatch", "-1"}));
   CHECK(mentions(refused(ErrorKind::usage, {.ops = ops, .n_ctx = -1}), {"-1"}));
 
   Model model(tiny.file(), {.ops = ops, .n_ctx = 8});

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
+
 #include <map>
 #include <numeric>
 
@@ -335,8 +337,8 @@ TEST_CASE("placement: what is asked wrongly is refused") {
   in = input(16, 64, -1);
   CHECK(mentions(refused(ErrorKind::usage, in), {"context: expected at least 1, found -1"}));
   in = input(16, 64, 2048);
-  in.ubatch = 0;
-  CHECK(mentions(refused(ErrorKind::usage, in), {"ubatch: expected at least 1, found 0"}));
+  in.ubatch = -1;
+  CHECK(mentions(refused(ErrorKind::usage, in), {"ubatch: expected at least 1, found -1"}));
   in = input(16, 64, 2048);
   in.staging_slots = -2;
   CHECK(mentions(refused(ErrorKind::usage, in), {"staging slots: expected at least 0, found -2"}));
@@ -349,5 +351,64 @@ TEST_CASE("placement: what is asked wrongly is refused") {
     use[77] = bad;
     in.use = use;
     CHECK(mentions(refused(ErrorKind::usage, in), {"use of experts: expected counts, found "}));
+  }
+}
+
+TEST_CASE("placement: how many tokens at once, where nobody says") {
+  const auto planned = [](const Case& c, double vram_gib, int64_t n_ctx = 8192) {
+    PlacementInput in = input(vram_gib, 256, n_ctx);
+    in.ubatch = kAutomaticUbatch;
+    in.staging_slots = -1;
+    const Plan plan = plan_placement(c.model, in);
+    in.ubatch = plan.ubatch;  // and said, it is the same plan
+    check_plan(c, in, plan);
+    CHECK(plan_placement(c.model, in).vram.used() == plan.vram.used());
+    return plan;
+  };
+  CHECK(planned(lite(), 0).ubatch == 512);
+  const Plan whole = planned(lite(), 24);
+  CHECK(whole.all_on_gpu);
+  CHECK(whole.ubatch == 2048);
+  CHECK(planned(lite(), 24, 1024).ubatch == 1024);
+  const Plan hybrid = planned(v2(), 24);
+  CHECK(!hybrid.all_on_gpu);
+  CHECK(hybrid.n_resident() > 0);
+  CHECK(hybrid.ubatch == 4096);
+
+  // With less memory it shrinks before anything is refused, and never grows.
+  const auto fits = [&](double gib, int64_t ubatch) {
+    PlacementInput in = input(gib, 256, 8192);
+    in.ubatch = ubatch;
+    try {
+      return plan_placement(v2().model, in).vram.budget > 0;
+    } catch (const Error& error) {
+      CHECK(error.kind == ErrorKind::resource);
+      return false;
+    }
+  };
+  const auto least = [&](int64_t ubatch) {  // GiB
+    double refused = 1, enough = 24;
+    while (enough - refused > 1.0 / 4096) {
+      const double middle = (refused + enough) / 2;
+      (fits(middle, ubatch) ? enough : refused) = middle;
+    }
+    return enough;
+  };
+  const double least_of_all = least(kAutomaticUbatch);
+  CHECK(least_of_all == least(64));
+  CHECK(least_of_all < least(512) - 0.01);
+  CHECK(planned(v2(), least_of_all).ubatch == 64);
+  int64_t last = 4096;
+  for (double gib = 24; gib > least_of_all; gib -= 0.5) {
+    const int64_t ubatch = planned(v2(), gib).ubatch;
+    CHECK(ubatch <= last);
+    last = ubatch;
+  }
+
+  // Where the whole model fits onto the GPU with a smaller one, it goes there.
+  for (double gib = 12; gib > 8; gib -= 0.03125) {
+    PlacementInput in = input(gib, 256, 8192);
+    in.ubatch = 64;
+    if (plan_placement(lite().model, in).all_on_gpu) CHECK(planned(lite(), gib).all_on_gpu);
   }
 }

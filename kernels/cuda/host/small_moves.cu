@@ -1,0 +1,43 @@
+#include "kernels/cuda/host/small_moves.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/cuda/kernel.h"
+
+namespace hearth::gpu {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct Words {
+  const uint32_t* from[Device::kMostSmallMoves];
+  uint32_t* to[Device::kMostSmallMoves];
+  int count[Device::kMostSmallMoves];
+};
+
+// Grid (pieces of the longest copy, copies).
+__global__ void __launch_bounds__(kThreads) copy_words(Words words) {
+  const int which = int(blockIdx.y), i = int(blockIdx.x) * kThreads + int(threadIdx.x);
+  if (i < words.count[which]) words.to[which][i] = words.from[which][i];
+}
+
+}  // namespace
+
+void small_moves(const Queue& queue, std::span<const Device::SmallMove> moves) {
+  assert(moves.size() <= Device::kMostSmallMoves);
+  Words words{};
+  int most = 0;
+  for (size_t i = 0; i < moves.size(); ++i) {
+    assert(moves[i].bytes % sizeof(uint32_t) == 0);
+    words.from[i] = static_cast<const uint32_t*>(moves[i].from);
+    words.to[i] = static_cast<uint32_t*>(moves[i].to);
+    words.count[i] = int(moves[i].bytes / sizeof(uint32_t));
+    most = std::max(most, words.count[i]);
+  }
+  if (most == 0) return;
+  launch("small_moves", copy_words, dim3(unsigned((most + kThreads - 1) / kThreads), unsigned(moves.size())),
+         dim3(kThreads), 0, queue, words);
+}
+
+}  // namespace hearth::gpu
