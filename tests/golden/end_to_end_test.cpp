@@ -145,9 +145,9 @@ struct Reference {
 }  // namespace
 
 TEST_CASE("end to end: the scalar table's logits, at once, one by one, and in slices") {
-  const Reference reference(80);
+  const Reference reference(72);
   Model model(GgufFile::open(model_path()), on_gpu());
-  for (const size_t n : {size_t(80), size_t(1), size_t(7), size_t(9), size_t(33), size_t(70)}) {
+  for (const size_t n : {size_t(72), size_t(1), size_t(7), size_t(9), size_t(33), size_t(70)}) {
     reference.check(fmt::format("slices of {}", n), in_slices(model, reference.tokens, n));
   }
 }
@@ -171,13 +171,14 @@ TEST_CASE("end to end: hundreds of single tokens are queued once, recorded once,
 }
 
 TEST_CASE("end to end: whatever share of the experts is on the GPU, and however a prompt's experts get there") {
-  const Reference reference(48);
+  const Reference reference(30);
   const size_t V = reference.logits.size() / reference.tokens.size();
   for (const double share : {0.0, 0.25, 0.5, 1.0}) {
     for (const PrefillPolicy policy : {PrefillPolicy::host, PrefillPolicy::copy, PrefillPolicy::stream}) {
       Model model(GgufFile::open(model_path()), with_experts(share, policy));
       KvCache cache = model.new_cache();
-      constexpr size_t kPrompt = 36;
+      if (share == 1 && policy != PrefillPolicy::host) continue;  // nothing is elsewhere
+      constexpr size_t kPrompt = 24;
       std::vector<float> logits(reference.logits.size());
       model.run(std::span(reference.tokens).first(kPrompt), cache, std::span(logits).first(kPrompt * V), true);
       for (size_t t = kPrompt; t < reference.tokens.size(); ++t) {

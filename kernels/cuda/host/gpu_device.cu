@@ -1,13 +1,14 @@
 #include "kernels/cuda/host/gpu_device.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels/cuda/host/small_moves.h"
 #include "kernels/cuda/kernel.h"
 
-// The GPUs that kernels were compiled for, as "80, 90" (kernels/CMakeLists.txt).
+// The GPUs that kernels were compiled for (kernels/CMakeLists.txt).
 #ifndef HEARTH_CUDA_CODE
-#define HEARTH_CUDA_CODE 80, 89, 90, 120
+#define HEARTH_CUDA_CODE "80:89:90:120"
 #endif
 
 namespace hearth::gpu {
@@ -109,8 +110,11 @@ std::string GpuDevice::description() const {
 std::string GpuDevice::slow_start() const {
   cudaDeviceProp p{};
   if (cudaGetDeviceProperties(&p, number_) != cudaSuccess) return {};
-  for (const int compiled : {HEARTH_CUDA_CODE}) {
+  for (const char* code = HEARTH_CUDA_CODE; *code; code += *code == ':') {
+    char* end = nullptr;
+    const long compiled = std::strtol(code, &end, 10);
     if (compiled / 10 == p.major && compiled % 10 <= p.minor) return {};
+    code = end;
   }
   return "this build has no code for sm_" + std::to_string(p.major * 10 + p.minor) +
          ": the driver translates the kernels as they are first used, which takes a minute and is kept for later "

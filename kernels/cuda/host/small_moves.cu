@@ -16,10 +16,13 @@ struct Words {
   int count[Device::kMostSmallMoves];
 };
 
-// Grid (pieces of the longest copy, copies).
+// As many threads as the longest copy has words; each takes a word of every copy.
 __global__ void __launch_bounds__(kThreads) copy_words(Words words) {
-  const int which = int(blockIdx.y), i = int(blockIdx.x) * kThreads + int(threadIdx.x);
-  if (i < words.count[which]) words.to[which][i] = words.from[which][i];
+  const int i = int(blockIdx.x) * kThreads + int(threadIdx.x);
+  GPU_UNROLL
+  for (size_t which = 0; which < Device::kMostSmallMoves; ++which) {  // indexed by what is known: no local memory
+    if (i < words.count[which]) words.to[which][i] = words.from[which][i];
+  }
 }
 
 }  // namespace
@@ -36,8 +39,7 @@ void small_moves(const Queue& queue, std::span<const Device::SmallMove> moves) {
     most = std::max(most, words.count[i]);
   }
   if (most == 0) return;
-  launch("small_moves", copy_words, dim3(unsigned((most + kThreads - 1) / kThreads), unsigned(moves.size())),
-         dim3(kThreads), 0, queue, words);
+  launch("small_moves", copy_words, dim3(unsigned((most + kThreads - 1) / kThreads)), dim3(kThreads), 0, queue, words);
 }
 
 }  // namespace hearth::gpu
