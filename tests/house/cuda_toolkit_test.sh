@@ -4,20 +4,7 @@
 set -uo pipefail
 script=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/cmake/cuda_toolkit.cmake
 cmake=$(command -v cmake)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-expect() { # expect WHAT CONDITION...
-  local what=$1
-  shift
-  "$@" || { echo "FAILED: $what; it said: $(cat output)" >&2; failed=1; }
-}
-program() { # program PATH LINE...: a shell script
-  mkdir -p "$(dirname "$1")"
-  { echo '#!/bin/sh'; printf '%s\n' "${@:2}"; } > "$1"
-  chmod +x "$1"
-}
-cd "$work" || exit 1
+. "$(dirname "${BASH_SOURCE[0]}")/../support/stand_ins.sh"
 unset CMAKE_FLAGS HEARTH_CUDA
 # fetch PATH-FOLDERS FLAGS...: what `make deps` does, with those folders first on the PATH.
 fetch() {

@@ -3,20 +3,7 @@
 # table says what they said. Runs on any machine.
 set -uo pipefail
 check=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/device_check.sh
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-expect() { # expect WHAT CONDITION...
-  local what=$1
-  shift
-  "$@" || { echo "FAILED: $what" >&2; failed=1; }
-}
-program() { # program PATH LINE...: a shell script
-  mkdir -p "$(dirname "$1")"
-  { echo '#!/bin/sh'; printf '%s\n' "${@:2}"; } > "$1"
-  chmod +x "$1"
-}
-cd "$work" || exit 1
+. "$(dirname "${BASH_SOURCE[0]}")/../../support/stand_ins.sh"
 
 program no-gpu/nvidia-smi 'echo "NVIDIA-SMI has failed" >&2' 'exit 9'
 PATH=$work/no-gpu:$PATH "$check" > output 2>&1

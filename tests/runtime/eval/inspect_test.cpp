@@ -4,23 +4,12 @@
 
 #include "runtime/model/weights.h"
 #include "tests/quant/gguf_bytes.h"
+#include "tests/runtime/eval/facts.h"
 #include "tests/runtime/model/tiny_model.h"
 #include "tests/runtime/tokenizer/vocabulary.h"
 
 using namespace hearth;
 using namespace hearth::test;
-
-namespace {
-
-std::string fact(const std::vector<Fact>& facts, const std::string& name) {
-  for (const Fact& f : facts) {
-    if (f.name == name) return f.value;
-  }
-  FAIL_CHECK("no fact ", name);
-  return "";
-}
-
-}  // namespace
 
 TEST_CASE("inspect: tensors are told by their role") {
   const std::pair<const char*, TensorRole> expected[] = {

@@ -5,20 +5,13 @@
 
 #include "runtime/offload/hybrid.h"
 #include "tests/runtime/engine/gpu_scope.h"
+#include "tests/runtime/eval/facts.h"
 #include "tests/runtime/model/tiny_model.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
-
-std::string fact(const std::vector<Fact>& facts, const std::string& name) {
-  for (const Fact& f : facts) {
-    if (f.name == name) return f.value;
-  }
-  FAIL_CHECK("no fact ", name);
-  return "";
-}
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
