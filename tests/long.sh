@@ -56,7 +56,12 @@ sanitized_command() {
   make --no-print-directory sanitize SANITIZE_ROOMS=runtime/cli
 }
 
-tests="shortened jinja_fuzz line_editor sanitized_command"
+# Every file with nothing but what it includes. In CI: the files of late.
+by_itself() {
+  tests/house/by_itself.sh --all
+}
+
+tests="shortened jinja_fuzz line_editor sanitized_command by_itself"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in
