@@ -76,6 +76,7 @@ DeviceMemory::DeviceMemory() {
     std::perror("CUDA emulation: no addresses for device memory");
     std::abort();
   }
+  madvise(p, kRange, MADV_HUGEPAGE);  // it is opened and closed for each kernel, page by page
   base_ = static_cast<char*>(p);
   used_ = kPage;  // so that reading before the first allocation fails too
 
