@@ -121,6 +121,7 @@ struct ScratchLimits {
   int64_t n_ctx = 0;
   int n_threads = 1;
   int multiprocessors = 192;  // of the GPU, Device::multiprocessors; where none is known: more than any has
+  bool alike = false;         // calls with Exec::alike
 };
 
 // Who runs an operation and with what.
@@ -128,6 +129,9 @@ struct Exec {
   int n_threads = 1;
   std::span<std::byte> scratch;  // at least Ops::scratch_bytes(limits), aligned to 64; free for every call
   const void* queue = nullptr;   // Device::queue
+  // moe_ffn takes weights as they are and rounds activations as every backend then does (kernels/rounding.h), whatever
+  // the number of tokens, so that what experts give does not depend on where they are.
+  bool alike = false;
 };
 
 // The positions of the T tokens of a call, which follow one another in their sequence.

@@ -61,7 +61,13 @@ by_itself() {
   tests/house/by_itself.sh --all
 }
 
-tests="shortened jinja_fuzz line_editor sanitized_command by_itself"
+# The same text from 20 seeds, wherever experts are. In CI: one seed, fewer places.
+reproducible() {
+  HEARTH_SEEDS=${SEEDS:-20} "$BUILD/tests/reproducible_test" | grep -E "MESSAGE|ERROR|Status"
+  return "${PIPESTATUS[0]}"
+}
+
+tests="shortened jinja_fuzz line_editor sanitized_command by_itself reproducible"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in

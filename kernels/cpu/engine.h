@@ -91,8 +91,8 @@ struct Engine {
   void (*silu_product)(float* gate, const float* up, int64_t n);
 };
 
-// The format's row, which exists (require_all_formats).
-const FormatEngine& row_of(const Engine& engine, FormatId id);
+// The format's row, which exists (require_all_formats); `exact`: the first whose kernels round no weights.
+const FormatEngine& row_of(const Engine& engine, FormatId id, bool exact = false);
 
 // Throws Error(resource) naming the first format of all_formats() (quant/format.h) that has no row. Called before an
 // engine is used.

@@ -9,6 +9,11 @@
 //   y = sum of weight * down h  strips of output rows; a thread adds all jobs' parts to the outputs that it owns
 //
 // The sum over experts is in the order of the jobs: the shared expert first, then by expert number.
+//
+// Where all backends are to round alike (Exec::alike), activations have 16 bits, and those of 256 neighbours different
+// scales: more than an X8 can hold. So a token is stored as three of them, each holding what those before left over,
+// exact to a float32's bits. To kernels these are three tokens, whose products are added up: no format and no
+// instruction set needs a kernel of its own, and weights are read and unpacked once for the three.
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
@@ -18,6 +23,7 @@
 #include <utility>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/rounding.h"
 #include "kernels/scratch.h"
 #include "quant/error.h"
 #include "quant/round_up.h"
@@ -25,10 +31,12 @@
 namespace hearth {
 namespace {
 
-const FormatEngine* find_row(const Engine& engine, FormatId id) {
+const FormatEngine* find_row(const Engine& engine, FormatId id, bool exact) {
   for (const FormatRows& rows : engine.formats) {
     for (int i = 0; i < rows.n; ++i) {
-      if (rows.first[i].id == id) return &rows.first[i];
+      const FormatEngine& row = rows.first[i];
+      const bool rounds = row.rows_input == Input::bf16 || row.panels_input == Input::bf16;
+      if (row.id == id && !(exact && rounds)) return &row;
     }
   }
   return nullptr;
@@ -36,15 +44,15 @@ const FormatEngine* find_row(const Engine& engine, FormatId id) {
 
 }  // namespace
 
-const FormatEngine& row_of(const Engine& engine, FormatId id) {
-  const FormatEngine* const row = find_row(engine, id);
+const FormatEngine& row_of(const Engine& engine, FormatId id, bool exact) {
+  const FormatEngine* const row = find_row(engine, id, exact);
   if (!row) std::abort();  // see require_all_formats
   return *row;
 }
 
 void require_all_formats(const Engine& engine) {
   for (const Format& format : all_formats()) {
-    require(find_row(engine, format.id) != nullptr, ErrorKind::resource,
+    require(find_row(engine, format.id, true) != nullptr, ErrorKind::resource,
             "this build has no CPU kernels for the format {}", format.name);
   }
 }
@@ -75,33 +83,68 @@ void store_part(const Engine& engine, Input input, const float* x, int64_t at, i
   }
 }
 
-bool few(const FormatEngine& f, int64_t n_tokens) {
-  return n_tokens < f.panels_from;
-}
 Input input_of(const FormatEngine& f, bool is_few) {
   return is_few ? f.rows_input : f.panels_input;
 }
 
-// Rows of activations in one form: token t at data + t * stride.
+constexpr int kParts = 3;      // X8s of a token where it is to be exact
+constexpr int kFewTokens = 4;  // tokens in that many parts that are multiplied by rows, at most
+
+// The form of a product's activations: as kernels want it, and how they are rounded before.
+struct Form {
+  Input input = Input::f32;
+  Rounding rounding = Rounding::none;
+  bool alike = false;
+
+  int parts() const { return alike && input == Input::x8 ? kParts : 1; }
+  // Where they are and as they are.
+  bool in_place() const { return input == Input::f32 && rounding == Rounding::none; }
+  size_t token_bytes(int64_t k) const { return size_t(parts()) * input_bytes(input, k); }
+};
+
+// Values [at, at + n) of a token, n <= kChunk, into its rows, `stride` bytes apart.
+void store_token(const Engine& engine, const Form& form, const float* x, int64_t at, int64_t n, size_t stride,
+                 std::byte* rows) {
+  if (!form.alike) return store_part(engine, form.input, x, at, n, rows);
+  alignas(64) float left[kChunk];
+  memcpy(left, x, size_t(n) * sizeof(float));
+  round_activations(form.rounding, left, n);
+  store_part(engine, form.input, left, at, n, rows);
+  for (int part = 1; part < form.parts(); ++part) {
+    const X8& before = reinterpret_cast<const X8*>(rows)[at / kChunk];
+    for (int64_t i = 0; i < n; ++i) left[i] -= before.scale * float(before.q[i]);
+    rows += stride;
+    store_part(engine, form.input, left, at, n, rows);
+  }
+}
+
+// Rows of activations in one form: those of token t, `parts` of them, from data + t * parts * stride on.
 struct Stored {
   const std::byte* data = nullptr;
   size_t stride = 0;
-  const void* row(int64_t t) const { return data + size_t(t) * stride; }
+  int parts = 1;
+  const void* row(int64_t t, int part) const { return data + size_t(t * parts + part) * stride; }
 };
 
-// x in an input form. Floats stay where they are; the others go to `memory`.
-Stored store(const Engine& engine, const Exec& exec, Input input, const float* x, int64_t x_stride, int64_t k,
+bool few(const FormatEngine& f, int64_t n_tokens, bool alike = false) {
+  if (!alike || f.rows_input != Input::x8) return n_tokens < f.panels_from;
+  return n_tokens <= kFewTokens && n_tokens * kParts < f.panels_from;
+}
+
+// x in a form. Floats that are not rounded stay where they are; the others go to `memory`.
+Stored store(const Engine& engine, const Exec& exec, const Form& form, const float* x, int64_t x_stride, int64_t k,
              int64_t n_tokens, std::byte* memory) {
-  if (input == Input::f32) return {reinterpret_cast<const std::byte*>(x), size_t(x_stride) * sizeof(float)};
-  const size_t stride = input_bytes(input, k);
+  if (form.in_place()) return {reinterpret_cast<const std::byte*>(x), size_t(x_stride) * sizeof(float)};
+  const size_t stride = input_bytes(form.input, k);
   const int64_t n_chunks = chunks_of(k);
   parallel_for(exec.n_threads, n_tokens * n_chunks, 64, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t t = i / n_chunks, at = i % n_chunks * kChunk;
-      store_part(engine, input, x + t * x_stride + at, at, std::min(kChunk, k - at), memory + size_t(t) * stride);
+      store_token(engine, form, x + t * x_stride + at, at, std::min(kChunk, k - at), stride,
+                  memory + size_t(t * form.parts()) * stride);
     }
   });
-  return {memory, stride};
+  return {memory, stride, form.parts()};
 }
 
 // Which rows of a Stored are a product's tokens: index[t], or t where there is no index.
@@ -111,8 +154,11 @@ struct Tokens {
   int64_t n;
   int64_t first_row = 0;
 
+  // All rows of tokens [first, first + count).
   void pointers(int64_t first, int64_t count, const void** out) const {
-    for (int64_t t = 0; t < count; ++t) out[t] = x->row(first_row + (index ? index[first + t] : first + t));
+    for (int64_t t = first; t < first + count; ++t) {
+      for (int part = 0; part < x->parts; ++part) *out++ = x->row(first_row + (index ? index[t] : t), part);
+    }
   }
   Tokens slice(int64_t first, int64_t count) const {
     return index ? Tokens{x, index + first, count, first_row} : Tokens{x, nullptr, count, first_row + first};
@@ -123,32 +169,68 @@ const uint8_t* row_of(const Weight& w, int64_t matrix, int64_t i) {
   return reinterpret_cast<const uint8_t*>(w.row(matrix, i));
 }
 
+// sums [n kParts][stride]: y[t] = the sum of the rows of token t, the smallest first.
+void add_parts(const float* sums, int64_t stride, int64_t n, int64_t width, float* y, int64_t y_stride) {
+  for (int64_t t = 0; t < n; ++t, sums += kParts * stride) {
+    for (int64_t i = 0; i < width; ++i) y[t * y_stride + i] = sums[i] + (sums[stride + i] + sums[2 * stride + i]);
+  }
+}
+
+// One to four rows of activations at a time.
+void multiply_strip(const FormatEngine& f, RowsCall call, int64_t n_rows) {
+  for (int64_t t = 0; t < n_rows;) {
+    const int which = n_rows - t >= 4 ? 2 : n_rows - t >= 2 ? 1 : 0;
+    f.rows[which](call);
+    const int64_t done = int64_t(1) << which;
+    call.x += done;
+    call.y += done * call.y_stride;
+    t += done;
+  }
+}
+
 // Few tokens: rows [begin, end) to y[t * y_stride + i - begin].
 void multiply_rows(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
                    const Tokens& tokens, float* y, int64_t y_stride, const uint8_t* next) {
-  const void* x[4];
+  constexpr int64_t kAtOnce = kFewTokens * kParts;
+  const void* x[kAtOnce];
+  alignas(64) float sums[kAtOnce * kStrip];
+  const int64_t parts = tokens.x->parts, most = kAtOnce / parts;
   for (int64_t i = begin; i < end; i += kStrip) {  // the second group of tokens finds a strip in the cache
     const int64_t stop = std::min(end, i + kStrip);
-    for (int64_t t = 0; t < tokens.n;) {
-      const int which = tokens.n - t >= 4 ? 2 : tokens.n - t >= 2 ? 1 : 0;
-      tokens.pointers(t, 1 << which, x);
-      f.rows[which]({row_of(w, matrix, i), w.row_bytes, stop - i, w.k, x, y + t * y_stride + (i - begin), y_stride,
-                     stop < end ? row_of(w, matrix, stop) : next});
-      t += 1 << which;
+    for (int64_t t = 0; t < tokens.n; t += most) {
+      const int64_t n = std::min(most, tokens.n - t);
+      float* const to = y + t * y_stride + (i - begin);
+      tokens.pointers(t, n, x);
+      multiply_strip(f,
+                     {row_of(w, matrix, i), w.row_bytes, stop - i, w.k, x, parts == 1 ? to : sums,
+                      parts == 1 ? y_stride : kStrip, stop < end ? row_of(w, matrix, stop) : next},
+                     n * parts);
+      if (parts > 1) add_parts(sums, kStrip, n, stop - i, to, y_stride);
     }
   }
 }
 
-// Many tokens, kPanelTokens at a time so that their activations stay in L2. Rows [begin, end) go to
-// y[t * y_stride + i - begin].
+// Many tokens, kPanelTokens rows of them at a time so that their activations stay in L1. Rows [begin, end) of weights
+// go to y[t * y_stride + i - begin].
 void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
                      const Tokens& tokens, float* y, int64_t y_stride, const uint8_t* next) {
   const void* x[kPanelTokens];
-  for (int64_t t = 0; t < tokens.n; t += kPanelTokens) {
-    const int64_t n = std::min<int64_t>(kPanelTokens, tokens.n - t);
+  const int64_t parts = tokens.x->parts, most = kPanelTokens / parts;
+  for (int64_t t = 0; t < tokens.n; t += most) {
+    const int64_t n = std::min(most, tokens.n - t);
+    const uint8_t* const after = t + n < tokens.n ? nullptr : next;
     tokens.pointers(t, n, x);
-    f.panels({row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n, y + t * y_stride, y_stride,
-              t + n < tokens.n ? nullptr : next});
+    if (parts == 1) {
+      f.panels({row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n, y + t * y_stride, y_stride, after});
+      continue;
+    }
+    alignas(64) float sums[kPanelTokens * kPanelRows];
+    for (int64_t i = begin; i < end; i += kPanelRows) {
+      const int64_t stop = std::min<int64_t>(end, i + kPanelRows);
+      f.panels({row_of(w, matrix, i), w.row_bytes, stop - i, w.k, x, n * parts, sums, kPanelRows,
+                stop < end ? row_of(w, matrix, stop) : after});
+      add_parts(sums, kPanelRows, n, stop - i, y + t * y_stride + (i - begin), y_stride);
+    }
   }
 }
 
@@ -198,7 +280,7 @@ void multiply_all(const Engine& engine, const Exec& exec, std::span<const Output
     const Input input = input_of(f, few(f, x.rows));
     if (stored[int(input)].data) continue;
     const MatmulLayout layout(scratch, input == Input::f32 ? 0 : x.rows, x.cols);
-    stored[int(input)] = store(engine, exec, input, x.data, x.stride, x.cols, x.rows, layout.x);
+    stored[int(input)] = store(engine, exec, {input}, x.data, x.stride, x.cols, x.rows, layout.x);
   }
   const int64_t piece = piece_of_rows(exec, n_rows, x.cols, x.rows);
   const auto pieces_of = [&](const Output& out) { return (out.w->n + piece - 1) / piece; };
@@ -243,8 +325,8 @@ size_t stored_bytes(int64_t k) {
 void multiply_head(const Engine& engine, const Weight& w, int64_t h, Heads<const float> x, std::byte* stored,
                    Heads<float> y, const uint8_t* next) {
   const FormatEngine& f = row_of(engine, w.format->id);
-  const Stored rows = store(engine, {1, {}, nullptr}, input_of(f, few(f, x.n_tokens)), x.at(0, h), x.token_stride, w.k,
-                            x.n_tokens, stored);
+  const Stored rows = store(engine, {1, {}, nullptr}, {input_of(f, few(f, x.n_tokens))}, x.at(0, h), x.token_stride,
+                            w.k, x.n_tokens, stored);
   multiply(f, w, h, 0, w.n, {&rows, nullptr, x.n_tokens}, y.at(0, h), y.token_stride, next);
 }
 
@@ -280,27 +362,33 @@ struct Call {
   const Engine& engine;
   const Exec& exec;
   const Job* jobs;
-  int64_t n_jobs;
+  int64_t n_jobs, n_tokens;  // tokens of all jobs
   Stored x[kInputs];
 
-  const FormatEngine& of(const Weight& w) const { return row_of(engine, w.format->id); }
+  const FormatEngine& of(const Weight& w) const { return row_of(engine, w.format->id, exec.alike); }
+  bool few_for(const Weight& w, const Job& job) const { return few(of(w), job.n_tokens, exec.alike); }
   // gate and up both go by rows or both by panels, whatever their formats.
-  bool few_in(const Job& job) const { return few(of(job.w->gate), job.n_tokens) && few(of(job.w->up), job.n_tokens); }
-  Input hidden_input(const Job& job) const {
-    const FormatEngine& f = of(job.w->down);
-    return input_of(f, few(f, job.n_tokens));
+  bool few_in(const Job& job) const { return few_for(job.w->gate, job) && few_for(job.w->up, job); }
+  Form form(const Weight& w, bool is_few) const {
+    const Rounding rounding = exec.alike ? rounding_of(*w.format, n_tokens) : Rounding::none;
+    return {input_of(of(w), is_few), rounding, exec.alike};
   }
-  Stored hidden(const Job& job) const { return {job.h, input_bytes(hidden_input(job), job.w->down.k)}; }
+  Form hidden_form(const Job& job) const { return form(job.w->down, few_for(job.w->down, job)); }
+  Stored hidden(const Job& job) const {
+    const Form h = hidden_form(job);
+    return {job.h, input_bytes(h.input, job.w->down.k), h.parts()};
+  }
 };
 
 // gate, up [n][kChunk] -> hidden values first .. first + width - 1 of the job's tokens t0 .. t0 + n - 1.
 void finish_hidden(const Call& call, const Job& job, int64_t t0, int64_t n, int64_t first, int64_t width, float* gate,
                    const float* up) {
   const Stored h = call.hidden(job);
-  const Input input = call.hidden_input(job);
+  const Form form = call.hidden_form(job);
   for (int64_t t = 0; t < n; ++t) {
     call.engine.silu_product(gate + t * kChunk, up + t * kChunk, width);
-    store_part(call.engine, input, gate + t * kChunk, first, width, job.h + size_t(t0 + t) * h.stride);
+    store_token(call.engine, form, gate + t * kChunk, first, width, h.stride,
+                job.h + size_t((t0 + t) * h.parts) * h.stride);
   }
 }
 
@@ -348,7 +436,7 @@ void output_strip(const Call& call, int64_t begin, int64_t end, Mat<float> y, co
     };
     const bool last = j + 1 == call.n_jobs;
     const uint8_t* after = last ? next : row_of(call.jobs[j + 1].w->down, call.jobs[j + 1].matrix, begin);
-    if (few(f, job.n_tokens)) {
+    if (call.few_for(w, job)) {
       multiply_rows(f, w, job.matrix, begin, end, tokens, out, kMaxStrip, after);
       for (int64_t t = 0; t < job.n_tokens; ++t) add(t, out + t * kMaxStrip);
       continue;
@@ -362,26 +450,25 @@ void output_strip(const Call& call, int64_t begin, int64_t end, Mat<float> y, co
   }
 }
 
-// Stores x in every form that a job's gate or up reads.
+// Stores x in every form that a job's gate or up reads. (Of two formats that want floats, the first says how they are
+// rounded.)
 void store_inputs(Call& call, Mat<const float> x, std::byte* memory) {
-  bool wanted[kInputs] = {};
   for (int64_t j = 0; j < call.n_jobs; ++j) {
     const Job& job = call.jobs[j];
-    const bool is_few = call.few_in(job);
-    wanted[int(input_of(call.of(job.w->gate), is_few))] = true;
-    wanted[int(input_of(call.of(job.w->up), is_few))] = true;
-  }
-  for (int i = 0; i < kInputs; ++i) {
-    if (!wanted[i]) continue;
-    call.x[i] = store(call.engine, call.exec, Input(i), x.data, x.stride, x.cols, x.rows, memory);
-    if (Input(i) != Input::f32) memory += size_t(x.rows) * call.x[i].stride;
+    for (const Weight* w : {&job.w->gate, &job.w->up}) {
+      const Form form = call.form(*w, call.few_in(job));
+      Stored& to = call.x[int(form.input)];
+      if (to.data) continue;
+      to = store(call.engine, call.exec, form, x.data, x.stride, x.cols, x.rows, memory);
+      if (!form.in_place()) memory += size_t(x.rows) * form.token_bytes(x.cols);
+    }
   }
 }
 
 void run_jobs(const Engine& engine, const Exec& exec, Job* jobs, int64_t n_jobs, std::byte* stored_x,
               Mat<const float> x, Mat<float> y) {
   assert(n_jobs > 0);
-  Call call = {engine, exec, jobs, n_jobs, {}};
+  Call call = {engine, exec, jobs, n_jobs, x.rows, {}};
   store_inputs(call, x, stored_x);
   int64_t n_pieces = 0;
   for (int64_t j = 0; j < n_jobs; ++j) {
@@ -419,9 +506,10 @@ struct FfnLayout {
   float* weights;
   int64_t* next;  // per expert: where its next token goes
 
-  FfnLayout(Scratch& scratch, int64_t T, int64_t dim, size_t h_bytes, int64_t n_experts, int64_t n_routed) {
+  FfnLayout(Scratch& scratch, int64_t T, int64_t dim, size_t h_bytes, int64_t n_experts, int64_t n_routed, bool alike) {
     jobs = scratch.take<Job>(n_experts + 1);
-    x = scratch.take<std::byte>(T * int64_t(input_bytes(Input::x8, dim) + input_bytes(Input::bf16, dim)));
+    const size_t second = input_bytes(alike ? Input::f32 : Input::bf16, dim);
+    x = scratch.take<std::byte>(T * int64_t(Form{Input::x8, {}, alike}.token_bytes(dim) + second));
     h = scratch.take<std::byte>(int64_t(h_bytes));
     tokens = scratch.take<int32_t>(n_routed);
     weights = scratch.take<float>(n_routed);
@@ -430,8 +518,8 @@ struct FfnLayout {
 };
 
 // Bytes of one token's hidden values in the largest of their forms (bfloat16 takes half of float32).
-size_t hidden_bytes(int64_t n) {
-  return std::max(input_bytes(Input::f32, n), input_bytes(Input::x8, n));
+size_t hidden_bytes(int64_t n, bool alike) {
+  return std::max(input_bytes(Input::f32, n), Form{Input::x8, {}, alike}.token_bytes(n));
 }
 
 void check(const FfnWeights& w, Mat<const float> x, Mat<float> y) {
@@ -446,7 +534,8 @@ void ffn(const Engine& engine, const Exec& exec, const FfnWeights& w, Mat<const 
   check(w, x, y);
   if (x.rows == 0) return;
   Scratch scratch(exec);
-  const FfnLayout layout(scratch, x.rows, x.cols, size_t(x.rows) * hidden_bytes(w.gate.n), 0, 0);
+  const FfnLayout layout(scratch, x.rows, x.cols, size_t(x.rows) * hidden_bytes(w.gate.n, exec.alike), 0, 0,
+                         exec.alike);
   layout.jobs[0] = {&w, 0, nullptr, nullptr, x.rows, layout.h, 0};
   run_jobs(engine, exec, layout.jobs, 1, layout.x, x, y);
 }
@@ -456,10 +545,11 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
   check(experts, x, y);
   if (x.rows == 0) return;
   const int64_t E = experts.n_experts(), T = x.rows, K = n_activated;
-  const size_t routed_bytes = hidden_bytes(experts.gate.n),
-               shared_bytes = shared.gate ? hidden_bytes(shared.gate.n) : 0;
+  const size_t routed_bytes = hidden_bytes(experts.gate.n, exec.alike),
+               shared_bytes = shared.gate ? hidden_bytes(shared.gate.n, exec.alike) : 0;
   Scratch scratch(exec);
-  const FfnLayout layout(scratch, T, x.cols, size_t(T * K) * routed_bytes + size_t(T) * shared_bytes, E, T * K);
+  const FfnLayout layout(scratch, T, x.cols, size_t(T * K) * routed_bytes + size_t(T) * shared_bytes, E, T * K,
+                         exec.alike);
   int64_t n_jobs = 0;
   if (shared.gate) {
     check(shared, x, y);
@@ -500,10 +590,11 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
 
 size_t scratch_bytes(const ScratchLimits& l) {
   const int64_t T = l.max_tokens, n_routed = T * l.n_activated;
-  const size_t moe = size_t(n_routed) * hidden_bytes(l.moe_inter_dim) + size_t(T) * hidden_bytes(l.shared_inter_dim);
-  const size_t dense = size_t(T) * hidden_bytes(l.inter_dim);
+  const auto hidden = [&](int64_t n_rows, int64_t width) { return size_t(n_rows) * hidden_bytes(width, l.alike); };
+  const size_t moe = hidden(n_routed, l.moe_inter_dim) + hidden(T, l.shared_inter_dim);
+  const size_t dense = hidden(T, l.inter_dim);
   Scratch in_ffn, in_matmul, in_heads;
-  FfnLayout(in_ffn, T, l.dim, std::max(moe, dense), l.n_experts, n_routed);
+  FfnLayout(in_ffn, T, l.dim, std::max(moe, dense), l.n_experts, n_routed, l.alike);
   MatmulLayout(in_matmul, T, l.max_width);
   MatmulLayout(in_matmul, T, l.max_width);  // matrices of two formats may want two forms
   const int64_t head_width = std::max({l.kv_lora_rank, l.qk_nope_head_dim, l.v_head_dim});

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
+#include "kernels/rounding.h"
 #include "kernels/scratch.h"
 
 namespace hearth::scalar {
@@ -17,11 +18,13 @@ constexpr int64_t kRowsPerPiece = 16;
 struct Layout {
   float* rows;
   float* hidden;
+  float* token;  // one, rounded
   int64_t width;
 
   Layout(Scratch& scratch, int n_threads, int64_t width, int64_t n_hidden) : width(width) {
     rows = scratch.take<float>(2 * n_threads * width);
     hidden = scratch.take<float>(n_hidden);
+    token = scratch.take<float>(width);
   }
   float* row(int thread, int which) const { return rows + (2 * thread + which) * width; }
 };
@@ -127,13 +130,19 @@ void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
   Scratch scratch(exec);
   const Layout layout(scratch, exec.n_threads, std::max(experts.gate.k, experts.gate.n), experts.gate.n);
   const Mat<float> h(layout.hidden, 1, experts.gate.n);
+  const auto round = [&](const Weight& w, float* values) {
+    if (exec.alike) round_activations(rounding_of(*w.format, x.rows), values, w.k);
+  };
   for (int64_t t = 0; t < x.rows; ++t) {
+    std::copy_n(x.row(t), x.cols, layout.token);
+    round(experts.gate, layout.token);
     for (int64_t j = 0; j < n_activated; ++j) {
       const int64_t id = ids[t * n_activated + j], e = experts.slots ? experts.slots[id] : id;
       const float weight = weights[t * n_activated + j];
       assert(id >= 0 && id < experts.n_experts() && e < experts.gate.count);
       if (e < 0) continue;
-      gated(exec, layout, experts, e, x.slice(t, 1), h);
+      gated(exec, layout, experts, e, Mat<const float>(layout.token, 1, x.cols), h);
+      round(experts.down, h.data);
       parallel_for(exec.n_threads, experts.down.n, kRowsPerPiece, [&](int64_t begin, int64_t end, int thread) {
         float* row = layout.row(thread, 0);
         for (int64_t i = begin; i < end; ++i) {

@@ -56,6 +56,9 @@ void add_session_options(CLI::App& command, SessionOptions& options) {
                          "experts to keep on the GPU: a number, or a share as 0.25 (default: as many as fit)"));
   gpu(command.add_flag("!--no-graphs", options.load.record_steps,
                        "queue the operations of each token one by one: slower, to find faults of a driver"));
+  gpu(command.add_flag("--reproducible", options.load.reproducible,
+                       "the same seed gives the same text, whichever experts are on the GPU: slower where the CPU has "
+                       "some of them"));
   gpu(add_choice<PrefillPolicy>(command, "--prefill-experts", options.load.prefill,
                                 {{"auto", PrefillPolicy::automatic},
                                  {"cpu", PrefillPolicy::host},

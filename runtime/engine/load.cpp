@@ -37,6 +37,7 @@ class Loader {
                                   .cache_format = options_.cache_format,
                                   .ubatch = options_.ubatch,
                                   .routed = options_.routed,
+                                  .reproducible = options_.reproducible,
                                   .record_steps = options_.record_steps};
     GgufFile file = open_file();
     refuse_by_header(file);

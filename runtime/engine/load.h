@@ -37,9 +37,10 @@ struct LoadOptions {
   std::function<int64_t(int64_t all)> resident_experts = {};
   PrefillPolicy prefill = PrefillPolicy::automatic;
   ExpertPolicy expert_policy = ExpertPolicy::adaptive;
-  bool record_steps = true;  // ModelOptions::record_steps
-  bool strict = false;       // a fallback is an error
-  bool needs_text = true;    // without text a file needs no vocabulary
+  bool record_steps = true;   // ModelOptions::record_steps
+  bool reproducible = false;  // ModelOptions::reproducible
+  bool strict = false;        // a fallback is an error
+  bool needs_text = true;     // without text a file needs no vocabulary
   RoutingListener routed = {};
 };
 

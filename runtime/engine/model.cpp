@@ -34,12 +34,14 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
   if (!options.device) options.device = &host_device();
   if (options.ubatch == kAutomaticUbatch && options.device->memory().total == 0) options.ubatch = 512;
   options.ubatch = std::min(options.ubatch, options.n_ctx);
+  options.reproducible = options.reproducible && options.device->memory().total > 0;
   return options;
 }
 
 ScratchLimits limits_of(const ModelConfig& config, const ModelOptions& options) {
   ScratchLimits limits = scratch_limits(config, options.ubatch, options.n_ctx, options.n_threads);
   limits.multiprocessors = options.device->multiprocessors();
+  limits.alike = options.reproducible;
   return limits;
 }
 
@@ -92,6 +94,7 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, ModelOptions& options)
   input.staging_slots = options.n_staging;
   input.whole = !options.host_ops;
   input.split = bool(options.routed);
+  input.reproducible = options.reproducible;
   Plan plan = plan_placement(sizes, input);
   options.ubatch = plan.ubatch;
   return plan;
@@ -184,7 +187,7 @@ struct Model::Impl {
         weights(load_weights(file, config, device, plan.layers.empty() || plan.all_on_gpu, options.loading)),
         activations(config, device, options.ubatch),
         scratch(device, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
-        exec{options.n_threads, {scratch.data(), scratch.bytes()}, device.queue()},
+        exec{options.n_threads, {scratch.data(), scratch.bytes()}, device.queue(), options.reproducible},
         rope(config, device, options.n_ctx),
         read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))),
         local_experts(ops, exec, read_ahead, options.routed) {
@@ -193,9 +196,10 @@ struct Model::Impl {
       cache = std::make_unique<ExpertCache>(*pool, device, sizes, plan, options.expert_policy, options.expert_use,
                                             options.expert_use_tokens);
       cache->fill(options.loading);
-      hybrid = std::make_unique<Hybrid>(config, Hybrid::Sides{device, ops, exec, *options.host_ops, options.n_threads},
-                                        limits_of(config, options), *pool, *cache, read_ahead,
-                                        HybridOptions{options.prefill, options.prefill_rates, options.routed});
+      hybrid = std::make_unique<Hybrid>(
+          config, Hybrid::Sides{device, ops, exec, *options.host_ops, options.n_threads}, limits_of(config, options),
+          *pool, *cache, read_ahead,
+          HybridOptions{options.prefill, options.prefill_rates, options.routed, options.reproducible});
     }
     finish();
     for (const auto& part : file.parts()) part->remember_content();  // in memory now, as far as it will be

@@ -44,6 +44,9 @@ struct ModelOptions {
   // Whether experts are asked of the disk before they are computed: where the file does not fit into memory, or as
   // said.
   std::optional<bool> read_ahead = {};
+  // Whether experts give the same wherever they are and however a prompt's got there (Exec::alike), so that the same
+  // seed gives the same text. Only beside a GPU.
+  bool reproducible = false;
   // Whether a step that comes again is recorded and repeated, where the device can do that.
   bool record_steps = true;
   // Told the bytes of weights that the backend has taken, of how many. What it throws ends the loading.

@@ -148,7 +148,7 @@ void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span
   }
   read_ahead_.experts(experts, ids);
   const auto start = std::chrono::steady_clock::now();
-  const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, host_device().queue()};
+  const Exec exec{sides_.n_threads, {scratch_.data(), scratch_.bytes()}, host_device().queue(), options_.reproducible};
   sides_.host.moe_ffn(exec, experts, {}, ids_, weights_, K, Mat<const float>(x_, T, config_.dim),
                       Mat<float>(y_, T, config_.dim));
   if (watch_stopped()) return;  // no rate to learn from

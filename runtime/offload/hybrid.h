@@ -38,11 +38,13 @@ struct HybridCounts {
   uint64_t staged_bytes = 0;
 };
 
-// How a prompt's experts are shared, and from which rates on (0: not known); who is told what the router chose.
+// How a prompt's experts are shared, and from which rates on (0: not known); who is told what the router chose;
+// whether what experts give is not to depend on where they are (ModelOptions::reproducible).
 struct HybridOptions {
   PrefillPolicy prefill = PrefillPolicy::automatic;
   PrefillRates rates = {};
   RoutingListener listener = {};
+  bool reproducible = false;
 };
 
 class Hybrid : public RoutedExperts {

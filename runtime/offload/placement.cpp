@@ -108,8 +108,9 @@ class Planner {
     const int64_t ubatch = std::min(in_.ubatch, n_ctx);
     ClassBytes need;
     if (plan_.has_gpu) {
-      need[MemoryClass::working] =
-          in_.cpu_scratch(scratch_limits(c_, ubatch, n_ctx, in_.n_threads)) + host_crossing_bytes(c_, ubatch);
+      ScratchLimits limits = scratch_limits(c_, ubatch, n_ctx, in_.n_threads);
+      limits.alike = in_.reproducible;
+      need[MemoryClass::working] = in_.cpu_scratch(limits) + host_crossing_bytes(c_, ubatch);
       return need;
     }
     need[MemoryClass::kv_cache] = KvCache::bytes_for(c_, in_.cache_format, n_ctx);

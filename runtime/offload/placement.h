@@ -45,6 +45,7 @@ struct PlacementInput {
   FormatId cache_format = FormatId::bf16;
   int64_t ubatch = 512;  // or kAutomaticUbatch
   int n_threads = 1;
+  bool reproducible = false;                                  // ModelOptions::reproducible: more of the host's scratch
   ScratchBytes gpu_scratch = nullptr, cpu_scratch = nullptr;  // both are asked, whatever the budgets
   std::span<const float> use;  // [MoE layers][E], how often each is expected to be chosen, in any unit; empty: equally
   std::optional<int64_t> resident_experts;  // exactly so many slots, all layers together, instead of what fits

@@ -146,6 +146,7 @@ struct Bench {
     l.n_activated = 6;
     l.n_ctx = 8192;
     l.n_threads = n_threads;
+    l.alike = true;
     memory.resize(ops.scratch_bytes(l) + 64);
     std::byte* aligned = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
     exec = {n_threads, {aligned, memory.size() - 64}, nullptr};
@@ -173,7 +174,10 @@ struct Bench {
           2.0 * double(n * k * T));
   }
 
-  void moe(FormatId in, FormatId out, int64_t E, int64_t K, int64_t d, int64_t n, int64_t T) const {
+  void moe(FormatId in, FormatId out, int64_t E, int64_t K, int64_t d, int64_t n, int64_t T,
+           bool precise = false) const {
+    Exec how = exec;
+    how.alike = precise;
     const BenchWeight gate(in, E, n, d), up(in, E, n, d), down(out, E, d, n);
     const std::vector<float> x = random_floats(size_t(T * d)), weights(size_t(T * K), 0.2f);
     std::vector<float> y(size_t(T * d));
@@ -189,11 +193,12 @@ struct Bench {
         for (int64_t k = 0; k < K; ++k) seen[all[k]] = true;
       }
       used = double(std::count(seen.begin(), seen.end(), true));
-      ops.moe_ffn(exec, {gate.view, up.view, down.view}, {}, ids.data(), weights.data(), K, {x.data(), T, d},
+      ops.moe_ffn(how, {gate.view, up.view, down.view}, {}, ids.data(), weights.data(), K, {x.data(), T, d},
                   {y.data(), T, d});
     });
-    print(fmt::format("moe_ffn {}/{} {}x{} K={} T={}", format_of(in).name, format_of(out).name, n, d, K, T), s,
-          used * double(2 * gate.view.matrix_stride + down.view.matrix_stride), 6.0 * double(n * d * T * K));
+    print(fmt::format("moe_ffn {}/{} {}x{} K={} T={}{}", format_of(in).name, format_of(out).name, n, d, K, T,
+                      precise ? " precise" : ""),
+          s, used * double(2 * gate.view.matrix_stride + down.view.matrix_stride), 6.0 * double(n * d * T * K));
   }
 
   void attend(bool absorbed, int64_t H, int64_t T, int64_t pos0) const {
@@ -238,8 +243,12 @@ int main(int argc, char** argv) {
   for (const FormatId id : {FormatId::q5_0, FormatId::q8_0}) bench.matmul(id, 2048, 1408, 1);
   for (const int64_t T : {4, 16, 64, 512}) bench.matmul(FormatId::q4_k, 1408, 2048, T);
   for (const FormatId id : {FormatId::bf16, FormatId::q6_k}) bench.matmul(id, 1408, 2048, 64);
-  bench.moe(FormatId::q4_k, FormatId::q5_0, 32, 6, 2048, 1408, 1);
-  bench.moe(FormatId::q4_k, FormatId::q5_0, 32, 6, 2048, 1408, 64);
+  for (const int64_t T : {1, 4, 64, 512}) {
+    for (const bool precise : {false, true}) {
+      bench.moe(FormatId::q4_k, FormatId::q5_0, 64, 6, 2048, 1408, T, precise);
+      bench.moe(FormatId::q8_0, FormatId::q8_0, 64, 6, 2048, 1408, T, precise);
+    }
+  }
   bench.attend(true, 16, 1, 1023);
   bench.attend(true, 128, 1, 1023);
   bench.attend(false, 16, 256, 0);

@@ -7,10 +7,9 @@
 #pragma once
 
 #include "kernels/ops.h"
+#include "kernels/rounding.h"
 
 namespace hearth::gpu {
-
-inline constexpr int64_t kMaxVecTokens = 8;
 
 // x [T,k], W [n,k] -> y [T,n]. One launch, and one more before it to prepare the activations if they are too many for
 // each block to prepare (T k above 7300 values, or 4600 with a float format).

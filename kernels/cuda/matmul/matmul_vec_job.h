@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/kernel.h"
+#include "kernels/rounding.h"
 #include "quant/format.h"
 
 namespace hearth::gpu::vec {

@@ -7,8 +7,6 @@
 
 namespace hearth::gpu::vec {
 
-constexpr int kMostLevel = 127 * 256 + 127;
-
 // The two bytes of a level, both signed, as dp4a takes them: level = 256 high + low.
 GPU_FN uint32_t high_byte(int q) {
   return uint32_t(q + 128) >> 8 & 255;

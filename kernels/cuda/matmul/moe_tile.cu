@@ -185,7 +185,7 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
     const int64_t T = std::min(slice, x.rows - first), n_slots = T * K;
     Scratch scratch(exec);
     const Layout layout(scratch, x.rows, E, K, x.cols, experts.gate.n, slice_bytes);
-    const TileShape shape = choose_expert_tile(n_slots, E);
+    const TileShape shape = exec.alike ? TileShape::small : choose_expert_tile(n_slots, E);
     sort_slots(ids + first * K, experts.slots, n_slots, K, E, tile_tokens(shape), layout.order, queue);
 
     TileProduct p;

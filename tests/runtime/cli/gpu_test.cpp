@@ -435,6 +435,18 @@ TEST_CASE("a GPU for which there is no code: its driver translates, and that is 
     CHECK(!contains(run_emulated(ask({}), known).err, "no code for"));
 }
 
+TEST_CASE("--reproducible: the same seed, the same text, wherever experts are") {
+  const auto run = [](const char* resident) {
+    return run_emulated({"run", demo_model(), "-p", "What is", "-n", "16", "--temp", "1", "--seed", "7",
+                         "--reproducible", "--resident-experts", resident});
+  };
+  const auto whole = run("1.0"), half = run("0.5");
+  CHECK(whole.exit_code == 0);
+  CHECK(half.exit_code == 0);
+  CHECK(whole.out.size() > 16);
+  CHECK(half.out == whole.out);
+}
+
 TEST_CASE("--cache-type f32 on a GPU: what rounds all the same is said, and refused under --strict") {
   const char* const line = "--cache-type f32: on a GPU the attention of prompts rounds to BF16";
   const auto result = run_emulated(ask({"--device", "emulated", "--cache-type", "f32"}));
