@@ -16,6 +16,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernels/cuda/backend.h"
@@ -204,6 +205,22 @@ void measure_prefill_matmul(const Bench& bench, FormatId id) {
       "TFLOP/s | %lld tokens, [%lld, %lld]", (long long)T, (long long)n, (long long)k);
 }
 
+constexpr int64_t kMostColumns = 64;
+
+// Few tokens, as a short question or several guesses at once: up to 8 go straight from the blocks, more in tiles.
+void measure_columns(const Bench& bench, int64_t T) {
+  const int64_t n = shrunk(10944, 48), k = shrunk(2048, 256);
+  std::vector<std::unique_ptr<BenchWeight>> weights;
+  const int copies = copies_of(format_of(FormatId::q4_k).bytes(k) * size_t(n));
+  while (int(weights.size()) < copies) weights.push_back(std::make_unique<BenchWeight>(bench, FormatId::q4_k, 1, n, k));
+  const Buffer<float> x(bench, gaussian(size_t(T * k), 1)), y(bench, size_t(T * n));
+  const double seconds = seconds_per_call(bench, copies, [&](int i) {
+    bench.ops.matmul(bench.exec, weights[size_t(i)]->view, {x.data(), T, k}, {y.data(), T, n});
+  });
+  row("matmul Q4_K, " + std::to_string(T) + " columns", seconds * 1e6, "us | %.2f us a column; [%lld, %lld]",
+      seconds * 1e6 / double(T), (long long)n, (long long)k);
+}
+
 // One layer of V2-Lite: 6 of 64 experts, and the shared ones.
 void measure_experts(const Bench& bench, int64_t T) {
   const int64_t E = shrunk(64, 8), K = shrunk(6, 2), d = shrunk(2048, 256), n = shrunk(1408, 32), s = 2 * n;
@@ -236,6 +253,9 @@ void measure_experts(const Bench& bench, int64_t T) {
   if (T == 1) {
     row("decode experts", bytes / seconds / 1e9, "GB/s | %.0f %% of copy; %lld of %lld and shared, in %.1f us",
         100 * bytes / seconds / bench.copy_bandwidth, (long long)K, (long long)E, seconds * 1e6);
+  } else if (T <= (tiny ? 16 : kMostColumns)) {
+    row("experts, " + std::to_string(T) + " columns", seconds * 1e6, "us | %.2f us a column",
+        seconds * 1e6 / double(T));
   } else {
     row("prefill experts", flops / seconds / 1e12, "TFLOP/s | %lld tokens, %lld of %lld and shared", (long long)T,
         (long long)K, (long long)E);
@@ -332,6 +352,73 @@ void measure_small(const Bench& bench) {
   row("route of a token", route * 1e6, "us | %lld experts", (long long)E);
 }
 
+// What a recorded operation costs however little it does, and what it takes of the GPU's memory.
+void measure_nodes(const Bench& bench) {
+  const int n = tiny ? 20 : 2000;
+  const Buffer<float> x(bench, gaussian(32, 1)), y(bench, gaussian(32, 1));
+  const auto add = [&](int) { bench.ops.add(bench.exec, {x.data(), 1, 32}, {y.data(), 1, 32}); };
+  row("a recorded operation", seconds_per_call(bench, n, add) * 1e6, "us | the mean of %d that add 32 numbers", n);
+
+  size_t before = 0, after = 0, total = 0;
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t replay = nullptr;
+  check(cudaMemGetInfo(&before, &total), "free memory");
+  check(cudaStreamBeginCapture(bench.stream(), cudaStreamCaptureModeRelaxed), "recording");
+  for (int i = 0; i < n; ++i) add(i);
+  check(cudaStreamEndCapture(bench.stream(), &graph), "recording");
+  check(cudaGraphInstantiate(&replay, graph, 0), "recording");
+  check(cudaGraphLaunch(replay, bench.stream()), "a replay");
+  bench.finish("a replay");
+  check(cudaMemGetInfo(&after, &total), "free memory");
+  check(cudaGraphExecDestroy(replay), "recording");
+  check(cudaGraphDestroy(graph), "recording");
+  row("memory of a recorded operation", (double(before) - double(after)) / n, "bytes | of %d", n);
+}
+
+// A turn of the host's in a decoded token: some kilobytes cross, while experts may be on their way.
+void measure_small_copies(const Bench& bench) {
+  const size_t bytes = 8192, expert = size_t(shrunk(int64_t(64) << 20, 1 << 20));
+  const Buffer<std::byte> here(bench, bytes), slot(bench, expert);
+  Device& device = bench.device;
+  std::byte* const there = device.shared_buffer(bytes);
+  std::byte* const weights = device.shared_buffer(expert);
+  if (!there || !weights) give_up("memory", "page-locked memory is not to be had");
+  const auto crossing = [&](bool one_operation) {
+    if (one_operation) {
+      const Device::SmallMove move[] = {{here.data(), there, bytes}};
+      device.move_small(move);
+    } else {
+      device.move(here.data(), there, bytes);
+    }
+    bench.finish("a small copy");
+  };
+  struct Beside {
+    const char* what;
+    bool copies, small_pieces;
+  };
+  for (const Beside& beside : {Beside{"alone", false, false}, Beside{"beside an expert's copies", true, false},
+                               Beside{"beside those in small pieces", true, true}}) {
+    for (const bool one_operation : {false, true}) {
+      device.fetch_in_small_pieces(beside.small_pieces);
+      std::vector<double> seconds;
+      for (int i = 0; i < (tiny ? 3 : 51); ++i) {
+        int64_t last = 0;
+        for (int j = 0; beside.copies && j < 4; ++j) last = device.fetch(weights, slot.data(), expert);
+        const auto start = std::chrono::steady_clock::now();
+        crossing(one_operation);
+        seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        while (beside.copies && !device.fetched(last)) std::this_thread::yield();
+      }
+      std::sort(seconds.begin(), seconds.end());
+      row(std::string("8 KB to the host by ") + (one_operation ? "a kernel, " : "a copy, ") + beside.what,
+          seconds[seconds.size() / 2] * 1e6, "us | median; the longest %.1f us", seconds.back() * 1e6);
+    }
+  }
+  device.fetch_in_small_pieces(false);
+  device.release_shared(weights, expert);
+  device.release_shared(there, bytes);
+}
+
 int run() {
   const Gpu& gpu = open_gpu();
   if (!gpu.ops) {
@@ -363,6 +450,13 @@ int run() {
   for (const Format& format : all_formats()) measure_decode_matmul(bench, format.id);
   measure_experts(bench, 1);
   measure_small(bench);
+  measure_nodes(bench);
+  measure_small_copies(bench);
+  for (int64_t T = 1; T <= kMostColumns; T = T == 8 ? 9 : T == 9 ? 16 : 2 * T) {
+    if (tiny && T > 16) break;
+    measure_columns(bench, T);
+    if (T > 1) measure_experts(bench, T);
+  }
   for (const int64_t H : {16, 128}) {
     if (tiny && H > 16) continue;
     for (const int64_t n : {1024, 8192, 32768, 131072}) {

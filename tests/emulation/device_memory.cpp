@@ -162,6 +162,12 @@ size_t DeviceMemory::free() const {
   return settings().memory - std::min(settings().memory, settings().others + allocated_);
 }
 
+bool DeviceMemory::take(size_t bytes) {
+  if (bytes > free()) return false;
+  allocated_ += bytes;
+  return true;
+}
+
 bool DeviceMemory::owns(const void* p) const {
   return p >= base_ && p < base_ + kRange;
 }

@@ -17,6 +17,9 @@ class DeviceMemory {
   void* allocate(size_t bytes);
   bool release(void* p);
   size_t free() const;  // bytes, with the untouchable ones behind an allocation
+  // What the driver takes for itself. False: not so much is free.
+  bool take(size_t bytes);
+  void give_back(size_t bytes) { allocated_ -= bytes; }
 
   // Whether p is in the range at all, and whether `bytes` from it on belong to one allocation.
   bool owns(const void* p) const;

@@ -61,8 +61,11 @@ struct Graph {
   std::vector<OpPtr> nodes;
   std::vector<Launch> launches;
 };
+// Takes memory of the device's: by NVIDIA's own figure some 10 KB for each operation.
 struct GraphExec {
+  static constexpr size_t kNodeBytes = 10 * 1024;
   std::vector<OpPtr> nodes;
+  size_t bytes = 0;
 };
 
 class Queue {

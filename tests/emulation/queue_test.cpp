@@ -367,6 +367,32 @@ TEST_CASE("a kernel has 48 KB of dynamic shared memory, until its limit is raise
   CHECK(cudaGraphDestroy(graph) == cudaSuccess);
 }
 
+TEST_CASE("a recording takes the device's memory until it is destroyed, and fails where there is none") {
+  const Scope scope;
+  const Streams streams;
+  const auto free = [] {
+    size_t bytes = 0, total = 0;
+    CHECK(cudaMemGetInfo(&bytes, &total) == cudaSuccess);
+    return bytes;
+  };
+  DeviceArray<int> numbers(4);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  CHECK(cudaStreamBeginCapture(streams.a, cudaStreamCaptureModeRelaxed) == cudaSuccess);
+  for (int i = 0; i < 7; ++i) CHECK(cudaMemsetAsync(numbers.data(), 0, 4, streams.a) == cudaSuccess);
+  CHECK(cudaStreamEndCapture(streams.a, &graph) == cudaSuccess);
+  const size_t before = free();
+  CHECK(cudaGraphInstantiate(&exec, graph) == cudaSuccess);
+  CHECK(before - free() == 7 * 10240);
+  CHECK(cudaGraphExecDestroy(exec) == cudaSuccess);
+  CHECK(free() == before);
+  settings().others = before - 7 * 10239;  // all but so much
+  CHECK(cudaGraphInstantiate(&exec, graph) == cudaErrorMemoryAllocation);
+  CHECK(exec == nullptr);
+  settings().others = 0;
+  CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+}
+
 TEST_CASE("recordings can be made to fail, at their beginning, their end, or as graphs; the device stays well") {
   const Scope scope;
   const Streams streams;

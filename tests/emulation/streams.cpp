@@ -245,7 +245,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
     if (launch.shared_bytes > Queue::get().shared_memory_limit(launch.kernel)) return note(cudaErrorInvalidValue);
   }
   if (due(settings().fail_recording)) return note(cudaErrorMemoryAllocation);
-  *exec = new GraphExec{graph->nodes};
+  const size_t bytes = graph->nodes.size() * GraphExec::kNodeBytes;
+  if (!DeviceMemory::get().take(bytes)) return note(cudaErrorMemoryAllocation);
+  *exec = new GraphExec{graph->nodes, bytes};
   return note(Queue::get().broken);
 }
 
@@ -269,6 +271,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
   const Locked locked;
+  if (exec) DeviceMemory::get().give_back(exec->bytes);
   delete exec;
   return note(Queue::get().broken);
 }

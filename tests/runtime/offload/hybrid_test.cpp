@@ -132,6 +132,7 @@ TEST_CASE("hybrid: what the plan says is what is taken, and what it says fits do
     CHECK(gpu_bytes_taken() == before);
     emulation::settings().memory = before + predicted;
     CHECK(failure_of(file, options) == "");
+    CHECK(gpu_device()->refusal() == "");  // recordings fit into what is kept for the driver
     options.resident_experts = *options.resident_experts + 1;
     CHECK(failure_of(file, options).find("resident experts: ") != std::string::npos);
     options.resident_experts = {};  // as many as fit
