@@ -9,7 +9,7 @@
 #   build-device; where the libraries that takes are missing, only the programs that need none are.
 # --pack: copies those programs, the libraries they need, the commit's name and this script to the folder OUT, which
 #   can be carried to a machine that has nothing but a driver: OUT/device_check.sh --build-dir OUT. Refuses more than
-#   28 MB, with the sizes: build for one architecture (-DCMAKE_CUDA_ARCHITECTURES=90).
+#   28 MB, with the sizes: build for one architecture (-DCMAKE_CUDA_ARCHITECTURES=90-real).
 # --model: a file for `hearth bench`, of V2-Lite's shapes for figures that compare. Without it one is made where there
 #   is room for it and python3 (9 GB in TMPDIR).
 # --deadline: ends after so many seconds (default: 540). What there was no time for is a row "not run".
@@ -65,7 +65,7 @@ if [ -n "$pack" ]; then
   bytes=$(find "$pack" -type f -printf '%s\n' | awk '{sum += $1} END {print sum + 0}')
   if [ "$bytes" -gt "$most_packed" ]; then
     find "$pack" -type f -printf '%10s %P\n' | sort -rn | head -12 >&2
-    give_up "$pack holds $bytes bytes: expected at most $most_packed (-DCMAKE_CUDA_ARCHITECTURES=90 builds for one GPU)"
+    give_up "$pack holds $bytes bytes: expected at most $most_packed (-DCMAKE_CUDA_ARCHITECTURES=90-real builds for one GPU)"
   fi
   echo "packed $((bytes / 1000000)) MB: $pack/device_check.sh --build-dir $pack"
   exit 0
