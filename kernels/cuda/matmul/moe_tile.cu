@@ -129,7 +129,7 @@ struct Layout {
     order.first = scratch.take<int32_t>(E);
     order.token_of = scratch.take<int32_t>(T * K);
     order.place_of = scratch.take<int32_t>(T * K);
-    order.work = scratch.take<TileWork>(max_work(T * K, E, tile_tokens(TileShape::small)));
+    order.work = scratch.take<TileWork>(max_work(T * K, E, tile_tokens(TileShape::tiny)));
     order.n_work = scratch.take<int32_t>(1);
     hidden = scratch.take<std::byte>(Hidden::bytes(std::max<int64_t>(T, 2) * K, n));  // half of one token is one token
     results = scratch.take<float>(result_values(T * K, d, slice_bytes));
@@ -185,7 +185,7 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
     const int64_t T = std::min(slice, x.rows - first), n_slots = T * K;
     Scratch scratch(exec);
     const Layout layout(scratch, x.rows, E, K, x.cols, experts.gate.n, slice_bytes);
-    const TileShape shape = exec.alike ? TileShape::small : choose_expert_tile(n_slots, E);
+    const TileShape shape = choose_expert_tile(n_slots, E, exec.alike);
     sort_slots(ids + first * K, experts.slots, n_slots, K, E, tile_tokens(shape), layout.order, queue);
 
     TileProduct p;

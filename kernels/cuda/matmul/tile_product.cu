@@ -19,13 +19,15 @@ int64_t blocks(int64_t n_tokens, int64_t n, int64_t tokens, int64_t rows) {
 TileShape choose_tile(int64_t n_tokens, int64_t n, int64_t n_matrices) {
   if (n_tokens > 64 && blocks(n_tokens, n, 128, 128) * n_matrices >= kEnoughBlocks) return TileShape::large;
   if (n_tokens > 32 && blocks(n_tokens, n, 64, 128) * n_matrices >= kEnoughBlocks) return TileShape::medium;
-  return TileShape::small;
+  return n_tokens > 16 ? TileShape::small : TileShape::tiny;
 }
 
 // With experts there are many blocks in any case; what counts is how full the last tile of each expert is.
-TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts) {
+TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts, bool keep_16_bits) {
   const int64_t mean = n_slots / n_experts;
-  return mean >= 128 ? TileShape::large : mean >= 24 ? TileShape::medium : TileShape::small;
+  if (mean < 12) return TileShape::tiny;  // hardly one has more than 16
+  if (mean < 24 || keep_16_bits) return TileShape::small;
+  return mean < 128 ? TileShape::medium : TileShape::large;
 }
 
 void tile_product(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue) {

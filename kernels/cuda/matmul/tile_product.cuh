@@ -1,7 +1,7 @@
 // y [T,n] = x [T,k] * W [n,k]^T on tensor cores: bf16 inputs, float32 sums. For all formats but F32. Medium and large
-// tiles round weights and tokens to bf16. Small tiles take weights exactly and keep 16 bits of the tokens: tokens come
-// in two parts, the rounded value and the remainder, and weights as exact levels, whose scales are applied to the sums
-// (tile_sums.cuh).
+// tiles round weights and tokens to bf16. Tiny and small tiles take weights exactly and keep 16 bits of the tokens:
+// tokens come in two parts, the rounded value and the remainder, and weights as exact levels, whose scales are applied
+// to the sums (tile_sums.cuh).
 //
 // A block computes a tile of tokens x weight rows and walks along k. In each step a thread has 64 weights of one row:
 // their bytes are read into registers before the multiplications of the step before, and decoded into shared memory
@@ -24,6 +24,7 @@
 namespace hearth::gpu {
 namespace {
 
+using TinyTile = Tile<16, 2, 32, 128, 16, 32, 6>;
 using SmallTile = Tile<32, 2, 32, 128, 32, 32, 4>;
 using MediumTile = Tile<64, 1, 128, 64, 64, 32, 3>;
 using LargeTile = Tile<128, 1, 128, 64, 64, 64, 2>;
@@ -180,6 +181,8 @@ void launch_tiles(const TileProduct& p, const Queue& queue) {
 template <class Block>
 void tile_product_of(TileShape shape, const TileProduct& p, const Queue& queue) {
   switch (shape) {
+    case TileShape::tiny:
+      return launch_tiles<TinyTile, Block>(p, queue);
     case TileShape::small:
       return launch_tiles<SmallTile, Block>(p, queue);
     case TileShape::medium:

@@ -48,18 +48,21 @@ struct TileProduct {
   int max_work = 0;
 };
 
-// Small tiles multiply exact weights with both planes of the tokens, that is 16 bits of them; medium and large tiles
-// multiply weights rounded to bf16 with the first plane alone.
-enum class TileShape { small, medium, large };
+// Tiny and small tiles multiply exact weights with both planes of the tokens, that is 16 bits of them, and give the
+// same bits; medium and large tiles multiply weights rounded to bf16 with the first plane alone.
+enum class TileShape { tiny, small, medium, large };
+constexpr bool keeps_16_bits(TileShape shape) {
+  return shape == TileShape::tiny || shape == TileShape::small;
+}
 // Tokens of a tile. A list of work is made for one such number.
 constexpr int tile_tokens(TileShape shape) {
-  return shape == TileShape::small ? 32 : shape == TileShape::medium ? 64 : 128;
+  return shape == TileShape::tiny ? 16 : shape == TileShape::small ? 32 : shape == TileShape::medium ? 64 : 128;
 }
 
 // The shape for n_tokens times n rows of each of n_matrices.
 TileShape choose_tile(int64_t n_tokens, int64_t n, int64_t n_matrices);
-// The shape where n_slots tokens are spread over n_experts.
-TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts);
+// The shape where n_slots tokens are spread over n_experts; with `keep_16_bits`, of those that do.
+TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts, bool keep_16_bits = false);
 
 // Queues the product for weights in a format. y must not overlap anything that is read.
 void tile_product(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);

@@ -2,6 +2,7 @@
 // the same values as they are rounded, and of those before.
 #include "kernels/cuda/matmul/matmul_tile.h"
 
+#include <cstring>
 #include <functional>
 
 #include "kernels/cuda/matmul/tile_input.h"
@@ -16,11 +17,12 @@ namespace {
 constexpr double kTolerance = 4e-6;
 // And what rounding loses in each product: of a token, twice 8 bits later, or two values rounded to bf16.
 constexpr double rounding(gpu::TileShape shape) {
-  return (shape == gpu::TileShape::small ? 0x1p-16 : 0x1p-7) + kTolerance;
+  return (gpu::keeps_16_bits(shape) ? 0x1p-16 : 0x1p-7) + kTolerance;
 }
 constexpr double kTiny = 1e-30;  // random bytes hold weights whose products are subnormal
 
 std::string name_of(gpu::TileShape shape) {
+  if (shape == gpu::TileShape::tiny) return "tiny";
   return shape == gpu::TileShape::small ? "small" : shape == gpu::TileShape::medium ? "medium" : "large";
 }
 
@@ -41,8 +43,7 @@ void check_products(const TestWeight& w, gpu::TileShape shape, int64_t h, int64_
   CHECK(exact.error <= rounding(shape));
 }
 
-void check_tile(const TestWeight& w, gpu::TileShape shape, int64_t T, Rng& rng) {
-  const Rows x = Rows::random(rng, T, w.view.k);
+Rows multiply_tile(const TestWeight& w, gpu::TileShape shape, const Rows& x, int64_t T) {
   const DeviceRows dx(x), dy(T, w.view.n);
   const DeviceWeight dw(w);
   const DeviceArray<uint16_t> rounded{size_t(gpu::rounded_values(T, 1, w.view.k))};
@@ -54,7 +55,12 @@ void check_tile(const TestWeight& w, gpu::TileShape shape, int64_t T, Rng& rng) 
   p.y_stride = dy.view().stride;
   p.n_tokens = int(T);
   gpu::tile_product(w.view.format->id, shape, p, gpu::Queue{});
-  const Rows y = dy.download();
+  return dy.download();
+}
+
+void check_tile(const TestWeight& w, gpu::TileShape shape, int64_t T, Rng& rng) {
+  const Rows x = Rows::random(rng, T, w.view.k);
+  const Rows y = multiply_tile(w, shape, x, T);
   const auto row_of = [](const Rows& rows) { return [&rows](int64_t t) { return rows[t]; }; };
   check_products<std::function<const float*(int64_t)>>(w, shape, 0, T, row_of(x), row_of(y));
 }
@@ -85,6 +91,7 @@ TEST_CASE("tiles: every format, every size, awkward shapes") {
       TileShape shape;
       int64_t T, n, k;
     } cases[] = {
+        {TileShape::tiny, 9, 3, one},     {TileShape::tiny, 17, 64, some},    {TileShape::tiny, 2, 17, many},
         {TileShape::small, 9, 3, one},    {TileShape::small, 33, 64, some},   {TileShape::small, 9, 17, many},
         {TileShape::medium, 65, 1, one},  {TileShape::medium, 33, 130, some}, {TileShape::medium, 9, 17, many},
         {TileShape::large, 130, 17, one}, {TileShape::large, 65, 130, some},  {TileShape::large, 9, 3, many},
@@ -102,6 +109,19 @@ TEST_CASE("tiles: every format, every size, awkward shapes") {
   }
 }
 
+TEST_CASE("tiles: tiny and small ones give the same bits") {
+  for (const FormatId id : {FormatId::q4_k, FormatId::q5_0, FormatId::f8_e4m3, FormatId::f16}) {
+    CAPTURE(name_of(id));
+    Rng rng(8);
+    const int64_t T = 35, n = 40;
+    const TestWeight w = TestWeight::random_bytes(rng, format_of(id), 1, n, 512);
+    const Rows x = Rows::random(rng, T, 512);
+    const Rows tiny = multiply_tile(w, gpu::TileShape::tiny, x, T),
+               small = multiply_tile(w, gpu::TileShape::small, x, T);
+    for (int64_t t = 0; t < T; ++t) CHECK(std::memcmp(tiny[t], small[t], size_t(n) * sizeof(float)) == 0);
+  }
+}
+
 TEST_CASE("tiles: plain floats in rows of any length") {
   Rng rng(2);
   for (const FormatId id : {FormatId::f16, FormatId::bf16, FormatId::f32}) {
@@ -109,7 +129,8 @@ TEST_CASE("tiles: plain floats in rows of any length") {
       CAPTURE(name_of(id));
       CAPTURE(k);
       const TestWeight w = TestWeight::random_bytes(rng, format_of(id), 1, 5, k);
-      for (const gpu::TileShape shape : {gpu::TileShape::small, gpu::TileShape::large}) check_tile(w, shape, 10, rng);
+      for (const gpu::TileShape shape : {gpu::TileShape::tiny, gpu::TileShape::small, gpu::TileShape::large})
+        check_tile(w, shape, 10, rng);
     }
   }
 }
@@ -125,7 +146,8 @@ TEST_CASE("matmul_tile: under every schedule") {
 }
 
 TEST_CASE("tiles: under every schedule") {
-  for (const gpu::TileShape shape : {gpu::TileShape::small, gpu::TileShape::medium, gpu::TileShape::large}) {
+  for (const gpu::TileShape shape :
+       {gpu::TileShape::tiny, gpu::TileShape::small, gpu::TileShape::medium, gpu::TileShape::large}) {
     CAPTURE(name_of(shape));
     under_every_schedule([&] {
       Rng rng(4);
@@ -173,12 +195,16 @@ TEST_CASE("matmul_heads_tile: a matrix for each head, in slices of tokens") {
 
 TEST_CASE("the tile is as large as its waste allows") {
   using gpu::TileShape;
-  CHECK(gpu::choose_tile(9, 102400, 1) == TileShape::small);
+  CHECK(gpu::choose_tile(16, 102400, 1) == TileShape::tiny);
+  CHECK(gpu::choose_tile(17, 102400, 1) == TileShape::small);
   CHECK(gpu::choose_tile(33, 102400, 1) == TileShape::medium);
   CHECK(gpu::choose_tile(512, 576, 1) == TileShape::small);  // 20 large tiles would leave most of a GPU idle
   CHECK(gpu::choose_tile(512, 4096, 1) == TileShape::large);
   CHECK(gpu::choose_tile(512, 128, 128) == TileShape::large);
-  CHECK(gpu::choose_expert_tile(9 * 6, 64) == TileShape::small);
+  CHECK(gpu::choose_expert_tile(9 * 6, 64) == TileShape::tiny);
+  CHECK(gpu::choose_expert_tile(128 * 6, 64) == TileShape::small);
   CHECK(gpu::choose_expert_tile(512 * 6, 64) == TileShape::medium);
   CHECK(gpu::choose_expert_tile(2048 * 6, 64) == TileShape::large);
+  CHECK(gpu::choose_expert_tile(64 * 6, 64, true) == TileShape::tiny);
+  CHECK(gpu::choose_expert_tile(2048 * 6, 64, true) == TileShape::small);
 }

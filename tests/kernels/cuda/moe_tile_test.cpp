@@ -55,11 +55,11 @@ struct TestFfn {
 
 // Outputs are of the order of one. A hidden value that falls between two as they are stored may take either.
 double tolerance(const Formats& f, gpu::TileShape shape) {
-  return f.down == FormatId::f32 ? 1e-5 : shape == gpu::TileShape::small ? 3e-5 : 2e-3;
+  return f.down == FormatId::f32 ? 1e-5 : gpu::keeps_16_bits(shape) ? 3e-5 : 2e-3;
 }
 // Against the formula of the values before rounding.
 double rounding(gpu::TileShape shape) {
-  return shape == gpu::TileShape::small ? 5e-5 : 3e-2;
+  return gpu::keeps_16_bits(shape) ? 5e-5 : 3e-2;
 }
 
 constexpr FormatId f32 = FormatId::f32, f16 = FormatId::f16, bf16 = FormatId::bf16, q8_0 = FormatId::q8_0,

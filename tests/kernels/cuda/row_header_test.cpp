@@ -48,7 +48,8 @@ TEST_CASE("rows with headers: few tokens") {
 TEST_CASE("rows with headers: many tokens, tiles of every size") {
   Rng rng(3);
   const int64_t T = 33;
-  for (const gpu::TileShape shape : {gpu::TileShape::small, gpu::TileShape::medium, gpu::TileShape::large}) {
+  for (const gpu::TileShape shape :
+       {gpu::TileShape::tiny, gpu::TileShape::small, gpu::TileShape::medium, gpu::TileShape::large}) {
     for (const int64_t k : {96, 320}) {
       std::vector<uint16_t> x(2 * T * k);
       for (int64_t i = 0; i < T * k; ++i) {

@@ -69,13 +69,13 @@ struct DeviceScratch {
 inline std::vector<float> as_multiplied(const float* x, int64_t n, FormatId weights, gpu::TileShape shape) {
   std::vector<float> out(x, x + n);
   if (weights == FormatId::f32) return out;
-  for (float& v : out) v = to_bf16(v) + (shape == gpu::TileShape::small ? to_bf16(v - to_bf16(v)) : 0.0f);
+  for (float& v : out) v = to_bf16(v) + (gpu::keeps_16_bits(shape) ? to_bf16(v - to_bf16(v)) : 0.0f);
   return out;
 }
 
 // How they store weights.
 inline Stored tile_storage(FormatId id, gpu::TileShape shape) {
-  return id == FormatId::f32 || shape == gpu::TileShape::small ? Stored::exact : Stored::bf16;
+  return id == FormatId::f32 || gpu::keeps_16_bits(shape) ? Stored::exact : Stored::bf16;
 }
 
 }  // namespace hearth::test
