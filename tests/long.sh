@@ -67,7 +67,25 @@ reproducible() {
   return "${PIPESTATUS[0]}"
 }
 
-tests="shortened jinja_fuzz line_editor sanitized_command by_itself reproducible"
+# A machine with a GPU's driver and without a CUDA compiler, played by a stand-in for nvidia-smi: NVIDIA's compiler is
+# fetched (105 MB), and builds the program and what tests/device_check.sh carries to a GPU, for an H200 alone. In CI:
+# what is fetched and when (cuda_toolkit_test).
+fetched_compiler() {
+  local build=$TMP/fetched PATH=$TMP/bin:/usr/bin:/bin
+  mkdir -p "$TMP/bin"
+  cat >"$TMP/bin/nvidia-smi" <<'STANDIN'
+#!/bin/sh
+case "$*" in *compute_cap*) echo 9.0 ;; *) echo "580.65.06, NVIDIA H200" ;; esac
+STANDIN
+  chmod +x "$TMP/bin/nvidia-smi"
+  cmake -DTO="$build/cuda-toolkit" -DTOOLKITS=/nowhere -P cmake/cuda_toolkit.cmake &&
+    cmake -S . -B "$build" -G Ninja -DCMAKE_CUDA_ARCHITECTURES=90-real >"$TMP/said" 2>&1 || { cat "$TMP/said"; return 1; }
+  grep "^HEARTH_NVCC.*$build/cuda-toolkit" "$build/CMakeCache.txt" &&
+    cmake --build "$build" --target hearth device_programs -- --quiet >"$TMP/said" 2>&1 || { cat "$TMP/said"; return 1; }
+  tests/device_check.sh --pack "$TMP/pack" --build-dir "$build"
+}
+
+tests="shortened jinja_fuzz line_editor sanitized_command by_itself reproducible fetched_compiler"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in
