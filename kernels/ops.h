@@ -219,8 +219,9 @@ struct Ops {
   // x += y, both [T,d].
   void (*add)(const Exec& exec, Mat<const float> y, Mat<float> x);
 
-  // `add`, then `rms_norm` of the sum: h [T,d], which is neither x nor y.
-  void (*add_rms_norm)(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
+  // `add` of y, then of rest where it has data, then `rms_norm` of the sum: h [T,d], which is none of the others.
+  void (*add_rms_norm)(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w,
+                       float eps, Mat<float> h);
 };
 
 }  // namespace hearth

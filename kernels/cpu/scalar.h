@@ -32,7 +32,8 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
 void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y);
 void add(const Exec& exec, Mat<const float> y, Mat<float> x);
-void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
+                  Mat<float> h);
 
 // Ops::GroupScratch.
 size_t matmul_scratch(const ScratchLimits& limits);

@@ -88,8 +88,10 @@ void add(const Exec& exec, Mat<const float> y, Mat<float> x) {
   });
 }
 
-void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h) {
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
+                  Mat<float> h) {
   add(exec, y, x);
+  if (rest.data) add(exec, rest, x);
   rms_norm(exec, x, w, eps, h);
 }
 

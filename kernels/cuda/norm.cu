@@ -20,9 +20,10 @@ namespace {
 constexpr int64_t kNormThreads = 512, kAddThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
 
-// The residual sum: y is added to x, and the sum is written to x. Both are null in a norm without a sum.
+// The residual sum: y is added to x, and rest, if there is one; the sum is written to x. All are null in a norm without
+// a sum.
 struct Residual {
-  Mat<const float> y;
+  Mat<const float> y, rest;
   Mat<float> x;
 };
 
@@ -37,6 +38,7 @@ __global__ void __launch_bounds__(kNormThreads)
     float v = from[i];
     if constexpr (kAdd) {
       v += residual.y.data[t * residual.y.stride + i];
+      if (residual.rest.data) v += residual.rest.data[t * residual.rest.stride + i];
       residual.x.data[t * residual.x.stride + i] = v;
     }
     squares += v * v;
@@ -65,10 +67,11 @@ void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, M
          w, eps, y);
 }
 
-void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h) {
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
+                  Mat<float> h) {
   if (x.rows == 0) return;
   launch("add_rms_norm", norm_kernel<true>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
-         Residual{y, x}, Mat<const float>(x), w, eps, h);
+         Residual{y, rest, x}, Mat<const float>(x), w, eps, h);
 }
 
 void add(const Exec& exec, Mat<const float> y, Mat<float> x) {

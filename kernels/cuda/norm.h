@@ -10,7 +10,8 @@ namespace hearth::gpu {
 void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y);
 
 // x += y, then h = rms_norm(x) in the same kernel: y [T,d], x [T,d], w [d] -> h [T,d], which is neither x nor y.
-void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
+                  Mat<float> h);
 
 // x += y, both [T,d].
 void add(const Exec& exec, Mat<const float> y, Mat<float> x);

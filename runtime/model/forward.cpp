@@ -13,9 +13,9 @@
 namespace hearth {
 namespace {
 
-// x += y, h = RMSNorm(x): in one operation, because both read all of x.
-void add_and_normalize(const Step& s, const float* norm) {
-  s.ops.add_rms_norm(s.exec, s.act.y, s.act.x, norm, s.config.norm_eps, s.act.h);
+// x += y + rest, h = RMSNorm(x): in one operation, because both read all of x.
+void add_and_normalize(const Step& s, Mat<const float> rest, const float* norm) {
+  s.ops.add_rms_norm(s.exec, s.act.y, rest, s.act.x, norm, s.config.norm_eps, s.act.h);
 }
 
 }  // namespace
@@ -24,19 +24,21 @@ void forward(const Step& s, const Weights& weights, const KvCache& cache,
              const std::function<bool(int64_t layer)>& goes_on) {
   const Activations& a = s.act;
   s.ops.embed(s.exec, weights.token_embd, a.tokens, a.x);
+  Mat<const float> rest;  // of what the last layer's FFN gave
   for (int64_t i = 0; i < s.config.n_layers; ++i) {
     if (!goes_on(i)) return;
     const LayerWeights& w = weights.layers[size_t(i)];
     if (i == 0) {
       s.ops.rms_norm(s.exec, a.x, w.attn_norm, s.config.norm_eps, a.h);
     } else {
-      add_and_normalize(s, w.attn_norm);  // takes up what the last layer's FFN gave
+      add_and_normalize(s, rest, w.attn_norm);  // takes up what the last layer's FFN gave
     }
     attention(s, w, cache.layer(i, a.cache), a.h, a.y);
-    add_and_normalize(s, w.ffn_norm);
-    feed_forward(s, i, w, a.h, a.y);
+    add_and_normalize(s, {}, w.ffn_norm);
+    rest = feed_forward(s, i, w, a.h, a.y);
   }
   s.ops.add(s.exec, a.y, a.x);
+  if (rest.data) s.ops.add(s.exec, rest, a.x);
 }
 
 // The head is the model's largest matrix, and of a prompt only the last row is wanted: so it has its norm to itself.

@@ -28,9 +28,10 @@ class RoutedExperts {
   // Before the layers of a step: how many tokens, from which position on.
   virtual void begin(int64_t n_tokens, int64_t position) = 0;
 
-  // y = sum over k of weights[t,k] * expert[ids[t,k]](x) + shared(x): x [T,d] -> y [T,d].
-  virtual void moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x,
-                       Mat<float> y) = 0;
+  // y = sum over k of weights[t,k] * expert[ids[t,k]](x) + shared(x): x [T,d] -> y [T,d]. What is returned, [T,d] or
+  // without data, is still to be added: by the operation that takes y up, which saves one of its own.
+  virtual Mat<const float> moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x,
+                                   Mat<float> y) = 0;
 };
 
 }  // namespace hearth

@@ -33,6 +33,7 @@ struct Step {
 void attention(const Step& step, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y);
 
 // The dense FFN, or routed and shared experts: x [T,d] -> y [T,d].
-void feed_forward(const Step& step, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y);
+// Returns what is still to be added to y (RoutedExperts::moe_ffn).
+Mat<const float> feed_forward(const Step& step, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y);
 
 }  // namespace hearth

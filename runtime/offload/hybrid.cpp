@@ -58,7 +58,8 @@ void Hybrid::begin(int64_t n_tokens, int64_t position) {
   pool_.publish();
 }
 
-void Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x, Mat<float> y) {
+Mat<const float> Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x,
+                                 Mat<float> y) {
   Device& device = sides_.device;
   const Ops& gpu = sides_.gpu;
   const Exec& exec = sides_.gpu_exec;
@@ -82,12 +83,10 @@ void Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen,
   device.rejoin();
   if (T > 1) add_copied(layer, chosen, x, y);  // a single token's step is recorded, and never worth a copy
 
-  if (T == 1 && device.reads_shared()) {
-    gpu.add(exec, Mat<const float>(y_, T, config_.dim), y);  // where the host left it
-  } else {
-    device.move(y_, part.data, size_t(T) * row_bytes(config_));
-    gpu.add(exec, part, y);
-  }
+  if (T == 1 && device.reads_shared()) return {y_, T, config_.dim};  // is read where the host left it
+  device.move(y_, part.data, size_t(T) * row_bytes(config_));
+  gpu.add(exec, part, y);
+  return {};
 }
 
 // Called between two operations of the GPU: nothing may be thrown through it.

@@ -61,7 +61,8 @@ class Hybrid : public RoutedExperts {
          ExpertCache& cache, const ReadAhead& read_ahead, HybridOptions options);
 
   void begin(int64_t n_tokens, int64_t position) override;
-  void moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x, Mat<float> y) override;
+  Mat<const float> moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x,
+                           Mat<float> y) override;
   // What went wrong in a turn of the host's since somebody last asked; empty: nothing.
   std::string take_failure();
 

@@ -15,7 +15,8 @@ class LocalExperts : public RoutedExperts {
       : ops_(ops), exec_(exec), read_ahead_(read_ahead), listener_(listener) {}
 
   void begin(int64_t n_tokens, int64_t position) override;
-  void moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x, Mat<float> y) override;
+  Mat<const float> moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x,
+                           Mat<float> y) override;
 
  private:
   const Ops& ops_;

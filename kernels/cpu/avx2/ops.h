@@ -7,7 +7,8 @@
 namespace hearth::avx2 {
 
 void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y);
-void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h);
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
+                  Mat<float> h);
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights);
 

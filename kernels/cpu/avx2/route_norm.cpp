@@ -89,8 +89,10 @@ void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, M
   });
 }
 
-void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<float> x, const float* w, float eps, Mat<float> h) {
+void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
+                  Mat<float> h) {
   scalar::add(exec, y, x);
+  if (rest.data) scalar::add(exec, rest, x);
   rms_norm(exec, x, w, eps, h);
 }
 

@@ -67,7 +67,14 @@ TEST_CASE("add_rms_norm: the bits of add, then rms_norm") {
         Bed bed(*ops, {}, 2);
         ops->add(bed.exec(), y.view(), sum.view());
         ops->rms_norm(bed.exec(), sum.view(), w[0], 1e-6f, expected.view());
-        ops->add_rms_norm(bed.exec(), y.view(), x.view(), w[0], 1e-6f, h.view());
+        const Rows before = x, rest = Rows::random(rng, T, d);
+        ops->add_rms_norm(bed.exec(), y.view(), {}, x.view(), w[0], 1e-6f, h.view());
+        CHECK(x.same_bits(sum));
+        CHECK(h.same_bits(expected));
+        x = before;
+        ops->add(bed.exec(), rest.view(), sum.view());
+        ops->rms_norm(bed.exec(), sum.view(), w[0], 1e-6f, expected.view());
+        ops->add_rms_norm(bed.exec(), y.view(), rest.view(), x.view(), w[0], 1e-6f, h.view());
         CHECK(x.same_bits(sum));
         CHECK(h.same_bits(expected));
         CHECK(h.clean());

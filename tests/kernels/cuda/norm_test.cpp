@@ -69,15 +69,21 @@ TEST_CASE("cuda add_rms_norm: the sum, and the norm of the sum, in the bits of t
     Rng rng(2);
     const Rows x = Rows::random(rng, s.T, s.d), y = Rows::random(rng, s.T, s.d), w = Rows::random(rng, 1, s.d);
     const Rows sum = sum_of(x, y);
-    const DeviceRows device_w(w), device_y(y, 1);
+    const Rows rest = Rows::random(rng, s.T, s.d);
+    const DeviceRows device_w(w), device_y(y, 1), device_rest(rest);
     under_every_schedule([&] {
       const DeviceRows device_x(x), h(s.T, s.d, 2, 6), apart(s.T, s.d);
-      gpu::add_rms_norm(on_gpu(), device_y.read_only(), device_x.view(), device_w.view().data, kEps, h.view());
+      gpu::add_rms_norm(on_gpu(), device_y.read_only(), {}, device_x.view(), device_w.view().data, kEps, h.view());
       CHECK(device_x.download().same_bits(sum));
       check_norm(sum, w, h.download());
       gpu::rms_norm(on_gpu(), device_x.read_only(), device_w.view().data, kEps, apart.view());
       CHECK(apart.download().same_bits(h.download()));
       CHECK(device_y.download().same_bits(y));
+      const DeviceRows both(x);
+      gpu::add_rms_norm(on_gpu(), device_y.read_only(), device_rest.read_only(), both.view(), device_w.view().data,
+                        kEps, h.view());
+      CHECK(both.download().same_bits(sum_of(sum, rest)));
+      check_norm(sum_of(sum, rest), w, h.download());
     });
   }
 }
