@@ -176,10 +176,10 @@ TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without sha
 // Weights as they are, activations as every backend then rounds them: what is left is the order of float32 sums.
 TEST_CASE("moe_ffn: alike on every table, for every format and any number of tokens") {
   for (const Format& format : all_formats()) {
-    for (const int64_t T : {1, 2, 3, 8, 40}) {
-      Rng rng(5);
-      const int64_t E = 5, K = 2, d = 512, n = 256;
-      const TestFfn experts(rng, format.id, format.id, E, d, n);
+    Rng rng(5);
+    const int64_t E = 3, K = 2, d = 256, n = 256;
+    const TestFfn experts(rng, format.id, format.id, E, d, n);
+    for (const int64_t T : {1, 3, 8, 40}) {
       const Assignment to(rng, T, E, K);
       const Rows x = Rows::random(rng, T, d);
       ScratchLimits limits = ffn_limits(T, d, n, 0, E, K);
@@ -196,21 +196,25 @@ TEST_CASE("moe_ffn: alike on every table, for every format and any number of tok
         return y;
       };
       const Rows expected = run(cpu_ops("scalar"), true, 1), exact = run(cpu_ops("scalar"), false, 1);
-      double rounded = 0;
+      const auto distance = [&](const Rows& a, const Rows& b) {  // of all values, as a share of theirs
+        double apart = 0, size = 0;
+        for (int64_t t = 0; t < T; ++t) {
+          for (int64_t i = 0; i < d; ++i) {
+            apart += std::pow(double(a[t][i]) - double(b[t][i]), 2);
+            size += std::pow(double(b[t][i]), 2);
+          }
+        }
+        return std::sqrt(apart / size);
+      };
+      CHECK(distance(expected, exact) <= 5e-5);  // 16 bits of every activation
       for (const Ops* ops : available_tables()) {
         CAPTURE(name_of(ops));
         CAPTURE(std::string(format.name));
         CAPTURE(T);
         const Rows y = run(*ops, true, 1), again = run(*ops, true, 2);
-        Worst worst;
-        for (int64_t t = 0; t < T; ++t) {
-          for (int64_t i = 0; i < d; ++i) worst.see(y[t][i], expected[t][i], 1);
-          for (int64_t i = 0; i < d; ++i) rounded = std::max(rounded, double(std::abs(y[t][i] - exact[t][i])));
-          CHECK(std::equal(y[t], y[t] + d, again[t]));
-        }
-        CHECK(worst.error <= 5e-5);  // some hidden values are rounded the other way
+        CHECK(distance(y, expected) <= 1e-5);  // now and then a hidden value is rounded the other way
+        for (int64_t t = 0; t < T; ++t) CHECK(std::equal(y[t], y[t] + d, again[t]));
       }
-      CHECK(rounded <= 3e-4);  // 16 bits of every activation
     }
   }
 }
