@@ -175,9 +175,9 @@ struct Bench {
   }
 
   void moe(FormatId in, FormatId out, int64_t E, int64_t K, int64_t d, int64_t n, int64_t T,
-           bool precise = false) const {
+           bool alike = false) const {
     Exec how = exec;
-    how.alike = precise;
+    how.alike = alike;
     const BenchWeight gate(in, E, n, d), up(in, E, n, d), down(out, E, d, n);
     const std::vector<float> x = random_floats(size_t(T * d)), weights(size_t(T * K), 0.2f);
     std::vector<float> y(size_t(T * d));
@@ -197,7 +197,7 @@ struct Bench {
                   {y.data(), T, d});
     });
     print(fmt::format("moe_ffn {}/{} {}x{} K={} T={}{}", format_of(in).name, format_of(out).name, n, d, K, T,
-                      precise ? " precise" : ""),
+                      alike ? " alike" : ""),
           s, used * double(2 * gate.view.matrix_stride + down.view.matrix_stride), 6.0 * double(n * d * T * K));
   }
 
@@ -244,9 +244,9 @@ int main(int argc, char** argv) {
   for (const int64_t T : {4, 16, 64, 512}) bench.matmul(FormatId::q4_k, 1408, 2048, T);
   for (const FormatId id : {FormatId::bf16, FormatId::q6_k}) bench.matmul(id, 1408, 2048, 64);
   for (const int64_t T : {1, 4, 64, 512}) {
-    for (const bool precise : {false, true}) {
-      bench.moe(FormatId::q4_k, FormatId::q5_0, 64, 6, 2048, 1408, T, precise);
-      bench.moe(FormatId::q8_0, FormatId::q8_0, 64, 6, 2048, 1408, T, precise);
+    for (const bool alike : {false, true}) {
+      bench.moe(FormatId::q4_k, FormatId::q5_0, 64, 6, 2048, 1408, T, alike);
+      bench.moe(FormatId::q8_0, FormatId::q8_0, 64, 6, 2048, 1408, T, alike);
     }
   }
   bench.attend(true, 16, 1, 1023);
