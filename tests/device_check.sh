@@ -183,18 +183,18 @@ row "machine" "$(nproc) processors" "$(sed -n 's/^Model name: *//p' "$logs" | ta
 [ -x "$build/device/cuda_conformance" ] && check "instructions" 120 "$build/device/cuda_conformance"
 for name in $tests; do check_tests "cuda_${name}_test" "$name" 120; done
 for program in "$build"/device/*_test; do
-  [ -x "$program" ] && [ "$(basename "$program")" != end_to_end_test ] && check "$(basename "$program")" 240 "$program"
+  [ -x "$program" ] && check "$(basename "$program")" 240 "$program"
 done
 
 # ---- Whole models against the CPU: the demo, and random weights of V2-Lite's shapes
 maker=$here/kernels/cuda/synthetic_gguf.py
 [ -f "$maker" ] || maker=$here/synthetic_gguf.py
-end_to_end=$build/device/end_to_end_test
-if [ -x "$end_to_end" ]; then
+end_to_end=("$build/device/device_tests" "--source-file=*golden/end_to_end_test.cpp")
+if [ -x "${end_to_end[0]}" ]; then
   [ -f "$build/demo.gguf" ] && export HEARTH_DEMO=$build/demo.gguf
-  check "demo, end to end" 180 "$end_to_end"
+  check "demo, end to end" 180 "${end_to_end[@]}"
   if command -v python3 > /dev/null && timed "three layers" 60 python3 "$maker" --layers 3 --vocab 2048 "$scratch/three.gguf"; then
-    check "V2-Lite's shapes, end to end" 180 env HEARTH_MODEL="$scratch/three.gguf" "$end_to_end"
+    check "V2-Lite's shapes, end to end" 180 env HEARTH_MODEL="$scratch/three.gguf" "${end_to_end[@]}"
   else
     row "V2-Lite's shapes, end to end" "not run" "no file could be made"
   fi

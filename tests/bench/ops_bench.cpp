@@ -174,8 +174,7 @@ struct Bench {
           2.0 * double(n * k * T));
   }
 
-  void moe(FormatId in, FormatId out, int64_t E, int64_t K, int64_t d, int64_t n, int64_t T,
-           bool alike = false) const {
+  void moe(FormatId in, FormatId out, int64_t E, int64_t K, int64_t d, int64_t n, int64_t T, bool alike = false) const {
     Exec how = exec;
     how.alike = alike;
     const BenchWeight gate(in, E, n, d), up(in, E, n, d), down(out, E, d, n);
