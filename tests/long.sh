@@ -41,6 +41,11 @@ jinja_fuzz() {
   "$BUILD/tests/jinja_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
 }
 
+# A million requests, most of them broken, cut or reset: the server answers on. In CI: http_fuzz_test.
+http_fuzz() {
+  "$BUILD/tests/http_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
+}
+
 # The line editor with either library, many times over. In CI: once.
 line_editor() {
   local program i failed=0
@@ -85,7 +90,7 @@ STANDIN
   tests/device_check.sh --pack "$TMP/pack" --build-dir "$build"
 }
 
-tests="shortened jinja_fuzz line_editor sanitized_command by_itself reproducible fetched_compiler"
+tests="shortened jinja_fuzz http_fuzz line_editor sanitized_command by_itself reproducible fetched_compiler"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in
