@@ -4,23 +4,30 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <utility>
 
 #include "quant/error.h"
+#include "runtime/engine/exponential.h"
 
 namespace hearth {
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// Tokens less likely than this (a logarithm) against the best one are left out at once. All of a vocabulary of 2^18 of
-// them weighs 1e-12 of the best token: no draw of 53 bits ever meets one.
-constexpr float kNegligible = -40.0f;
-
 template <class T>
 void check(bool ok, const char* option, T value, const char* accepted) {
   require(ok, ErrorKind::usage, "{} is {}: expected {}", option, value, accepted);
+}
+
+bool penalises_repetition(const SamplerOptions& o) {
+  return o.repetition_penalty != 1 && o.repetition_window > 0;
+}
+
+void require_choice(bool some, size_t n_logits) {
+  require(some, ErrorKind::model, "no token can be chosen: all {} logits are -inf or of forbidden tokens", n_logits);
+}
+
+std::span<const Token> last(std::span<const Token> tokens, size_t count) {
+  return tokens.last(std::min(tokens.size(), count));
 }
 
 }  // namespace
@@ -41,110 +48,115 @@ void Sampler::forbid(std::vector<Token> tokens) {
 }
 
 Token Sampler::sample(std::span<const float> logits, std::span<const Token> recent) {
-  logits_.assign(logits.begin(), logits.end());
-  for (const Token token : forbidden_)
-    if (size_t(token) < logits_.size()) logits_[size_t(token)] = -kInfinity;
-  require_numbers();
+  row_.read(logits, forbidden_);
   penalise(recent);
+  const float best = row_.best();
+  require_choice(best > kImpossible, logits.size());
+  if (options_.temperature == 0 || std::isinf(best)) return row_.first(best);
 
-  float best = -kInfinity;
-  for (const float logit : logits_) best = logit > best ? logit : best;
-  require(best > -kInfinity, ErrorKind::model, "no token can be chosen: all {} logits are -inf or of forbidden tokens",
-          logits.size());
-  if (options_.temperature == 0 || std::isinf(best))
-    return Token(std::find(logits_.begin(), logits_.end(), best) - logits_.begin());
-
-  candidates_.clear();
-  for (size_t i = 0; i < logits_.size(); ++i) {
-    const float relative = (logits_[i] - best) / options_.temperature;
-    if (relative > kNegligible) candidates_.push_back({Token(i), relative, std::exp(relative)});
+  if (options_.top_k > 0) {
+    candidates_.clear();
+    for (const TokenLogit& logit : row_.best_from(least_logit(best, 0), size_t(options_.top_k)))
+      candidates_.push_back({logit, 0});
+    return choose(best, weigh(best));
   }
-  if (options_.top_k > 0) keep_best(size_t(options_.top_k));
-  if (options_.top_p < 1) keep_share(options_.top_p);
-  std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < options_.min_p; });  // the best one's is 1
-  return draw();
+  if (options_.top_p == 1 && options_.min_p == 0)
+    return row_.reaching(uniform() * row_.weigh(best, options_.temperature));
+  if (options_.top_p == 1) return choose(best, collect(best, options_.min_p));
+
+  const double total = row_.weigh(best, options_.temperature), share = options_.top_p * total;
+  // All tokens of less than this weigh less than what top-p leaves out. Mostly far fewer hold the share too.
+  const double needless = (1 - double(options_.top_p)) * total / double(logits.size());
+  if (collect(best, 8 * needless) < share) collect(best, needless);
+  return choose(best, total);
 }
 
-void Sampler::require_numbers() const {
-  bool numbers = true;  // looked at whole, so that it vectorises
-  for (const float logit : logits_) numbers &= logit < kInfinity;
-  if (numbers) return;
-  const auto bad = std::ranges::find_if(logits_, [](float logit) { return !(logit < kInfinity); });
-  fail(ErrorKind::model,
-       "the model's output is not a number: the logit of token {} is {}; `hearth verify` tells whether the file is "
-       "damaged",
-       bad - logits_.begin(), std::isnan(*bad) ? "nan" : "inf");
+template <class F>
+void Sampler::for_each_distinct(std::span<const Token> tokens, F&& f) {
+  counts_.resize(row_.size());
+  for (const Token token : tokens)
+    if (row_.has(token)) ++counts_[size_t(token)];
+  for (const Token token : tokens)
+    if (row_.has(token) && counts_[size_t(token)] > 0) f(token, std::exchange(counts_[size_t(token)], 0));
 }
 
 void Sampler::penalise(std::span<const Token> recent) {
-  if (options_.repetition_penalty == 1.0f) return;
-  std::vector<Token> tokens(recent.end() - std::min(recent.size(), size_t(options_.repetition_window)), recent.end());
-  std::sort(tokens.begin(), tokens.end());
-  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
-  for (const Token token : tokens) {
-    if (size_t(token) >= logits_.size()) continue;
-    float& logit = logits_[size_t(token)];
-    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
+  const SamplerOptions& o = options_;
+  if (penalises_repetition(o)) {
+    for_each_distinct(last(recent, size_t(o.repetition_window)), [&](Token token, uint32_t) {
+      const float logit = row_[token];
+      row_.set(token, logit > 0 ? logit / o.repetition_penalty : logit * o.repetition_penalty);
+    });
   }
 }
 
-void Sampler::drop_worse_than(const Candidate& last) {
-  std::erase_if(candidates_, [&](const Candidate& c) { return Better()(last, c); });
+// The logit of a token that weighs so much, or a little less; of a negligible one if that is more.
+float Sampler::least_logit(float best, double weight) const {
+  const double logit = best + options_.temperature * std::max(std::log(weight / 2), double(kNegligible));
+  return float(std::max(logit, double(std::numeric_limits<float>::lowest())));
 }
 
-// Collects candidates that beat the last of the best so far, and drops the worse ones now and then: most candidates
-// cost one comparison.
-void Sampler::keep_best(size_t count) {
-  if (candidates_.size() <= count) return;
-  sorted_.clear();
-  const auto shrink = [&] {
-    std::nth_element(sorted_.begin(), sorted_.begin() + ptrdiff_t(count - 1), sorted_.end(), Better());
-    sorted_.resize(count);
-  };
+// Makes candidates of all tokens of that weight or more, and perhaps some of a little less. Returns what they weigh.
+double Sampler::collect(float best, double weight) {
+  candidates_.clear();
+  row_.each_from(least_logit(best, weight), [&](TokenLogit logit) { candidates_.push_back({logit, 0}); });
+  return weigh(best);
+}
+
+// Gives candidates their weights (negligible ones have none) and returns the sum.
+double Sampler::weigh(float best) {
+  for (size_t i = 0; i < candidates_.size(); i += kLanes) {
+    const size_t n = std::min(kLanes, candidates_.size() - i);
+    Lanes logits = {};
+    for (size_t lane = 0; lane < n; ++lane) logits[lane] = candidates_[i + lane].logit;
+    const Lanes weights = exponential((logits - best) / options_.temperature);
+    for (size_t lane = 0; lane < n; ++lane) candidates_[i + lane].weight = weights[lane];
+  }
+  double total = 0;
+  for (const Candidate& c : candidates_) total += c.weight;
+  return total;
+}
+
+// The total is of what candidates were taken from.
+Token Sampler::choose(float best, double total) {
+  if (options_.top_p < 1) keep_share(best, options_.top_p * total);
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.weight == 0 || c.weight < options_.min_p; });
+  double left = 0;
+  for (const Candidate& c : candidates_) left += c.weight;
+  left *= uniform();
   for (const Candidate& c : candidates_) {
-    if (sorted_.size() >= count && !Better()(c, sorted_[count - 1])) continue;
-    sorted_.push_back(c);
-    if (sorted_.size() == count || sorted_.size() == 2 * count + 64) shrink();
+    left -= c.weight;
+    if (left < 0) return c.token;
   }
-  shrink();
-  drop_worse_than(sorted_.back());
+  return candidates_.back().token;  // rounding
 }
 
-// Sums weights by how far candidates are from the best, so that only those near the end of the share are sorted.
-void Sampler::keep_share(float share) {
+// Keeps the fewest that weigh so much. Sums weights by how far candidates are from the best, so that only those near
+// the end of the share are sorted.
+void Sampler::keep_share(float best, double weight) {
   std::array<double, 1024> weights{};
-  float lowest = -1e-6f;
-  for (const Candidate& c : candidates_) lowest = std::min(lowest, c.relative);
-  const float scale = float(weights.size() - 1) / lowest;
-  const auto bucket = [&](const Candidate& c) { return size_t(c.relative * scale); };
+  float lowest = best;
+  for (const Candidate& c : candidates_) lowest = std::min(lowest, c.logit);
+  const float scale = float(weights.size() - 1) / std::max(best - lowest, 1e-30f);
+  const auto bucket = [&](const Candidate& c) { return size_t((best - c.logit) * scale); };
   for (const Candidate& c : candidates_) weights[bucket(c)] += c.weight;
-  double left = share * std::accumulate(weights.begin(), weights.end(), 0.0);
+  double left = weight;
   size_t last = 0;
   while (last < weights.size() && left > weights[last]) left -= weights[last++];
 
   sorted_.clear();
   for (const Candidate& c : candidates_)
     if (bucket(c) == last) sorted_.push_back(c);
-  std::sort(sorted_.begin(), sorted_.end(), Better());
-  for (const Candidate& c : sorted_) {
-    left -= c.weight;
-    if (left > 0) continue;
-    drop_worse_than(c);
-    return;
-  }
-  if (!sorted_.empty()) drop_worse_than(sorted_.back());  // rounding
+  std::sort(sorted_.begin(), sorted_.end(), BetterLogit());
+  size_t kept = 0;
+  while (kept + 1 < sorted_.size() && left > sorted_[kept].weight) left -= sorted_[kept++].weight;
+  if (sorted_.empty()) return;  // by rounding
+  std::erase_if(candidates_, [&](const Candidate& c) { return BetterLogit()(sorted_[kept], c); });
 }
 
-Token Sampler::draw() {
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.weight;
-  // Not std::uniform_real_distribution: every library makes other numbers of the same seed.
-  double left = double(random_() >> 11) * 0x1p-53 * total;
-  for (const Candidate& c : candidates_) {
-    left -= c.weight;
-    if (left < 0) return c.token;
-  }
-  return candidates_.back().token;  // rounding
+// In [0, 1). Not std::uniform_real_distribution: every library makes other numbers of the same seed.
+double Sampler::uniform() {
+  return double(random_() >> 11) * 0x1p-53;
 }
 
 }  // namespace hearth

@@ -6,7 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "runtime/tokenizer/tokenizer.h"
+#include "runtime/engine/logit_row.h"
+#include "runtime/support/token.h"
 
 namespace hearth {
 
@@ -20,43 +21,42 @@ struct SamplerOptions {
   uint64_t seed = 0;  // the same seed gives the same text
 };
 
-// In this order: forbidden tokens and logits of -inf go; repetition penalty; temperature; the top_k best; of those the
-// fewest that hold top_p of their probability; of those the ones with min_p of the best one's probability; a draw among
-// them.
+// In this order: forbidden tokens and logits of -inf go; repetition penalty;
+// temperature; the top_k best; of those the fewest that hold top_p of their probability; of those the ones with min_p
+// of the best one's probability; a draw among them.
 class Sampler {
  public:
   // Throws Error(usage) naming the option, the value and the accepted range.
   explicit Sampler(const SamplerOptions& options);
   // Tokens that must never be chosen (unused rows of the vocabulary).
   void forbid(std::vector<Token> tokens);
-  // logits [V]; `recent`: the sequence so far. Ties go to the lowest id. Throws Error(model): a logit that is NaN or
-  // +inf (the weights are broken, and whatever would be chosen is garbage); nothing left to choose.
+  std::span<const Token> forbidden() const { return forbidden_; }
+  // logits [V]. Ties go to the lowest id; `recent`: the sequence so far; tokens of it that the row does not have do
+  // nothing. Throws Error(model): a logit that is NaN or +inf (the weights are broken, and whatever would be chosen is
+  // garbage); nothing left to choose.
   Token sample(std::span<const float> logits, std::span<const Token> recent);
 
  private:
-  struct Candidate {
-    Token token;
-    float relative;  // (logit - best logit) / temperature
-    float weight;    // exp(relative): its probability, up to a common factor
+  struct Candidate : TokenLogit {
+    float weight;  // e^((logit - best logit) / temperature): its probability, up to a common factor
   };
-  struct Better {  // a type, so that sorting inlines it
-    bool operator()(const Candidate& a, const Candidate& b) const {
-      return a.relative != b.relative ? a.relative > b.relative : a.token < b.token;
-    }
-  };
-  void require_numbers() const;
   void penalise(std::span<const Token> recent);
-  void keep_best(size_t count);
-  void keep_share(float share);
-  void drop_worse_than(const Candidate& last);
-  Token draw();
+  template <class F>
+  void for_each_distinct(std::span<const Token> tokens, F&& f);
+  float least_logit(float best, double weight) const;
+  double collect(float best, double weight);
+  double weigh(float best);
+  Token choose(float best, double total);
+  void keep_share(float best, double weight);
+  double uniform();
 
   SamplerOptions options_;
   std::vector<Token> forbidden_;
   std::mt19937_64 random_;
   // Memory of `sample`.
-  std::vector<float> logits_;                   // changed
+  LogitRow row_;
   std::vector<Candidate> candidates_, sorted_;  // by token; partly sorted
+  std::vector<uint32_t> counts_;                // [V], all 0
 };
 
 }  // namespace hearth

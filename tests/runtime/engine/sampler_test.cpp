@@ -225,8 +225,7 @@ TEST_CASE("options out of range are refused") {
 }
 
 // A few passes over the logits, and never all of them sorted: measured beside such a sort, in the processor's time, so
-// that neither a slow machine nor a busy one fails. (Where this was written: 0.4 to 2.4 ms,
-// the sort 13 to 16 ms.)
+// that neither a slow machine nor a busy one fails. (Where this was written: 0.03 to 0.7 ms, the sort 13 to 16 ms.)
 TEST_CASE("a vocabulary of V3 takes a fraction of the time that sorting it takes") {
   std::mt19937 random(5);
   std::normal_distribution<float> normal(0, 3);
@@ -253,6 +252,6 @@ TEST_CASE("a vocabulary of V3 takes a fraction of the time that sorting it takes
     }
     MESSAGE("temperature " << options.temperature << ", top-k " << options.top_k << ", top-p " << options.top_p << ": "
                            << sampling << " ms, sorting " << sorting << " ms");
-    if (!test::kSanitized) CHECK(sampling < 0.3 * sorting);
+    if (!test::kSanitized) CHECK(sampling < 0.15 * sorting);
   }
 }
