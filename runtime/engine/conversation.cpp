@@ -81,7 +81,7 @@ StopReason Conversation::decode(Sampler& sampler, const GenerateOptions& options
   const auto go_on = [&](const RunProgress&) { return !callbacks.stop_now || !callbacks.stop_now(); };
   while (options.max_tokens < 0 || int64_t(result.tokens.size()) < options.max_tokens) {
     if (callbacks.stop_now && callbacks.stop_now()) return StopReason::interrupted;
-    const Token token = sampler.sample(logits_, history_);
+    const Token token = sampler.sample(logits_, {history_, result.tokens.size()});
     if (tokenizer_.ends_text(token) && !options.ignore_eos) return StopReason::eos;
     if (std::ranges::find(options.stop_tokens, token) != options.stop_tokens.end()) return StopReason::eos;
     result.tokens.push_back(token);

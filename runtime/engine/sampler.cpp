@@ -22,6 +22,10 @@ bool penalises_repetition(const SamplerOptions& o) {
   return o.repetition_penalty != 1 && o.repetition_window > 0;
 }
 
+bool penalises_generated(const SamplerOptions& o) {
+  return o.frequency_penalty != 0 || o.presence_penalty != 0;
+}
+
 void require_choice(bool some, size_t n_logits) {
   require(some, ErrorKind::model, "no token can be chosen: all {} logits are -inf or of forbidden tokens", n_logits);
 }
@@ -41,15 +45,19 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
   check(o.repetition_penalty > 0 && o.repetition_penalty <= 100, "repetition penalty", o.repetition_penalty,
         "more than 0, at most 100 (1: off)");
   check(o.repetition_window >= 0, "repetition window", o.repetition_window, "0 (off) or more tokens");
+  check(std::abs(o.frequency_penalty) <= 2, "frequency penalty", o.frequency_penalty, "-2 to 2 (0: off)");
+  check(std::abs(o.presence_penalty) <= 2, "presence penalty", o.presence_penalty, "-2 to 2 (0: off)");
+  for (const TokenBias& b : o.logit_bias)
+    check(std::abs(b.bias) <= 100, fmt::format("logit bias of token {}", b.token).c_str(), b.bias, "-100 to 100");
 }
 
 void Sampler::forbid(std::vector<Token> tokens) {
   forbidden_ = std::move(tokens);
 }
 
-Token Sampler::sample(std::span<const float> logits, std::span<const Token> recent) {
+Token Sampler::sample(std::span<const float> logits, const Past& past) {
   row_.read(logits, forbidden_);
-  penalise(recent);
+  penalise(past);
   const float best = row_.best();
   require_choice(best > kImpossible, logits.size());
   if (options_.temperature == 0 || std::isinf(best)) return row_.first(best);
@@ -80,14 +88,21 @@ void Sampler::for_each_distinct(std::span<const Token> tokens, F&& f) {
     if (row_.has(token) && counts_[size_t(token)] > 0) f(token, std::exchange(counts_[size_t(token)], 0));
 }
 
-void Sampler::penalise(std::span<const Token> recent) {
+void Sampler::penalise(const Past& past) {
   const SamplerOptions& o = options_;
   if (penalises_repetition(o)) {
-    for_each_distinct(last(recent, size_t(o.repetition_window)), [&](Token token, uint32_t) {
+    for_each_distinct(last(past.tokens, size_t(o.repetition_window)), [&](Token token, uint32_t) {
       const float logit = row_[token];
       row_.set(token, logit > 0 ? logit / o.repetition_penalty : logit * o.repetition_penalty);
     });
   }
+  if (penalises_generated(o)) {
+    for_each_distinct(last(past.tokens, past.n_generated), [&](Token token, uint32_t count) {
+      row_.set(token, row_[token] - (float(count) * o.frequency_penalty + o.presence_penalty));
+    });
+  }
+  for (const TokenBias& b : o.logit_bias)
+    if (row_.has(b.token)) row_.set(b.token, row_[b.token] + b.bias);
 }
 
 // The logit of a token that weighs so much, or a little less; of a negligible one if that is more.

@@ -11,6 +11,11 @@
 
 namespace hearth {
 
+struct TokenBias {
+  Token token = 0;
+  float bias = 0;
+};
+
 struct SamplerOptions {
   float temperature = 0.3f;         // 0: greedy (then top-k, top-p and min-p do nothing)
   int top_k = 0;                    // 0: all
@@ -18,10 +23,19 @@ struct SamplerOptions {
   float min_p = 0.0f;               // 0: off; share of the best token's probability
   float repetition_penalty = 1.0f;  // 1: off; divides positive and multiplies negative logits of recent tokens
   int repetition_window = 64;
-  uint64_t seed = 0;  // the same seed gives the same text
+  // 0: off. A generated token's logit falls by the first for each time it came, and by the second if it came at all.
+  float frequency_penalty = 0.0f, presence_penalty = 0.0f;
+  std::vector<TokenBias> logit_bias;  // added: -100 forbids and 100 forces, as logits go
+  uint64_t seed = 0;                  // the same seed gives the same text
 };
 
-// In this order: forbidden tokens and logits of -inf go; repetition penalty;
+// The sequence so far.
+struct Past {
+  std::span<const Token> tokens;
+  size_t n_generated = 0;  // of those, the last: what is before them is the prompt
+};
+
+// In this order: forbidden tokens and logits of -inf go; repetition penalty; frequency and presence penalty; bias;
 // temperature; the top_k best; of those the fewest that hold top_p of their probability; of those the ones with min_p
 // of the best one's probability; a draw among them.
 class Sampler {
@@ -31,16 +45,16 @@ class Sampler {
   // Tokens that must never be chosen (unused rows of the vocabulary).
   void forbid(std::vector<Token> tokens);
   std::span<const Token> forbidden() const { return forbidden_; }
-  // logits [V]. Ties go to the lowest id; `recent`: the sequence so far; tokens of it that the row does not have do
-  // nothing. Throws Error(model): a logit that is NaN or +inf (the weights are broken, and whatever would be chosen is
-  // garbage); nothing left to choose.
-  Token sample(std::span<const float> logits, std::span<const Token> recent);
+  // logits [V]. Ties go to the lowest id; tokens of the past and of the bias that the row does not have do nothing.
+  // Throws Error(model): a logit that is NaN or +inf (the weights are broken, and whatever would be chosen is garbage);
+  // nothing left to choose.
+  Token sample(std::span<const float> logits, const Past& past);
 
  private:
   struct Candidate : TokenLogit {
     float weight;  // e^((logit - best logit) / temperature): its probability, up to a common factor
   };
-  void penalise(std::span<const Token> recent);
+  void penalise(const Past& past);
   template <class F>
   void for_each_distinct(std::span<const Token> tokens, F&& f);
   float least_logit(float best, double weight) const;

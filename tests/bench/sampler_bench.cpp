@@ -66,12 +66,13 @@ int main(int argc, char** argv) {
       {"temperature 1, min-p 0.05", {.temperature = 1, .top_p = 1, .min_p = 0.05f}},
       {"temperature 1", {.temperature = 1, .top_p = 1}},
       {"0.3, 0.95, repetition penalty", {.repetition_penalty = 1.1f}},
+      {"0.3, 0.95, frequency penalty", {.frequency_penalty = 0.5f}},
   };
   fmt::print("{} tokens; microseconds{:22}sure     flat\n", n_vocab, "");
   for (const Row& row : all) {
     Sampler sampler(row.options);
     sampler.forbid(unused);
-    const auto choose = [&](const std::vector<float>& logits) { sampler.sample(logits, text); };
+    const auto choose = [&](const std::vector<float>& logits) { sampler.sample(logits, {text, text.size()}); };
     fmt::print("{:<42}{:>8.0f} {:>8.0f}\n", row.name, median_microseconds(sure, choose),
                median_microseconds(flat, choose));
   }

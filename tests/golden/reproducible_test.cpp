@@ -54,7 +54,7 @@ struct Written {
       std::vector<float> last = logits;
       std::vector<Token> text;
       while (text.size() < kWritten) {
-        text.push_back(sampler.sample(last, text));
+        text.push_back(sampler.sample(last, {text, text.size()}));
         model.run({&text.back(), 1}, cache, last);
       }
       texts.push_back(text);

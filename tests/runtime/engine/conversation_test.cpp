@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "tests/runtime/model/tiny_model.h"
 #include "tests/runtime/tokenizer/vocabulary.h"
 
@@ -62,6 +65,29 @@ TEST_CASE("generate: greedy tokens are those of running the whole sequence each 
     bed.model.run(sequence, cache, logits);
     CHECK(Token(std::ranges::max_element(logits) - logits.begin()) == expected);
     sequence.push_back(expected);
+  }
+}
+
+TEST_CASE("generate: penalties count the tokens of the answer, not those of the prompt" *
+          doctest::test_suite("each table")) {
+  Bed bed;
+  Conversation conversation(bed.model, bed.tokenizer);
+  const GenerateOptions twelve{.max_tokens = 12, .ignore_eos = true};
+  // What the model says by itself, it is asked after: so its favourites are in the prompt.
+  const std::vector<Token> asked = joined(prompt(4), conversation.generate(prompt(4), bed.sampler, twelve).tokens);
+  Sampler sampler({.temperature = 0, .frequency_penalty = -2, .presence_penalty = 0.5f});
+  const std::vector<Token> answer = conversation.generate(asked, sampler, twelve).tokens;
+  CHECK(answer != conversation.generate(asked, bed.sampler, twelve).tokens);
+
+  std::vector<Token> said;
+  std::vector<float> logits(300);
+  for (const Token expected : answer) {
+    KvCache cache = bed.model.new_cache();
+    bed.model.run(joined(asked, said), cache, logits);
+    for (const Token token : std::set(said.begin(), said.end()))
+      logits[size_t(token)] -= -2 * float(std::ranges::count(said, token)) + 0.5f;
+    CHECK(Token(std::ranges::max_element(logits) - logits.begin()) == expected);
+    said.push_back(expected);
   }
 }
 

@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "quant/error.h"
+#include "tests/runtime/engine/plain_sampler.h"
 #include "tests/support/sanitized.h"
 
 using namespace hearth;
+using hearth::test::best_of, hearth::test::Cases, hearth::test::PlainSampler;
 
 namespace {
 
@@ -29,7 +31,7 @@ SamplerOptions plain() {
 Shares shares(SamplerOptions options, const Logits& logits, const std::vector<Token>& recent = {}, int n = 20000) {
   Sampler sampler(options);
   Shares out;
-  for (int i = 0; i < n; ++i) out[sampler.sample(logits, recent)] += 1.0 / n;
+  for (int i = 0; i < n; ++i) out[sampler.sample(logits, {recent})] += 1.0 / n;
   return out;
 }
 
@@ -150,7 +152,7 @@ TEST_CASE("min-p") {
 TEST_CASE("the repetition penalty pushes recent tokens down, once each") {
   SamplerOptions options{.temperature = 0, .repetition_penalty = 2};
   const auto best = [&](const Logits& logits, const std::vector<Token>& recent) {
-    return Sampler(options).sample(logits, recent);
+    return Sampler(options).sample(logits, {recent});
   };
   CHECK(best({3, 2}, {}) == 0);
   CHECK(best({3, 2}, {0}) == 1);           // 1.5
@@ -163,6 +165,54 @@ TEST_CASE("the repetition penalty pushes recent tokens down, once each") {
   CHECK(best({3, 2, 1}, {2, 0, 2}) == 1);
   options.repetition_window = 0;
   CHECK(best({3, 2}, {0}) == 0);
+}
+
+TEST_CASE("frequency and presence penalties look at what was generated, not at the prompt") {
+  using Tokens = std::vector<Token>;
+  SamplerOptions options{.temperature = 0};
+  const auto best = [&](const Logits& logits, const Tokens& tokens, size_t n_generated) {
+    return Sampler(options).sample(logits, {tokens, n_generated});
+  };
+  options.frequency_penalty = 0.5f;
+  CHECK(best({3, 2.2f}, {0}, 1) == 0);     // 2.5
+  CHECK(best({3, 2.2f}, {0, 0}, 2) == 1);  // 2
+  CHECK(best({3, 2.2f}, {0, 0}, 1) == 0);  // one is the prompt's
+  CHECK(best({3, 2.2f}, {0, 0}, 0) == 0);
+  CHECK(best({3, 2.2f}, {0, 1, 0, 1}, 4) == 0);  // 2 and 1.2
+  CHECK(best({3, 2.2f}, {0, 0}, 99) == 1);       // more than there are
+  CHECK(best({3, 2.2f}, Tokens(1000, 0), 1000) == 1);
+  CHECK(best({3, 2.2f}, {-1, 77, 2}, 3) == 0);  // no such tokens
+  options.frequency_penalty = -0.5f;
+  CHECK(best({3, 3.8f}, {0}, 1) == 1);
+  CHECK(best({3, 3.8f}, {0, 0}, 2) == 0);
+  options.frequency_penalty = 0, options.presence_penalty = 1;
+  CHECK(best({3, 1.5f}, Tokens(1000, 0), 1000) == 0);  // 2, however often
+  CHECK(best({3, 2.5f}, {0, 1}, 1) == 0);              // the other way round
+  CHECK(best({3, 2.5f}, {0, 1}, 2) == 0);
+  CHECK(best({3, 2.5f}, {1, 0}, 1) == 1);
+  options.presence_penalty = -1;
+  CHECK(best({3, 3.5f}, {0}, 1) == 0);
+  options.frequency_penalty = -0.25f;  // both together
+  CHECK(best({3, 4.2f}, {0}, 1) == 0);
+  CHECK(best({3, 4.3f}, {0}, 1) == 1);
+  CHECK(best({3, -kInf}, {1, 1, 1}, 3) == 0);
+}
+
+TEST_CASE("a bias is added to a token's logit") {
+  SamplerOptions options{.temperature = 0, .logit_bias = {{1, 1.5f}}};
+  CHECK(Sampler(options).sample(Logits{3, 2, 1}, {}) == 1);
+  CHECK(Sampler(options).sample(Logits{3, 1, 1}, {}) == 0);
+  options.logit_bias = {{0, -100}};
+  CHECK(Sampler(options).sample(Logits{30, -40, -50}, {}) == 1);
+  options.logit_bias = {{2, 100}};
+  CHECK(Sampler(options).sample(Logits{30, 2, -50}, {}) == 2);
+  options.logit_bias = {{2, 100}, {2, -100}, {-1, 100}, {3, 100}};  // several of a token add up; no such tokens
+  CHECK(Sampler(options).sample(Logits{3, 2, 1}, {}) == 0);
+  // What cannot come does not come by a bias either.
+  options.logit_bias = {{1, 100}, {2, 100}};
+  Sampler sampler(options);
+  sampler.forbid({1});
+  CHECK(sampler.sample(Logits{0, 9, -kInf, 1}, {}) == 3);
 }
 
 TEST_CASE("forbidden tokens and -inf are never chosen") {
@@ -185,7 +235,7 @@ TEST_CASE("logits that are not numbers are refused, whatever would be chosen") {
   const auto refused = [](const SamplerOptions& options, const Logits& logits, const char* found) {
     const std::string message = std::string("the model's output is not a number: the logit of token ") + found +
                                 "; `hearth verify` tells whether the file is damaged";
-    CHECK_THROWS_WITH_AS(Sampler(options).sample(logits, Recent{0, 1, 2}), message.c_str(), Error);
+    CHECK_THROWS_WITH_AS(Sampler(options).sample(logits, {Recent{0, 1, 2}}), message.c_str(), Error);
   };
   for (const SamplerOptions& options :
        {SamplerOptions{.temperature = 0}, SamplerOptions{}, plain(), SamplerOptions{.top_k = 2, .min_p = 0.1f},
@@ -211,6 +261,27 @@ TEST_CASE("the same seed gives the same tokens, here and elsewhere") {
   CHECK(run(1) == std::vector<Token>{1, 1, 2, 0, 2, 4, 2, 0, 2, 3, 0, 2, 4, 1, 2, 1});
 }
 
+TEST_CASE("what is chosen is what the plainest sampler chooses") {
+  for (uint32_t seed = 1; seed <= 3000; ++seed) {
+    Cases cases(seed);
+    CAPTURE(seed);
+    const size_t n_vocab = cases.one_of<size_t>({1, 3, 63, 64, 65, 128, 300, 300, 1000});
+    const Logits logits = cases.row(n_vocab);
+    SamplerOptions options = cases.options();
+    if (cases.one_in(2)) cases.add_penalties(options, n_vocab);
+    std::vector<Token> forbidden;
+    if (n_vocab > 3 && cases.one_in(2)) forbidden = cases.tokens(n_vocab / 10, n_vocab);
+    const std::vector<Token> tokens = cases.tokens(100, n_vocab);
+    const Past past{tokens, cases.one_of<size_t>({0, 10, 50, 100})};
+
+    PlainSampler plain(options, forbidden);
+    Sampler sampler(options);
+    sampler.forbid(forbidden);
+    if (best_of(logits, forbidden, 1)[0].logit == -kInf) continue;  // there is no choice
+    for (int i = 0; i < 5; ++i) REQUIRE(sampler.sample(logits, past) == plain.sample(logits, past));
+  }
+}
+
 TEST_CASE("options out of range are refused") {
   check_refusal({.temperature = -1}, "temperature is -1: expected 0 (greedy) to 100");
   check_refusal({.temperature = kNan}, "temperature is nan: expected 0 (greedy) to 100");
@@ -222,6 +293,12 @@ TEST_CASE("options out of range are refused") {
   check_refusal({.min_p = kNan}, "min-p is nan: expected 0 (off) to 1");
   check_refusal({.repetition_penalty = 0}, "repetition penalty is 0: expected more than 0, at most 100 (1: off)");
   check_refusal({.repetition_window = -1}, "repetition window is -1: expected 0 (off) or more tokens");
+  check_refusal({.frequency_penalty = 2.5f}, "frequency penalty is 2.5: expected -2 to 2 (0: off)");
+  check_refusal({.frequency_penalty = kNan}, "frequency penalty is nan: expected -2 to 2 (0: off)");
+  check_refusal({.presence_penalty = -2.5f}, "presence penalty is -2.5: expected -2 to 2 (0: off)");
+  check_refusal({.presence_penalty = kInf}, "presence penalty is inf: expected -2 to 2 (0: off)");
+  check_refusal({.logit_bias = {{5, 1}, {9, 100.5f}}}, "logit bias of token 9 is 100.5: expected -100 to 100");
+  check_refusal({.logit_bias = {{5, kNan}}}, "logit bias of token 5 is nan: expected -100 to 100");
 }
 
 // A few passes over the logits, and never all of them sorted: measured beside such a sort, in the processor's time, so
