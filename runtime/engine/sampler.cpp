@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -35,6 +36,12 @@ std::span<const Token> last(std::span<const Token> tokens, size_t count) {
 }
 
 }  // namespace
+
+int64_t enough_logits(const SamplerOptions& options) {
+  // A token that others are pushed below, or that is lifted above them, may be none of the best.
+  if (penalises_repetition(options) || penalises_generated(options) || !options.logit_bias.empty()) return 0;
+  return options.temperature == 0 ? 1 : options.top_k;
+}
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {
   const SamplerOptions& o = options_;  // comparisons are written so that NaN fails them
@@ -77,6 +84,19 @@ Token Sampler::sample(std::span<const float> logits, const Past& past) {
   const double needless = (1 - double(options_.top_p)) * total / double(logits.size());
   if (collect(best, 8 * needless) < share) collect(best, needless);
   return choose(best, total);
+}
+
+Token Sampler::sample_best(std::span<const TokenLogit> best) {
+  assert(enough_logits(options_) > 0);
+  for (const TokenLogit& logit : best) require_number(logit);
+  require_choice(!best.empty() && best[0].logit > kImpossible, best.size());
+  if (options_.temperature == 0) return best[0].token;
+  const float first = best[0].logit, least = least_logit(first, 0);
+  candidates_.clear();
+  for (const TokenLogit& logit : best.first(std::min(best.size(), size_t(options_.top_k))))
+    if (logit.logit >= least) candidates_.push_back({logit, 0});
+  std::ranges::sort(candidates_, {}, &Candidate::token);
+  return choose(first, weigh(first));
 }
 
 template <class F>

@@ -29,6 +29,10 @@ struct SamplerOptions {
   uint64_t seed = 0;                  // the same seed gives the same text
 };
 
+// How many of the best logits of a row are enough to choose as from all of them, so that a device need not hand out the
+// others; 0: all. The best are those of tokens that are not forbidden; of equal ones those of the lowest ids.
+int64_t enough_logits(const SamplerOptions& options);
+
 // The sequence so far.
 struct Past {
   std::span<const Token> tokens;
@@ -49,6 +53,9 @@ class Sampler {
   // Throws Error(model): a logit that is NaN or +inf (the weights are broken, and whatever would be chosen is garbage);
   // nothing left to choose.
   Token sample(std::span<const float> logits, const Past& past);
+  // The same token, of the enough_logits() best ones of a row or more, the best first (fewer where the row is shorter).
+  // Whether the row's others are numbers is for the device to find out.
+  Token sample_best(std::span<const TokenLogit> best);
 
  private:
   struct Candidate : TokenLogit {

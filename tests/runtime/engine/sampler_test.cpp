@@ -282,6 +282,64 @@ TEST_CASE("what is chosen is what the plainest sampler chooses") {
   }
 }
 
+TEST_CASE("as many logits are enough as greedy sampling and top-k look at") {
+  CHECK(enough_logits({.temperature = 0}) == 1);
+  CHECK(enough_logits({.temperature = 0, .top_k = 40}) == 1);
+  CHECK(enough_logits({.top_k = 40}) == 40);
+  CHECK(enough_logits({.temperature = 2, .top_k = 7, .top_p = 0.5f, .min_p = 0.1f}) == 7);
+  CHECK(enough_logits({}) == 0);
+  CHECK(enough_logits({.top_p = 0.01f, .min_p = 1}) == 0);
+  CHECK(enough_logits({.top_k = 7, .repetition_penalty = 1.1f}) == 0);
+  CHECK(enough_logits({.top_k = 7, .repetition_penalty = 1.1f, .repetition_window = 0}) == 7);
+  CHECK(enough_logits({.temperature = 0, .frequency_penalty = -1}) == 0);
+  CHECK(enough_logits({.temperature = 0, .presence_penalty = 1}) == 0);
+  CHECK(enough_logits({.temperature = 0, .logit_bias = {{3, 1}}}) == 0);
+}
+
+TEST_CASE("of the logits that are enough, the token is chosen that all of them give") {
+  int compared = 0;
+  for (uint32_t seed = 1; seed <= 1500; ++seed) {
+    Cases cases(seed);
+    CAPTURE(seed);
+    const size_t n_vocab = cases.one_of<size_t>({1, 3, 64, 65, 300, 1000});
+    const Logits logits = cases.row(n_vocab);
+    const SamplerOptions options = cases.options();
+    const size_t enough = size_t(enough_logits(options));
+    if (enough == 0) continue;
+    std::vector<Token> forbidden;
+    if (n_vocab > 3 && cases.one_in(2)) forbidden = cases.tokens(n_vocab / 10, n_vocab);
+    const auto best = best_of(logits, forbidden, enough + cases.one_of<size_t>({0, 0, 5}));
+    if (best[0].logit == -kInf) continue;
+    Sampler of_all(options), of_best(options);
+    of_all.forbid(forbidden);
+    for (int i = 0; i < 5; ++i) REQUIRE(of_best.sample_best(best) == of_all.sample(logits, {}));
+    ++compared;
+  }
+  CHECK(compared > 500);
+
+  // Two logits whose probabilities are the same in float: the larger one is among the best two, though its id is not
+  // the lower one.
+  SamplerOptions options = plain();
+  options.temperature = 100, options.top_k = 2;
+  check_shares(shares(options, {20, 0.1f, std::nextafter(0.1f, 1.0f)}), {{0, 0.5496}, {2, 0.4504}});
+}
+
+TEST_CASE("the best logits are refused where all of them would be") {
+  using Best = std::vector<TokenLogit>;
+  for (const SamplerOptions& options : {SamplerOptions{.temperature = 0}, SamplerOptions{.top_k = 3}}) {
+    Sampler sampler(options);
+    const auto message =
+        "the model's output is not a number: the logit of token 7 is inf; `hearth verify` tells whether the file is "
+        "damaged";
+    CHECK_THROWS_WITH_AS(sampler.sample_best(Best{{7, kInf}, {3, 2}}), message, Error);
+    CHECK_THROWS_AS(sampler.sample_best(Best{{7, 3}, {3, kNan}}), Error);
+    CHECK_THROWS_WITH_AS(sampler.sample_best(Best{{7, -kInf}, {9, -kInf}}),
+                         "no token can be chosen: all 2 logits are -inf or of forbidden tokens", Error);
+    CHECK_THROWS_AS(sampler.sample_best({}), Error);
+    CHECK(sampler.sample_best(Best{{7, 3}, {1, -3e38f}, {3, -kInf}}) == 7);  // nothing else can come
+  }
+}
+
 TEST_CASE("options out of range are refused") {
   check_refusal({.temperature = -1}, "temperature is -1: expected 0 (greedy) to 100");
   check_refusal({.temperature = kNan}, "temperature is nan: expected 0 (greedy) to 100");
