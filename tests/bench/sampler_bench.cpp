@@ -12,6 +12,7 @@
 #include <random>
 #include <vector>
 
+#include "runtime/engine/logprobs.h"
 #include "runtime/engine/sampler.h"
 
 using namespace hearth;
@@ -76,4 +77,7 @@ int main(int argc, char** argv) {
     fmt::print("{:<42}{:>8.0f} {:>8.0f}\n", row.name, median_microseconds(sure, choose),
                median_microseconds(flat, choose));
   }
+  const auto look = [&](const std::vector<float>& logits) { with_logprobs(text[0], logits, unused, 20); };
+  fmt::print("{:<42}{:>8.0f} {:>8.0f}\n", "log-probabilities, of 20", median_microseconds(sure, look),
+             median_microseconds(flat, look));
 }
