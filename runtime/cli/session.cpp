@@ -90,6 +90,12 @@ void add_sampler_options(CLI::App& command, SamplingChoices& choices) {
   add(command.add_option("--repeat-penalty", choices.repetition_penalty, "1: off"), decimal_number(0, 100));
   add(command.add_option("--repeat-window", choices.repetition_window, "how many last tokens the penalty looks at"),
       whole_number(0, kMostWhole));
+  add(command.add_option("--frequency-penalty", choices.frequency_penalty,
+                         "off a token's logit for each time that the answer has it; 0: off"),
+      decimal_number(-2, 2));
+  add(command.add_option("--presence-penalty", choices.presence_penalty,
+                         "off a token's logit if the answer has it at all; 0: off"),
+      decimal_number(-2, 2));
   add(command.add_option("--seed", choices.seed,
                          "the same seed gives the same text; random: another one each time (default)"),
       seed_number());
@@ -130,8 +136,10 @@ void print_summary(const LoadedModel& session) {
 }
 
 void print_sampling(const LoadedModel& session, const SamplerOptions& options, const ChatTemplate* format) {
-  note("{:9} temperature {:.3g}, top-p {:.3g}, top-k {}, min-p {:.3g}, repeat penalty {:.3g}; seed {}\n", "sampling",
-       options.temperature, options.top_p, options.top_k, options.min_p, options.repetition_penalty, options.seed);
+  note("{:9} temperature {:.3g}, top-p {:.3g}, top-k {}, min-p {:.3g}; seed {}\n", "sampling", options.temperature,
+       options.top_p, options.top_k, options.min_p, options.seed);
+  note("{:9} penalties: repeat {:.3g}, frequency {:.3g}, presence {:.3g}\n", "", options.repetition_penalty,
+       options.frequency_penalty, options.presence_penalty);
   note("{:9} by default {}\n", "", recommended_sampling(session.model->file().metadata(), format).from);
 }
 

@@ -91,6 +91,8 @@ SamplerOptions chosen_sampling(const SamplingChoices& choices, const GgufMetadat
   set(options.min_p, choices.min_p);
   set(options.repetition_penalty, choices.repetition_penalty);
   set(options.repetition_window, choices.repetition_window);
+  set(options.frequency_penalty, choices.frequency_penalty);
+  set(options.presence_penalty, choices.presence_penalty);
   options.seed = choices.seed ? *choices.seed : std::random_device()();
   return options;
 }

@@ -24,7 +24,7 @@ SamplingDefaults recommended_sampling(const GgufMetadata& metadata, const ChatTe
 
 // What somebody says of sampling.
 struct SamplingChoices {
-  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<float> temperature, top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty;
   std::optional<int> top_k, repetition_window;
   std::optional<uint64_t> seed;  // none: another one each time
 };

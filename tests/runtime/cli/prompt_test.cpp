@@ -116,6 +116,21 @@ TEST_CASE("--suffix fills in what stands between two texts, in the format of mod
   check_refused(run({"-p", "x", "--suffix", "y"}), 1, {"--suffix", "<｜fim▁begin｜>"});  // the demo model
 }
 
+TEST_CASE("penalties change what is said, and -v says what they are") {
+  const auto count = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--chat", "-p", "Count from 1 to 20.", "-n", "30"});
+    return run(more);
+  };
+  const std::string plain = count({}).out;  // "1, 2, 3, ...": the same comma again and again
+  REQUIRE(std::ranges::count(plain, ',') > 5);
+  CHECK(count({"--frequency-penalty", "0", "--presence-penalty", "0"}).out == plain);
+  for (const char* option : {"--frequency-penalty", "--presence-penalty"})
+    CHECK(std::ranges::count(count({option, "2"}).out, ',') < 5);
+  const auto verbose = count({"--frequency-penalty", "-2", "--presence-penalty", "0.5", "-v"});
+  CHECK(verbose.out != plain);
+  CHECK(contains(verbose.err, "penalties: repeat 1, frequency -2, presence 0.5"));
+}
+
 TEST_CASE("an answer that is cut short says so") {
   const auto by_number = run({"-p", kSentence, "-n", "2"});
   CHECK(by_number.exit_code == 0);

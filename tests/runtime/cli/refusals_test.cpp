@@ -48,6 +48,9 @@ TEST_CASE("values out of range, and two sources of one option") {
   check_refused(run_hearth({"run", m, "-p", "x", "--device", "tpu"}), 2, {"--device", "tpu"});
   check_refused(run_hearth({"run", m, "-p", "x", "--temp", "-1"}), 2, {"temp", "-1"});
   check_refused(run_hearth({"run", m, "-p", "x", "--top-p", "1.5"}), 2, {"1.5"});
+  check_refused(run_hearth({"run", m, "-p", "x", "--frequency-penalty", "2.1"}), 2, {"expected a number from -2 to 2"});
+  check_refused(run_hearth({"chat", m, "--presence-penalty", "-2.1"}), 2,
+                {"--presence-penalty", "from -2 to 2", "-2.1"});
   check_refused(run_hearth({"run", m, "-p", "x", "--cache-type", "q4"}), 2, {"--cache-type", "q4"});
   check_refused(run_hearth({"run", m, "-p", "x", "-p", "y"}), 2, {"--prompt: expected once, found 2 times"});
   check_refused(run_hearth({"run", m, "-p", "x", "--file", "/dev/null"}), 2, {"--file", "--prompt"});
@@ -73,7 +76,9 @@ TEST_CASE("nonsense in a number, whatever option it is for, is one line that nam
                                                                    {"--ram", "--ram"},
                                                                    {"--vram", "--vram"},
                                                                    {"--repeat-penalty", "--repeat-penalty"},
-                                                                   {"--repeat-window", "--repeat-window"}};
+                                                                   {"--repeat-window", "--repeat-window"},
+                                                                   {"--frequency-penalty", "--frequency-penalty"},
+                                                                   {"--presence-penalty", "--presence-penalty"}};
   for (const auto& [option, name] : of_run) {
     for (const char* bad : {"banana", "nan", "inf", "-7", "", "99999999999999999999999", "1e999", "0x10", "5 5"}) {
       CAPTURE(option);

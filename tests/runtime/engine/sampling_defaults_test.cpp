@@ -98,6 +98,8 @@ TEST_CASE("what somebody chooses goes before what is recommended, option by opti
                                 .top_p = 0.5f,
                                 .min_p = 0.1f,
                                 .repetition_penalty = 1.2f,
+                                .frequency_penalty = 0.25f,
+                                .presence_penalty = -0.75f,
                                 .top_k = 3,
                                 .repetition_window = 5};
   const SamplerOptions all = chosen_sampling(choices, metadata, nullptr);
@@ -107,5 +109,7 @@ TEST_CASE("what somebody chooses goes before what is recommended, option by opti
   CHECK(all.repetition_penalty == 1.2f);
   CHECK(all.top_k == 3);
   CHECK(all.repetition_window == 5);
+  CHECK(all.frequency_penalty == 0.25f);
+  CHECK(all.presence_penalty == -0.75f);
   CHECK(chosen_sampling({}, metadata, nullptr).seed != chosen_sampling({}, metadata, nullptr).seed);
 }
