@@ -23,8 +23,10 @@ std::string StopStrings::push(std::string_view text) {
     if (at == std::string::npos || std::pair(at + string.size(), at) >= std::pair(end, begin)) continue;
     begin = at;
     end = at + string.size();
+    met_ = string;
   }
   stopped_ = begin != std::string::npos;
+  if (stopped_) cut_ = held_.size() - begin;
   std::string certain = held_.substr(0, stopped_ ? begin : may_begin);
   held_.erase(0, stopped_ ? held_.size() : certain.size());
   return certain;

@@ -19,10 +19,14 @@ class StopStrings {
   std::string finish();                     // the rest, in which no stop string is complete
   bool stopped() const { return stopped_; }
   bool holds_back() const { return !held_.empty(); }
+  // Which of them stopped it, and how many bytes of what was pushed were not handed out: from it on.
+  const std::string& met() const { return met_; }
+  size_t cut() const { return cut_; }
 
  private:
   std::vector<std::string> strings_;
-  std::string held_;
+  std::string held_, met_;
+  size_t cut_ = 0;
   bool stopped_ = false;
 };
 

@@ -40,6 +40,10 @@ class Answer {
   void finish();
 
   bool stopped() const { return stops_.stopped(); }  // a stop string is complete: the rest is not listened to
+  const std::string& stopped_by() const { return stops_.met(); }
+  size_t cut_bytes() const { return stops_.cut(); }  // of the answer, from the stop string on
+  // Thinking now; false before it is known whether the model will.
+  bool thinking() const { return splitter_ && splitter_->inside(); }
   const std::string& text() const { return text_; }
   const std::string& thoughts() const { return thoughts_; }
   bool began() const { return !text_.empty() || !thoughts_.empty() || stops_.holds_back(); }

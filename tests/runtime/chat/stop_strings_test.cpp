@@ -62,6 +62,21 @@ TEST_CASE("stop strings: the text before the first that is complete, however it 
     }
 }
 
+TEST_CASE("stop strings: which one was met, and how much of the text went with it") {
+  StopStrings strings({"b", "abc", "END"});
+  CHECK(strings.push("xa") == "x");
+  CHECK(strings.met() == "");
+  CHECK(strings.cut() == 0);
+  CHECK(strings.push("bcd") == "a");  // "b" is complete before "abc"
+  CHECK(strings.met() == "b");
+  CHECK(strings.cut() == 3);
+
+  StopStrings longest({"b", "ab"});  // complete at the same place
+  CHECK(longest.push("xab!") == "x");
+  CHECK(longest.met() == "ab");
+  CHECK(longest.cut() == 3);
+}
+
 TEST_CASE("stop strings: only what may be the beginning of one is held back") {
   StopStrings strings({"END", "\n\n"});
   CHECK(strings.push("one E") == "one ");
