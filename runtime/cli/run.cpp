@@ -19,6 +19,7 @@
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/engine/conversation.h"
+#include "runtime/engine/plain_prompt.h"
 
 namespace hearth::cli {
 namespace {
@@ -60,42 +61,17 @@ void point_out_control_tokens(const Tokenizer& tokenizer, const std::string& tex
   }
 }
 
-void begin_with_bos(const Tokenizer& tokenizer, std::vector<Token>& tokens) {
-  if (!tokenizer.add_bos() || !tokenizer.bos()) return;
-  if (tokens.empty() || tokens.front() != *tokenizer.bos()) tokens.insert(tokens.begin(), *tokenizer.bos());
-}
-
-Token fim_token(const LoadedModel& session, const char* text) {
-  const auto token = session.tokenizer->find(text);
-  require(token.has_value(), ErrorKind::model, "--suffix: {} has no token {}: it was not made to fill in the middle",
-          session.model->file().path(), text);
-  return *token;
-}
-
-// What stands between a text and what follows it (Coder-V2's and V2.5's format, as their READMEs give it).
-std::vector<Token> fill_in_the_middle(const RunArguments& arguments, const LoadedModel& session,
-                                      const std::string& text) {
-  std::vector<Token> tokens{fim_token(session, "<｜fim▁begin｜>")};
-  const auto add = [&](const std::string& part) {
-    const std::vector<Token> encoded = session.tokenizer->encode(part, arguments.special);
-    tokens.insert(tokens.end(), encoded.begin(), encoded.end());
-  };
-  add(text);
-  tokens.push_back(fim_token(session, "<｜fim▁hole｜>"));
-  add(arguments.suffix);
-  tokens.push_back(fim_token(session, "<｜fim▁end｜>"));
-  return tokens;
-}
-
 Prompt continuation(const RunArguments& arguments, const LoadedModel& session, const std::string& text) {
   if (!arguments.special) {
     point_out_control_tokens(*session.tokenizer, text);
     point_out_control_tokens(*session.tokenizer, arguments.suffix);
   }
-  Prompt prompt{arguments.has_suffix() ? fill_in_the_middle(arguments, session, text)
-                                       : session.tokenizer->encode(text, arguments.special)};
-  begin_with_bos(*session.tokenizer, prompt.tokens);
-  return prompt;
+  const Tokenizer& tokenizer = *session.tokenizer;
+  if (!arguments.has_suffix()) return {text_to_continue(tokenizer, text, arguments.special)};
+  const auto tokens = text_to_fill(tokenizer, text, arguments.suffix, arguments.special);
+  require(tokens.has_value(), ErrorKind::model, "--suffix: {} has not all of {}: it was not made to fill in the middle",
+          session.model->file().path(), kFillMarks);
+  return {*tokens};
 }
 
 Prompt message(const RunArguments& arguments, const LoadedModel& session, const ChatTemplate& format,
