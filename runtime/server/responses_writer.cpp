@@ -1,0 +1,183 @@
+// Answers as OpenAI's /v1/responses has them: a list of items, thoughts before the message, and as a stream events that
+// are numbered.
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "runtime/server/openai_shapes.h"
+#include "runtime/server/responses.h"
+
+namespace hearth::server {
+
+namespace {
+
+Json usage(const Choice& choice) {
+  return {{"input_tokens", choice.n_prompt},
+          {"input_tokens_details", {{"cached_tokens", choice.summary.cached_tokens}, {"cache_write_tokens", 0}}},
+          {"output_tokens", choice.n_tokens},
+          {"output_tokens_details", {{"reasoning_tokens", choice.n_thinking}}},
+          {"total_tokens", choice.n_prompt + choice.n_tokens}};
+}
+
+bool is_cut_short(const Choice& choice) {
+  return finish_reason(choice) == "length";
+}
+
+class ResponseWriter : public AnswerWriter {
+ public:
+  ResponseWriter(std::shared_ptr<const ServedModel> model, Json said)
+      : model_(std::move(model)), said_(std::move(said)) {}
+
+  Json whole(std::span<const Choice> choices) override { return finished(choices.front()); }
+
+  std::string began(std::span<const Choice>) override {
+    return numbered("response.created", {{"response", response("in_progress")}}) +
+           numbered("response.in_progress", {{"response", response("in_progress")}});
+  }
+
+  std::string piece(const Choice& choice, const SplitText& piece, std::span<const GeneratedToken>) override {
+    std::string events;
+    if (!piece.thoughts.empty()) {
+      events += into(Item::thoughts, choice);
+      events += of_part("response.reasoning_text.delta", {{"delta", piece.thoughts}});
+    }
+    if (!piece.answer.empty()) {
+      events += into(Item::message, choice);
+      events += of_part("response.output_text.delta", {{"delta", piece.answer}, {"logprobs", Json::array()}});
+    }
+    return events;
+  }
+
+  std::string ended(const Choice& choice) override { return into(Item::none, choice); }
+
+  std::string completed(std::span<const Choice> choices) override {
+    const Choice& choice = choices.front();
+    return numbered(is_cut_short(choice) ? "response.incomplete" : "response.completed",
+                    {{"response", finished(choice)}});
+  }
+
+  std::string failed(const ApiError& error) override {
+    Json json = response("failed");
+    json["error"] = {{"code", "server_error"}, {"message", error.what()}};
+    return numbered("response.failed", {{"response", std::move(json)}});
+  }
+
+ private:
+  enum class Item { none, thoughts, message };
+
+  Json response(const char* status) const {
+    Json json = {{"id", id_},
+                 {"object", "response"},
+                 {"created_at", created_},
+                 {"status", status},
+                 {"background", false},
+                 {"error", nullptr},
+                 {"incomplete_details", nullptr},
+                 {"model", model_->id},
+                 {"output", Json::array()},
+                 {"parallel_tool_calls", true},
+                 {"previous_response_id", nullptr},
+                 {"store", false},
+                 {"text", {{"format", {{"type", "text"}}}}},
+                 {"tool_choice", "auto"},
+                 {"tools", Json::array()},
+                 {"truncation", "disabled"},
+                 {"usage", nullptr}};
+    json.update(said_);
+    return json;
+  }
+
+  Json finished(const Choice& choice) const {
+    const bool cut = is_cut_short(choice);
+    Json json = response(cut ? "incomplete" : "completed");
+    if (cut) json["incomplete_details"] = {{"reason", "max_output_tokens"}};
+    if (!choice.thoughts.empty()) json["output"].push_back(thoughts_item(choice, status_of(Item::thoughts, choice)));
+    if (!choice.text.empty()) json["output"].push_back(message_item(choice, status_of(Item::message, choice)));
+    json["usage"] = usage(choice);
+    json["timings"] = timings_json(choice);
+    json["seed"] = choice.seed;
+    return json;
+  }
+
+  // What is cut short is the last item.
+  static const char* status_of(Item item, const Choice& choice) {
+    const bool last = item == Item::message || choice.text.empty();
+    return last && choice.over && is_cut_short(choice) ? "incomplete" : "completed";
+  }
+
+  Json thoughts_item(const Choice& choice, const char* status) const {
+    return {{"id", thoughts_id_},
+            {"type", "reasoning"},
+            {"status", status},
+            {"summary", Json::array()},
+            {"content", Json::array({{{"type", "reasoning_text"}, {"text", choice.thoughts}}})}};
+  }
+  Json message_item(const Choice& choice, const char* status) const {
+    return {{"id", message_id_},
+            {"type", "message"},
+            {"role", "assistant"},
+            {"status", status},
+            {"content", Json::array({text_part(choice.text)})}};
+  }
+  static Json text_part(const std::string& text) {
+    return {{"type", "output_text"}, {"text", text}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
+  }
+
+  // Ends the item that is open unless it is this one, and begins this one.
+  std::string into(Item item, const Choice& choice) {
+    if (item == item_) return {};
+    std::string events = close(choice);
+    item_ = item;
+    if (item == Item::none) return events;
+    Json begun = {{"id", item == Item::thoughts ? thoughts_id_ : message_id_},
+                  {"type", item == Item::thoughts ? "reasoning" : "message"},
+                  {"status", "in_progress"}};
+    if (item == Item::thoughts) begun["summary"] = Json::array();
+    if (item == Item::message) begun["role"] = "assistant";
+    begun["content"] = Json::array();
+    events += numbered("response.output_item.added", {{"output_index", output_index_}, {"item", std::move(begun)}});
+    const Json part = item == Item::message ? text_part("") : Json{{"type", "reasoning_text"}, {"text", ""}};
+    return events + of_part("response.content_part.added", {{"part", part}});
+  }
+  std::string close(const Choice& choice) {
+    if (item_ == Item::none) return {};
+    const bool message = item_ == Item::message;
+    const Json item =
+        message ? message_item(choice, status_of(item_, choice)) : thoughts_item(choice, status_of(item_, choice));
+    Json done = {{"text", message ? choice.text : choice.thoughts}};
+    if (message) done["logprobs"] = Json::array();
+    std::string events = of_part(message ? "response.output_text.done" : "response.reasoning_text.done", done);
+    events += of_part("response.content_part.done", {{"part", item["content"][0]}});
+    events += numbered("response.output_item.done", {{"output_index", output_index_}, {"item", item}});
+    ++output_index_;
+    return events;
+  }
+
+  // An event about the only part of the item that is open.
+  std::string of_part(const char* type, const Json& more) {
+    Json json = {{"item_id", item_ == Item::thoughts ? thoughts_id_ : message_id_},
+                 {"output_index", output_index_},
+                 {"content_index", 0}};
+    json.update(more);
+    return numbered(type, json);
+  }
+  std::string numbered(const char* type, const Json& more) {
+    Json json = {{"type", type}, {"sequence_number", sequence_number_++}};
+    json.update(more);
+    return event(type, json);
+  }
+
+  std::shared_ptr<const ServedModel> model_;
+  Json said_;
+  std::string id_ = random_id("resp_"), thoughts_id_ = random_id("rs_"), message_id_ = random_id("msg_");
+  int64_t created_ = seconds_since_1970();
+  int sequence_number_ = 0, output_index_ = 0;
+  Item item_ = Item::none;  // the one that is open
+};
+
+}  // namespace
+
+std::unique_ptr<AnswerWriter> response_writer(std::shared_ptr<const ServedModel> model, Json said) {
+  return std::make_unique<ResponseWriter>(std::move(model), std::move(said));
+}
+
+}  // namespace hearth::server

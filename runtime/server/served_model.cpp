@@ -1,0 +1,22 @@
+#include "runtime/server/served_model.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace hearth::server {
+
+void LoadingState::progress(double share) {
+  progress_ = std::clamp(share, 0.0, 1.0);
+}
+
+void LoadingState::ready(Serving serving) {
+  const std::lock_guard lock(mutex_);
+  serving_ = std::move(serving);
+}
+
+Serving LoadingState::serving() const {
+  const std::lock_guard lock(mutex_);
+  return serving_;
+}
+
+}  // namespace hearth::server
