@@ -52,6 +52,7 @@ void Answering::start() {
   exchange_->when_left([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->cancel_all();
   });
+  if (task_.stream) held_ = writer_->began(choices_);
   try {
     for (size_t i = 0; i < task_.n_choices(); ++i) {
       GenerationRequest request = task_.each;
@@ -178,7 +179,7 @@ void Answering::open() {
   if (over_ || !task_.stream) return;
   opened_ = true;
   exchange_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}});
-  write(writer_->began(choices_) + std::exchange(held_, {}));
+  write(std::exchange(held_, {}));
   last_sent_ = Clock::now();
   if (ended_) end();
 }

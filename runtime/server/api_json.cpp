@@ -44,7 +44,7 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool key(string_t& name) override {
     std::set<std::string>& names = open_.back().names;
-    if (!names.insert(name).second) refuse("", "the name \"{}\" comes twice in one object", name.substr(0, 100));
+    if (!names.insert(name).second) refuse("", "the body has the name \"{}\" twice in one object", name.substr(0, 100));
     if (open_.size() == 1 && names.size() > kFields) refuse("", "the body has more than {} fields", kFields);
     name_ = std::move(name);
     return true;

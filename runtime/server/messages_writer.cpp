@@ -60,9 +60,14 @@ class MessageWriter : public AnswerWriter {
 
   std::string piece(const Choice& choice, const SplitText& piece, std::span<const GeneratedToken>) override {
     std::string events = start(choice);
-    if (!piece.thoughts.empty())
-      events += into(Block::thinking) + delta({{"type", "thinking_delta"}, {"thinking", piece.thoughts}});
-    if (!piece.answer.empty()) events += into(Block::text) + delta({{"type", "text_delta"}, {"text", piece.answer}});
+    if (!piece.thoughts.empty()) {
+      events += into(Block::thinking);
+      events += delta({{"type", "thinking_delta"}, {"thinking", piece.thoughts}});
+    }
+    if (!piece.answer.empty()) {
+      events += into(Block::text);
+      events += delta({{"type", "text_delta"}, {"text", piece.answer}});
+    }
     return events;
   }
 
@@ -73,7 +78,9 @@ class MessageWriter : public AnswerWriter {
         {"usage", usage(choice.n_prompt, choice.summary.cached_tokens, choice.n_tokens, choice.n_thinking)},
         {"timings", timings_json(choice)},
         {"seed", choice.seed}};
-    return start(choice) + into(Block::none) + event("message_delta", message_delta);
+    std::string events = start(choice);
+    events += into(Block::none);
+    return events + event("message_delta", message_delta);
   }
   std::string completed(std::span<const Choice>) override { return event("message_stop", {{"type", "message_stop"}}); }
   std::string ping() override { return event("ping", {{"type", "ping"}}); }

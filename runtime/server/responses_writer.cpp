@@ -30,8 +30,9 @@ class ResponseWriter : public AnswerWriter {
   Json whole(std::span<const Choice> choices) override { return finished(choices.front()); }
 
   std::string began(std::span<const Choice>) override {
-    return numbered("response.created", {{"response", response("in_progress")}}) +
-           numbered("response.in_progress", {{"response", response("in_progress")}});
+    const Json begun = {{"response", response("in_progress")}};
+    std::string events = numbered("response.created", begun);
+    return events += numbered("response.in_progress", begun);
   }
 
   std::string piece(const Choice& choice, const SplitText& piece, std::span<const GeneratedToken>) override {
@@ -136,7 +137,7 @@ class ResponseWriter : public AnswerWriter {
     begun["content"] = Json::array();
     events += numbered("response.output_item.added", {{"output_index", output_index_}, {"item", std::move(begun)}});
     const Json part = item == Item::message ? text_part("") : Json{{"type", "reasoning_text"}, {"text", ""}};
-    return events + of_part("response.content_part.added", {{"part", part}});
+    return events += of_part("response.content_part.added", {{"part", part}});
   }
   std::string close(const Choice& choice) {
     if (item_ == Item::none) return {};
