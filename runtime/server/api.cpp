@@ -35,6 +35,10 @@ Dialect dialect_of(std::string_view path) {
 
 }  // namespace
 
+std::string api_error_body(int status, const std::string& message, const std::string& path) {
+  return to_text(error_json(dialect_of(path), ApiError(status, message)));
+}
+
 const Api::Route* Api::find_route(std::string_view path) {
   using enum Route::Kind;
   static constexpr Route kRoutes[] = {

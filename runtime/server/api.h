@@ -23,6 +23,9 @@ struct ApiOptions {
   std::chrono::milliseconds tick{1000};  // how often that is looked at
 };
 
+// The body of a refusal for which no endpoint was asked (http_errors.h), in the words that belong to the path.
+std::string api_error_body(int status, const std::string& message, const std::string& path);
+
 class Api {
  public:
   explicit Api(std::shared_ptr<const LoadingState> loading, ApiOptions options = {});

@@ -13,6 +13,10 @@ namespace {
 std::string openai_type(const ApiError& error) {
   if (!error.type.empty()) return error.type;
   switch (error.status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
     case 429:
       return "rate_limit_error";
     case 501:
@@ -26,6 +30,10 @@ std::string openai_type(const ApiError& error) {
 
 std::string anthropic_type(int status) {
   switch (status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
     case 404:
       return "not_found_error";
     case 413:

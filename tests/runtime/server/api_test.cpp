@@ -58,6 +58,16 @@ TEST_CASE("api: unknown paths and methods, in the words of whoever asks") {
   }
 }
 
+TEST_CASE("api: refusals of the network's room speak the same words") {
+  CHECK(Json::parse(api_error_body(401, "no key", "/v1/models"))["error"]["type"] == "authentication_error");
+  const Json its = Json::parse(api_error_body(413, "too large", "/v1/messages"));
+  CHECK(its["type"] == "error");
+  CHECK(its["error"] == Json{{"type", "request_too_large"}, {"message", "too large"}});
+  for (const int status : {400, 401, 403, 404, 405, 408, 415, 429, 431, 500, 501, 503})
+    for (const char* path : {"/", "/v1/messages"})
+      CHECK(Json::parse(api_error_body(status, "words", path))["error"]["message"] == "words");
+}
+
 TEST_CASE("api: every endpoint refuses a body that is none") {
   Bed bed;
   for (const std::string& path : kPosts)
