@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -25,7 +26,7 @@ class FakeGenerator : public Generator {
     uint64_t id = 0;
     GenerationRequest request;
     std::shared_ptr<GenerationListener> listener;  // null: answered
-    bool cancelled = false;
+    bool cancelled = false;                        // by any thread
   };
 
   std::vector<Token> says;  // before the model ends its answer by itself
@@ -42,7 +43,7 @@ class FakeGenerator : public Generator {
     asked.push_back({asked.size() + 1, std::move(request), std::move(listener)});
     return asked.back().id;
   }
-  void cancel(uint64_t request) override { asked.at(request - 1).cancelled = true; }
+  void cancel(uint64_t request) override { std::atomic_ref(asked.at(request - 1).cancelled) = true; }
   EngineStatus status() const override { return told; }
 
   // --- What the engine's thread does, one request at a time.
@@ -66,7 +67,7 @@ class FakeGenerator : public Generator {
   void finish(size_t i, StopReason reason, int64_t n_tokens) {
     Asked& one = asked.at(i);
     const auto listener = std::move(one.listener);
-    listener->finished({.reason = one.cancelled ? StopReason::interrupted : reason,
+    listener->finished({.reason = std::atomic_ref(one.cancelled) ? StopReason::interrupted : reason,
                         .prompt_tokens = int64_t(one.request.prompt.size()),
                         .cached_tokens = n_cached,
                         .generated_tokens = n_tokens,
