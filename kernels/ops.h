@@ -78,19 +78,20 @@ struct RopeTable {
   const float* at(int64_t position) const { return cos_sin + position * rope_dim; }
 };
 
-// One layer of one sequence's cache: rows [n_ctx, r + dr], the normalised latent c_kv then the rotated k_rope.
+// One layer of the latent cache: rows [n_rows, r + dr], the normalised latent c_kv then the rotated k_rope, of all
+// sequences. Which rows are whose is said by Positions.
 struct LatentCache {
   std::byte* data = nullptr;
   FormatId format = FormatId::bf16;  // bf16 or f32
-  int64_t n_ctx = 0, kv_lora_rank = 0, rope_dim = 0;
-  // A recorded step is repeated for other sequences too: where the cache of the sequence begins is written at `base` in
-  // the device's memory, and the layer lies `offset` bytes behind. Null: at `data`.
-  std::byte* const* base = nullptr;
-  size_t offset = 0;
+  int64_t n_rows = 0, kv_lora_rank = 0, rope_dim = 0;
 
   int64_t width() const { return kv_lora_rank + rope_dim; }
   size_t row_bytes() const { return size_t(width()) * (format == FormatId::f32 ? 4 : 2); }
 };
+
+// Sequences have their rows of the cache in pages of 64 positions.
+constexpr int kPageBits = 6;
+constexpr int64_t kPagePositions = int64_t(1) << kPageBits;
 
 // The router's rule (docs/model.md section 4): the scores, how groups are ranked, and what is done to the weights.
 struct Routing {
@@ -134,13 +135,21 @@ struct Exec {
   bool alike = false;
 };
 
-// The positions of the T tokens of a call, which follow one another in their sequence.
+// Where the T tokens of a call stand, and where the rows that they see lie: token t sees `ids[t] + 1` of them, position
+// p of which is row pages[sequences[t]][p / P] * P + p % P of the cache, P = 2^page_bits. All arrays are in the
+// device's memory. With page_bits = 0 `pages` lists single rows, whichever were chosen (sparse attention).
 struct Positions {
-  const int32_t* ids = nullptr;  // [T], in the device's memory
-  int64_t first = 0;             // ids[0], as known when the call is queued; attention on the CPU reads only this
-  int64_t bound = 0;             // above every position of this call, and of the same call in a repeated step
+  const int32_t* ids = nullptr;        // [T]
+  const int32_t* sequences = nullptr;  // [T]: rows of `pages`
+  const int32_t* pages = nullptr;      // [rows, page_stride]
+  int64_t page_stride = 0;
+  int page_bits = kPageBits;
+  bool together = true;  // tokens of one sequence, one after the other; false: each has a sequence of its own
+  int64_t bound = 0;     // above every position of this call, and of the same call in a repeated step
 
-  Positions from(int64_t token) const { return {ids + token, first + token, bound}; }
+  Positions from(int64_t token) const {
+    return {ids + token, sequences + token, pages, page_stride, page_bits, together, bound};
+  }
 };
 
 struct Ops {
@@ -184,11 +193,11 @@ struct Ops {
   // Rotates adjacent pairs (2j, 2j+1) in place: x [T,H,dr], positions [T].
   void (*rope)(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x);
 
-  // kv_a [T, r+dr] (c_kv before its norm, k_rope before rotation) -> rows `positions` of the cache.
+  // kv_a [T, r+dr] (c_kv before its norm, k_rope before rotation) -> the rows of the cache where the tokens stand.
   void (*store_latent)(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
-                       const int32_t* positions, const LatentCache& cache);
+                       const LatentCache& cache, const Positions& at);
 
-  // Absorbed MLA (DeepSeek-V2 2.1.2, App. C): token t of the call sees the cache's rows 0 .. at.first + t.
+  // Absorbed MLA (DeepSeek-V2 2.1.2, App. C): attends over the rows that each token sees.
   // q_c [T,H,r], q_rope [T,H,dr] -> o_c [T,H,r]; `scale` includes YaRN's mscale^2.
   void (*mla_attend)(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                      const Positions& at, float scale, Heads<float> o_c);
@@ -199,8 +208,8 @@ struct Ops {
                           const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
                           Heads<float> q_c, Heads<float> o_c, Heads<float> o);
 
-  // Naive (expanded) MLA over the same cache: keys and values are decompressed with attn_k_b [H,r,nope] (stored
-  // transposed) and attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v].
+  // Naive (expanded) MLA over the same cache, for tokens of one sequence: keys and values are decompressed with
+  // attn_k_b [H,r,nope] (stored transposed) and attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v].
   void (*mha_attend)(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                      const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o);
 

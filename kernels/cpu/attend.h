@@ -55,10 +55,10 @@ struct AttentionEngine {
   int64_t lanes;  // floats of a vector
   // rows [n][width] -> block.q in the engine's own order; zeros where the block is larger.
   void (*set_queries)(const float* rows, int64_t n, int64_t width, const QueryBlock& block);
-  // Absorbed. Adds n <= kTilePositions rows of the cache to the block's results; work [kTilePositions, width].
-  void (*attend_latents)(const QueryBlock& block, const LatentCache& cache, int64_t first, int64_t n, float* work);
+  // Absorbed. Adds n <= kTilePositions positions to the block's results; work [kTilePositions, width].
+  void (*attend_latents)(const QueryBlock& block, const LatentRows& rows, int64_t first, int64_t n, float* work);
   // Naive. Rows of the cache as floats, each padded with zeros to `stride`.
-  void (*read_rows)(const LatentCache& cache, int64_t first, int64_t n, float* out, int64_t stride);
+  void (*read_rows)(const LatentRows& rows, int64_t first, int64_t n, float* out, int64_t stride);
   void (*expand)(const Expansion& expansion);
   // Adds a tile to the block's results. In its first tile a query must see at least one position.
   void (*attend)(const QueryBlock& block, const PositionTile& tile);
@@ -84,7 +84,7 @@ constexpr Kernel float_kernel = {[](const Unit& unit) { attend_floats(engine, un
 namespace attention {
 
 void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope,
-                const Weight& k_b, const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale,
+                const Weight& k_b, const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
                 Heads<float> o);
 
 size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& limits);
@@ -97,9 +97,8 @@ void install(Ops& ops) {
   mla::install<products, mla::float_kernel<engine>>(ops);
   ops.scratch.mha_attend = [](const ScratchLimits& limits) { return scratch_bytes(engine, limits); };
   ops.mha_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
-                      const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
-    mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, at.first, scale, o);
-  };
+                      const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
+                      Heads<float> o) { mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, at, scale, o); };
 }
 }  // namespace
 

@@ -142,11 +142,13 @@ size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& l) {
 }
 
 void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope,
-                const Weight& k_b, const Weight& v_b, const LatentCache& cache, int64_t pos0, float scale,
+                const Weight& k_b, const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
                 Heads<float> o) {
   const int64_t T = q_nope.n_tokens, H = q_nope.n_heads, r = cache.kv_lora_rank, dr = cache.rope_dim;
   assert(k_b.n == r && k_b.k == q_nope.width && v_b.n == o.width && v_b.k == r && q_rope.width == dr);
-  assert(pos0 + T <= cache.n_ctx);
+  const LatentRows rows = rows_of(cache, at, T - 1);  // those that the last token sees
+  const int64_t pos0 = at.ids[0];
+  assert(at.together && pos0 + T == rows.n);
   Scratch scratch(exec);
   const Layout layout(scratch, engine.lanes, exec.n_threads, T, H, r, k_b.k, dr, v_b.n);
   const Call call = {engine, layout, q_nope, q_rope, k_b, v_b, o, pos0, scale};
@@ -158,7 +160,7 @@ void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const flo
   for (int64_t first = 0; first < pos0 + T; first += kChunk) {
     const int64_t n = std::min(kChunk, pos0 + T - first);
     parallel_for(exec.n_threads, n, 32, [&](int64_t begin, int64_t end, int) {
-      engine.read_rows(cache, first + begin, end - begin, layout.latent + begin * layout.latent_width,
+      engine.read_rows(rows, first + begin, end - begin, layout.latent + begin * layout.latent_width,
                        layout.latent_width);
     });
     const int64_t parts = (n + expanded - 1) / expanded;

@@ -17,8 +17,14 @@ constexpr int64_t kPiece = 256;  // positions of a piece, at least: shorter ones
 constexpr int64_t kPieces = 32;  // pieces of one token, at most
 constexpr int64_t kSlots = 64;   // partial results kept at once: all pieces of as many tokens as fit
 
+// Of one token. In whole sixteens, so that sixteen rows of a piece are in one page.
+int64_t piece_length(int64_t n_kv) {
+  const int64_t n = std::min((n_kv + kPiece - 1) / kPiece, kPieces);
+  return n == 1 ? n_kv : round_up((n_kv + n - 1) / n, 16);
+}
 int64_t pieces_of(int64_t n_kv) {
-  return std::min((n_kv + kPiece - 1) / kPiece, kPieces);
+  const int64_t length = piece_length(n_kv);
+  return (n_kv + length - 1) / length;
 }
 
 constexpr int64_t kLine = 64;  // bytes of a cache line, which two threads must not share
@@ -56,14 +62,14 @@ struct Call {
   const Layout& layout;
   Heads<const float> q_c, q_rope;
   const LatentCache& cache;
-  int64_t pos0;
+  const Positions& at;
   float scale;
 };
 
 // Piece `piece` of token t for heads [h0, h0 + n), into `slot`.
 void attend_piece(const Call& call, int thread, int64_t t, int64_t piece, int64_t h0, int64_t n, int64_t slot) {
-  const int64_t n_kv = call.pos0 + t + 1, n_pieces = pieces_of(n_kv);
-  const int64_t length = (n_kv + n_pieces - 1) / n_pieces, first = piece * length;
+  const LatentRows rows = rows_of(call.cache, call.at, t);
+  const int64_t length = piece_length(rows.n), first = piece * length;
   const int64_t H = call.q_c.n_heads, r = call.q_c.width, dr = call.q_rope.width;
   float* q = call.layout.q + thread * kHeads * (r + dr);
   for (int64_t i = 0; i < n; ++i) {
@@ -73,7 +79,7 @@ void attend_piece(const Call& call, int thread, int64_t t, int64_t piece, int64_
     for (int64_t j = 0; j < dr; ++j) row[r + j] = call.scale * rope[j];
   }
   const int64_t at = slot * H + h0;
-  call.kernel.attend({q, n, &call.cache, first, std::min(length, n_kv - first), call.layout.partial + at * r,
+  call.kernel.attend({q, n, rows, first, std::min(length, rows.n - first), call.layout.partial + at * r,
                       call.layout.largest + at, call.layout.total + at,
                       call.layout.work + size_t(thread) * call.layout.work_bytes});
 }
@@ -115,28 +121,30 @@ size_t scratch_bytes(const Kernel& kernel, const ScratchLimits& l) {
 }
 
 void mla_attend(const Kernel& kernel, const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope,
-                const LatentCache& cache, int64_t pos0, float scale, Heads<float> o_c) {
+                const LatentCache& cache, const Positions& at, float scale, Heads<float> o_c) {
   const int64_t H = q_c.n_heads, r = cache.kv_lora_rank, T = q_c.n_tokens;
-  assert(q_c.width == r && q_rope.width == cache.rope_dim && o_c.width == r && pos0 + T <= cache.n_ctx);
+  assert(q_c.width == r && q_rope.width == cache.rope_dim && o_c.width == r);
   Scratch scratch(exec);
   const Layout layout(scratch, kernel, exec.n_threads, H, r, cache.rope_dim);
-  const Call call = {kernel, layout, q_c, q_rope, cache, pos0, scale};
+  const Call call = {kernel, layout, q_c, q_rope, cache, at, scale};
   const int64_t head_blocks = (H + kHeads - 1) / kHeads;
 
   // As many tokens at a time as there are slots for all their pieces.
   for (int64_t t0 = 0, t1 = 0; t0 < T; t0 = t1) {
     int32_t first_slot[kSlots + 1] = {0}, token_of[kSlots];
+    int64_t most = 1;  // pieces of one token
     for (; t1 < T && t1 - t0 < kSlots; ++t1) {
-      const int64_t first = first_slot[t1 - t0], next = first + pieces_of(pos0 + t1 + 1);
+      const int64_t first = first_slot[t1 - t0], next = first + pieces_of(at.ids[t1] + 1);
       if (next > kSlots) break;
       for (int64_t slot = first; slot < next; ++slot) token_of[slot] = int32_t(t1);
       first_slot[t1 - t0 + 1] = int32_t(next);
+      most = std::max(most, next - first);
     }
     parallel_for(exec.n_threads, first_slot[t1 - t0] * head_blocks, 1, [&](int64_t unit, int64_t, int thread) {
       const int64_t slot = unit / head_blocks, h0 = unit % head_blocks * kHeads, t = token_of[slot];
       attend_piece(call, thread, t, slot - first_slot[t - t0], h0, std::min(kHeads, H - h0), slot);
     });
-    parallel_for(exec.n_threads, (t1 - t0) * H, fair_piece(exec.n_threads, (t1 - t0) * H, r * pieces_of(pos0 + t1), 64),
+    parallel_for(exec.n_threads, (t1 - t0) * H, fair_piece(exec.n_threads, (t1 - t0) * H, r * most, 64),
                  [&](int64_t begin, int64_t end, int) {
                    for (int64_t i = begin; i < end; ++i) {
                      const int64_t t = i / H, h = i % H;
@@ -150,19 +158,19 @@ void mla_attend(const Kernel& kernel, const Exec& exec, Heads<const float> q_c, 
 // synchronize once instead of three times.
 void absorbed_attend(const Engine& engine, const Kernel& kernel, const Exec& exec, Heads<const float> q_nope,
                      Heads<const float> q_rope, const Weight& k_b, const Weight& v_b, const LatentCache& cache,
-                     int64_t pos0, float scale, Heads<float> q_c, Heads<float> o_c, Heads<float> o) {
-  const int64_t H = q_nope.n_heads, r = cache.kv_lora_rank, n_pieces = pieces_of(pos0 + 1);
+                     const Positions& at, float scale, Heads<float> q_c, Heads<float> o_c, Heads<float> o) {
+  const int64_t H = q_nope.n_heads, r = cache.kv_lora_rank, n_pieces = pieces_of(at.ids[0] + 1);
   const int64_t group = heads_of_a_thread(H, exec.n_threads, n_pieces);
   if (q_nope.n_tokens > 1 || group == 0) {
     product::matmul_heads(engine, exec, k_b, q_nope, q_c);
-    mla_attend(kernel, exec, q_c, q_rope, cache, pos0, scale, o_c);
+    mla_attend(kernel, exec, q_c, q_rope, cache, at, scale, o_c);
     product::matmul_heads(engine, exec, v_b, o_c, o);
     return;
   }
-  assert(k_b.n == r && k_b.k == q_nope.width && v_b.n == o.width && v_b.k == r && pos0 < cache.n_ctx);
+  assert(k_b.n == r && k_b.k == q_nope.width && v_b.n == o.width && v_b.k == r);
   Scratch scratch(exec);
   const WholeLayout layout(scratch, kernel, exec.n_threads, H, r, cache.rope_dim, q_nope.width);
-  const Call call = {kernel, layout, q_c, q_rope, cache, pos0, scale};
+  const Call call = {kernel, layout, q_c, q_rope, cache, at, scale};
   const auto first_row = [](const Weight& w, int64_t h) { return reinterpret_cast<const uint8_t*>(w.row(h, 0)); };
   parallel_parts(exec.n_threads, H, group, [&](const Part& part) {
     std::byte* row = layout.row + size_t(part.thread) * layout.row_bytes;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/cpu/engine.h"
+#include "kernels/cpu/latent_rows.h"
 
 namespace hearth::mla {
 
@@ -15,8 +16,8 @@ constexpr int64_t kHeads = 16;  // of a unit of work, at most
 struct Unit {
   const float* q;  // [n_heads][r + dr], times the softmax scale
   int64_t n_heads;
-  const LatentCache* cache;
-  int64_t first, n;  // positions, n >= 1
+  LatentRows rows;
+  int64_t first, n;  // positions, n >= 1; first is a multiple of 16
   // Sum over positions of e^(score - largest) * value [n_heads][r], the largest score and the sum of the weights.
   float *o, *largest, *total;
   std::byte* work;  // of this thread, as many bytes as the kernel asked for, aligned to 64
@@ -29,10 +30,10 @@ struct Kernel {
 };
 
 void mla_attend(const Kernel& kernel, const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope,
-                const LatentCache& cache, int64_t pos0, float scale, Heads<float> o_c);
+                const LatentCache& cache, const Positions& at, float scale, Heads<float> o_c);
 void absorbed_attend(const Engine& engine, const Kernel& kernel, const Exec& exec, Heads<const float> q_nope,
                      Heads<const float> q_rope, const Weight& k_b, const Weight& v_b, const LatentCache& cache,
-                     int64_t pos0, float scale, Heads<float> q_c, Heads<float> o_c, Heads<float> o);
+                     const Positions& at, float scale, Heads<float> q_c, Heads<float> o_c, Heads<float> o);
 size_t scratch_bytes(const Kernel& kernel, const ScratchLimits& limits);
 
 // Puts both operations into a table. (Local to each file: see kernels/cpu/parallel.h.)
@@ -42,11 +43,11 @@ void install(Ops& ops) {
   ops.scratch.mla_attend = [](const ScratchLimits& limits) { return scratch_bytes(kernel, limits); };
   ops.mla_attend = [](const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                       const Positions& at, float scale,
-                      Heads<float> o_c) { mla_attend(kernel, exec, q_c, q_rope, cache, at.first, scale, o_c); };
+                      Heads<float> o_c) { mla_attend(kernel, exec, q_c, q_rope, cache, at, scale, o_c); };
   ops.absorbed_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                            const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
                            Heads<float> q_c, Heads<float> o_c, Heads<float> o) {
-    absorbed_attend(engine(), kernel, exec, q_nope, q_rope, k_b, v_b, cache, at.first, scale, q_c, o_c, o);
+    absorbed_attend(engine(), kernel, exec, q_nope, q_rope, k_b, v_b, cache, at, scale, q_c, o_c, o);
   };
 }
 }  // namespace

@@ -45,7 +45,7 @@ size_t floats_work(const AttentionEngine& engine, int64_t r, int64_t dr) {
 }
 
 void attend_floats(const AttentionEngine& engine, const Unit& unit) {
-  const LatentCache& cache = *unit.cache;
+  const LatentCache& cache = *unit.rows.cache;
   const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim;
   Scratch scratch(Exec{1, {unit.work, floats_work(engine, r, dr)}, nullptr});
   const Layout layout(scratch, engine.lanes, r, dr);
@@ -61,7 +61,7 @@ void attend_floats(const AttentionEngine& engine, const Unit& unit) {
   engine.set_queries(unit.q, unit.n_heads, r + dr, block);
   begin_queries(block);
   for (int64_t p = 0; p < unit.n; p += kTilePositions) {
-    engine.attend_latents(block, cache, unit.first + p, std::min(kTilePositions, unit.n - p), layout.work);
+    engine.attend_latents(block, unit.rows, unit.first + p, std::min(kTilePositions, unit.n - p), layout.work);
   }
   for (int64_t i = 0; i < unit.n_heads; ++i) {
     std::memcpy(unit.o + i * r, layout.o + i * layout.value_width, size_t(r) * sizeof(float));

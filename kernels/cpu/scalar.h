@@ -18,7 +18,7 @@ void matmul_pair(const Exec& exec, const Weight& a, const Weight& b, Mat<const f
 void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y);
 void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x);
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
-                  const int32_t* positions, const LatentCache& cache);
+                  const LatentCache& cache, const Positions& at);
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                 const Positions& at, float scale, Heads<float> o_c);
 void absorbed_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,

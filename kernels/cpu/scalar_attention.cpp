@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/latent_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
 #include "kernels/scratch.h"
@@ -14,8 +15,9 @@
 namespace hearth::scalar {
 namespace {
 
-void read_cache(const LatentCache& cache, int64_t position, float* out) {
-  const std::byte* row = cache.data + size_t(position) * cache.row_bytes();
+void read_cache(const LatentRows& rows, int64_t position, float* out) {
+  const LatentCache& cache = *rows.cache;
+  const std::byte* row = row_at(rows, position);
   if (cache.format == FormatId::f32) {
     std::memcpy(out, row, cache.row_bytes());
     return;
@@ -73,27 +75,28 @@ size_t mha_scratch(const ScratchLimits& l) {
 // score_p = (q_c . c_p + q_rope . k_rope_p) scale;  o_c = sum_p softmax(score)_p c_p
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                 const Positions& at, float scale, Heads<float> o_c) {
-  const int64_t pos0 = at.first;
   const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim, width = cache.width(), H = q_c.n_heads;
-  assert(q_c.width == r && q_rope.width == dr && o_c.width == r && pos0 + q_c.n_tokens <= cache.n_ctx);
+  const int64_t most = *std::max_element(at.ids, at.ids + q_c.n_tokens) + 1;
+  assert(q_c.width == r && q_rope.width == dr && o_c.width == r);
   Scratch scratch(exec);
-  const MlaLayout layout(scratch, exec.n_threads, width, pos0 + q_c.n_tokens);
+  const MlaLayout layout(scratch, exec.n_threads, width, most);
   parallel_for(exec.n_threads, q_c.n_tokens * H, 1, [&](int64_t task, int64_t, int thread) {
-    const int64_t t = task / H, h = task % H, n_kv = pos0 + t + 1;
+    const int64_t t = task / H, h = task % H;
+    const LatentRows rows = rows_of(cache, at, t);
     float* row = layout.rows + thread * width;
     double* sum = layout.sums + thread * width;
-    double* score = layout.scores + thread * (pos0 + q_c.n_tokens);
+    double* score = layout.scores + thread * most;
 
     double largest = -std::numeric_limits<double>::infinity();
-    for (int64_t p = 0; p < n_kv; ++p) {
-      read_cache(cache, p, row);
+    for (int64_t p = 0; p < rows.n; ++p) {
+      read_cache(rows, p, row);
       score[p] = scale * (dot(q_c.at(t, h), row, r) + dot(q_rope.at(t, h), row + r, dr));
       largest = std::max(largest, score[p]);
     }
     double total = 0;
     std::fill_n(sum, r, 0.0);
-    for (int64_t p = 0; p < n_kv; ++p) {
-      read_cache(cache, p, row);
+    for (int64_t p = 0; p < rows.n; ++p) {
+      read_cache(rows, p, row);
       const double weight = std::exp(score[p] - largest);
       total += weight;
       for (int64_t c = 0; c < r; ++c) sum[c] += weight * row[c];
@@ -113,9 +116,11 @@ void absorbed_attend(const Exec& exec, Heads<const float> q_nope, Heads<const fl
 // k_p = W^UK c_p, v_p = W^UV c_p;  score_p = (q_nope . k_p + q_rope . k_rope_p) scale;  o = sum_p softmax(score)_p v_p
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                 const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
-  const int64_t pos0 = at.first;
+  const LatentRows rows = rows_of(cache, at, q_nope.n_tokens - 1);  // those that the last token sees
+  const int64_t pos0 = at.ids[0];
   const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim, nope = q_nope.width, v = o.width, T = q_nope.n_tokens;
-  assert(k_b.n == r && k_b.k == nope && v_b.n == v && v_b.k == r && q_rope.width == dr && pos0 + T <= cache.n_ctx);
+  assert(k_b.n == r && k_b.k == nope && v_b.n == v && v_b.k == r && q_rope.width == dr && at.together &&
+         pos0 + T == rows.n);
   Scratch scratch(exec);
   const MhaLayout layout(scratch, exec.n_threads, T, r, nope, dr, v);
   parallel_for(exec.n_threads, q_nope.n_heads, 1, [&](int64_t h, int64_t, int thread) {
@@ -132,8 +137,8 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
       running[t * (v + 2)] = -std::numeric_limits<double>::infinity();
       std::fill_n(running + t * (v + 2) + 1, v + 1, 0.0);
     }
-    for (int64_t p = 0; p < pos0 + T; ++p) {
-      read_cache(cache, p, row);
+    for (int64_t p = 0; p < rows.n; ++p) {
+      read_cache(rows, p, row);
       for (int64_t i = 0; i < nope; ++i) {  // k_b is stored transposed: its rows run over the latent
         double sum = 0;
         for (int64_t c = 0; c < r; ++c) sum += double(w_k[c * nope + i]) * row[c];

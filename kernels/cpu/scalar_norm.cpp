@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/cpu/latent_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/scalar.h"
 #include "quant/fp.h"
@@ -57,21 +58,21 @@ void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, He
 }
 
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
-                  const int32_t* positions, const LatentCache& cache) {
+                  const LatentCache& cache, const Positions& at) {
   assert(kv_a.cols == cache.width() && table.rope_dim == cache.rope_dim);
   const int64_t r = cache.kv_lora_rank;
   parallel_for(exec.n_threads, kv_a.rows, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       const float* row = kv_a.row(t);
-      const int64_t position = positions[t];
-      assert(position >= 0 && position < cache.n_ctx && position < table.n_ctx);
+      const int64_t position = at.ids[t], to = row_number(rows_of(cache, at, t), position);
+      assert(position >= 0 && position < table.n_ctx && to >= 0 && to < cache.n_rows);
       const double factor = inverse_rms(row, r, eps);
-      for (int64_t c = 0; c < r; ++c) write_cache(cache, position, c, float(norm[c] * (row[c] * factor)));
+      for (int64_t c = 0; c < r; ++c) write_cache(cache, to, c, float(norm[c] * (row[c] * factor)));
       for (int64_t c = 0; c < cache.rope_dim; c += 2) {
         float pair[2];
         rotate(table.at(position) + c, 2, row + r + c, pair);
-        write_cache(cache, position, r + c, pair[0]);
-        write_cache(cache, position, r + c + 1, pair[1]);
+        write_cache(cache, to, r + c, pair[0]);
+        write_cache(cache, to, r + c + 1, pair[1]);
       }
     }
   });

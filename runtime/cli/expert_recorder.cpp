@@ -18,8 +18,8 @@ void ExpertRecorder::listen(SessionOptions& options) {
   require(path_ != "-", ErrorKind::usage, "--record-experts: standard output is for the answer: expected a file");
   catch_interrupts();
   file_ = std::make_unique<OutputFile>(path_);
-  options.load.routed = [this](int64_t layer, int64_t position, std::span<const int32_t> ids) {
-    if (writer_) writer_->add(layer - n_dense_, position, ids);
+  options.load.routed = [this](int64_t layer, const StepKind& step, std::span<const int32_t> ids) {
+    if (writer_) writer_->add(layer - n_dense_, step, ids);
   };
 }
 

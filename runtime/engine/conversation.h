@@ -62,7 +62,6 @@ class Conversation {
 
   const std::vector<Token>& history() const { return history_; }  // the tokens the cache holds, in order
   int64_t context_left() const { return cache_.capacity() - cache_.length(); }
-  size_t cache_bytes() const { return cache_.bytes(); }
   void clear();
 
  private:

@@ -33,6 +33,7 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
   if (options.n_ctx == 0) options.n_ctx = config.default_context();
   if (!options.device) options.device = &host_device();
   if (options.ubatch == kAutomaticUbatch && options.device->memory().total == 0) options.ubatch = 512;
+  require(options.n_sequences >= 1, ErrorKind::usage, "sequences: expected at least 1, found {}", options.n_sequences);
   options.ubatch = std::min(options.ubatch, options.n_ctx);
   options.reproducible = options.reproducible && options.device->memory().total > 0;
   return options;
@@ -62,6 +63,35 @@ class RopeMemory {
   RopeTable table_;
 };
 
+// Which pages of the latent cache the sequences of a step have, in the backend's memory.
+class PageTables {
+ public:
+  PageTables(Device& device, int64_t n_sequences, int64_t n_ctx)
+      : device_(device),
+        stride_(LatentPool::pages_for(n_ctx)),
+        there_(size_t(n_sequences * stride_), -1),
+        buffer_(device, there_.size() * sizeof(int32_t), "the tables of pages") {}
+
+  // Sends what has changed since a step had another sequence, or other pages, in that place.
+  void set(int64_t place, std::span<const int32_t> pages) {
+    int32_t* there = there_.data() + place * stride_;
+    const auto first = std::ranges::mismatch(pages, std::span(there, pages.size())).in1 - pages.begin();
+    if (first == std::ssize(pages)) return;
+    std::ranges::copy(pages.subspan(size_t(first)), there + first);
+    device_.move(there + first, buffer_.data() + size_t(place * stride_ + first) * sizeof(int32_t),
+                 (pages.size() - size_t(first)) * sizeof(int32_t));
+  }
+  const int32_t* data() const { return reinterpret_cast<const int32_t*>(buffer_.data()); }
+  int64_t stride() const { return stride_; }
+  size_t bytes() const { return buffer_.bytes(); }
+
+ private:
+  Device& device_;
+  int64_t stride_;
+  std::vector<int32_t> there_;  // what the backend has
+  Buffer buffer_;
+};
+
 // Of a file all of whose formats are computed here.
 ModelConfig runnable_config(const GgufFile& file) {
   ModelConfig config = read_config(file);
@@ -84,6 +114,7 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, ModelOptions& options)
   if (input.machine.ram == 0) input.machine.ram = usable_memory();
   if (input.machine.ram == 0) input.machine.ram = uint64_t(1) << 62;  // the system does not say
   input.n_ctx = options.n_ctx;
+  input.n_sequences = options.n_sequences;
   input.cache_format = options.cache_format;
   input.ubatch = options.ubatch;
   input.n_threads = options.n_threads;
@@ -169,11 +200,14 @@ struct Model::Impl {
   Buffer scratch;
   Exec exec;
   RopeMemory rope;
+  std::shared_ptr<LatentPool> latents;
+  PageTables tables;
   ReadAhead read_ahead;
   LocalExperts local_experts;
   std::unique_ptr<ExpertPool> pool;  // these three where experts are on both sides
   std::unique_ptr<ExpertCache> cache;
   std::unique_ptr<Hybrid> hybrid;
+  std::vector<Segment> segments;  // of the step at hand
   double running_seconds = 0;
 
   Impl(GgufFile&& f, const ModelOptions& o)
@@ -189,6 +223,9 @@ struct Model::Impl {
         scratch(device, ops.scratch_bytes(limits_of(config, options)), "the operations' scratch memory"),
         exec{options.n_threads, {scratch.data(), scratch.bytes()}, device.queue(), options.reproducible},
         rope(config, device, options.n_ctx),
+        latents(std::make_shared<LatentPool>(config, device, options.cache_format,
+                                             options.n_sequences * LatentPool::pages_for(options.n_ctx))),
+        tables(device, options.n_sequences, options.n_ctx),
         read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))),
         local_experts(ops, exec, read_ahead, options.routed) {
     if (!plan.layers.empty() && !plan.all_on_gpu) {
@@ -209,60 +246,110 @@ struct Model::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  void check(std::span<const Token> tokens, const KvCache& cache) const;
-  Step next_step(std::span<const Token> tokens, const KvCache& cache);
-  void queue(const Step& step, const KvCache& cache, RunWatch& watch) const;
-  // Decoding: the same operations at every length and in every cache. (Not with expanded keys and values, which only
+  void check_files() const;
+  void check(const NextTokens& next) const;
+  Step next_step(std::span<const NextTokens> segments);
+  void queue(const Step& step, RunWatch& watch) const;
+  // Decoding: the same operations at every length and for all sequences. (Not with expanded keys and values, which only
   // tests want: their number is the length's.)
-  bool decodes(int64_t n_tokens) const { return n_tokens == 1 && options.attention != AttentionForm::naive; }
+  bool decodes(std::span<const Segment> segments) const {
+    return options.attention != AttentionForm::naive &&
+           std::ranges::all_of(segments, [](const Segment& segment) { return segment.n == 1; });
+  }
+  bool go(std::span<const NextTokens> segments, std::span<const WantedRow> wanted, bool finishes, RunWatch& watch);
   void finish() const;
 };
 
-void Model::Impl::check(std::span<const Token> tokens, const KvCache& cache) const {
+void Model::Impl::check_files() const {
   for (const auto& part : file.parts()) {
     require(!part->changed(), ErrorKind::file, "{}: was changed while it was in use: expected {} bytes as they were",
             part->path(), part->size());
   }
-  require(!tokens.empty(), ErrorKind::usage, "no tokens to run");
-  for (const Token token : tokens) {
+}
+
+void Model::Impl::check(const NextTokens& next) const {
+  require(!next.tokens.empty(), ErrorKind::usage, "no tokens to run");
+  for (const Token token : next.tokens) {
     require(token >= 0 && token < config.vocab_size, ErrorKind::usage, "token {}: expected 0 to {}", token,
             config.vocab_size - 1);
   }
-  require(cache.length() + int64_t(tokens.size()) <= cache.capacity(), ErrorKind::resource,
-          "the context is full: {} tokens after {} do not fit into {}", tokens.size(), cache.length(),
+  const KvCache& cache = *next.cache;
+  require(cache.length() + int64_t(next.tokens.size()) <= cache.capacity(), ErrorKind::resource,
+          "the context is full: {} tokens after {} do not fit into {}", next.tokens.size(), cache.length(),
           cache.capacity());
 }
 
-// The next tokens of a sequence, at most a ubatch: sends their ids and positions to the backend.
-Step Model::Impl::next_step(std::span<const Token> tokens, const KvCache& cache) {
-  const int64_t n = int64_t(tokens.size()), first = cache.length();
-  const Activations act = activations.step(n);
-  std::vector<int32_t> positions(tokens.size());
-  std::iota(positions.begin(), positions.end(), int32_t(first));
-  device.move(tokens.data(), act.tokens, tokens.size_bytes());
-  device.move(positions.data(), act.positions, positions.size() * sizeof(int32_t));
-  std::byte* const begin = cache.data();
-  device.move(&begin, act.cache, sizeof begin);
-  const int64_t bound = decodes(n) ? cache.capacity() : first + n;
+// At most a ubatch of tokens, whose pages are reserved: sends to the backend which they are and where they stand.
+Step Model::Impl::next_step(std::span<const NextTokens> next) {
+  segments.clear();
+  std::vector<int32_t> tokens, positions, sequences;
+  for (const NextTokens& s : next) {
+    const int64_t n = int64_t(s.tokens.size()), first = s.cache->length();
+    const int32_t place = int32_t(segments.size());
+    tables.set(place, s.cache->pages());
+    segments.push_back({int64_t(tokens.size()), n, first});
+    tokens.insert(tokens.end(), s.tokens.begin(), s.tokens.end());
+    for (int64_t i = 0; i < n; ++i) positions.push_back(int32_t(first + i));
+    sequences.insert(sequences.end(), size_t(n), place);
+  }
+  const Activations act = activations.step(int64_t(tokens.size()));
+  const size_t bytes = tokens.size() * sizeof(int32_t);
+  device.move(tokens.data(), act.tokens, bytes);
+  device.move(positions.data(), act.positions, bytes);
+  device.move(sequences.data(), act.sequences, bytes);
+  const int64_t longest = std::ranges::max(segments, {}, &Segment::end).end();
   RoutedExperts& experts = hybrid ? static_cast<RoutedExperts&>(*hybrid) : local_experts;
-  return {config, ops, exec, device, rope.table(), experts, options.attention, act, {act.positions, first, bound}};
+  return {.config = config,
+          .ops = ops,
+          .exec = exec,
+          .device = device,
+          .rope = rope.table(),
+          .experts = experts,
+          .attention = options.attention,
+          .act = act,
+          .at = {.ids = act.positions,
+                 .sequences = act.sequences,
+                 .pages = tables.data(),
+                 .page_stride = tables.stride(),
+                 .together = segments.size() == 1,
+                 .bound = decodes(segments) ? options.n_ctx : longest},
+          .segments = segments};
 }
 
-// A slice of a prompt may be left between layers; one token's operations may be recorded, and are queued to the end.
-void Model::Impl::queue(const Step& step, const KvCache& cache, RunWatch& watch) const {
+// A slice of a prompt may be left between layers; the operations of a step that decodes may be recorded, and are queued
+// to the end.
+void Model::Impl::queue(const Step& step, RunWatch& watch) const {
   const int64_t n = step.n_tokens();
-  step.experts.begin(n, step.at.first);
+  const bool decoding = decodes(step.segments);
+  step.experts.begin({n, decoding, step.segments.front().position});
   const auto pass = [&] {
-    forward(step, weights, cache, [&](int64_t layer) {
+    forward(step, weights, *latents, [&](int64_t layer) {
       watch.at_layer(layer, config.n_layers, n);
-      return watch.goes_on() || n == 1;
+      return watch.goes_on() || decoding;
     });
   };
-  if (decodes(n) && options.record_steps) {
+  if (decoding && options.record_steps) {
     run_recorded(device, {this, n}, pass);
   } else {
     pass();
   }
+}
+
+// One step; false: stopped, and no cache is longer than before. `finishes`: waits for the backend.
+bool Model::Impl::go(std::span<const NextTokens> next, std::span<const WantedRow> wanted, bool finishes,
+                     RunWatch& watch) {
+  for (const NextTokens& s : next) s.cache->reserve(int64_t(s.tokens.size()));
+  const Step step = next_step(next);
+  queue(step, watch);
+  head(step, weights, wanted);
+  if (finishes) finish();
+  if (watch_stopped()) {
+    watch.rethrow();
+    return false;
+  }
+  for (const NextTokens& s : next) s.cache->advance(int64_t(s.tokens.size()));
+  watch.slice_done(step.n_tokens());
+  return true;
 }
 
 void Model::Impl::finish() const {
@@ -288,7 +375,7 @@ uint64_t Model::active_bytes() const {
 }
 
 size_t Model::cache_bytes() const {
-  return KvCache::bytes_for(impl_->config, impl_->options.cache_format, impl_->options.n_ctx);
+  return impl_->latents->bytes();
 }
 
 uint64_t Model::copied_bytes() const {
@@ -316,7 +403,11 @@ const ExpertCache* Model::expert_cache() const {
 }
 
 KvCache Model::new_cache() const {
-  return KvCache(impl_->config, impl_->device, impl_->options.cache_format, impl_->options.n_ctx);
+  return KvCache(impl_->latents, impl_->options.n_ctx);
+}
+
+LatentPool& Model::pool() const {
+  return *impl_->latents;
 }
 
 bool runs_on_gpu(const Model& model) {
@@ -324,7 +415,7 @@ bool runs_on_gpu(const Model& model) {
 }
 
 size_t Model::working_bytes() const {
-  size_t bytes = impl_->activations.bytes() + impl_->scratch.bytes() + impl_->rope.bytes();
+  size_t bytes = impl_->activations.bytes() + impl_->scratch.bytes() + impl_->rope.bytes() + impl_->tables.bytes();
   for (const auto& owned : impl_->weights.owned) bytes += owned.size();
   if (impl_->hybrid) bytes += impl_->hybrid->gpu_bytes() + impl_->hybrid->host_bytes();
   return bytes;
@@ -334,28 +425,44 @@ bool Model::run(std::span<const Token> tokens, KvCache& cache, std::span<float> 
                 const std::function<bool(const RunProgress&)>& told) {
   Impl& m = *impl_;
   const int64_t T = int64_t(tokens.size()), V = m.config.vocab_size;
-  m.check(tokens, cache);
-  const TimeAdder stopwatch(impl_->running_seconds);
+  m.check_files();
+  m.check({tokens, &cache});
+  const TimeAdder stopwatch(m.running_seconds);
   assert(logits.empty() || int64_t(logits.size()) == (all_logits ? T * V : V));
 
   RunWatch watch(told, T);
   for (int64_t done = 0; done < T;) {
     const int64_t n = std::min(m.options.ubatch, T - done);
-    const Step step = m.next_step(tokens.subspan(size_t(done), size_t(n)), cache);
-    m.queue(step, cache, watch);
-    done += n;
-
-    if (!logits.empty() && all_logits) head(step, m.weights, 0, n, logits.data() + (done - n) * V);
-    if (!logits.empty() && !all_logits && done == T) head(step, m.weights, n - 1, 1, logits.data());
-    if (told || done == T) m.finish();
-    if (watch_stopped()) {
-      watch.rethrow();
-      return false;
+    const bool last = done + n == T;
+    std::vector<WantedRow> wanted;
+    if (!logits.empty()) {
+      for (int64_t i = all_logits ? 0 : last ? n - 1 : n; i < n; ++i) {
+        wanted.push_back({i, logits.data() + (all_logits ? (done + i) * V : 0)});
+      }
     }
-    cache.advance(n);
-    watch.slice_done(n);
+    const NextTokens next = {tokens.subspan(size_t(done), size_t(n)), &cache};
+    if (!m.go({&next, 1}, wanted, told || last, watch)) return false;
+    done += n;
   }
   return true;
+}
+
+bool Model::step(std::span<const NextTokens> segments, const std::function<bool(const RunProgress&)>& told) {
+  Impl& m = *impl_;
+  m.check_files();
+  require(!segments.empty() && int64_t(segments.size()) <= m.options.n_sequences, ErrorKind::usage,
+          "a step of {} sequences: expected 1 to {}", segments.size(), m.options.n_sequences);
+  std::vector<WantedRow> wanted;
+  int64_t T = 0;
+  for (const NextTokens& next : segments) {
+    m.check(next);
+    T += int64_t(next.tokens.size());
+    if (!next.logits.empty()) wanted.push_back({T - 1, next.logits.data()});
+  }
+  require(T <= m.options.ubatch, ErrorKind::usage, "a step of {} tokens: expected at most {}", T, m.options.ubatch);
+  const TimeAdder stopwatch(m.running_seconds);
+  RunWatch watch(told, T);
+  return m.go(segments, wanted, true, watch);
 }
 
 }  // namespace hearth

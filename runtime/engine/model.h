@@ -1,4 +1,4 @@
-// The model: the paper, written once. Weights are views of the mapped file; the only state of a conversation is its
+// The model: the paper, written once. Weights are views of the mapped file; the only state of a sequence is its
 // KvCache.
 #pragma once
 
@@ -25,6 +25,13 @@ struct RunProgress {
   double share = 0;   // of the call's work, the slice under way counted by its layers: 0 to 1
 };
 
+// The next tokens of a sequence, in a step together with those of others.
+struct NextTokens {
+  std::span<const Token> tokens;
+  KvCache* cache = nullptr;      // they follow what it holds
+  std::span<float> logits = {};  // [V] of the last of them; empty: none wanted
+};
+
 class Model {
  public:
   // Checks every tensor's presence, shape and format before anything runs; of a mapped file only the header is read.
@@ -38,8 +45,10 @@ class Model {
   const GgufFile& file() const;
   const ModelConfig& config() const;
   const ModelOptions& options() const;  // with defaults filled in
+  // An empty sequence. All share a pool of n_sequences times n_ctx positions.
   KvCache new_cache() const;
-  size_t cache_bytes() const;  // what new_cache takes
+  LatentPool& pool() const;
+  size_t cache_bytes() const;  // what the pool takes
 
   // Runs `tokens` at the next positions of `cache`, in slices of ubatch. logits: [V] of the last token, or [T,V] of all
   // when `all_logits`; empty span: none wanted. Throws Error(resource): context is full, Error(usage): a token id
@@ -53,6 +62,10 @@ class Model {
   // same way.
   bool run(std::span<const Token> tokens, KvCache& cache, std::span<float> logits, bool all_logits = false,
            const std::function<bool(const RunProgress&)>& watch = {});
+
+  // One step of several sequences, each of which has one segment of it: ubatch tokens at most. All weights are read
+  // once for all tokens. Throws and stops as `run` does; then no cache is longer than before.
+  bool step(std::span<const NextTokens> segments, const std::function<bool(const RunProgress&)>& watch = {});
 
   // Whether the backend still answers: a GPU that failed once answers no more. To be asked between calls of run.
   bool works() const;

@@ -20,6 +20,7 @@ struct ModelOptions {
   Device* device = nullptr;  // where they run; null: the host
   int n_threads = 1;
   int64_t n_ctx = 0;                                   // 0: the model's limit, at most 32768 by default
+  int64_t n_sequences = 1;                             // with a whole context each, and at most so many in a step
   FormatId cache_format = FormatId::bf16;              // or f32
   int64_t ubatch = 512;                                // tokens run at once in prefill; or kAutomaticUbatch
   AttentionForm attention = AttentionForm::automatic;  // forced in tests

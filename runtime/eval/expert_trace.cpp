@@ -25,6 +25,7 @@ struct FileHead {
 struct StepHead {
   uint32_t position, n_tokens;
 };
+constexpr uint32_t kSequences = uint32_t(1) << 31;  // in n_tokens: of as many sequences
 
 uint64_t number(const ordered_json& object, const char* name, uint64_t least, uint64_t most, const std::string& path) {
   require(object.contains(name), ErrorKind::format, "{}: header: \"{}\" is missing", path, name);
@@ -100,19 +101,20 @@ void ExpertTraceWriter::write(const void* data, size_t bytes) {
   }
 }
 
-void ExpertTraceWriter::add(int64_t layer, int64_t position, std::span<const int32_t> ids) {
+void ExpertTraceWriter::add(int64_t layer, const StepKind& step, std::span<const int32_t> ids) {
   const bool begins = layer == 0;
   if (begins) {
     ids_.clear();
-    position_ = position;
+    step_ = step;
     next_layer_ = 0;
   }
-  if (layer != next_layer_ || position != position_) return;
+  if (layer != next_layer_ || step.position != step_.position) return;
   for (const int32_t id : ids) ids_.push_back(uint16_t(id));
   if (++next_layer_ < shape_.n_layers) return;
   const size_t n_tokens = ids.size() / size_t(shape_.n_activated);
   assert(ids_.size() == size_t(shape_.n_layers * shape_.n_activated) * n_tokens);
-  const StepHead head{uint32_t(position_), uint32_t(n_tokens)};
+  const uint32_t together = step_.decodes && n_tokens > 1 ? kSequences : 0;
+  const StepHead head{uint32_t(step_.position), uint32_t(n_tokens) | together};
   write(&head, sizeof head);
   write(ids_.data(), ids_.size() * sizeof(uint16_t));
   ++n_steps_;
@@ -138,14 +140,17 @@ ExpertTrace read_expert_trace(const std::string& path) {
   ExpertTrace trace{parse_shape({header, head.header_bytes}, path), {}};
   const uint64_t per_token = uint64_t(trace.shape.n_layers * trace.shape.n_activated);
   for (size_t at = sizeof head + head.header_bytes; at < bytes.size();) {
-    StepHead step;
+    StepHead step{};
     const size_t left = bytes.size() - at;
     if (left >= sizeof step) std::memcpy(&step, bytes.data() + at, sizeof step);
+    const bool sequences = step.n_tokens & kSequences;
+    step.n_tokens &= ~kSequences;
     const bool whole = left >= sizeof step && step.n_tokens > 0 &&
                        step.n_tokens <= (left - sizeof step) / (per_token * sizeof(uint16_t));
     require(whole, ErrorKind::format, "{}: truncated or corrupt: step {} at offset {}", path, trace.steps.size(), at);
     at += sizeof step;
-    TraceStep& added = trace.steps.emplace_back(TraceStep{step.position, step.n_tokens, {}});
+    TraceStep& added =
+        trace.steps.emplace_back(TraceStep{step.position, step.n_tokens, sequences || step.n_tokens == 1, {}});
     added.ids.resize(size_t(step.n_tokens * per_token));
     std::memcpy(added.ids.data(), bytes.data() + at, added.ids.size() * sizeof(uint16_t));
     at += added.ids.size() * sizeof(uint16_t);
@@ -161,7 +166,7 @@ ExpertTrace token_by_token(const ExpertTrace& trace) {
   const size_t k = size_t(trace.shape.n_activated);
   for (const TraceStep& step : trace.steps) {
     for (int64_t t = 0; t < step.n_tokens; ++t) {
-      TraceStep& token = result.steps.emplace_back(TraceStep{step.position + t, 1, {}});
+      TraceStep& token = result.steps.emplace_back(TraceStep{step.position + (step.decodes ? 0 : t), 1, true, {}});
       for (int64_t layer = 0; layer < trace.shape.n_layers; ++layer) {
         const auto first = step.ids.begin() + ptrdiff_t(size_t(layer * step.n_tokens + t) * k);
         token.ids.insert(token.ids.end(), first, first + ptrdiff_t(k));

@@ -10,7 +10,8 @@
 //              "fixed_bytes": memory besides the experts: other weights, cache, working memory}
 //      16 + n  steps, in order, to the end of the file:
 //                u32 position of the first token in its context
-//                u32 T tokens, run at once: 1 in decoding, a slice of the prompt before
+//                u32 T tokens, run at once: 1 in decoding, a slice of the prompt before. With the highest bit set: the
+//                    next tokens of T sequences that decode together
 //                u16[layers][T][K] ids of the chosen experts
 #pragma once
 
@@ -39,7 +40,10 @@ TraceShape trace_shape(const Model& model);
 
 struct TraceStep {
   int64_t position = 0, n_tokens = 0;
+  bool decodes = false;
   std::vector<uint16_t> ids;  // [n_layers][T][K]
+
+  int64_t n_decoded() const { return decodes ? n_tokens : 0; }
 };
 
 struct ExpertTrace {
@@ -61,7 +65,7 @@ class ExpertTraceWriter {
 
   // MoE layer by layer, as ModelOptions::routed tells: ids [T,K]. A step whose layers did not all come is left out.
   // Throws nothing: what went wrong is told by finish.
-  void add(int64_t layer, int64_t position, std::span<const int32_t> ids);
+  void add(int64_t layer, const StepKind& step, std::span<const int32_t> ids);
   int64_t n_steps() const { return n_steps_; }
   bool finish();  // throws Error(file): disk full. True: see OutputFile
 
@@ -71,7 +75,8 @@ class ExpertTraceWriter {
   std::unique_ptr<OutputFile> file_;
   TraceShape shape_;
   std::optional<Error> error_;  // of the first write that failed
-  int64_t position_ = 0, n_steps_ = 0, next_layer_ = 0;
+  StepKind step_;
+  int64_t n_steps_ = 0, next_layer_ = 0;
   std::vector<uint16_t> ids_;
 };
 

@@ -101,9 +101,10 @@ class Meter {
     known_ = machine.ram_bandwidth > 0 && (!gpu || machine.vram_bandwidth > 0);
   }
 
-  // The time of a step that uses `used`, finds some of them and has `copied` bytes under way.
+  // The time of a step that decodes so many tokens (0: a slice of a prompt), uses `used`, finds some of them and has
+  // `copied` bytes under way.
   template <class Found>
-  double step(const std::vector<int32_t>& used, int64_t n_tokens, uint64_t copied, const Found& found) {
+  double step(const std::vector<int32_t>& used, int64_t n_decoded, uint64_t copied, const Found& found) {
     double gpu[2] = {}, seconds = 0;  // found bytes, missed bytes of the layer at hand
     uint64_t disk = 0, hits = 0, all_disk = 0;
     const double copies = double(copied) / double(shape_.n_layers);
@@ -128,11 +129,11 @@ class Meter {
     }
     for (; layer < shape_.n_layers; ++layer) end_layer();
     seconds += over(double(shape_.token_bytes), machine_.vram > 0 ? machine_.vram_bandwidth : machine_.ram_bandwidth);
-    if (n_tokens == 1) {
+    if (n_decoded > 0) {
       hits_ += hits;
       uses_ += used.size();
       decode_seconds_ += seconds;
-      ++n_decoded_;
+      n_decoded_ += n_decoded;
       from_disk_ += all_disk;
     }
     return seconds;
@@ -169,7 +170,7 @@ SimulatedPolicy run_policy(const ExpertTrace& trace, const Steps& steps, const S
   std::vector<int32_t> ids;
   for (size_t i = 0; i < trace.steps.size(); ++i) {
     const TraceStep& step = trace.steps[i];
-    const double seconds = meter.step(steps.used[i], step.n_tokens, bytes_under_way, [&](int32_t expert) {
+    const double seconds = meter.step(steps.used[i], step.n_decoded(), bytes_under_way, [&](int32_t expert) {
       return residency.state(expert / steps.n_experts, expert % steps.n_experts) == Residency::State::resident;
     });
     for (const Swap& swap : under_way) residency.arrived(swap.slot_class, swap.slot);
@@ -177,7 +178,7 @@ SimulatedPolicy run_policy(const ExpertTrace& trace, const Steps& steps, const S
     for (int64_t layer = 0; layer < steps.n_layers; ++layer) {
       const auto first = step.ids.begin() + layer * ptrdiff_t(per_layer);
       ids.assign(first, first + ptrdiff_t(per_layer));
-      residency.use().note(layer, ids, step.n_tokens);
+      residency.use().note(layer, ids, step.n_tokens, step.decodes);
     }
     residency.use().end_step();
     under_way = residency.begin_swaps(bus > 0 ? SwapLimit{.bytes = uint64_t(bus * seconds)} : SwapLimit{});
@@ -197,7 +198,7 @@ SimulatedPolicy run_optimum(const ExpertTrace& trace, const Steps& steps, const 
   constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
   const size_t n = size_t(steps.n_layers * steps.n_experts);
   std::vector<std::vector<int64_t>> when(n);  // steps that use it, the last first; slices of prompts do not count
-  const auto counts = [&](size_t step) { return trace.steps[step].n_tokens == 1; };
+  const auto counts = [&](size_t step) { return trace.steps[step].decodes; };
   for (size_t i = steps.used.size(); i-- > 0;)
     if (counts(i))
       for (const int32_t expert : steps.used[i]) when[size_t(expert)].push_back(int64_t(i));
@@ -217,7 +218,7 @@ SimulatedPolicy run_optimum(const ExpertTrace& trace, const Steps& steps, const 
   }
   Meter meter(trace.shape, machine);
   for (size_t i = 0; i < steps.used.size(); ++i) {
-    meter.step(steps.used[i], trace.steps[i].n_tokens, 0, [&](int32_t expert) { return is_held[size_t(expert)]; });
+    meter.step(steps.used[i], trace.steps[i].n_decoded(), 0, [&](int32_t expert) { return is_held[size_t(expert)]; });
     if (!counts(i)) continue;
     for (const int32_t expert : steps.used[i]) when[size_t(expert)].pop_back();
     for (const int32_t expert : steps.used[i])
@@ -239,7 +240,7 @@ SimulatedPolicy run_optimum(const ExpertTrace& trace, const Steps& steps, const 
 }
 
 void check(const ExpertTrace& trace, const SimulationInput& input) {
-  const bool decodes = std::ranges::any_of(trace.steps, [](const TraceStep& step) { return step.n_tokens == 1; });
+  const bool decodes = std::ranges::any_of(trace.steps, &TraceStep::decodes);
   require(decodes, ErrorKind::usage, "the recording holds no decoded token (see --token-by-token)");
   const size_t n = size_t(trace.shape.n_layers * trace.shape.n_experts);
   require(input.counts.empty() || input.counts.size() == n, ErrorKind::usage,
@@ -258,7 +259,10 @@ Simulation simulate(const ExpertTrace& trace, const SimulationInput& input) {
   check(trace, input);
   const Steps steps = distinct_uses(trace);
   Simulation result;
-  for (const TraceStep& step : trace.steps) ++(step.n_tokens == 1 ? result.n_decoded : result.n_slices);
+  for (const TraceStep& step : trace.steps) {
+    result.n_decoded += step.n_decoded();
+    result.n_slices += !step.decodes;
+  }
   for (const uint64_t bytes : trace.shape.expert_bytes)
     result.all_expert_bytes += bytes * uint64_t(trace.shape.n_experts);
   std::vector<double> shares = input.shares;
@@ -276,7 +280,7 @@ Simulation simulate(const ExpertTrace& trace, const SimulationInput& input) {
     for_static.counts.assign(size_t(steps.n_layers * steps.n_experts), 0);
     for_static.tokens = double(result.n_decoded);
     for (size_t i = 0; i < steps.used.size(); ++i)
-      for (const int32_t expert : steps.used[i]) for_static.counts[size_t(expert)] += trace.steps[i].n_tokens == 1;
+      for (const int32_t expert : steps.used[i]) for_static.counts[size_t(expert)] += trace.steps[i].decodes;
   }
   for (const double share : shares) {
     const ResidencyShape shape = shape_with(trace.shape, share);

@@ -49,7 +49,7 @@ struct SimulatedSize {
 };
 
 struct Simulation {
-  int64_t n_decoded = 0, n_slices = 0;  // steps
+  int64_t n_decoded = 0, n_slices = 0;  // tokens; slices of prompts
   bool static_in_hindsight = false;     // no counts: the static set is that of this very recording
   uint64_t all_expert_bytes = 0;
   std::optional<double> vram_share;  // of all experts, what machine.vram holds besides fixed_bytes

@@ -35,7 +35,7 @@ Activations lay_out(Layout& m, const ModelConfig& c, int64_t T) {
   return {
       .tokens = m.take<int32_t>(T),
       .positions = m.take<int32_t>(T),
-      .cache = m.take<std::byte*>(1),
+      .sequences = m.take<int32_t>(T),
       .x = m.rows(T, c.dim),
       .h = m.rows(T, c.dim),
       .y = m.rows(T, c.dim),

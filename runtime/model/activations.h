@@ -17,7 +17,7 @@ inline constexpr int64_t kHeadTokens = 32;
 // Views of T rows each. Letters as in quant/gguf_keys.h.
 struct Activations {
   int32_t *tokens, *positions;  // [T]
-  std::byte** cache;            // [1]: where the sequence's latent cache begins
+  int32_t* sequences;           // [T]: which of the step's sequences each token belongs to
   Mat<float> x;                 // [T, d]: the residual stream, the only thing that walks through the layers
   Mat<float> h;                 // [T, d]: x after a norm
   Mat<float> y;                 // [T, d]: what a sublayer adds to x

@@ -20,9 +20,9 @@ bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tok
   return n_tokens > 1 && double(naive) * absorbed_speed < double(absorbed);
 }
 
-bool use_naive(const Step& s) {
+bool use_naive(const Step& s, const Segment& segment) {
   if (s.attention != AttentionForm::automatic) return s.attention == AttentionForm::naive;
-  return naive_is_cheaper(s.config, s.ops.absorbed_speed, s.n_tokens(), s.at.first + s.n_tokens());
+  return naive_is_cheaper(s.config, s.ops.absorbed_speed, segment.n, segment.end());
 }
 
 // The part of every head's query that begins at column `first`: q [T, H (dn + dr)] -> [T, H, width].
@@ -47,34 +47,58 @@ void project(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat
   }
   s.ops.rope(s.exec, s.rope, a.positions,
              head_part(s.config, a.q, s.config.qk_nope_head_dim, s.config.qk_rope_head_dim));
-  s.ops.store_latent(s.exec, a.kv_a, w.attn_kv_a_norm, s.config.norm_eps, s.rope, a.positions, cache);
+  s.ops.store_latent(s.exec, a.kv_a, w.attn_kv_a_norm, s.config.norm_eps, s.rope, cache, s.at);
 }
 
+// The queries and outputs of some rows of the step, and where those stand.
+struct Queries {
+  Heads<const float> nope, rope;
+  Heads<float> o;
+  Positions at;
+
+  Queries slice(int64_t first, int64_t n) const {
+    return {nope.slice(first, n), rope.slice(first, n), o.slice(first, n), at.from(first)};
+  }
+  int64_t n_tokens() const { return nope.n_tokens; }
+};
+
 // k^C = W^UK c^KV, v^C = W^UV c^KV (10)-(11), o (18).
-void naive_attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Heads<const float> q_nope,
-                     Heads<const float> q_rope, Heads<float> o) {
-  s.ops.mha_attend(s.exec, q_nope, q_rope, w.attn_k_b, w.attn_v_b, cache, s.at, s.config.softmax_scale(), o);
+void naive_attention(const Step& s, const LayerWeights& w, const LatentCache& cache, const Queries& q) {
+  s.ops.mha_attend(s.exec, q.nope, q.rope, w.attn_k_b, w.attn_v_b, cache, q.at, s.config.softmax_scale(), q.o);
 }
 
 // q^C^T (W^UK c) = (W^UK^T q^C)^T c, and sum_p p (W^UV c) = W^UV (sum_p p c).
-void absorbed_attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Heads<const float> q_nope,
-                        Heads<const float> q_rope, Heads<float> o) {
-  for (int64_t first = 0; first < s.n_tokens(); first += kAbsorbedTokens) {
-    const int64_t n = std::min(kAbsorbedTokens, s.n_tokens() - first);
-    s.ops.absorbed_attend(s.exec, q_nope.slice(first, n), q_rope.slice(first, n), w.attn_k_b, w.attn_v_b, cache,
-                          s.at.from(first), s.config.softmax_scale(), s.act.q_c.slice(0, n), s.act.o_c.slice(0, n),
-                          o.slice(first, n));
+void absorbed_attention(const Step& s, const LayerWeights& w, const LatentCache& cache, const Queries& all) {
+  for (int64_t first = 0; first < all.n_tokens(); first += kAbsorbedTokens) {
+    const int64_t n = std::min(kAbsorbedTokens, all.n_tokens() - first);
+    const Queries q = all.slice(first, n);
+    s.ops.absorbed_attend(s.exec, q.nope, q.rope, w.attn_k_b, w.attn_v_b, cache, q.at, s.config.softmax_scale(),
+                          s.act.q_c.slice(0, n), s.act.o_c.slice(0, n), q.o);
   }
+}
+
+// How many segments from the i-th on have one token each: these attend together, so that W^UK and W^UV are read once.
+size_t single_tokens(std::span<const Segment> segments, size_t i) {
+  size_t n = 0;
+  while (i + n < segments.size() && segments[i + n].n == 1) ++n;
+  return n;
 }
 
 }  // namespace
 
 void attention(const Step& s, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y) {
   project(s, w, cache, x);
-  const Heads<float> q_nope = head_part(s.config, s.act.q, 0, s.config.qk_nope_head_dim);
-  const Heads<float> q_rope = head_part(s.config, s.act.q, s.config.qk_nope_head_dim, s.config.qk_rope_head_dim);
-  const auto attend = use_naive(s) ? naive_attention : absorbed_attention;
-  attend(s, w, cache, q_nope, q_rope, as_heads(s.act.o, s.config.n_heads));
+  const Queries all = {head_part(s.config, s.act.q, 0, s.config.qk_nope_head_dim),
+                       head_part(s.config, s.act.q, s.config.qk_nope_head_dim, s.config.qk_rope_head_dim),
+                       as_heads(s.act.o, s.config.n_heads), s.at};
+  for (size_t i = 0; i < s.segments.size();) {
+    const Segment& segment = s.segments[i];
+    const size_t n = use_naive(s, segment) ? 1 : std::max<size_t>(single_tokens(s.segments, i), 1);
+    Queries q = all.slice(segment.first_row, n > 1 ? int64_t(n) : segment.n);
+    q.at.together = n == 1;
+    (use_naive(s, segment) ? naive_attention : absorbed_attention)(s, w, cache, q);
+    i += n;
+  }
   s.ops.matmul(s.exec, w.attn_output, s.act.o, y);  // u = W^O [o_1; o_2; ...] (19)
 }
 

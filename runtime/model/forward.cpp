@@ -20,7 +20,7 @@ void add_and_normalize(const Step& s, Mat<const float> rest, const float* norm) 
 
 }  // namespace
 
-void forward(const Step& s, const Weights& weights, const KvCache& cache,
+void forward(const Step& s, const Weights& weights, const LatentPool& cache,
              const std::function<bool(int64_t layer)>& goes_on) {
   const Activations& a = s.act;
   s.ops.embed(s.exec, weights.token_embd, a.tokens, a.x);
@@ -33,7 +33,7 @@ void forward(const Step& s, const Weights& weights, const KvCache& cache,
     } else {
       add_and_normalize(s, rest, w.attn_norm);  // takes up what the last layer's FFN gave
     }
-    attention(s, w, cache.layer(i, a.cache), a.h, a.y);
+    attention(s, w, cache.layer(i), a.h, a.y);
     add_and_normalize(s, {}, w.ffn_norm);
     rest = feed_forward(s, i, w, a.h, a.y);
   }
@@ -42,14 +42,19 @@ void forward(const Step& s, const Weights& weights, const KvCache& cache,
 }
 
 // The head is the model's largest matrix, and of a prompt only the last row is wanted: so it has its norm to itself.
-void head(const Step& s, const Weights& weights, int64_t first_row, int64_t n_rows, float* logits) {
-  const int64_t V = s.config.vocab_size;
-  for (int64_t done = 0; done < n_rows; done += kHeadTokens) {
-    const int64_t n = std::min(kHeadTokens, n_rows - done);
+void head(const Step& s, const Weights& weights, std::span<const WantedRow> wanted) {
+  const size_t row_bytes = size_t(s.config.vocab_size) * sizeof(float);
+  for (size_t done = 0; done < wanted.size(); done += size_t(kHeadTokens)) {
+    const auto some = wanted.subspan(done, std::min(size_t(kHeadTokens), wanted.size() - done));
+    const int64_t n = int64_t(some.size());
     const Mat<float> h = s.act.h.slice(0, n), y = s.act.logits.slice(0, n);
-    s.ops.rms_norm(s.exec, s.act.x.slice(first_row + done, n), weights.output_norm, s.config.norm_eps, h);
+    for (int64_t i = 0, run; i < n; i += run) {  // rows that follow one another have their norm at once
+      for (run = 1; i + run < n && some[size_t(i + run)].row == some[size_t(i)].row + run;) ++run;
+      s.ops.rms_norm(s.exec, s.act.x.slice(some[size_t(i)].row, run), weights.output_norm, s.config.norm_eps,
+                     h.slice(i, run));
+    }
     s.ops.matmul(s.exec, weights.output, h, y);
-    s.device.move(y.data, logits + done * V, size_t(n * V) * sizeof(float));
+    for (int64_t i = 0; i < n; ++i) s.device.move(y.row(i), some[size_t(i)].logits, row_bytes);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "runtime/model/kv_cache.h"
 #include "runtime/model/step.h"
@@ -10,10 +11,15 @@ namespace hearth {
 
 // act.tokens [T] -> act.x [T,d], the residual stream behind the last layer; the cache's rows at the step's positions
 // are written. `goes_on` is asked before each layer, and false ends the step there: then act.x is not to be used.
-void forward(const Step& step, const Weights& weights, const KvCache& cache,
+void forward(const Step& step, const Weights& weights, const LatentPool& cache,
              const std::function<bool(int64_t layer)>& goes_on);
 
-// Logits of n_rows rows of act.x from first_row on -> logits [n_rows, V], in the host's memory after Device::finish.
-void head(const Step& step, const Weights& weights, int64_t first_row, int64_t n_rows, float* logits);
+// A row of act.x whose logits are wanted, and where: [V] in the host's memory, after Device::finish.
+struct WantedRow {
+  int64_t row = 0;
+  float* logits = nullptr;
+};
+// By rising rows.
+void head(const Step& step, const Weights& weights, std::span<const WantedRow> wanted);
 
 }  // namespace hearth

@@ -18,15 +18,22 @@ struct Chosen {
   int64_t n_activated = 0;
 };
 
-// Told which experts an MoE layer uses: ids [T, K] of T tokens from `position` on.
-using RoutingListener = std::function<void(int64_t layer, int64_t position, std::span<const int32_t> ids)>;
+// What the tokens of a step are to one another.
+struct StepKind {
+  int64_t n_tokens = 0;
+  bool decodes = false;  // each is the next token of another sequence; otherwise they are a slice of prompts
+  int64_t position = 0;  // of the first token
+};
+
+// Told which experts an MoE layer uses: ids [T, K] of the step's T tokens.
+using RoutingListener = std::function<void(int64_t layer, const StepKind& step, std::span<const int32_t> ids)>;
 
 class RoutedExperts {
  public:
   virtual ~RoutedExperts() = default;
 
-  // Before the layers of a step: how many tokens, from which position on.
-  virtual void begin(int64_t n_tokens, int64_t position) = 0;
+  // Before the layers of a step.
+  virtual void begin(const StepKind& step) = 0;
 
   // y = sum over k of weights[t,k] * expert[ids[t,k]](x) + shared(x): x [T,d] -> y [T,d]. What is returned, [T,d] or
   // without data, is still to be added: by the operation that takes y up, which saves one of its own.

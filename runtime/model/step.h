@@ -1,5 +1,5 @@
-// A step: some tokens of one sequence on their way through the model, and the two sublayers that they pass in every
-// layer (forward.cpp strings these together).
+// A step: some tokens of one or several sequences on their way through the model, and the two sublayers that they pass
+// in every layer (forward.cpp strings these together).
 #pragma once
 
 #include "kernels/device.h"
@@ -14,6 +14,14 @@ namespace hearth {
 // How attention over the latent cache is computed: in the form that costs less, or, for tests, always in one of them.
 enum class AttentionForm { automatic, absorbed, naive };
 
+// Rows of a step that are consecutive tokens of one sequence.
+struct Segment {
+  int64_t first_row = 0, n = 0;
+  int64_t position = 0;  // of the first of them
+
+  int64_t end() const { return position + n; }
+};
+
 // Who computes, with what, and at which positions.
 struct Step {
   const ModelConfig& config;
@@ -24,12 +32,13 @@ struct Step {
   RoutedExperts& experts;
   AttentionForm attention = AttentionForm::automatic;
   Activations act;  // rows of this step
-  Positions at;     // where these tokens stand
+  Positions at;     // where these tokens stand, all segments together
+  std::span<const Segment> segments;
 
   int64_t n_tokens() const { return act.n_tokens(); }
 };
 
-// Multi-head latent attention: x [T,d] -> y [T,d], and T rows more in the cache.
+// Multi-head latent attention: x [T,d] -> y [T,d], and a row more in the cache for each token.
 void attention(const Step& step, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y);
 
 // The dense FFN, or routed and shared experts: x [T,d] -> y [T,d].

@@ -122,8 +122,8 @@ void ExpertCache::begin_step() {
   for (const Swap& swap : swaps) begin(swap);
 }
 
-void ExpertCache::note(int64_t layer, std::span<const int32_t> ids, int64_t n_tokens) {
-  residency_.use().note(layer - n_dense_, ids, n_tokens);
+void ExpertCache::note(int64_t layer, std::span<const int32_t> ids, const StepKind& step) {
+  residency_.use().note(layer - n_dense_, ids, step.n_tokens, step.decodes);
 }
 
 }  // namespace hearth

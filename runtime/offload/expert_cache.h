@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/model/routed_experts.h"
 #include "runtime/offload/expert_pool.h"
 #include "runtime/offload/residency.h"
 
@@ -38,7 +39,7 @@ class ExpertCache {
   // Between two steps: experts that have arrived are used from now on, and the swaps that the last steps suggest begin.
   void begin_step();
   // What the router of a layer chose in the step at hand: ids [T,K].
-  void note(int64_t layer, std::span<const int32_t> ids, int64_t n_tokens);
+  void note(int64_t layer, std::span<const int32_t> ids, const StepKind& step);
 
   const ExpertUse& use() const { return residency_.use(); }
   const CacheCounts& counts() const { return counts_; }

@@ -64,13 +64,14 @@ std::vector<float> ExpertUse::counts() const {
   return counts;
 }
 
-void ExpertUse::note(int64_t layer, std::span<const int32_t> ids, int64_t n_tokens) {
+void ExpertUse::note(int64_t layer, std::span<const int32_t> ids, int64_t n_tokens, bool decodes) {
   if (fresh_) {
     for (const int32_t i : touched_) use_[size_t(i)] = 0;
     touched_.clear();
     fresh_ = false;
   }
   step_tokens_ = n_tokens;
+  step_decodes_ = decodes;
   const float share = 1.0f / float(n_tokens);
   for (const int32_t id : ids) {
     if (id < 0 || id >= n_experts_) continue;
@@ -85,7 +86,7 @@ void ExpertUse::end_step() {
   fresh_ = true;
   step_ += 1;
   const double tokens = double(std::min(step_tokens_, kSliceTokens));
-  if (policy_ == ExpertPolicy::adaptive && step_tokens_ == 1) learn();
+  if (policy_ == ExpertPolicy::adaptive && step_decodes_) learn();
   for (const int32_t i : touched_) last_[size_t(i)] = float(step_);
   fold(tokens);
   tokens_ = std::min(tokens_ + tokens, kMemoryTokens);

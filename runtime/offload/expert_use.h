@@ -39,8 +39,9 @@ class ExpertUse {
   std::vector<float> counts() const;
   double tokens() const { return tokens_; }
 
-  // One layer of the step that goes on: ids [T,K]; those outside the model are not looked at.
-  void note(int64_t layer, std::span<const int32_t> ids, int64_t n_tokens);
+  // One layer of the step that goes on: ids [T,K]; those outside the model are not looked at. Only steps that decode
+  // show what the next one of their kind will use.
+  void note(int64_t layer, std::span<const int32_t> ids, int64_t n_tokens, bool decodes);
   // The step is over: values are those for the next one.
   void end_step();
 
@@ -62,6 +63,7 @@ class ExpertUse {
   double tokens_ = 0, step_ = 0;
   float margin_ = 0;
   int64_t step_tokens_ = 0;       // of the step that goes on
+  bool step_decodes_ = false;     // likewise
   std::vector<int32_t> touched_;  // in it, while it goes on, or in the last one
   bool fresh_ = true;             // nothing noted since the last step
   std::vector<float> use_;        // share of its tokens that used each expert

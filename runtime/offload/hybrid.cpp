@@ -44,12 +44,11 @@ Hybrid::Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimit
   for (int64_t layer = 0; layer < config.n_layers; ++layer) turns_.push_back({this, layer});
 }
 
-void Hybrid::begin(int64_t n_tokens, int64_t position) {
-  n_tokens_ = n_tokens;
-  position_ = position;
+void Hybrid::begin(const StepKind& step) {
+  step_ = step;
   stage_.reset();
-  sides_.device.fetch_in_small_pieces(n_tokens == 1);
-  if (n_tokens > 1) {
+  sides_.device.fetch_in_small_pieces(step.decodes);
+  if (!step.decodes) {
     awake_.reset();
   } else if (!awake_) {
     awake_.emplace();  // between two turns of the host lies what the GPU does before the experts of a layer
@@ -68,7 +67,7 @@ Mat<const float> Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Cho
   const Device::SmallMove to_host[] = {{chosen.ids, ids_, size_t(T * K) * sizeof(int32_t)},
                                        {chosen.weights, weights_, size_t(T * K) * sizeof(float)},
                                        {x.data, x_, size_t(T) * row_bytes(config_)}};
-  if (T == 1) {
+  if (step_.decodes) {
     device.move_small(to_host);
   } else {
     for (const Device::SmallMove& m : to_host) device.move(m.from, m.to, m.bytes);
@@ -81,9 +80,9 @@ Mat<const float> Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Cho
   device.aside(work, &turns_[size_t(layer)]);
   gpu.moe_ffn(exec, pool_.on_gpu(layer), w.shared, chosen.ids, chosen.weights, K, x, y);
   device.rejoin();
-  if (T > 1) add_copied(layer, chosen, x, y);  // a single token's step is recorded, and never worth a copy
+  if (!step_.decodes) add_copied(layer, chosen, x, y);  // a decoding step is recorded, and never worth a copy
 
-  if (T == 1 && device.reads_shared()) return {y_, T, config_.dim};  // is read where the host left it
+  if (step_.decodes && device.reads_shared()) return {y_, T, config_.dim};  // is read where the host left it
   device.move(y_, part.data, size_t(T) * row_bytes(config_));
   gpu.add(exec, part, y);
   return {};
@@ -91,7 +90,7 @@ Mat<const float> Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Cho
 
 // Called between two operations of the GPU: nothing may be thrown through it.
 void Hybrid::host_turn(int64_t layer) try {
-  const std::span ids(ids_, size_t(n_tokens_ * config_.routing.n_activated));
+  const std::span ids(ids_, size_t(step_.n_tokens * config_.routing.n_activated));
   // What a GPU that has failed leaves here is anything.
   for (const int32_t id : ids) {
     require(id >= 0 && id < config_.n_routed_experts, ErrorKind::resource,
@@ -99,10 +98,10 @@ void Hybrid::host_turn(int64_t layer) try {
   }
   n_copied_ = 0;
   if (!watch_goes_on()) return;  // what the others give is not to be used, nor to be counted
-  if (options_.listener) options_.listener(layer, position_, ids);
-  cache_.note(layer, ids, n_tokens_);
+  if (options_.listener) options_.listener(layer, step_, ids);
+  cache_.note(layer, ids, step_);
   counts_.chosen += ids.size();
-  compute_on_host(layer, n_tokens_ > 1 ? share_with_gpu(layer, ids) : pool_.on_host(layer), ids);
+  compute_on_host(layer, step_.decodes ? pool_.on_host(layer) : share_with_gpu(layer, ids), ids);
 } catch (const std::exception& error) {
   if (failure_.empty()) failure_ = error.what();
 }
@@ -134,7 +133,7 @@ FfnWeights Hybrid::share_with_gpu(int64_t layer, std::span<const int32_t> ids) {
 }
 
 void Hybrid::compute_on_host(int64_t layer, const FfnWeights& experts, std::span<const int32_t> ids) {
-  const int64_t T = n_tokens_, K = config_.routing.n_activated;
+  const int64_t T = step_.n_tokens, K = config_.routing.n_activated;
   std::vector<bool> read(size_t(config_.n_routed_experts));
   int64_t n_experts = 0, n_pairs = 0, n_on_gpu = 0;
   for (const int32_t id : ids) {

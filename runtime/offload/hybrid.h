@@ -60,7 +60,7 @@ class Hybrid : public RoutedExperts {
   Hybrid(const ModelConfig& config, const Sides& sides, const ScratchLimits& limits, ExpertPool& pool,
          ExpertCache& cache, const ReadAhead& read_ahead, HybridOptions options);
 
-  void begin(int64_t n_tokens, int64_t position) override;
+  void begin(const StepKind& step) override;
   Mat<const float> moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x,
                            Mat<float> y) override;
   // What went wrong in a turn of the host's since somebody last asked; empty: nothing.
@@ -97,7 +97,7 @@ class Hybrid : public RoutedExperts {
   std::vector<Turn> turns_;
   ExpertStage stage_;
   PrefillRateMeter meter_;
-  int64_t n_tokens_ = 0, position_ = 0;
+  StepKind step_;
   // Of the layer at hand:
   std::vector<int32_t> host_table_;  // its experts without those that are copied
   size_t n_copied_ = 0;

@@ -14,7 +14,7 @@ class LocalExperts : public RoutedExperts {
   LocalExperts(const Ops& ops, const Exec& exec, const ReadAhead& read_ahead, const RoutingListener& listener)
       : ops_(ops), exec_(exec), read_ahead_(read_ahead), listener_(listener) {}
 
-  void begin(int64_t n_tokens, int64_t position) override;
+  void begin(const StepKind& step) override { step_ = step; }
   Mat<const float> moe_ffn(int64_t layer, const LayerWeights& w, const Chosen& chosen, Mat<const float> x,
                            Mat<float> y) override;
 
@@ -23,7 +23,7 @@ class LocalExperts : public RoutedExperts {
   const Exec& exec_;
   const ReadAhead& read_ahead_;
   const RoutingListener& listener_;
-  int64_t position_ = 0;
+  StepKind step_;
 };
 
 }  // namespace hearth

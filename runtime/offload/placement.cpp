@@ -88,11 +88,17 @@ class Planner {
     });
   }
 
+  // The latent cache of all sequences, and the tables of its pages.
+  uint64_t cache_bytes(int64_t n_ctx) const {
+    const int64_t pages = in_.n_sequences * LatentPool::pages_for(n_ctx);
+    return LatentPool::bytes_for(c_, in_.cache_format, pages) + std::max<uint64_t>(64, uint64_t(pages) * 4);
+  }
+
   // What the GPU holds besides experts. Where all of the model does, nothing crosses and there are no slots.
   ClassBytes vram_minimum(int64_t n_ctx, bool all) const {
     const int64_t ubatch = std::min(in_.ubatch, n_ctx);
     ClassBytes need = m_.fixed;
-    need[MemoryClass::kv_cache] = KvCache::bytes_for(c_, in_.cache_format, n_ctx);
+    need[MemoryClass::kv_cache] = cache_bytes(n_ctx);
     need[MemoryClass::working] = working_bytes(c_, ubatch, n_ctx, in_.n_threads, in_.gpu_scratch);
     need[MemoryClass::driver] = kDriverBytes;
     if (all) return need;
@@ -113,7 +119,7 @@ class Planner {
       need[MemoryClass::working] = in_.cpu_scratch(limits) + host_crossing_bytes(c_, ubatch);
       return need;
     }
-    need[MemoryClass::kv_cache] = KvCache::bytes_for(c_, in_.cache_format, n_ctx);
+    need[MemoryClass::kv_cache] = cache_bytes(n_ctx);
     need[MemoryClass::working] = working_bytes(c_, ubatch, n_ctx, in_.n_threads, in_.cpu_scratch);
     return need;
   }

@@ -42,6 +42,7 @@ inline constexpr int64_t kAutomaticUbatch = 0;
 struct PlacementInput {
   Machine machine;    // budgets: vram is what is free on the GPU, 0: none; ram what may be filled
   int64_t n_ctx = 0;  // 0: the model's default
+  int64_t n_sequences = 1;
   FormatId cache_format = FormatId::bf16;
   int64_t ubatch = 512;  // or kAutomaticUbatch
   int n_threads = 1;

@@ -21,6 +21,7 @@
 
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/kernel.h"
+#include "tests/kernels/pages.h"
 
 namespace hearth {
 namespace {
@@ -273,55 +274,55 @@ std::vector<uint16_t> random_latents() {
   return values;
 }
 
+// Where the last T of n_tokens stand, in the GPU's memory.
+struct DeviceStanding {
+  DeviceStanding(const Bench& bench, int64_t n_tokens, int64_t T)
+      : table(n_tokens),
+        ids(bench, test::Standing(table, n_tokens - T, T).ids),
+        sequences(bench, std::vector<int32_t>(size_t(T))),
+        pages(bench, table.pages) {
+    at = {ids.data(), sequences.data(), pages.data(), int64_t(table.pages.size()), table.bits, true, n_tokens};
+  }
+  LatentCache cache(uint16_t* rows) const {
+    return {reinterpret_cast<std::byte*>(rows), FormatId::bf16, table.n_rows(), kLora, kRope};
+  }
+
+  test::PageTable table;
+  Buffer<int32_t> ids, sequences, pages;
+  Positions at;
+};
+
 void measure_mla_attend(const Bench& bench, int64_t H, int64_t n_tokens) {
   const int64_t width = kLora + kRope;
-  const size_t rows = size_t(n_tokens) * size_t(width);
+  const DeviceStanding standing(bench, n_tokens, 1);
+  const size_t rows = size_t(standing.table.n_rows()) * size_t(width), read = size_t(n_tokens) * size_t(width);
   const int copies = copies_of(rows * 2);
   Buffer<uint16_t> memory(bench, rows * size_t(copies));
   memory.fill(random_latents());
   const Buffer<float> q(bench, gaussian(size_t(H * width), 1)), o(bench, size_t(H * kLora));
-  const Buffer<int32_t> ids(bench, std::vector<int32_t>{int32_t(n_tokens - 1)});
-  Positions at;
-  at.ids = ids.data();
-  at.first = n_tokens - 1;
-  at.bound = n_tokens;
   const double seconds = seconds_per_call(bench, copies, [&](int i) {
-    LatentCache cache;
-    cache.data = reinterpret_cast<std::byte*>(memory.data() + rows * size_t(i));
-    cache.n_ctx = n_tokens;
-    cache.kv_lora_rank = kLora;
-    cache.rope_dim = kRope;
+    const LatentCache cache = standing.cache(memory.data() + rows * size_t(i));
     const Heads<const float> q_c{q.data(), 1, H, kLora, H * kLora, kLora};
     const Heads<const float> q_rope{q.data() + H * kLora, 1, H, kRope, H * kRope, kRope};
-    bench.ops.mla_attend(bench.exec, q_c, q_rope, cache, at, 0.1f, {o.data(), 1, H, kLora, H * kLora, kLora});
+    bench.ops.mla_attend(bench.exec, q_c, q_rope, cache, standing.at, 0.1f, {o.data(), 1, H, kLora, H * kLora, kLora});
   });
-  const double bandwidth = double(rows) * 2 / seconds;
+  const double bandwidth = double(read) * 2 / seconds;
   row("MLA decode, " + std::to_string(H) + " heads, " + std::to_string(n_tokens) + " tokens", bandwidth / 1e9,
       "GB/s | %.0f %% of copy; %.1f us", 100 * bandwidth / bench.copy_bandwidth, seconds * 1e6);
 }
 
 void measure_mha_attend(const Bench& bench, int64_t H, int64_t n_tokens) {
   const int64_t T = shrunk(512, 20), width = kLora + kRope, head = kNope + kRope;
-  Buffer<uint16_t> memory(bench, size_t(n_tokens * width));
+  const DeviceStanding standing(bench, n_tokens, T);
+  Buffer<uint16_t> memory(bench, size_t(standing.table.n_rows() * width));
   memory.fill(random_latents());
   const BenchWeight k_b(bench, FormatId::q8_0, H, kLora, kNope), v_b(bench, FormatId::q8_0, H, kValue, kLora);
   const Buffer<float> q(bench, gaussian(size_t(T * H * head), 1)), o(bench, size_t(T * H * kValue));
-  std::vector<int32_t> ids;
-  for (int64_t t = n_tokens - T; t < n_tokens; ++t) ids.push_back(int32_t(t));
-  const Buffer<int32_t> device_ids(bench, ids);
-  Positions at;
-  at.ids = device_ids.data();
-  at.first = n_tokens - T;
-  at.bound = n_tokens;
-  LatentCache cache;
-  cache.data = reinterpret_cast<std::byte*>(memory.data());
-  cache.n_ctx = n_tokens;
-  cache.kv_lora_rank = kLora;
-  cache.rope_dim = kRope;
+  const LatentCache cache = standing.cache(memory.data());
   const Heads<const float> q_nope{q.data(), T, H, kNope, H * head, head},
       q_rope{q.data() + kNope, T, H, kRope, H * head, head};
   const double seconds = seconds_per_call(bench, 4, [&](int) {
-    bench.ops.mha_attend(bench.exec, q_nope, q_rope, k_b.view, v_b.view, cache, at, 0.1f,
+    bench.ops.mha_attend(bench.exec, q_nope, q_rope, k_b.view, v_b.view, cache, standing.at, 0.1f,
                          {o.data(), T, H, kValue, H * kValue, kValue});
   });
   const double pairs = double(T) * (double(n_tokens) - double(T - 1) / 2);

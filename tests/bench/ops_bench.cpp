@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/cpu/backend.h"
+#include "tests/kernels/pages.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -202,8 +203,10 @@ struct Bench {
 
   void attend(bool absorbed, int64_t H, int64_t T, int64_t pos0) const {
     const int64_t r = 512, dr = 64, nope = 128, v = 128, first = absorbed ? r : nope, value = absorbed ? r : v;
-    LatentCache cache{nullptr, FormatId::bf16, pos0 + T, r, dr};
-    std::vector<std::byte> rows(cache.row_bytes() * size_t(pos0 + T));
+    const test::PageTable table(pos0 + T);
+    const test::Standing standing(table, pos0, T);
+    LatentCache cache{nullptr, FormatId::bf16, table.n_rows(), r, dr};
+    std::vector<std::byte> rows(cache.row_bytes() * size_t(cache.n_rows));
     const std::vector<float> values = random_floats(rows.size() / 2);
     format_of(FormatId::bf16).encode(values.data(), nullptr, rows.data(), int64_t(values.size()));
     cache.data = rows.data();
@@ -214,15 +217,15 @@ struct Bench {
     const Heads<float> out = {o.data(), T, H, value, H * value, value};
     const double s = seconds([&] {
       if (absorbed) {
-        ops.mla_attend(exec, q0, q1, cache, {nullptr, pos0}, 0.1f, out);
+        ops.mla_attend(exec, q0, q1, cache, standing.at, 0.1f, out);
       } else {
-        ops.mha_attend(exec, q0, q1, k_b.view, v_b.view, cache, {nullptr, pos0}, 0.1f, out);
+        ops.mha_attend(exec, q0, q1, k_b.view, v_b.view, cache, standing.at, 0.1f, out);
       }
     });
     const double pairs = double(H) * (double(T * pos0) + 0.5 * double(T * (T + 1)));
     const double expand = absorbed ? 0 : double(H * (pos0 + T)) * double(r * (nope + v));
-    print(fmt::format("{} H={} T={} at {}", absorbed ? "mla_attend" : "mha_attend", H, T, pos0), s, double(rows.size()),
-          2 * (pairs * double(first + dr + value) + expand));
+    print(fmt::format("{} H={} T={} at {}", absorbed ? "mla_attend" : "mha_attend", H, T, pos0), s,
+          double(cache.row_bytes() * size_t(pos0 + T)), 2 * (pairs * double(first + dr + value) + expand));
   }
 };
 

@@ -229,7 +229,8 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
 TEST_CASE("gpu: a step that comes again is recorded once, for every length and every conversation") {
   const Golden& golden = goldens().front();
   const auto tokens = std::span(golden.tokens).first(10);
-  Model model(GgufFile::open(converted(golden.folder, "f32")), {.ops = &gpu(), .device = gpu_device()});
+  Model model(GgufFile::open(converted(golden.folder, "f32")),
+              {.ops = &gpu(), .device = gpu_device(), .n_sequences = 3});
   const StepCounts before = gpu_device()->step_counts();
   const auto first = step_by_step(model, tokens);
   const StepCounts after = gpu_device()->step_counts();

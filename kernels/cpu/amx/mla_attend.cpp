@@ -114,7 +114,7 @@ void softmax(int64_t n, Work& work) {
 }
 
 // o = o * keep + weights x rows, for 32 columns from `column` on.
-void add_values(const uint8_t* rows, size_t row_bytes, int64_t n, int64_t column, Work& work) {
+void add_values(const LatentRows& rows, int64_t first, int64_t n, int64_t column, Work& work) {
   alignas(64) static constexpr auto kInterleave = [] {
     struct {
       uint16_t pick[2][32];
@@ -128,7 +128,7 @@ void add_values(const uint8_t* rows, size_t row_bytes, int64_t n, int64_t column
   const __m512i low = _mm512_load_si512(kInterleave.pick[0]), high = _mm512_load_si512(kInterleave.pick[1]);
   const int64_t n_steps = (n + 31) / 32;
   const auto row = [&](int64_t i) HEARTH_INLINE_LAMBDA {
-    return i < n ? load512(rows + size_t(i) * row_bytes + 2 * size_t(column)) : _mm512_setzero_si512();
+    return i < n ? load512(row_at(rows, first + i) + 2 * column) : _mm512_setzero_si512();
   };
   for (int64_t i = 0; i < 16 * n_steps; ++i) {
     const __m512i a = row(2 * i), b = row(2 * i + 1);
@@ -162,18 +162,23 @@ bool fits_tiles(const LatentCache& cache) {
          cache.rope_dim % 32 == 0 && cache.rope_dim <= kMaxRope;
 }
 
+HEARTH_INLINE const uint8_t* bytes_of(const LatentRows& rows, int64_t position) {
+  return reinterpret_cast<const uint8_t*>(row_at(rows, position));
+}
+
 size_t work_bytes(int64_t r, int64_t dr) {
   const size_t other = mla::floats_work(HEARTH_AVX512::kAttention, r, dr);
   return sizeof(Work) > other ? sizeof(Work) : other;
 }
 
 void attend_latents(const mla::Unit& unit) {
-  if (!fits_tiles(*unit.cache)) {
+  const LatentCache& cache = *unit.rows.cache;
+  if (!fits_tiles(cache)) {
     mla::attend_floats(HEARTH_AVX512::kAttention, unit);
     return;
   }
   Work& work = *reinterpret_cast<Work*>(unit.work);
-  const int64_t r = unit.cache->kv_lora_rank, width = r + unit.cache->rope_dim, n_steps = width / 32;
+  const int64_t r = cache.kv_lora_rank, width = r + cache.rope_dim, n_steps = width / 32;
   const size_t row_bytes = size_t(width) * 2;
   load_tile_config();
   pack_query(unit, width, work);
@@ -184,20 +189,23 @@ void attend_latents(const mla::Unit& unit) {
   memset(work.o, 0, size_t(r / 16) * sizeof work.o[0]);
   for (int64_t p = 0; p < unit.n; p += kPositions) {
     const int64_t n = unit.n - p < kPositions ? unit.n - p : kPositions;
-    const uint8_t* rows = reinterpret_cast<const uint8_t*>(unit.cache->data) + size_t(unit.first + p) * row_bytes;
     for (int64_t i = 0; i < n; i += 16) {
-      const uint8_t* from = rows + size_t(i) * row_bytes;
-      if (n - i < 16) {
+      const uint8_t* from = bytes_of(unit.rows, unit.first + p + i);
+      if (n - i < 16 || unit.rows.page_bits < 4) {  // fewer, or not one after the other
         memset(work.rest, 0, sizeof work.rest);
-        for (int64_t j = 0; j < n - i; ++j) memcpy(work.rest[j], from + size_t(j) * row_bytes, row_bytes);
+        for (int64_t j = 0; j < 16 && j < n - i; ++j) {
+          memcpy(work.rest[j], bytes_of(unit.rows, unit.first + p + i + j), row_bytes);
+        }
         const uint8_t* padded = reinterpret_cast<const uint8_t*>(work.rest);
         score_rows(padded, sizeof work.rest[0], n_steps, work, padded, work.scores + i);
       } else {
-        score_rows(from, row_bytes, n_steps, work, from + 16 * row_bytes, work.scores + i);
+        const bool more = i + 16 < n;
+        score_rows(from, row_bytes, n_steps, work, more ? bytes_of(unit.rows, unit.first + p + i + 16) : from,
+                   work.scores + i);
       }
     }
     softmax(n, work);
-    for (int64_t c = 0; c < r; c += 32) add_values(rows, row_bytes, n, c, work);
+    for (int64_t c = 0; c < r; c += 32) add_values(unit.rows, unit.first + p, n, c, work);
   }
   _tile_release();
   for (int64_t h = 0; h < unit.n_heads; ++h) {

@@ -8,12 +8,13 @@
 namespace hearth::avx2 {
 namespace {
 
-void read_rows(const LatentCache& cache, int64_t first, int64_t n, float* out, int64_t stride) {
+void read_rows(const LatentRows& rows, int64_t first, int64_t n, float* out, int64_t stride) {
+  const LatentCache& cache = *rows.cache;
   const int64_t width = cache.kv_lora_rank + cache.rope_dim;
   const bool f32 = cache.format == FormatId::f32;
   const size_t row_bytes = size_t(width) * (f32 ? 4 : 2);
   for (int64_t p = 0; p < n; ++p, out += stride) {
-    const std::byte* row = cache.data + size_t(first + p) * row_bytes;
+    const std::byte* row = row_at(rows, first + p);
     int64_t i = 0;
     if (f32) {
       memcpy(out, row, row_bytes);
@@ -74,9 +75,9 @@ void attend(const QueryBlock& b, const PositionTile& tile) {
                   b.value_width);
 }
 
-void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first, int64_t n, float* rows) {
-  read_rows(cache, first, n, rows, b.width);
-  attend(b, {rows, b.width, rows, b.width, n, nullptr});
+void attend_latents(const QueryBlock& b, const LatentRows& rows, int64_t first, int64_t n, float* work) {
+  read_rows(rows, first, n, work, b.width);
+  attend(b, {work, b.width, work, b.width, n, nullptr});
 }
 
 constexpr int64_t kExpand = 96;  // positions multiplied with decoded weights at once, at most kPanelTokens

@@ -27,13 +27,13 @@ HEARTH_INLINE __m512i widen(__m256i halves) {
 }
 
 // Columns [at, at + width) of n rows of the cache -> out [n][stride], followed by zeros up to `stride`.
-void read_columns(const LatentCache& cache, int64_t first, int64_t n, int64_t at, int64_t width, float* out,
+void read_columns(const LatentRows& rows, int64_t first, int64_t n, int64_t at, int64_t width, float* out,
                   int64_t stride) {
-  const bool f32 = cache.format == FormatId::f32;
-  const std::byte* row = cache.data + size_t(first) * cache.row_bytes() + at * (f32 ? 4 : 2);
+  const bool f32 = rows.cache->format == FormatId::f32;
   const int64_t whole = width / 16 * 16;
   const __mmask16 rest = lanes_left(width - whole);
-  for (int64_t p = 0; p < n; ++p, row += cache.row_bytes(), out += stride) {
+  for (int64_t p = 0; p < n; ++p, out += stride) {
+    const std::byte* row = row_at(rows, first + p) + at * (f32 ? 4 : 2);
     if (f32) {
       memcpy(out, row, size_t(width) * 4);
       for (int64_t i = width; i < stride; ++i) out[i] = 0;
@@ -46,17 +46,17 @@ void read_columns(const LatentCache& cache, int64_t first, int64_t n, int64_t at
   }
 }
 
-// Prefetches the same columns of rows that will be read soon, as far as the cache has such rows.
-void ask_ahead(const LatentCache& cache, int64_t first, int64_t n, int64_t at, int64_t width) {
-  const int64_t size = cache.format == FormatId::f32 ? 4 : 2;
-  for (int64_t p = first; p < first + n && p < cache.n_ctx; ++p) {
-    const char* row = reinterpret_cast<const char*>(cache.data) + size_t(p) * cache.row_bytes();
+// Prefetches the same columns of rows that will be read soon, as far as there are such.
+void ask_ahead(const LatentRows& rows, int64_t first, int64_t n, int64_t at, int64_t width) {
+  const int64_t size = rows.cache->format == FormatId::f32 ? 4 : 2;
+  for (int64_t p = first; p < first + n && p < rows.n; ++p) {
+    const char* row = reinterpret_cast<const char*>(row_at(rows, p));
     for (int64_t i = at * size; i < (at + width) * size; i += 64) _mm_prefetch(row + i, _MM_HINT_T1);
   }
 }
 
-void read_rows(const LatentCache& cache, int64_t first, int64_t n, float* out, int64_t stride) {
-  read_columns(cache, first, n, 0, cache.kv_lora_rank + cache.rope_dim, out, stride);
+void read_rows(const LatentRows& rows, int64_t first, int64_t n, float* out, int64_t stride) {
+  read_columns(rows, first, n, 0, rows.cache->kv_lora_rank + rows.cache->rope_dim, out, stride);
 }
 
 // The first 16 columns (of which the mask `columns` says which exist) of 16 rows of `in` (of which n exist), zeros
@@ -217,15 +217,15 @@ void attend(const QueryBlock& b, const PositionTile& tile) {
 
 // Straight from the cache. Its numbers are converted to floats in pieces that stay in L1, once for the scores and again
 // for the sums, which costs less than keeping whole rows of floats in L2.
-void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first, int64_t n, float*) {
+void attend_latents(const QueryBlock& b, const LatentRows& rows, int64_t first, int64_t n, float*) {
   using Start = Product::Start;
   constexpr int64_t kKeys = 128, kValues = 48;  // columns at once
   alignas(64) float piece[kTilePositions * kKeys];
-  const int64_t r = cache.kv_lora_rank, width = r + cache.rope_dim;
+  const int64_t r = rows.cache->kv_lora_rank, width = r + rows.cache->rope_dim;
   for (int64_t at = 0; at < width; at += kKeys) {
     const int64_t columns = width - at < kKeys ? width - at : kKeys;
-    ask_ahead(cache, first + kTilePositions, n, at, columns);
-    read_columns(cache, first, n, at, columns, piece, kKeys);
+    ask_ahead(rows, first + kTilePositions, n, at, columns);
+    read_columns(rows, first, n, at, columns, piece, kKeys);
     multiply({at == 0 ? Start::zero : Start::unscaled,
               {piece, kKeys, 1},
               b.q + at * b.n,
@@ -240,7 +240,7 @@ void attend_latents(const QueryBlock& b, const LatentCache& cache, int64_t first
   for (int64_t i = 0; i < b.n; i += 16) softmax(b, {nullptr, 0, nullptr, 0, n, nullptr}, i);
   for (int64_t at = 0; at < r; at += kValues) {
     const int64_t columns = r - at < kValues ? r - at : kValues;
-    read_columns(cache, first, n, at, columns, piece, kValues);
+    read_columns(rows, first, n, at, columns, piece, kValues);
     multiply({Start::scaled,
               {b.scores, 1, b.n},
               piece,

@@ -3,7 +3,7 @@
 //
 // One product per head, on tensor cores: a block computes 128 positions x 128 columns, 8 warps 32 x 64 each, walking
 // over the latents in slabs of 32 columns, with three buffers of slabs in shared memory. Weights in any format become
-// bf16 once per call (widen_weights); a bf16 cache is read in place (latents_in_place).
+// bf16 once per call (widen_weights), and so do the rows of the cache, gathered from their pages (widen_latents).
 //
 // What bounds it: the tensor cores, with 1 kFLOP per output of 2 bytes.
 #include "kernels/cuda/attention/expand_latents.h"
@@ -31,7 +31,7 @@ unsigned blocks(int64_t n, int64_t per_block) {
 
 // The number of positions of the chunk that exist.
 GPU_FN int n_keys(const LatentChunk& chunk) {
-  return at_most(int(chunk.n), chunk.ids[0] + int(chunk.n_tokens) - int(chunk.first));
+  return at_most(int(chunk.n), chunk.at.ids[0] + int(chunk.n_tokens) - int(chunk.first));
 }
 
 struct Product {
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kThreads)
     widen_rows(LatentCache cache, LatentChunk chunk, int padded_r, int padded_rope, uint16_t* out) {
   const int r = int(cache.kv_lora_rank), rope = int(cache.rope_dim), key = int(blockIdx.x);
   if (key >= n_keys(chunk)) return;
-  const int64_t row = (chunk.first + key) * (r + rope);
+  const int64_t row = row_number(chunk.at, pages_of(chunk.at, 0), int(chunk.first) + key) * (r + rope);
   for (int c = int(threadIdx.x); c < padded_r + padded_rope; c += kThreads) {
     const int from = c < padded_r ? c : r + c - padded_r;
     const bool inside = c < padded_r ? c < r : c - padded_r < rope;
@@ -140,10 +140,6 @@ ExpandedWidths::ExpandedWidths(int64_t r, int64_t nope, int64_t rope, int64_t v)
       padded_rope(padded(rope)),
       padded_v(padded(v)) {}
 
-bool latents_in_place(const LatentCache& cache) {
-  return cache.format == FormatId::bf16 && cache.kv_lora_rank % 16 == 0 && cache.rope_dim % 16 == 0;
-}
-
 void widen_latents(const Queue& queue, const ExpandedWidths& widths, const LatentCache& cache, const LatentChunk& chunk,
                    uint16_t* latents) {
   launch("widen_latents", widen_rows, dim3(unsigned(chunk.n)), dim3(kThreads), 0, queue, cache, chunk, widths.padded_r,
@@ -151,8 +147,8 @@ void widen_latents(const Queue& queue, const ExpandedWidths& widths, const Laten
 }
 
 void expand_latents(const Queue& queue, const ExpandedWidths& widths, const uint16_t* weights, const uint16_t* latents,
-                    int64_t latent_stride, int64_t n_heads, const LatentChunk& chunk, uint16_t* expanded) {
-  const Product product{weights, latents, latent_stride, widths.columns(), widths.padded_r, chunk, expanded};
+                    int64_t n_heads, const LatentChunk& chunk, uint16_t* expanded) {
+  const Product product{weights, latents, widths.latent_width(), widths.columns(), widths.padded_r, chunk, expanded};
   launch("expand_latents", multiply, dim3(blocks(chunk.n, kTile), blocks(widths.columns(), kTile), unsigned(n_heads)),
          dim3(kThreads), kSharedBytes, queue, product);
 }

@@ -19,13 +19,10 @@ struct ExpandedWidths {
   HEARTH_HD int latent_width() const { return padded_r + padded_rope; }
 };
 
-// Whether rows of the cache can be used as latents in place.
-bool latents_in_place(const LatentCache& cache);
-
-// Some positions of the cache in one call. n is an upper bound: the kernels stop at ids[0] + n_tokens, the sequence's
-// length as the device knows it.
+// Some positions of a sequence in one call. n is an upper bound: the kernels stop at at.ids[0] + n_tokens, the
+// sequence's length as the device knows it.
 struct LatentChunk {
-  const int32_t* ids;
+  Positions at;
   int64_t n_tokens;
   int64_t first, n;
 };
@@ -34,12 +31,12 @@ struct LatentChunk {
 void widen_weights(const Queue& queue, const ExpandedWidths& widths, const Weight& k_b, const Weight& v_b,
                    uint16_t* weights);
 
-// Rows of the cache -> bf16 [n, latent_width].
+// Rows of the cache, one after the other -> bf16 [n, latent_width].
 void widen_latents(const Queue& queue, const ExpandedWidths& widths, const LatentCache& cache, const LatentChunk& chunk,
                    uint16_t* latents);
 
-// latents [n, latent_stride] times the weights of every head -> bf16 [H, n, columns].
+// latents [n, latent_width] times the weights of every head -> bf16 [H, n, columns].
 void expand_latents(const Queue& queue, const ExpandedWidths& widths, const uint16_t* weights, const uint16_t* latents,
-                    int64_t latent_stride, int64_t n_heads, const LatentChunk& chunk, uint16_t* expanded);
+                    int64_t n_heads, const LatentChunk& chunk, uint16_t* expanded);
 
 }  // namespace hearth::gpu

@@ -14,9 +14,14 @@ GPU_FN T* head_at(const Heads<T>& x, int token, int head) {
   return x.data + token * x.token_stride + head * x.head_stride;
 }
 
-// Row 0 of a layer's cache.
-GPU_FN std::byte* rows_of(const LatentCache& cache) {
-  return cache.base ? *cache.base + cache.offset : cache.data;
+// The pages of a token's sequence.
+GPU_FN const int32_t* pages_of(const Positions& at, int token) {
+  return at.pages + at.sequences[token] * at.page_stride;
+}
+
+// The row of the cache where a position of the sequence with these pages lies.
+GPU_FN int64_t row_number(const Positions& at, const int32_t* pages, int position) {
+  return (int64_t(pages[position >> at.page_bits]) << at.page_bits) + (position & ((1 << at.page_bits) - 1));
 }
 
 GPU_FN int at_most(int a, int b) {

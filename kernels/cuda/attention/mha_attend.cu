@@ -35,8 +35,7 @@ struct Problem {
   Heads<const float> q_nope, q_rope;
   ExpandedWidths widths;
   const uint16_t* expanded;  // [H, chunk.n, columns]
-  const uint16_t* latents;   // of the chunk
-  int64_t latent_stride;
+  const uint16_t* latents;   // of the chunk, [n, latent_width]
   LatentChunk chunk;
   float scale;             // of scores to powers of 2
   float *largest, *total;  // [H, T]
@@ -60,8 +59,8 @@ GPU_FN void load_tile(const Problem& p, int head, int first, int n, uint16_t* ke
   for (int i = int(threadIdx.x); i < kKeys * rope; i += threads) {
     const int key = i / rope, c = i % rope;
     const bool valid = first + key < n;
-    cp_async_16(keys + key * kKeyStride + 8 * (nope + c), ropes + (valid ? first + key : 0) * p.latent_stride + 8 * c,
-                valid);
+    cp_async_16(keys + key * kKeyStride + 8 * (nope + c),
+                ropes + (valid ? first + key : 0) * int64_t(p.widths.latent_width()) + 8 * c, valid);
   }
   cp_async_commit();
 }
@@ -218,7 +217,7 @@ __global__ void __launch_bounds__(32 * warps) attend_chunk(Problem p) {
   const int n_tokens = int(p.q_nope.n_tokens), head = int(blockIdx.y);
   const int block_first = int(gridDim.x - 1 - blockIdx.x) * kQueries, warp_first = block_first + 16 * warp_of_thread();
   // How many positions of the chunk are seen by token 0 of the call, by the block's last query, and by this warp's.
-  const int first_seen = p.chunk.ids[0] + 1 - int(p.chunk.first);
+  const int first_seen = p.chunk.at.ids[0] + 1 - int(p.chunk.first);
   const int n = at_most(first_seen + at_most(block_first + kQueries, n_tokens) - 1, int(p.chunk.n));
   const int warp_n =
       warp_first < n_tokens ? at_most(first_seen + at_most(warp_first + 16, n_tokens) - 1, int(p.chunk.n)) : 0;
@@ -277,15 +276,15 @@ size_t mha_attend_scratch(const ScratchLimits& l) {
 }
 
 void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
-                const Weight& v_b, const LatentCache& cache, const Positions& positions, float scale, Heads<float> o) {
-  const int64_t T = q_nope.n_tokens, H = q_nope.n_heads, bound = positions.bound;
+                const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
+  const int64_t T = q_nope.n_tokens, H = q_nope.n_heads, bound = at.bound;
   const ExpandedWidths widths(cache.kv_lora_rank, q_nope.width, cache.rope_dim, o.width);
   const int64_t n = chunk_that_fits(widths, T, H, bound, exec.scratch.size());
   const Layout layout(widths, T, H, n);
   const auto scratch = [&](size_t at) { return exec.scratch.data() + at; };
   const Queue& queue = queue_of(exec);
   uint16_t* weights = reinterpret_cast<uint16_t*>(scratch(layout.weights));
-  uint16_t* widened = reinterpret_cast<uint16_t*>(scratch(layout.latents));
+  uint16_t* latents = reinterpret_cast<uint16_t*>(scratch(layout.latents));
   uint16_t* expanded = reinterpret_cast<uint16_t*>(scratch(layout.expanded));
 
   // With 128 queries in a block tiles are read half as often as with 64: taken where every multiprocessor still gets a
@@ -294,22 +293,14 @@ void mha_attend(const Exec& exec, Heads<const float> q_nope, Heads<const float> 
   const int64_t queries = wide ? 128 : 64;
   widen_weights(queue, widths, k_b, v_b, weights);
   for (int64_t first = 0; first < bound; first += n) {
-    const LatentChunk chunk{positions.ids, T, first, n};
-    const uint16_t* latents = widened;
-    int64_t latent_stride = widths.latent_width();
-    if (latents_in_place(cache)) {
-      latents = reinterpret_cast<const uint16_t*>(cache.data) + first * cache.width();
-      latent_stride = cache.width();
-    } else {
-      widen_latents(queue, widths, cache, chunk, widened);
-    }
-    expand_latents(queue, widths, weights, latents, latent_stride, H, chunk, expanded);
+    const LatentChunk chunk{at, T, first, n};
+    widen_latents(queue, widths, cache, chunk, latents);
+    expand_latents(queue, widths, weights, latents, H, chunk, expanded);
     const Problem problem{q_nope,
                           q_rope,
                           widths,
                           expanded,
                           latents,
-                          latent_stride,
                           chunk,
                           scale * kLog2e,
                           reinterpret_cast<float*>(scratch(layout.largest)),

@@ -2,9 +2,10 @@
 //
 //   score_p = (q_c . c_p + q_rope . k_rope_p) scale,  o_c = sum_p softmax(score)_p c_p
 //
-// The cache is cut into pieces, so that one sequence fills the GPU. How many is settled when the call is queued; how
-// long they are follows from the length that the device knows. A block takes up to 64 rows of queries over one piece
-// (mla_tile.cuh), and a second kernel merges the pieces of a row. With one piece there is nothing to merge.
+// A sequence's part of the cache is cut into pieces, so that one sequence fills the GPU. How many is settled when the
+// call is queued; how long they are follows from the lengths that the device knows. A block takes up to 64 rows of
+// queries of one sequence over one piece (mla_tile.cuh), and a second kernel merges the pieces of a row. With one piece
+// there is nothing to merge.
 //
 // What bounds it: with 16 heads the bytes of the cache (1152 per position, for 35 kFLOP), with 128 the tensor cores.
 #include "kernels/cuda/attention/mla_attend.h"
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(32 * kPlainWarps) attend_plain(MlaProblem p) {
   GPU_SHARED(float, tops, kPlainWarps);
   GPU_SHARED(float, totals, kPlainWarps);
   const int row = int(blockIdx.x), piece = int(blockIdx.y), t = row / p.n_heads, h = row % p.n_heads;
-  const int size = p.piece_size(), begin = piece * size, end = at_most(begin + size, p.limit(row));
+  const int size = p.piece_size(row), begin = piece * size, end = at_most(begin + size, p.limit(row));
   if (begin >= end) return;
 
   const int lane = lane_of_thread(), warp = warp_of_thread(), width = p.width();
@@ -51,10 +52,11 @@ __global__ void __launch_bounds__(32 * kPlainWarps) attend_plain(MlaProblem p) {
     const int c = lane + 32 * i;
     q[i] = c < p.r ? q_c[c] : c < width ? q_rope[c - p.r] : 0.0f;
   }
-  const T* cache = reinterpret_cast<const T*>(rows_of(p.cache));
+  const T* cache = reinterpret_cast<const T*>(p.cache.data);
+  const int32_t* pages = pages_of(p.at, t);
   float largest = -INFINITY, total = 0;
   for (int key = begin + warp; key < end; key += kPlainWarps) {
-    const T* from = cache + int64_t(key) * width;
+    const T* from = cache + row_number(p.at, pages, key) * width;
     float x[kLaneColumns], score = 0;
     GPU_UNROLL
     for (int i = 0; i < kLaneColumns; ++i) {
@@ -101,7 +103,7 @@ constexpr int kMergeWarps = 4, kMergeColumns = 128;
 __global__ void __launch_bounds__(32 * kMergeWarps) merge_pieces(MlaProblem p) {
   GPU_SHARED(float4, sums, 32 * kMergeWarps);
   const int row = int(blockIdx.x), t = row / p.n_heads, lane = lane_of_thread(), warp = warp_of_thread();
-  const int size = p.piece_size(), n = (p.limit(row) + size - 1) / size;  // pieces that hold something for this row
+  const int size = p.piece_size(row), n = (p.limit(row) + size - 1) / size;  // pieces that hold something for this row
   const auto largest = [&](int piece) { return p.largest[piece * p.n_rows() + row]; };
 
   float top = -INFINITY, total = 0;
@@ -166,10 +168,17 @@ Plan plan(FormatId format, int64_t r, int64_t dr, int64_t n_rows) {
   return tensor_plan<Rows64>(128, 1);
 }
 
+// How a call's rows are shared among blocks.
+struct Rows {
+  int64_t n, group;  // all, and those of one sequence
+
+  Rows(int64_t n_tokens, int64_t n_heads, bool together) : n(n_tokens * n_heads), group(together ? n : n_heads) {}
+  int64_t blocks(const Plan& plan) const { return n / group * ((group + plan.rows - 1) / plan.rows); }
+};
+
 // Pieces that fill the GPU once with a call's blocks of rows.
-int64_t n_pieces(const Plan& plan, int64_t n_rows, int64_t bound, int multiprocessors) {
-  const int64_t row_blocks = (n_rows + plan.rows - 1) / plan.rows;
-  const int64_t fill = int64_t(multiprocessors) * plan.blocks_per_processor / row_blocks;
+int64_t n_pieces(const Plan& plan, const Rows& rows, int64_t bound, int multiprocessors) {
+  const int64_t fill = int64_t(multiprocessors) * plan.blocks_per_processor / rows.blocks(plan);
   return std::max<int64_t>(1, std::min(fill, bound / plan.shortest));
 }
 
@@ -188,34 +197,37 @@ size_t mla_attend_scratch(const ScratchLimits& l) {
   size_t bytes = 0;
   for (const FormatId format : {FormatId::f32, FormatId::bf16}) {
     for (int64_t t = 1; t <= l.max_tokens; ++t) {
-      const int64_t rows = t * l.n_heads;
-      const int64_t pieces =
-          n_pieces(plan(format, l.kv_lora_rank, l.qk_rope_head_dim, rows), rows, l.n_ctx, l.multiprocessors);
-      if (pieces == 1) continue;
-      bytes = std::max(bytes, partial_bytes(pieces, rows, l.kv_lora_rank));
+      for (const bool together : {true, false}) {
+        const Rows rows(t, l.n_heads, together);
+        const Plan plan = gpu::plan(format, l.kv_lora_rank, l.qk_rope_head_dim, rows.group);
+        const int64_t pieces = n_pieces(plan, rows, l.n_ctx, l.multiprocessors);
+        if (pieces > 1) bytes = std::max(bytes, partial_bytes(pieces, rows.n, l.kv_lora_rank));
+      }
     }
   }
   return bytes;
 }
 
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                const Positions& positions, float scale, Heads<float> o_c) {
-  const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim, rows = q_c.n_tokens * q_c.n_heads;
+                const Positions& at, float scale, Heads<float> o_c) {
+  const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim;
+  const Rows rows(q_c.n_tokens, q_c.n_heads, at.together);
   const Queue& queue = queue_of(exec);
-  const Plan plan = gpu::plan(cache.format, r, dr, rows);
-  const int64_t pieces = n_pieces(plan, rows, positions.bound, queue.multiprocessors);
-  assert((pieces == 1 || partial_bytes(pieces, rows, r) <= exec.scratch.size()) &&
+  const Plan plan = gpu::plan(cache.format, r, dr, rows.group);
+  const int64_t pieces = n_pieces(plan, rows, at.bound, queue.multiprocessors);
+  assert((pieces == 1 || partial_bytes(pieces, rows.n, r) <= exec.scratch.size()) &&
          "fewer ScratchLimits::multiprocessors");
   float* partial = reinterpret_cast<float*>(exec.scratch.data());
-  float* largest = partial + pieces * rows * partial_stride(r);
+  float* largest = partial + pieces * rows.n * partial_stride(r);
   const MlaProblem problem{q_c,
                            q_rope,
                            cache,
                            int(r),
                            int(dr),
-                           positions.ids,
+                           at,
                            int(q_c.n_tokens),
                            int(q_c.n_heads),
+                           int(rows.group),
                            scale * kLog2e,
                            o_c,
                            int(pieces),
@@ -223,12 +235,12 @@ void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_r
                            plan.shortest,
                            partial,
                            largest,
-                           largest + pieces * rows,
+                           largest + pieces * rows.n,
                            int(partial_stride(r))};
-  launch("mla_attend", plan.kernel, dim3(unsigned((rows + plan.rows - 1) / plan.rows), unsigned(pieces)),
-         dim3(unsigned(plan.threads)), plan.shared_bytes, queue, problem);
+  launch("mla_attend", plan.kernel, dim3(unsigned(rows.blocks(plan)), unsigned(pieces)), dim3(unsigned(plan.threads)),
+         plan.shared_bytes, queue, problem);
   if (pieces == 1) return;
-  launch("mla_merge", merge_pieces, dim3(unsigned(rows), unsigned((r + kMergeColumns - 1) / kMergeColumns)),
+  launch("mla_merge", merge_pieces, dim3(unsigned(rows.n), unsigned((r + kMergeColumns - 1) / kMergeColumns)),
          dim3(32 * kMergeWarps), 0, queue, problem);
 }
 

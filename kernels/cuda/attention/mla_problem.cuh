@@ -7,13 +7,14 @@ namespace hearth::gpu {
 
 constexpr int kMaxRank = 512, kMaxWidth = 576;  // r, and r + dr
 
-// One call. A row is a (token, head) pair: row t * H + h.
+// One call. A row is a (token, head) pair: row t * H + h. Rows of one sequence are a group: all of them, or one
+// token's.
 struct MlaProblem {
   Heads<const float> q_c, q_rope;
   LatentCache cache;
   int r, dr;
-  const int32_t* ids;
-  int n_tokens, n_heads;
+  Positions at;
+  int n_tokens, n_heads, group_rows;
   float scale;  // softmax scale * log2(e): weights are 2^score
   Heads<float> o_c;
   // The number of pieces, at most; the positions of a piece are a multiple of `granule`, and at least `shortest`.
@@ -26,10 +27,11 @@ struct MlaProblem {
   GPU_FN int n_rows() const { return n_tokens * n_heads; }
   GPU_FN int width() const { return r + dr; }
   // One past the last position that a row sees.
-  GPU_FN int limit(int row) const { return ids[0] + at_most(row, n_rows() - 1) / n_heads + 1; }
-  // Positions of a piece: those that there are, ids[0] + n_tokens, shared evenly in whole granules.
-  GPU_FN int piece_size() const {
-    const int granules = (ids[0] + n_tokens + granule - 1) / granule;
+  GPU_FN int limit(int row) const { return at.ids[row / n_heads] + 1; }
+  GPU_FN int end_of_group(int row) const { return (row / group_rows + 1) * group_rows; }
+  // Positions of a piece for the rows of a group: those that its last row sees, shared evenly in whole granules.
+  GPU_FN int piece_size(int row) const {
+    const int granules = (limit(end_of_group(row) - 1) + granule - 1) / granule;
     const int even = (granules + n_pieces - 1) / n_pieces * granule;
     return even > shortest ? even : shortest;
   }
@@ -41,7 +43,7 @@ struct MlaProblem {
   // Stores the state of a row's softmax if there are pieces to merge. Returns the factor for the row's sum.
   GPU_FN float finish(int piece, int row, float row_largest, float row_total, bool writes) const {
     if (n_pieces == 1) return 1.0f / row_total;
-    if (writes && row < n_rows()) {
+    if (writes) {
       largest[piece * n_rows() + row] = row_largest;
       total[piece * n_rows() + row] = row_total;
     }

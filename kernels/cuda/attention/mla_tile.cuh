@@ -42,28 +42,31 @@ GPU_FN int group_of_warp(int i) {
   return warp_of_thread() % kColumnWarps + kColumnWarps * i;
 }
 
-// Rows `first` and on of the cache, zeros from `end` on.
+// Positions `first` and on, a multiple of Tile::keys, of the sequence with these pages; zeros from `end` on.
 template <class Tile>
-GPU_FN void load_rows(const MlaProblem& p, int first, int end, uint16_t* to) {
-  const uint16_t* cache = reinterpret_cast<const uint16_t*>(rows_of(p.cache));
+GPU_FN void load_rows(const MlaProblem& p, const int32_t* pages, int first, int end, uint16_t* to) {
+  const uint16_t* cache = reinterpret_cast<const uint16_t*>(p.cache.data);
   const int chunks = p.width() / 8;  // of 16 bytes
+  const bool one_page = 1 << p.at.page_bits >= Tile::keys;
+  const int64_t first_row = row_number(p.at, pages, first);
   for (int i = int(threadIdx.x); i < Tile::keys * chunks; i += Tile::threads) {
     const int key = i / chunks, c = i % chunks * 8;
     const bool valid = first + key < end;
-    cp_async_16(to + key * kStride + c, cache + int64_t(valid ? first + key : first) * p.width() + c, valid);
+    const int64_t row = !valid ? first_row : one_page ? first_row + key : row_number(p.at, pages, first + key);
+    cp_async_16(to + key * kStride + c, cache + row * p.width() + c, valid);
   }
   cp_async_commit();
 }
 
 template <class Tile>
-GPU_FN void gather_queries(const MlaProblem& p, int first_row, uint32_t (&q)[Tile::tiles][kSteps][4]) {
+GPU_FN void gather_queries(const MlaProblem& p, int first_row, int end_row, uint32_t (&q)[Tile::tiles][kSteps][4]) {
   GPU_UNROLL
   for (int i = 0; i < Tile::tiles; ++i) {
     const float *c[2], *rope[2];
     GPU_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = first_row + first_row_of_warp<Tile>(i) + lane_of_thread() / 4 + 8 * half;
-      const bool valid = row < p.n_rows();
+      const bool valid = row < end_row;
       c[half] = valid ? head_at(p.q_c, row / p.n_heads, row % p.n_heads) : nullptr;
       rope[half] = valid ? head_at(p.q_rope, row / p.n_heads, row % p.n_heads) : nullptr;
     }
@@ -198,14 +201,14 @@ GPU_FN void add_values(const uint16_t* weights, const float* keep, const uint16_
 }
 
 template <class Tile>
-GPU_FN void write_sums(const MlaProblem& p, int piece, int first_row, const float* factors,
+GPU_FN void write_sums(const MlaProblem& p, int piece, int first_row, int end_row, const float* factors,
                        const float (&o)[Tile::tiles][kValues][2][4]) {
   GPU_UNROLL
   for (int i = 0; i < Tile::tiles; ++i) {
     GPU_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = first_row_of_warp<Tile>(i) + lane_of_thread() / 4 + 8 * half;
-      if (first_row + row >= p.n_rows()) continue;
+      if (first_row + row >= end_row) continue;
       float* to = p.sum_of(piece, first_row + row) + 2 * (lane_of_thread() % 4);
       const float factor = factors[row];
       GPU_UNROLL
@@ -221,7 +224,7 @@ GPU_FN void write_sums(const MlaProblem& p, int piece, int first_row, const floa
   }
 }
 
-// A block for each Tile::rows rows of queries and each piece.
+// A block for each Tile::rows rows of a group, or what is left of them, and each piece.
 template <class Tile>
 __global__ void __launch_bounds__(Tile::threads) attend_tiles(MlaProblem p) {
   GPU_DYNAMIC_SHARED(uint16_t, shared);
@@ -230,16 +233,19 @@ __global__ void __launch_bounds__(Tile::threads) attend_tiles(MlaProblem p) {
   float* const scores = reinterpret_cast<float*>(weights + Tile::weight_values);
   float* const keep = scores + kColumnWarps * Tile::rows * Tile::score_stride;
 
-  const int first_row = int(blockIdx.x) * Tile::rows, piece = int(blockIdx.y);
-  const int size = p.piece_size(), begin = piece * size;
-  const int end = at_most(begin + size, p.limit(first_row + Tile::rows - 1));
+  const int blocks = (p.group_rows + Tile::rows - 1) / Tile::rows;  // of a group
+  const int first_row = int(blockIdx.x) / blocks * p.group_rows + int(blockIdx.x) % blocks * Tile::rows;
+  const int end_row = p.end_of_group(first_row), piece = int(blockIdx.y);
+  const int size = p.piece_size(first_row), begin = piece * size;
+  const int end = at_most(begin + size, p.limit(at_most(first_row + Tile::rows, end_row) - 1));
   if (begin >= end) return;  // no row of this block sees the piece, and merge_pieces knows it
 
-  load_rows<Tile>(p, begin, end, buffers);
+  const int32_t* pages = pages_of(p.at, first_row / p.n_heads);
+  load_rows<Tile>(p, pages, begin, end, buffers);
   uint32_t q[Tile::tiles][kSteps][4];
-  gather_queries<Tile>(p, first_row, q);
+  gather_queries<Tile>(p, first_row, end_row, q);
   Softmax<Tile> softmax;
-  const int limit = p.limit(first_row + softmax.row);
+  const int row = first_row + softmax.row, limit = p.limit(at_most(row, end_row - 1));
   float o[Tile::tiles][kValues][2][4] = {};
 
   int buffer = 0;
@@ -247,7 +253,7 @@ __global__ void __launch_bounds__(Tile::threads) attend_tiles(MlaProblem p) {
     cp_async_wait<0>();
     __syncthreads();  // the tile is here, and nobody reads the other buffer or the last weights any more
     if (first + Tile::keys < end) {
-      load_rows<Tile>(p, first + Tile::keys, end, buffers + (buffer ^ 1) * Tile::buffer_values);
+      load_rows<Tile>(p, pages, first + Tile::keys, end, buffers + (buffer ^ 1) * Tile::buffer_values);
     }
     const uint16_t* tile = buffers + buffer * Tile::buffer_values;
     multiply_keys<Tile>(q, tile, p.width() / 16, scores);
@@ -258,10 +264,11 @@ __global__ void __launch_bounds__(Tile::threads) attend_tiles(MlaProblem p) {
   }
 
   __syncthreads();  // nobody reads `keep` any more
-  const float factor = p.finish(piece, first_row + softmax.row, softmax.largest, softmax.row_total(), softmax.key == 0);
+  const bool writes = softmax.key == 0 && row < end_row;
+  const float factor = p.finish(piece, row, softmax.largest, softmax.row_total(), writes);
   if (softmax.key == 0) keep[softmax.row] = factor;
   __syncthreads();
-  write_sums<Tile>(p, piece, first_row, keep, o);
+  write_sums<Tile>(p, piece, first_row, end_row, keep, o);
 }
 
 }  // namespace

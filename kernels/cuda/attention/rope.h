@@ -11,6 +11,6 @@ void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, He
 
 // kv_a [T, r+dr] -> rows `positions` of the cache, in its format.
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
-                  const int32_t* positions, const LatentCache& cache);
+                  const LatentCache& cache, const Positions& at);
 
 }  // namespace hearth::gpu

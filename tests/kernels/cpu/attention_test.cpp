@@ -5,6 +5,7 @@
 #include "quant/fp.h"
 #include "tests/kernels/fixture.h"
 #include "tests/kernels/limits.h"
+#include "tests/kernels/pages.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -13,17 +14,25 @@ namespace {
 
 using Shapes = AttentionShapes;
 
-// One layer's cache with n_kv random rows; the rows after them are NaN and must not matter.
+// One layer's cache with n_kv random rows of a sequence; all others are NaN and must not matter.
 struct Cache {
-  Cache(Rng& rng, FormatId id, int64_t n_kv, int64_t n_ctx, int64_t r, int64_t dr)
-      : view{nullptr, id, n_ctx, r, dr}, floats(n_kv * (r + dr)), memory(view.row_bytes() * n_ctx, std::byte(0xFF)) {
+  Cache(Rng& rng, FormatId id, int64_t n_kv, int64_t n_ctx, int64_t r, int64_t dr, int page_bits = kPageBits)
+      : table(n_ctx, page_bits),
+        view{nullptr, id, table.n_rows(), r, dr},
+        floats(n_kv * (r + dr)),
+        memory(view.row_bytes() * view.n_rows, std::byte(0xFF)) {
     view.data = memory.data();
     for (float& x : floats) x = normal(rng);
-    format_of(id).encode(floats.data(), nullptr, memory.data(), int64_t(floats.size()));
-    format_of(id).decode(memory.data(), floats.data(), int64_t(floats.size()));
+    for (int64_t p = 0; p < n_kv; ++p) {
+      float* row = floats.data() + p * view.width();
+      std::byte* stored = memory.data() + size_t(table.row(p)) * view.row_bytes();
+      format_of(id).encode(row, nullptr, stored, view.width());
+      format_of(id).decode(stored, row, view.width());
+    }
   }
   const float* row(int64_t p) const { return floats.data() + p * view.width(); }
 
+  PageTable table;
   LatentCache view;
   std::vector<float> floats;
   std::vector<std::byte> memory;
@@ -78,9 +87,9 @@ std::vector<double> naive(const Rows& q, int64_t t, int64_t h, const Shapes& s, 
 Rows run_mla(const Ops& ops, const Shapes& s, Rows& q, const Cache& cache, int64_t pos0, float scale, int n_threads) {
   const int64_t T = q.view().rows;
   Rows o(T, s.H * s.r);
-  Bed bed(ops, attention_limits(s, T, cache.view.n_ctx), n_threads);
+  Bed bed(ops, attention_limits(s, T, cache.table.n_rows()), n_threads);
   ops.mla_attend(bed.exec(), q.heads(s.H, s.r, 0, s.r + s.dr), q.heads(s.H, s.dr, s.r, s.r + s.dr), cache.view,
-                 {nullptr, pos0}, scale, o.heads(s.H, s.r));
+                 Standing(cache.table, pos0, T).at, scale, o.heads(s.H, s.r));
   CHECK(o.clean());
   CHECK(bed.scratch_kept());
   return o;
@@ -90,9 +99,9 @@ Rows run_mha(const Ops& ops, const Shapes& s, Rows& q, const TestWeight& k_b, co
              int64_t pos0, float scale, int n_threads) {
   const int64_t T = q.view().rows;
   Rows o(T, s.H * s.v);
-  Bed bed(ops, attention_limits(s, T, cache.view.n_ctx), n_threads);
+  Bed bed(ops, attention_limits(s, T, cache.table.n_rows()), n_threads);
   ops.mha_attend(bed.exec(), q.heads(s.H, s.nope, 0, s.nope + s.dr), q.heads(s.H, s.dr, s.nope, s.nope + s.dr),
-                 k_b.view, v_b.view, cache.view, {nullptr, pos0}, scale, o.heads(s.H, s.v));
+                 k_b.view, v_b.view, cache.view, Standing(cache.table, pos0, T).at, scale, o.heads(s.H, s.v));
   CHECK(o.clean());
   CHECK(bed.scratch_kept());
   return o;
@@ -275,7 +284,8 @@ TEST_CASE("absorbed_attend: the bits of its three steps, whoever takes which hea
         Rows q = Rows::random(rng, T, s.H * (s.nope + s.dr));
         const int64_t width = s.nope + s.dr;
         const auto q_nope = q.heads(s.H, s.nope, 0, width), q_rope = q.heads(s.H, s.dr, s.nope, width);
-        const Positions at = {nullptr, pos0};
+        const Standing standing(cache.table, pos0, T);
+        const Positions& at = standing.at;
         Rows q_c(T, s.H * s.r), o_c(T, s.H * s.r), expected(T, s.H * s.v);
         const auto between_q = q_c.heads(s.H, s.r), between_o = o_c.heads(s.H, s.r);
         Bed bed(*ops, attention_limits(s, T, pos0 + T));
@@ -321,14 +331,64 @@ TEST_CASE("attention: the same bits for any number of threads and any split of t
       for (const auto& [first, n] : {std::pair{0, 1}, {1, 4}, {5, 16}}) {
         const int64_t wide = s.r + s.dr, narrow = s.nope + s.dr;
         ops->mla_attend(bed.exec(), q_c.heads(s.H, s.r, 0, wide).slice(first, n),
-                        q_c.heads(s.H, s.dr, s.r, wide).slice(first, n), cache.view, {nullptr, pos0 + first}, 0.3f,
-                        o_c.heads(s.H, s.r).slice(first, n));
+                        q_c.heads(s.H, s.dr, s.r, wide).slice(first, n), cache.view,
+                        Standing(cache.table, pos0 + first, n).at, 0.3f, o_c.heads(s.H, s.r).slice(first, n));
         ops->mha_attend(bed.exec(), q.heads(s.H, s.nope, 0, narrow).slice(first, n),
                         q.heads(s.H, s.dr, s.nope, narrow).slice(first, n), k_b.view, v_b.view, cache.view,
-                        {nullptr, pos0 + first}, 0.3f, o.heads(s.H, s.v).slice(first, n));
+                        Standing(cache.table, pos0 + first, n).at, 0.3f, o.heads(s.H, s.v).slice(first, n));
       }
       CHECK(o_c.same_bits(mla));
       CHECK(o.same_bits(mha));
+    }
+  }
+}
+
+TEST_CASE("mla_attend: one token of each of several sequences, with the bits that each has alone") {
+  const Shapes s{5, 64, 32, 32, 20};
+  constexpr int64_t kLengths[] = {1, 300, 64, 1100, 17, 65};
+  const int64_t B = std::size(kLengths), width = s.r + s.dr;
+  for (const FormatId id : kCaches) {
+    Rng rng(9);
+    const Cache pool(rng, id, 2048, 2048, s.r, s.dr);
+    // Sequences of one pool, which share pages as those do that begin alike: each begins with another one.
+    const int64_t stride = 20;
+    std::vector<int32_t> ids, sequences, pages(size_t(B * stride), -1);
+    for (int64_t i = 0; i < B; ++i) {
+      ids.push_back(int32_t(kLengths[i] - 1));
+      sequences.push_back(int32_t(B - 1 - i));
+      std::copy_n(pool.table.pages.begin() + i, (kLengths[i] + 63) / 64, pages.begin() + (B - 1 - i) * stride);
+    }
+    Rows q = Rows::random(rng, B, s.H * width);
+    for (const Ops* ops : available_tables()) {
+      CAPTURE(name_of(ops));
+      CAPTURE(name_of(id));
+      const auto q_c = q.heads(s.H, s.r, 0, width), q_rope = q.heads(s.H, s.dr, s.r, width);
+      Rows together(B, s.H * s.r), alone(B, s.H * s.r);
+      Bed bed(*ops, attention_limits(s, B, 2048), 2);
+      const Positions at = {ids.data(), sequences.data(), pages.data(), stride, kPageBits, false, 2048};
+      ops->mla_attend(bed.exec(), q_c, q_rope, pool.view, at, 0.3f, together.heads(s.H, s.r));
+      for (int64_t i = 0; i < B; ++i) {
+        Positions own = at.from(i);
+        own.together = true;
+        ops->mla_attend(bed.exec(), q_c.slice(i, 1), q_rope.slice(i, 1), pool.view, own, 0.3f,
+                        alone.heads(s.H, s.r).slice(i, 1));
+      }
+      CHECK(together.same_bits(alone));
+      CHECK(bed.scratch_kept());
+    }
+  }
+}
+
+TEST_CASE("mla_attend: chosen rows, listed one by one, are pages of one position") {
+  const Shapes s{16, 64, 32, 32, 20};
+  const int64_t n = 300;
+  for (const FormatId id : kCaches) {
+    Rng rng(10), same(10);
+    const Cache listed(rng, id, n, n, s.r, s.dr, 0), paged(same, id, n, n, s.r, s.dr);
+    Rows q = Rows::random(rng, 1, s.H * (s.r + s.dr));
+    for (const Ops* ops : available_tables()) {
+      CAPTURE(name_of(ops));
+      CHECK(run_mla(*ops, s, q, listed, n - 1, 0.3f, 2).same_bits(run_mla(*ops, s, q, paged, n - 1, 0.3f, 2)));
     }
   }
 }

@@ -1,6 +1,7 @@
 // The operations on single rows: rms_norm, rope, store_latent, add; and the memory operations.
 #include "quant/fp.h"
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/pages.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -158,17 +159,20 @@ TEST_CASE("store_latent: norm, rotation and rounding into the rows of the positi
       Rng rng(4);
       const Rows kv_a = Rows::random(rng, T, r + dr), norm = Rows::random(rng, 1, r);
       const int32_t positions[T] = {3, 4, 5, 15, 0};
-      LatentCache cache{nullptr, id, n_ctx, r, dr};
-      std::vector<std::byte> memory(cache.row_bytes() * n_ctx, std::byte(0xAA));
+      const PageTable table(n_ctx, 2);  // pages of four
+      LatentCache cache{nullptr, id, table.n_rows(), r, dr};
+      std::vector<std::byte> memory(cache.row_bytes() * cache.n_rows, std::byte(0xAA));
       cache.data = memory.data();
       const float eps = 1e-6f;
       Bed bed(*ops, {});
-      ops->store_latent(bed.exec(), kv_a.view(), norm[0], eps, {angles.data(), n_ctx, dr}, positions, cache);
+      Standing standing(table, 0, T);
+      standing.at.ids = positions;
+      ops->store_latent(bed.exec(), kv_a.view(), norm[0], eps, {angles.data(), n_ctx, dr}, cache, standing.at);
 
       Worst worst;
       for (int64_t t = 0; t < T; ++t) {
         std::vector<float> row(r + dr);
-        format_of(id).decode(memory.data() + size_t(positions[t]) * cache.row_bytes(), row.data(), r + dr);
+        format_of(id).decode(memory.data() + size_t(table.row(positions[t])) * cache.row_bytes(), row.data(), r + dr);
         const double mean = dot(kv_a[t], kv_a[t], r).value / double(r);
         for (int64_t c = 0; c < r; ++c) {
           const double expected = norm[0][c] * kv_a[t][c] / std::sqrt(mean + eps);
@@ -184,9 +188,9 @@ TEST_CASE("store_latent: norm, rotation and rounding into the rows of the positi
         }
       }
       CHECK(worst.error <= (id == FormatId::f32 ? 4e-7 : 0x1.01p-8));  // bf16: half of its last place
-      for (int64_t p = 0; p < n_ctx; ++p) {                            // the other rows are as they were
-        if (std::find(positions, positions + T, p) != positions + T) continue;
-        for (size_t i = 0; i < cache.row_bytes(); ++i) CHECK(memory[p * cache.row_bytes() + i] == std::byte(0xAA));
+      for (int64_t row = 0; row < cache.n_rows; ++row) {               // the other rows are as they were
+        if (std::ranges::any_of(positions, [&](int32_t p) { return table.row(p) == row; })) continue;
+        for (size_t i = 0; i < cache.row_bytes(); ++i) CHECK(memory[row * cache.row_bytes() + i] == std::byte(0xAA));
       }
     }
   }

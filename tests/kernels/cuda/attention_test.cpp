@@ -12,6 +12,7 @@
 #include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/fixture.h"
 #include "tests/kernels/limits.h"
+#include "tests/kernels/pages.h"
 #include "tests/support/device_memory.h"
 #include "tests/support/schedules.h"
 
@@ -28,35 +29,46 @@ std::vector<float> random_floats(Rng& rng, int64_t n) {
   return x;
 }
 
-// One layer's cache with n_kv random rows, here and on the device; the rows after them are NaN there.
+// One layer's cache with n_kv random rows of a sequence, here and on the device; all others are NaN there.
 struct Cache {
-  Cache(Rng& rng, FormatId id, int64_t n_kv, int64_t n_ctx, const Shapes& s)
-      : width(s.r + s.dr),
+  Cache(Rng& rng, FormatId id, int64_t n_kv, int64_t n_ctx, const Shapes& s, int page_bits = kPageBits)
+      : table(n_ctx, page_bits),
+        width(s.r + s.dr),
         floats(random_floats(rng, n_kv * width)),
-        device(size_t(n_ctx) * format_of(id).bytes(width)) {
-    std::vector<std::byte> bytes(size_t(n_kv) * format_of(id).bytes(width));
-    format_of(id).encode(floats.data(), nullptr, bytes.data(), n_kv * width);
-    format_of(id).decode(bytes.data(), floats.data(), n_kv * width);
+        device(size_t(table.n_rows()) * format_of(id).bytes(width)) {
+    const size_t row_bytes = format_of(id).bytes(width);
+    std::vector<std::byte> bytes(size_t(table.n_rows()) * row_bytes, std::byte(0xFF));
+    for (int64_t p = 0; p < n_kv; ++p) {
+      std::byte* stored = bytes.data() + size_t(table.row(p)) * row_bytes;
+      format_of(id).encode(floats.data() + p * width, nullptr, stored, width);
+      format_of(id).decode(stored, floats.data() + p * width, width);
+    }
     device.upload(bytes);
-    view = {device.data(), id, n_ctx, s.r, s.dr};
+    view = {device.data(), id, table.n_rows(), s.r, s.dr};
   }
   const float* row(int64_t p) const { return floats.data() + p * width; }
 
+  PageTable table;
   int64_t width;
   std::vector<float> floats;
   DeviceArray<std::byte> device;
   LatentCache view;
 };
 
-// ids [T] on the device, a call that was recorded for positions from `first` to below `bound`.
+// Where tokens stand, on the device: a call that was recorded for positions below `bound`.
 struct DevicePositions {
-  DevicePositions(int64_t pos0, int64_t T, int64_t first, int64_t bound) : ids(size_t(T)) {
-    std::vector<int32_t> values(static_cast<size_t>(T));
-    for (int64_t t = 0; t < T; ++t) values[t] = int32_t(pos0 + t);
-    ids.upload(values);
-    view = {ids.data(), first, bound};
+  DevicePositions(const PageTable& table, int64_t pos0, int64_t T, int64_t bound)
+      : DevicePositions(Standing(table, pos0, T).at, T, table.pages, bound) {}
+  // The same of positions in the host's memory.
+  DevicePositions(const Positions& at, int64_t T, const std::vector<int32_t>& table, int64_t bound)
+      : ids(size_t(T)), sequences(size_t(T)), pages(table.size()), view(at) {
+    ids.upload({at.ids, at.ids + T});
+    sequences.upload({at.sequences, at.sequences + T});
+    pages.upload(table);
+    view.ids = ids.data(), view.sequences = sequences.data(), view.pages = pages.data();
+    view.bound = bound;
   }
-  DeviceArray<int32_t> ids;
+  DeviceArray<int32_t> ids, sequences, pages;
   Positions view;
 };
 
@@ -175,8 +187,8 @@ double tolerance_of(FormatId cache, const Shapes& s) {
 }
 
 // One call at pos0, against the formula. `bound`: what it was recorded for.
-void check_mla(const Shapes& s, FormatId id, int64_t pos0, int64_t T, int64_t first, int64_t bound, float scale,
-               bool every_schedule) {
+void check_mla(const Shapes& s, FormatId id, int64_t pos0, int64_t T, int64_t bound, float scale, bool every_schedule,
+               int page_bits = kPageBits) {
   CAPTURE(name_of(id));
   CAPTURE(s.H);
   CAPTURE(s.r);
@@ -184,12 +196,12 @@ void check_mla(const Shapes& s, FormatId id, int64_t pos0, int64_t T, int64_t fi
   CAPTURE(T);
   CAPTURE(bound);
   Rng rng(1);
-  const Cache cache(rng, id, pos0 + T, bound + 1, s);
+  const Cache cache(rng, id, pos0 + T, bound + 1, s, page_bits);
   const std::vector<float> q = random_floats(rng, T * s.H * cache.width);
   const bool tensor = tolerance_of(id, s) == kTensorTolerance;
   const std::vector<float> expected = absorbed(tensor ? rounded(q) : q, T, s, cache, pos0, scale);
   const DeviceHeads heads(q, T, s.H, s.r, s.dr);
-  const DevicePositions positions(pos0, T, first, bound);
+  const DevicePositions positions(cache.table, pos0, T, bound);
   DeviceArray<std::byte> scratch(gpu::mla_attend_scratch(on_gpu(attention_limits(s, T, bound))));
   const auto run = [&] {
     scratch.poison();
@@ -224,7 +236,7 @@ void check_mha(const Shapes& s, FormatId k_format, FormatId v_format, FormatId i
   const std::vector<float> q = random_floats(rng, T * s.H * (s.nope + s.dr));
   const std::vector<float> expected = naive(rounded(q), T, s, k_b, v_b, cache, pos0, scale);
   const DeviceHeads heads(q, T, s.H, s.nope, s.dr);
-  const DevicePositions positions(pos0, T, pos0, bound);
+  const DevicePositions positions(cache.table, pos0, T, bound);
   const DeviceArray<std::byte> k_bytes(k_b.bytes), v_bytes(v_b.bytes);
   Weight k_view = k_b.view, v_view = v_b.view;
   k_view.data = k_bytes.data();
@@ -302,30 +314,33 @@ TEST_CASE("cuda store_latent: the scalar table's rows, and no others") {
       const int64_t n_ctx = T + 5, width = r + dr;
       const std::vector<float> angles = random_floats(rng, n_ctx * dr), norm = random_floats(rng, r);
       const std::vector<float> kv_a = random_floats(rng, T * (width + 2));
-      std::vector<int32_t> ids(static_cast<size_t>(T));
-      for (int64_t t = 0; t < T; ++t) ids[t] = int32_t(t + 3);
-      const size_t bytes = format_of(id).bytes(width) * size_t(n_ctx);
+      const PageTable pages(n_ctx, 3);  // pages of eight
+      const size_t row_bytes = format_of(id).bytes(width), bytes = row_bytes * size_t(pages.n_rows());
       std::vector<std::byte> expected(bytes, std::byte(0xff));
+      const Standing standing(pages, 3, T);
       scalar::store_latent({}, {kv_a.data(), T, width, width + 2}, norm.data(), 1e-6f, {angles.data(), n_ctx, dr},
-                           ids.data(), {expected.data(), id, n_ctx, r, dr});
+                           {expected.data(), id, pages.n_rows(), r, dr}, standing.at);
       const DeviceArray<float> device_kv_a(kv_a), device_norm(norm), table(angles);
-      const DeviceArray<int32_t> positions(ids);
+      const DevicePositions positions(standing.at, T, pages.pages, n_ctx);
       DeviceArray<std::byte> cache(bytes);
       under_every_schedule([&] {
         cache.poison();
         gpu::store_latent(on_gpu(), {device_kv_a.data(), T, width, width + 2}, device_norm.data(), 1e-6f,
-                          {table.data(), n_ctx, dr}, positions.data(), {cache.data(), id, n_ctx, r, dr});
+                          {table.data(), n_ctx, dr}, {cache.data(), id, pages.n_rows(), r, dr}, positions.view);
         CHECK(cudaGetLastError() == cudaSuccess);
         const std::vector<std::byte> found = cache.download();
-        const size_t row = format_of(id).bytes(width);
-        CHECK(std::equal(found.begin(), found.begin() + 3 * row, expected.begin()));
-        CHECK(std::equal(found.end() - 2 * row, found.end(), expected.end() - 2 * row));
-        std::vector<float> a(size_t(T * width)), b = a;
-        format_of(id).decode(found.data() + 3 * row, a.data(), T * width);
-        format_of(id).decode(expected.data() + 3 * row, b.data(), T * width);
-        for (size_t i = 0; i < a.size(); ++i) {  // a sum in float, and a rounding that it may tip over
-          REQUIRE(std::abs(a[i] - b[i]) <= (id == FormatId::f32 ? 2e-6 : 8e-3) * std::abs(b[i]) + 1e-7);
+        std::vector<std::byte> others = found;  // all rows but those that were to be stored are as they were
+        for (int64_t t = 0; t < T; ++t) {
+          const size_t at = size_t(pages.row(3 + t)) * row_bytes;
+          std::vector<float> a(static_cast<size_t>(width)), b = a;
+          format_of(id).decode(found.data() + at, a.data(), width);
+          format_of(id).decode(expected.data() + at, b.data(), width);
+          for (size_t i = 0; i < a.size(); ++i) {  // a sum in float, and a rounding that it may tip over
+            REQUIRE(std::abs(a[i] - b[i]) <= (id == FormatId::f32 ? 2e-6 : 8e-3) * std::abs(b[i]) + 1e-7);
+          }
+          std::copy_n(expected.begin() + ptrdiff_t(at), row_bytes, others.begin() + ptrdiff_t(at));
         }
+        CHECK(others == expected);
       });
     }
   }
@@ -338,7 +353,7 @@ TEST_CASE("cuda mla_attend: lengths, tokens, heads, both formats of the cache") 
         for (const int64_t T : {1, 2, 7, 33}) {
           if (T > n || (T == 33 && n == 300 && H == 16)) continue;
           if (id == FormatId::f32 && (H == 2 || T == 2 || T == 33)) continue;  // widths apart, one code for all of them
-          check_mla({H, 32, 16}, id, n - T, T, n - T, n, 0.3f, false);
+          check_mla({H, 32, 16}, id, n - T, T, n, 0.3f, false);
         }
       }
     }
@@ -346,34 +361,86 @@ TEST_CASE("cuda mla_attend: lengths, tokens, heads, both formats of the cache") 
 }
 
 TEST_CASE("cuda mla_attend: every schedule") {
-  check_mla({16, 48, 16}, FormatId::bf16, 130, 1, 130, 131, 0.3f, true);  // 16 rows to a block
-  check_mla({4, 128, 32}, FormatId::bf16, 98, 7, 98, 105, 0.2f, true);    // 32
-  check_mla({5, 16, 16}, FormatId::bf16, 290, 9, 290, 299, 0.4f, true);   // 64, two pieces
-  check_mla({2, 32, 16}, FormatId::f32, 140, 2, 140, 142, 0.3f, true);
+  check_mla({16, 48, 16}, FormatId::bf16, 130, 1, 131, 0.3f, true);  // 16 rows to a block
+  check_mla({4, 128, 32}, FormatId::bf16, 98, 7, 105, 0.2f, true);   // 32
+  check_mla({5, 16, 16}, FormatId::bf16, 290, 9, 299, 0.4f, true);   // 64, two pieces
+  check_mla({2, 32, 16}, FormatId::f32, 140, 2, 142, 0.3f, true);
 }
 
 TEST_CASE("cuda mla_attend: the published widths") {
-  check_mla({16, 512, 64}, FormatId::bf16, 299, 1, 299, 300, 0.1147f, false);
-  check_mla({128, 512, 64}, FormatId::bf16, 259, 1, 259, 260, 0.1147f, false);
-  check_mla({16, 512, 64}, FormatId::f32, 99, 2, 99, 101, 0.1147f, false);
+  check_mla({16, 512, 64}, FormatId::bf16, 299, 1, 300, 0.1147f, false);
+  check_mla({128, 512, 64}, FormatId::bf16, 259, 1, 260, 0.1147f, false);
+  check_mla({16, 512, 64}, FormatId::f32, 99, 2, 101, 0.1147f, false);
 }
 
 TEST_CASE("cuda mla_attend: widths that the tensor cores do not take") {
-  check_mla({3, 20, 6}, FormatId::bf16, 80, 3, 80, 83, 0.4f, false);
-  check_mla({2, 33, 8}, FormatId::bf16, 200, 1, 200, 201, 0.4f, false);
+  check_mla({3, 20, 6}, FormatId::bf16, 80, 3, 83, 0.4f, false);
+  check_mla({2, 33, 8}, FormatId::bf16, 200, 1, 201, 0.4f, false);
 }
 
 TEST_CASE("cuda mla_attend: recorded for one position, replayed at others") {
   for (const FormatId id : {FormatId::bf16, FormatId::f32}) {
-    for (const int64_t pos0 : {0, 1, 31, 32, 200, 639}) check_mla({16, 32, 16}, id, pos0, 1, 0, 640, 0.3f, false);
-    check_mla({16, 32, 16}, id, 70, 8, 0, 640, 0.3f, false);
+    for (const int64_t pos0 : {0, 1, 31, 32, 200, 639}) check_mla({16, 32, 16}, id, pos0, 1, 640, 0.3f, false);
+    check_mla({16, 32, 16}, id, 70, 8, 640, 0.3f, false);
+  }
+}
+
+TEST_CASE("cuda mla_attend: one token of each of several sequences") {
+  constexpr int64_t kLengths[] = {1, 300, 64, 65, 17};
+  const int64_t B = std::size(kLengths), stride = 7;
+  for (const FormatId id : {FormatId::bf16, FormatId::f32}) {
+    for (const Shapes& s : {Shapes{16, 32, 16}, {3, 32, 16}, {40, 32, 16}}) {  // 16 rows to a block, or more
+      CAPTURE(name_of(id));
+      CAPTURE(s.H);
+      Rng rng(7);
+      const Cache pool(rng, id, 640, 640, s);
+      const std::vector<float> q = random_floats(rng, B * s.H * pool.width);
+      const bool tensor = tolerance_of(id, s) == kTensorTolerance;
+      const std::vector<float> queries = tensor ? rounded(q) : q;
+      std::vector<int32_t> ids, sequences, pages(size_t(B * stride), -1);
+      std::vector<float> expected;
+      for (int64_t i = 0; i < B; ++i) {  // sequence i begins with page i of the pool, and shares what follows
+        ids.push_back(int32_t(kLengths[i] - 1));
+        sequences.push_back(int32_t(B - 1 - i));
+        std::copy_n(pool.table.pages.begin() + i, (kLengths[i] + 63) / 64, pages.begin() + (B - 1 - i) * stride);
+        const std::vector<float> rows(pool.floats.begin() + i * 64 * pool.width, pool.floats.end());
+        for (int64_t h = 0; h < s.H; ++h) {
+          const float* query = queries.data() + (i * s.H + h) * pool.width;
+          const std::vector<double> p = weights_of(query, rows, pool.width, kLengths[i], 0.3);
+          for (int64_t c = 0; c < s.r; ++c) {
+            double sum = 0;
+            for (int64_t k = 0; k < kLengths[i]; ++k) sum += p[size_t(k)] * rows[size_t(k * pool.width + c)];
+            expected.push_back(float(sum));
+          }
+        }
+      }
+      const Positions at = {ids.data(), sequences.data(), nullptr, stride, kPageBits, false, 640};
+      const DevicePositions positions(at, B, pages, 640);
+      const DeviceHeads heads(q, B, s.H, s.r, s.dr);
+      DeviceArray<std::byte> scratch(gpu::mla_attend_scratch(on_gpu(attention_limits(s, B, 640))));
+      under_every_schedule([&] {
+        scratch.poison();
+        const DeviceOutput o(B, s.H, s.r);
+        gpu::mla_attend(on_gpu(scratch), heads.first(), heads.second(), pool.view, positions.view, 0.3f, o.heads());
+        CHECK(cudaGetLastError() == cudaSuccess);
+        scratch.download();
+        CHECK(error_of(o.download(), expected) <= tolerance_of(id, s));
+      });
+    }
+  }
+}
+
+TEST_CASE("cuda mla_attend: chosen rows, listed one by one, are pages of one position") {
+  for (const FormatId id : {FormatId::bf16, FormatId::f32}) {
+    check_mla({16, 32, 16}, id, 299, 1, 300, 0.3f, false, 0);
+    check_mla({16, 32, 16}, id, 290, 3, 300, 0.3f, false, 0);
   }
 }
 
 TEST_CASE("cuda mla_attend: scores far apart neither overflow nor vanish") {
   for (const float scale : {30.0f, 1e-6f}) {
-    check_mla({2, 32, 16}, FormatId::bf16, 299, 1, 299, 300, scale, false);
-    check_mla({2, 32, 16}, FormatId::bf16, 299, 40, 299, 339, scale, false);
+    check_mla({2, 32, 16}, FormatId::bf16, 299, 1, 300, scale, false);
+    check_mla({2, 32, 16}, FormatId::bf16, 299, 40, 339, scale, false);
   }
 }
 

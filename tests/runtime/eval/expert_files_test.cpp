@@ -99,19 +99,24 @@ TEST_CASE("damaged statistics, and those of another model, are ignored with a li
   CHECK(!load_expert_stats(path, stats).stats);
 }
 
+static constexpr StepKind kPrompt = {.n_tokens = 2}, kNext = {.n_tokens = 1, .decodes = true, .position = 2};
+
 TEST_CASE("a recording is read as it was written, by slices or token by token") {
   TempDir dir;
   const std::string path = dir / "trace";
   const TraceShape shape{"tiny \"model\"", 2, 300, 2, {111, 222}, 333, 444};
   {
     ExpertTraceWriter writer(path, shape);
-    writer.add(0, 0, std::vector<int32_t>{0, 1, 2, 299});  // two tokens
-    writer.add(1, 0, std::vector<int32_t>{4, 5, 6, 7});
-    writer.add(0, 2, std::vector<int32_t>{8, 9});  // stopped: its second layer never came
-    writer.add(0, 2, std::vector<int32_t>{10, 11});
+    writer.add(0, kPrompt, std::vector<int32_t>{0, 1, 2, 299});  // two tokens
+    writer.add(1, kPrompt, std::vector<int32_t>{4, 5, 6, 7});
+    writer.add(0, kNext, std::vector<int32_t>{8, 9});  // stopped: its second layer never came
+    writer.add(0, kNext, std::vector<int32_t>{10, 11});
     CHECK(!fs::exists(path));
-    writer.add(1, 2, std::vector<int32_t>{12, 13});
-    CHECK(writer.n_steps() == 2);
+    writer.add(1, kNext, std::vector<int32_t>{12, 13});
+    const StepKind three = {.n_tokens = 3, .decodes = true, .position = 7};  // of three conversations
+    writer.add(0, three, std::vector<int32_t>{1, 2, 3, 4, 5, 6});
+    writer.add(1, three, std::vector<int32_t>{6, 5, 4, 3, 2, 1});
+    CHECK(writer.n_steps() == 3);
     writer.finish();
   }
   CHECK(std::distance(fs::directory_iterator(dir.path()), {}) == 1);
@@ -120,12 +125,17 @@ TEST_CASE("a recording is read as it was written, by slices or token by token") 
   CHECK(trace.shape.expert_bytes == shape.expert_bytes);
   CHECK(trace.shape.token_bytes == 333);
   CHECK(trace.shape.fixed_bytes == 444);
-  REQUIRE(trace.steps.size() == 2);
+  REQUIRE(trace.steps.size() == 3);
   CHECK(trace.steps[0].n_tokens == 2);
+  CHECK(trace.steps[0].n_decoded() == 0);
+  CHECK(trace.steps[1].n_decoded() == 1);
+  CHECK(trace.steps[2].n_decoded() == 3);
+  CHECK(trace.steps[2].ids.size() == 12);
   CHECK(trace.steps[0].ids == std::vector<uint16_t>{0, 1, 2, 299, 4, 5, 6, 7});
   CHECK(trace.steps[1].position == 2);
   const ExpertTrace tokens = token_by_token(trace);
-  REQUIRE(tokens.steps.size() == 3);
+  REQUIRE(tokens.steps.size() == 6);
+  CHECK(tokens.steps[5].ids == std::vector<uint16_t>{5, 6, 2, 1});
   CHECK(tokens.steps[1].ids == std::vector<uint16_t>{2, 299, 6, 7});
   CHECK(tokens.steps[2].position == 2);
 }
@@ -141,7 +151,7 @@ TEST_CASE("a recording that is not finished leaves nothing; one that cannot be w
   if (!fs::exists("/dev/full")) return;
   fs::create_symlink("/dev/full", dir / "full");
   ExpertTraceWriter full(dir / "full", shape);
-  for (int i = 0; i < 10000; ++i) full.add(0, i, std::vector<int32_t>{1});
+  for (int i = 0; i < 10000; ++i) full.add(0, {1, true, i}, std::vector<int32_t>{1});
   CHECK_THROWS_WITH_AS(full.finish(), doctest::Contains("cannot write"), Error);
 }
 
@@ -150,7 +160,7 @@ TEST_CASE("a damaged recording is refused by what is wrong") {
   const std::string path = dir / "trace";
   {
     ExpertTraceWriter writer(path, {"tiny", 1, 4, 2, {10}, 20, 30});
-    writer.add(0, 0, std::vector<int32_t>{0, 3});
+    writer.add(0, kPrompt, std::vector<int32_t>{0, 3});
     writer.finish();
   }
   const std::string good = text_of(path);

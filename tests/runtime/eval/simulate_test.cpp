@@ -22,7 +22,7 @@ ExpertTrace trace_of(const Routed& tokens, const SyntheticRouting& s) {
   ExpertTrace trace{{"made up", s.n_layers, s.n_experts, s.n_activated, {}, 0, 0}, {}};
   trace.shape.expert_bytes.assign(size_t(s.n_layers), 1000);
   for (const auto& ids : tokens)
-    trace.steps.push_back({int64_t(trace.steps.size()), 1, std::vector<uint16_t>(ids.begin(), ids.end())});
+    trace.steps.push_back({int64_t(trace.steps.size()), 1, true, std::vector<uint16_t>(ids.begin(), ids.end())});
   return trace;
 }
 
@@ -54,7 +54,7 @@ Measured measure(const ExpertTrace& trace, ExpertPolicy which, double share) {
       const auto chosen = std::span(ids).subspan(size_t(layer * s.n_activated), size_t(s.n_activated));
       for (const int32_t e : chosen) hits += r.state(layer, e) == Residency::State::resident;
       uses += s.n_activated;
-      r.use().note(layer, chosen, 1);
+      r.use().note(layer, chosen, 1, true);
     }
     r.use().end_step();
     for (const Swap& swap : r.begin_swaps()) r.arrived(swap.slot_class, swap.slot);
@@ -158,7 +158,7 @@ TEST_CASE("a prompt takes nothing from the optimum: only what is decoded counts"
   // The prompt uses experts 0 to 2, then 3 and 2 are decoded in turns; one slot.
   const SyntheticRouting s{.n_layers = 1, .n_experts = 4, .n_activated = 1};
   ExpertTrace trace = trace_of({{0}, {3}, {2}, {3}, {3}}, s);
-  trace.steps[0] = {0, 3, {0, 1, 2}};
+  trace.steps[0] = {0, 3, false, {0, 1, 2}};
   const Simulation simulation = simulate(trace, {{}, {}, 0, {0.25}});
   CHECK(simulation.n_slices == 1);
   CHECK(policy(simulation.sizes[0], "static").hit_rate == 0.75);
@@ -191,7 +191,7 @@ TEST_CASE("what cannot be simulated is refused") {
   ExpertTrace trace = trace_of({{3}, {1}}, s);
   CHECK_THROWS_WITH_AS(simulate(trace, {{}, {}, 0, {1.5}}), doctest::Contains("expected 0 to 1, found 1.5"), Error);
   CHECK_THROWS_WITH_AS(simulate(trace, {{}, {1, 2}, 0, {}}), doctest::Contains("1 layers of 4"), Error);
-  trace.steps = {{0, 2, {3, 1}}};
+  trace.steps = {{0, 2, false, {3, 1}}};
   CHECK_THROWS_WITH_AS(simulate(trace, {{}, {}, 0, {}}), doctest::Contains("no decoded token"), Error);
   CHECK(token_by_token(trace).steps.size() == 2);
 }
@@ -203,8 +203,8 @@ TEST_CASE("the demo model: recorded while it speaks, and no fewer found than wit
   options.ops = &cpu_ops("auto");
   options.n_ctx = 1024;
   std::unique_ptr<ExpertTraceWriter> writer;
-  options.routed = [&](int64_t layer, int64_t position, std::span<const int32_t> ids) {
-    if (writer) writer->add(layer - 1, position, ids);
+  options.routed = [&](int64_t layer, const StepKind& step, std::span<const int32_t> ids) {
+    if (writer) writer->add(layer - 1, step, ids);
   };
   Model model(GgufFile::open(converted(source_dir() / "demo" / "checkpoint", "bf16")), options);
   writer = std::make_unique<ExpertTraceWriter>(path, trace_shape(model));

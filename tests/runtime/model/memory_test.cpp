@@ -99,32 +99,23 @@ TEST_CASE("activations: no view overlaps another one, in steps of any size") {
   }
 }
 
-TEST_CASE("cache: layers one behind the other, in as many bytes as were said") {
+TEST_CASE("pool: layers one behind the other, in as many bytes as were said") {
   const ModelConfig c = config_of(TinyShape::v2());
   for (const FormatId format : {FormatId::bf16, FormatId::f32}) {
-    for (const int64_t n_ctx : {1, 7, 256}) {
-      KvCache cache(c, host_device(), format, n_ctx);
-      CHECK(cache.bytes() == KvCache::bytes_for(c, format, n_ctx));
-      const size_t taken = size_t(n_ctx) * format_of(format).bytes(c.cache_width());
+    for (const int64_t n_pages : {1, 4}) {
+      const LatentPool pool(c, host_device(), format, n_pages);
+      CHECK(pool.bytes() == LatentPool::bytes_for(c, format, n_pages));
+      const size_t taken = size_t(n_pages * kPagePositions) * format_of(format).bytes(c.cache_width());
       Ranges ranges;
-      for (int64_t i = 0; i < c.n_layers; ++i) ranges.add(cache.layer(i).data, taken);
+      for (int64_t i = 0; i < c.n_layers; ++i) ranges.add(pool.layer(i).data, taken);
       CHECK(int64_t(ranges.count()) == c.n_layers);
       CHECK(ranges.disjoint());
       CHECK(ranges.aligned(64));
-      CHECK(ranges.within(cache.bytes()));
-      CHECK(cache.bytes() < size_t(c.n_layers) * (taken + 64));
-
-      CHECK(cache.capacity() == n_ctx);
-      CHECK(cache.length() == 0);
-      cache.advance(n_ctx);
-      CHECK(cache.length() == n_ctx);
-      cache.truncate(n_ctx / 2);
-      CHECK(cache.length() == n_ctx / 2);
-      cache.advance(n_ctx - n_ctx / 2);
-      CHECK(cache.length() == n_ctx);
+      CHECK(ranges.within(pool.bytes()));
+      CHECK(pool.bytes() < size_t(c.n_layers) * (taken + 64));
     }
   }
-  const auto f16 = [&] { return KvCache::bytes_for(c, FormatId::f16, 8); };
+  const auto f16 = [&] { return LatentPool::bytes_for(c, FormatId::f16, 8); };
   CHECK(refusal(ErrorKind::usage, f16) == "the cache's format: expected BF16 or F32, found F16");
 }
 

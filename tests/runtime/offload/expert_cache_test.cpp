@@ -74,7 +74,7 @@ struct Experts {
   // A step in which both layers use these experts, after which as much time has passed as so many of them take to come
   // at full speed. How many began to move?
   int64_t step(const std::vector<int32_t>& used, double experts_of_time) {
-    for (const int64_t layer : {1, 2}) cache.note(layer, used, 1);
+    for (const int64_t layer : {1, 2}) cache.note(layer, used, {1, true});
     const double seconds = experts_of_time * kFillSeconds / double(kResident);
     world.time += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
     cache.begin_step();

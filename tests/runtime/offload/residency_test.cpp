@@ -23,7 +23,7 @@ ResidencyShape small(int64_t first_slots, int64_t second_slots) {
 }
 
 void decode(Residency& r, const std::vector<std::vector<int32_t>>& of_layers) {
-  for (size_t layer = 0; layer < of_layers.size(); ++layer) r.use().note(int64_t(layer), of_layers[layer], 1);
+  for (size_t layer = 0; layer < of_layers.size(); ++layer) r.use().note(int64_t(layer), of_layers[layer], 1, true);
   r.use().end_step();
 }
 
@@ -113,7 +113,7 @@ TEST_CASE("a prompt of 512 tokens counts as a few: what decoding needs stays") {
     REQUIRE(r.state(0, 5) == State::resident);
     std::vector<int32_t> prompt;  // every expert, and two of them a little more often
     for (int t = 0; t < 512; ++t) prompt.insert(prompt.end(), {t % 8, (t + 1 + t % 3) % 8});
-    r.use().note(0, prompt, 512);
+    r.use().note(0, prompt, 512, false);
     r.use().end_step();
     CHECK(r.use().tokens() == 400 + ExpertUse::kSliceTokens);
     swap_all();
@@ -153,7 +153,8 @@ TEST_CASE("what is told of slots and experts is consistent through a changing ca
   std::vector<Swap> on_the_way;
   int64_t n_swaps = 0;
   for (const auto& token : synthetic_routing(Kind::locality, s)) {
-    for (int64_t layer = 0; layer < 3; ++layer) r.use().note(layer, std::span(token).subspan(size_t(layer) * 4, 4), 1);
+    for (int64_t layer = 0; layer < 3; ++layer)
+      r.use().note(layer, std::span(token).subspan(size_t(layer) * 4, 4), 1, true);
     r.use().end_step();
     if (on_the_way.size() > 3) {
       for (const Swap& swap : on_the_way) r.arrived(swap.slot_class, swap.slot);
@@ -181,7 +182,8 @@ TEST_CASE("bookkeeping of a step of V2-236B's shape takes little of its time") {
   double best = 1e9;
   for (const auto& token : tokens) {
     const auto start = std::chrono::steady_clock::now();
-    for (int64_t layer = 0; layer < 59; ++layer) r.use().note(layer, std::span(token).subspan(size_t(layer) * 6, 6), 1);
+    for (int64_t layer = 0; layer < 59; ++layer)
+      r.use().note(layer, std::span(token).subspan(size_t(layer) * 6, 6), 1, true);
     r.use().end_step();
     const auto swaps = r.begin_swaps({.count = 16});
     for (const Swap& swap : swaps) r.arrived(swap.slot_class, swap.slot);
