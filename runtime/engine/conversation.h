@@ -1,5 +1,5 @@
-// One conversation with a model: the tokens so far, their cache, and the loop that adds more. Used by `chat` and `run`.
-// Prints nothing.
+// One conversation with a model, for `chat` and `run`: the only client of a scheduler, which it drives itself. Prints
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/engine/generation.h"
 #include "runtime/engine/model.h"
 #include "runtime/engine/sampler.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -20,9 +21,6 @@ struct GenerateOptions {
   std::vector<Token> stop_tokens;  // besides eos
   bool ignore_eos = false;         // for benchmarks
 };
-
-enum class StopReason { eos, max_tokens, context_full, interrupted, stop_string };
-std::string_view stop_reason_name(StopReason reason);  // "eos", "max_tokens", ...
 
 struct GenerateResult {
   StopReason reason = StopReason::eos;
@@ -49,32 +47,29 @@ struct GenerateCallbacks {
   std::function<bool()> stop_now;  // true: Ctrl-C. Reading stops, or the token under way is given up
 };
 
+class Scheduler;
+
 class Conversation {
  public:
   Conversation(Model& model, const Tokenizer& tokenizer);
+  ~Conversation();
 
-  // Makes the history equal to `prompt` (re-using the longest common prefix of what the cache already holds), then
-  // samples until something stops it. An interrupted call keeps what was done (whole slices of the prompt), so the next
-  // one resumes cheaply, with the same bits. Throws Error(usage): empty prompt; Error(resource): the prompt does not
-  // fit the context (with both numbers).
+  // Makes the history equal to `prompt` (re-using the longest common prefix with what the cache holds, also of earlier
+  // prompts), then samples until something stops it. An interrupted call keeps what was done (whole slices of the
+  // prompt), so the next one resumes cheaply, with the same bits. Throws Error(usage): empty prompt; Error(resource):
+  // the prompt does not fit the context (with both numbers).
   GenerateResult generate(std::span<const Token> prompt, Sampler& sampler, const GenerateOptions& options,
                           const GenerateCallbacks& callbacks = {});
 
-  const std::vector<Token>& history() const { return history_; }  // the tokens the cache holds, in order
-  int64_t context_left() const { return cache_.capacity() - cache_.length(); }
+  const std::vector<Token>& history() const;  // of the last call: the tokens the cache holds, in order
+  int64_t context_left() const;
   void clear();
 
  private:
-  int64_t reuse(std::span<const Token> prompt);
-  bool prefill(std::span<const Token> prompt, const GenerateCallbacks& callbacks);
-  StopReason decode(Sampler& sampler, const GenerateOptions& options, const GenerateCallbacks& callbacks,
-                    GenerateResult& result);
-
   Model& model_;
-  const Tokenizer& tokenizer_;
-  KvCache cache_;
-  std::vector<Token> history_;
-  std::vector<float> logits_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::exception_ptr thrown_;                     // by a callback of the call at hand
+  const GenerateCallbacks* callbacks_ = nullptr;  // of the call at hand
 };
 
 }  // namespace hearth

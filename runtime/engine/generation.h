@@ -4,18 +4,22 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "quant/error.h"
-#include "runtime/engine/conversation.h"
 #include "runtime/engine/sampler.h"
 #include "runtime/support/token.h"
 
 namespace hearth {
 
+enum class StopReason { eos, max_tokens, context_full, interrupted, stop_string };
+std::string_view stop_reason_name(StopReason reason);  // "eos", "max_tokens", ...
+
 struct GenerationRequest {
   std::vector<Token> prompt;       // from BOS on
   SamplerOptions sampling;         // decided, the seed too
+  Sampler* sampler = nullptr;      // instead of one made of that: its random numbers go on from one request to the next
   int64_t max_tokens = -1;         // -1: until the model stops or the context is full
   std::vector<Token> stop_tokens;  // besides eos
   bool ignore_eos = false;
@@ -44,6 +48,7 @@ struct GenerationSummary {
   StopReason reason = StopReason::eos;
   int64_t prompt_tokens = 0, cached_tokens = 0;  // of those, found in the cache and not run again
   int64_t generated_tokens = 0;                  // without the closing eos
+  int64_t decode_steps = 0;                      // of those, run one by one for the next one's logits
   double queued_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 

@@ -21,8 +21,11 @@ struct Bed {
   Sampler sampler{{.temperature = 0}};
 
   explicit Bed(int64_t n_ctx = 0, int64_t ubatch = 512)
-      : model(tiny.file(), {.ops = &cpu_ops("auto"), .n_ctx = n_ctx, .cache_format = FormatId::f32, .ubatch = ubatch}) {
-  }
+      : model(tiny.file(), {.ops = &cpu_ops("auto"),
+                            .n_ctx = n_ctx,
+                            .n_sequences = 3,
+                            .cache_format = FormatId::f32,
+                            .ubatch = ubatch}) {}
 };
 
 std::vector<Token> joined(std::vector<Token> a, const std::vector<Token>& b) {
