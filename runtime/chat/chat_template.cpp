@@ -107,7 +107,7 @@ std::string joined(const std::vector<OriginPiece>& pieces) {
 }  // namespace
 
 ChatTemplate::ChatTemplate(std::string_view jinja, std::string name, const Tokenizer& tokenizer)
-    : template_(jinja, name), name_(std::move(name)), tokenizer_(&tokenizer) {
+    : template_(jinja, name), name_(std::move(name)), text_(jinja), tokenizer_(&tokenizer) {
   for (const char* variable : {"thinking", "enable_thinking", "reasoning_effort"})
     can_switch_thinking_ |= template_.reads(variable);
   announces_tools_ = template_.reads("tools");

@@ -52,6 +52,7 @@ class ChatTemplate {
   ChatTemplate(std::string_view jinja, std::string name, const Tokenizer& tokenizer);
 
   const std::string& name() const { return name_; }
+  const std::string& text() const { return text_; }  // Jinja's
 
   // Throws Error(model) with the line where the template fails, Error(usage) with its own words for a conversation that
   // it refuses, and Error(usage) for tools or `think` when it knows nothing of them.
@@ -85,7 +86,7 @@ class ChatTemplate {
   void look_at_turns();
 
   jinja::Template template_;
-  std::string name_;
+  std::string name_, text_;
   const Tokenizer* tokenizer_;
   bool can_switch_thinking_ = false, announces_tools_ = false, thinks_ = false;
   bool calls_tools_ = false;  // in DeepSeek's way

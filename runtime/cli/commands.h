@@ -11,6 +11,7 @@ namespace hearth::cli {
 void add_convert(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_run(CLI::App& app);
+void add_serve(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_verify(CLI::App& app);
 void add_tokenize(CLI::App& app);

@@ -36,6 +36,7 @@ constexpr const char* kExamples =
     "  hearth convert ~/models/DeepSeek-V2-Lite-Chat lite.gguf   a checkpoint becomes one file\n"
     "  hearth chat lite.gguf                                     a conversation\n"
     "  hearth run lite.gguf \"What is MLA?\"                      one answer\n"
+    "  hearth serve lite.gguf                                    the same for editors, agents and web pages\n"
     "  hearth plan lite.gguf                                     how fast it can be here\n\n"
     "Each command has --help.";
 
@@ -97,6 +98,7 @@ int main(int argc, char** argv) {
   app.footer(kExamples);
   cli::add_chat(app);
   cli::add_run(app);
+  cli::add_serve(app);
   cli::add_convert(app);
   cli::add_plan(app);
   cli::add_inspect(app);
@@ -105,7 +107,7 @@ int main(int argc, char** argv) {
   cli::add_perplexity(app);
   cli::add_logits(app);
   cli::add_tokenize(app);
-  group(app, "Talk with a model", {"chat", "run"});
+  group(app, "Talk with a model", {"chat", "run", "serve"});
   group(app, "Files", {"convert", "plan", "inspect", "verify"});
   group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize"});
   add_help(app);

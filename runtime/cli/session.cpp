@@ -114,6 +114,7 @@ LoadedModel open_session(const SessionOptions& options) {
   listener.progress = [&](const LoadProgress& progress) {
     if (!bar) bar.emplace(std::string(progress.title));
     bar->show(progress.done, progress.total, progress.what);
+    if (options.progress && progress.total > 0) options.progress(double(progress.done) / double(progress.total));
   };
   listener.progress_over = [&] { bar.reset(); };
   listener.header_read = [&](const GgufFile& file) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "runtime/engine/load.h"
@@ -22,6 +23,7 @@ struct SessionOptions {
   int64_t ctx = 0;               // 0: the model's default; kWholeContext (numbers.h)
   std::string resident_experts;  // as typed; empty: as many as fit
   bool check = false, verbose = false;
+  std::function<void(double share)> progress = {};  // of loading, besides the bar: 0 to 1
 };
 
 // The model itself, the first word of its commands.

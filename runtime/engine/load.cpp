@@ -34,6 +34,7 @@ class Loader {
     const auto start = std::chrono::steady_clock::now();
     ModelOptions model_options = {.n_threads = choose_threads(),
                                   .n_ctx = options_.n_ctx,
+                                  .n_sequences = options_.n_sequences,
                                   .cache_format = options_.cache_format,
                                   .ubatch = options_.ubatch,
                                   .routed = options_.routed,

@@ -28,6 +28,7 @@ struct LoadOptions {
   int threads = 0;             // 0: one per core
   int64_t n_ctx = 0;           // 0: the model's limit, at most 32768
   bool whole_context = false;  // the model's limit, however much that is
+  int64_t n_sequences = 1;     // ModelOptions::n_sequences
   int64_t ubatch = kAutomaticUbatch;
   FormatId cache_format = FormatId::bf16;
   std::optional<uint64_t> vram, ram;  // budgets in bytes; none: what is free

@@ -88,10 +88,13 @@ class Planner {
     });
   }
 
-  // The latent cache of all sequences, and the tables of its pages.
-  uint64_t cache_bytes(int64_t n_ctx) const {
-    const int64_t pages = in_.n_sequences * LatentPool::pages_for(n_ctx);
-    return LatentPool::bytes_for(c_, in_.cache_format, pages) + std::max<uint64_t>(64, uint64_t(pages) * 4);
+  // The latent cache of all sequences.
+  int64_t pages(int64_t n_ctx) const { return in_.n_sequences * LatentPool::pages_for(n_ctx); }
+  uint64_t cache_bytes(int64_t n_ctx) const { return LatentPool::bytes_for(c_, in_.cache_format, pages(n_ctx)); }
+  // Activations and scratch, and the tables of the cache's pages.
+  uint64_t working(int64_t ubatch, int64_t n_ctx, const ScratchBytes& scratch) const {
+    const uint64_t tables = std::max<uint64_t>(uint64_t(pages(n_ctx)) * sizeof(int32_t), 64);
+    return working_bytes(c_, ubatch, n_ctx, in_.n_threads, scratch) + tables;
   }
 
   // What the GPU holds besides experts. Where all of the model does, nothing crosses and there are no slots.
@@ -99,7 +102,7 @@ class Planner {
     const int64_t ubatch = std::min(in_.ubatch, n_ctx);
     ClassBytes need = m_.fixed;
     need[MemoryClass::kv_cache] = cache_bytes(n_ctx);
-    need[MemoryClass::working] = working_bytes(c_, ubatch, n_ctx, in_.n_threads, in_.gpu_scratch);
+    need[MemoryClass::working] = working(ubatch, n_ctx, in_.gpu_scratch);
     need[MemoryClass::driver] = kDriverBytes;
     if (all) return need;
     need[MemoryClass::working] += gpu_crossing_bytes(c_, ubatch);
@@ -120,7 +123,7 @@ class Planner {
       return need;
     }
     need[MemoryClass::kv_cache] = cache_bytes(n_ctx);
-    need[MemoryClass::working] = working_bytes(c_, ubatch, n_ctx, in_.n_threads, in_.cpu_scratch);
+    need[MemoryClass::working] = working(ubatch, n_ctx, in_.cpu_scratch);
     return need;
   }
 
