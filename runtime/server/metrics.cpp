@@ -68,8 +68,9 @@ void add_tokens(Page& page, const EngineStatus& s) {
 void add_cache(Page& page, const EngineStatus& s) {
   page.begin("cache_pages", kGauge, "Pages of the latent cache.");
   page.sample(s.used_pages, "state=\"used\"");
-  page.sample(s.kept_pages, "state=\"kept\"");
-  page.sample(s.pages - s.used_pages - s.kept_pages, "state=\"free\"");
+  page.sample(s.pages - s.used_pages, "state=\"free\"");
+  page.one("cache_kept_pages", kGauge, "Of those used, pages of conversations that nobody runs, once for each.",
+           s.kept_pages);
   page.one("cache_page_positions", kGauge, "Positions of a page.", s.page_positions);
   page.one("context_positions", kGauge, "Positions that one conversation may have.", s.n_ctx);
 }

@@ -211,7 +211,7 @@ TEST_CASE("api: metrics are lines that Prometheus reads") {
        {"hearth_ready 1", "hearth_requests{state=\"running\"} 2", "hearth_requests{state=\"waiting\"} 1",
         "hearth_requests_total{result=\"finished\"} 7", "hearth_prefix_hit_tokens_total 400",
         "hearth_prefill_tokens_per_second 300", "hearth_decode_tokens_per_second 50",
-        "hearth_generated_tokens_total 300", "hearth_cache_pages{state=\"free\"} 5",
+        "hearth_generated_tokens_total 300", "hearth_cache_pages{state=\"free\"} 7", "hearth_cache_kept_pages 2",
         "hearth_expert_cache_hits_total 45", "hearth_expert_gigabytes_per_second{tier=\"host\"} 2",
         "hearth_expert_gigabytes_per_second{tier=\"gpu\"} 1", "hearth_expert_bytes_total{tier=\"gpu\"} 6000000000",
         "hearth_http_requests_total{endpoint=\"/tokenize\"} 2", "hearth_http_requests_refused_total 1"})
