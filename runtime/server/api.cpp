@@ -125,6 +125,7 @@ void Api::generate(const Route& route, const Serving& serving, const HttpRequest
   const auto answering = std::make_shared<Answering>(serving, route.asked(serving, Fields(body)), exchange);
   {
     const std::lock_guard lock(mutex_);
+    if (cut_) throw ApiError(503, "the server ends");
     answerings_.push_back(answering);
   }
   answering->start();
@@ -187,6 +188,10 @@ size_t Api::under_way() const {
 }
 
 void Api::cut() {
+  {
+    const std::lock_guard lock(mutex_);
+    cut_ = true;
+  }
   for (const auto& answering : all_under_way()) answering->cut();
 }
 

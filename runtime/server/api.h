@@ -36,7 +36,7 @@ class Api {
   void handle(const HttpRequest& request, const std::shared_ptr<HttpExchange>& exchange);
 
   size_t under_way() const;  // answers that are being generated
-  void cut();                // ends them, and their clients are told
+  void cut();                // ends them, and their clients are told; who asks from now on is told at once
 
  private:
   struct Route;
@@ -58,7 +58,7 @@ class Api {
   mutable std::mutex mutex_;  // of what follows
   RequestCounts counts_;
   std::vector<std::weak_ptr<Answering>> answerings_;
-  bool stopping_ = false;
+  bool stopping_ = false, cut_ = false;
   std::condition_variable stopped_;
   std::thread ticker_;
 };

@@ -147,10 +147,19 @@ TEST_CASE("answering: the server ends, and its clients are told") {
   bed.generator.finish(1, StopReason::eos, 0);
   CHECK(bed.api->under_way() == 0);
 
-  // So are those whom the engine gives up by itself.
-  const auto third = bed.start(kChat, asks(false));
-  bed.generator.finish(2, StopReason::interrupted, 0);
-  CHECK(third->response().status == 503);
+  // Who comes late waits for nothing.
+  const auto late = bed.start(kChat, asks(true));
+  REQUIRE(late->ended());
+  CHECK(late->response().status == 503);
+  CHECK(contains(late->response().body, "the server ends"));
+  CHECK(bed.generator.asked.size() == 2);
+}
+
+TEST_CASE("answering: the engine ends, and its clients are told") {
+  Bed bed;
+  const auto whole = bed.start(kChat, asks(false));
+  bed.generator.finish(0, StopReason::interrupted, 0);
+  CHECK(whole->response().status == 503);
 }
 
 TEST_CASE("answering: what is under way is cut when the Api goes") {
