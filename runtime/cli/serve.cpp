@@ -38,7 +38,7 @@ server::HttpOptions http_options(const ServeArguments& arguments) {
   server::HttpOptions options;
   options.host = arguments.host;
   options.port = uint16_t(arguments.port);
-  options.access.hosts = arguments.hosts;
+  for (const std::string& host : arguments.hosts) options.access.hosts.push_back(server::checked_host(host));
   for (const std::string& origin : arguments.origins) options.access.origins.push_back(server::checked_origin(origin));
   if (!arguments.key_file.empty()) options.access.keys = server::read_api_keys(arguments.key_file);
   options.error_body = server::api_error_body;

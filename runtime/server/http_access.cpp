@@ -156,6 +156,13 @@ std::string checked_origin(const std::string& text) {
   return origin;
 }
 
+std::string checked_host(const std::string& text) {
+  const auto name = host_name(text);
+  require(name.has_value(), ErrorKind::usage, "expected a name of this server such as box.local, found {}",
+          quoted(text));
+  return *name;
+}
+
 AccessDecision check_access(const AccessPolicy& policy, const HttpRequest& request, bool has_body) {
   HttpHeaders headers;
   if (request.headers.contains("host")) {  // HTTP/1.0 knows none; the parser asks for it in HTTP/1.1

@@ -34,6 +34,10 @@ AccessDecision check_access(const AccessPolicy& policy, const HttpRequest& reque
 // which would let in everybody, and addresses of pages.
 std::string checked_origin(const std::string& text);
 
+// "Box.local:8080" -> "box.local". Throws Error(usage) for what no Host header could hold, such as an address of a
+// page.
+std::string checked_host(const std::string& text);
+
 // Whether an address that is listened on is out of others' reach: 127.0.0.0/8, ::1, localhost.
 bool is_loopback(std::string_view host);
 bool is_any_address(std::string_view host);  // 0.0.0.0, ::

@@ -167,6 +167,14 @@ TEST_CASE("origins are named one by one") {
     CHECK_MESSAGE(contains(refusal([&] { checked_origin(wrong); }), "expected one origin"), wrong);
 }
 
+TEST_CASE("a server's names are names") {
+  CHECK(checked_host("Box.local") == "box.local");
+  CHECK(checked_host("box.local:8080") == "box.local");
+  CHECK(checked_host("[::1]:80") == "::1");
+  for (const char* wrong : {"", "*", "http://box.local", "box.local/", "a b", "*.local"})
+    CHECK_MESSAGE(contains(refusal([&] { checked_host(wrong); }), "expected a name of this server"), wrong);
+}
+
 TEST_CASE("a server that others reach has keys, or its user said that it needs none") {
   for (const char* own : {"127.0.0.1", "127.1.2.3", "::1", "localhost", "::ffff:127.0.0.1"}) {
     CHECK(is_loopback(own));
