@@ -94,8 +94,10 @@ void serve(const ServeArguments& arguments) {
   server::Api api(loading);
   server::HttpServer http(http_options(arguments),
                           [&](const auto& request, const auto& exchange) { api.handle(request, exchange); });
-  note("hearth: listening on {}, loading {}\n", url(arguments.host, http.port()), arguments.session.load.path);
   SessionOptions options = arguments.session;
+  options.header_read = [&] {  // before that, what is wrong is one line
+    note("hearth: listening on {}, loading {}\n", url(arguments.host, http.port()), options.load.path);
+  };
   options.progress = [&](double share) { loading->progress(share); };
   session = open_session(options);
   format = template_of(arguments, session);
@@ -144,7 +146,14 @@ void add_serve(CLI::App& app) {
                           "a file of Jinja text, or a built-in format"));
   add_sampler_options(*command, arguments->sampler);
   add_session_options(*command, arguments->session);
-  command->callback([arguments] { serve(*arguments); });
+  command->callback([arguments] {
+    try {
+      serve(*arguments);
+    } catch (const Error& error) {
+      // Told to end while it loads: that is how servers end, and no failure.
+      if (error.kind != ErrorKind::interrupted) throw;
+    }
+  });
 }
 
 }  // namespace hearth::cli

@@ -23,6 +23,7 @@ struct SessionOptions {
   int64_t ctx = 0;               // 0: the model's default; kWholeContext (numbers.h)
   std::string resident_experts;  // as typed; empty: as many as fit
   bool check = false, verbose = false;
+  std::function<void()> header_read = {};           // the file is a model's, and now it is loaded
   std::function<void(double share)> progress = {};  // of loading, besides the bar: 0 to 1
 };
 
