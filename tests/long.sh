@@ -3,6 +3,8 @@
 #
 #   tests/long.sh [NAME ...]    those tests, or all of them; the programs of $BUILD (default: build) are used
 #
+# BUILD=build-sanitize runs those of `make sanitize`, as far as it builds them: the fuzzers find leaks there.
+#
 # Prints a line for each, and ends with 1 where one failed.
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -44,6 +46,18 @@ jinja_fuzz() {
 # A million requests, most of them broken, cut or reset: the server answers on. In CI: http_fuzz_test.
 http_fuzz() {
   "$BUILD/tests/http_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
+}
+
+# A million requests of every endpoint: one answer each, in whole events. In CI: api_fuzz_test.
+api_fuzz() {
+  "$BUILD/tests/api_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
+}
+
+# Sixteen clients for two minutes: each answer is the one that its question gets alone, and memory stays flat. In CI: for
+# a second.
+soak() {
+  HEARTH_SOAK_SECONDS=${SOAK:-120} "$BUILD/tests/soak_test" | grep -E "MESSAGE|ERROR|alone: |found: |Status"
+  return "${PIPESTATUS[0]}"
 }
 
 # The line editor with either library, many times over. In CI: once.
@@ -90,7 +104,7 @@ STANDIN
   tests/device_check.sh --pack "$TMP/pack" --build-dir "$build"
 }
 
-tests="shortened jinja_fuzz http_fuzz line_editor sanitized_command by_itself reproducible fetched_compiler"
+tests="shortened jinja_fuzz http_fuzz api_fuzz soak line_editor sanitized_command by_itself reproducible fetched_compiler"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in

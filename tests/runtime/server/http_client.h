@@ -44,6 +44,8 @@ struct Answer {
 
 class HttpClient {
  public:
+  std::chrono::seconds patience = kPatience;
+
   explicit HttpClient(uint16_t port, const char* address = "127.0.0.1", int receive_buffer = 0) {
     sockaddr_storage to{};
     socklen_t size = sizeof(sockaddr_in);
@@ -162,7 +164,7 @@ class HttpClient {
  private:
   bool ready(short what) {
     pollfd look{fd_, what, 0};
-    return poll(&look, 1, int(std::chrono::milliseconds(kPatience).count())) > 0;
+    return poll(&look, 1, int(std::chrono::milliseconds(patience).count())) > 0;
   }
   bool receive() {
     char bytes[16 << 10];
