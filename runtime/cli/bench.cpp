@@ -11,6 +11,7 @@
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/eval/bench_parallel.h"
 #include "runtime/eval/report.h"
 #include "runtime/offload/expert_stats.h"
 #include "runtime/support/size_text.h"
@@ -21,6 +22,7 @@ namespace {
 struct BenchArguments {
   SessionOptions session;
   BenchOptions options;
+  std::vector<int64_t> streams;  // --parallel; empty: one sequence
   bool json = false;
 };
 
@@ -77,7 +79,55 @@ void print_text(const BenchArguments& arguments, const BenchResult& r) {
       r.read_bandwidth.max() / 1e9, r.decode_floor, 100 * r.decode_share);
 }
 
+void print_parallel(const BenchArguments& arguments, const ParallelResult& result) {
+  if (arguments.json) {
+    nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+    for (const ParallelRow& r : result.rows) {
+      rows.push_back({{"streams", r.n_streams},
+                      {"tok_s", r.rate},
+                      {"tok_s_per_stream", r.rate / double(r.n_streams)},
+                      {"first_token_seconds", r.first_token_seconds},
+                      {"bytes_per_step", r.step_bytes},
+                      {"floor_tok_s", r.floor},
+                      {"share_of_floor", r.share}});
+    }
+    print("{}\n",
+          nlohmann::ordered_json{
+              {"read_bandwidth_gb_s", result.bandwidth / 1e9}, {"prefill_tok_s", result.prefill_rate}, {"rows", rows}}
+              .dump(2));
+    return;
+  }
+  print("memory gives {:.1f} GB/s here; a prompt is read at {:.1f} tok/s\n", result.bandwidth / 1e9,
+        result.prefill_rate);
+  print("streams  tok/s in all  per stream  of one  first token  read a step  floor tok/s  of it\n");
+  for (const ParallelRow& r : result.rows) {
+    print("{:7}  {:12.2f}  {:10.2f}  {:5.2f}x  {:9.2f} s  {:>11}  {:>11}  {:>5}\n", r.n_streams, r.rate,
+          r.rate / double(r.n_streams), r.rate / result.rows.front().rate, r.first_token_seconds,
+          r.step_bytes > 0 ? decimal_size_text(r.step_bytes) : "?", r.floor > 0 ? fmt::format("{:.2f}", r.floor) : "?",
+          r.floor > 0 ? fmt::format("{:.0f} %", 100 * r.share) : "?");
+  }
+}
+
+void run_parallel(const BenchArguments& arguments) {
+  SessionOptions session_options = arguments.session;
+  ParallelOptions options;
+  options.streams = arguments.streams;
+  options.prompt = arguments.options.depth > 0 ? arguments.options.depth : 64;
+  options.decode = arguments.options.decode;
+  options.prefill = arguments.options.prefill;
+  options.repetitions = arguments.options.repetitions;
+  options.stop_now = interrupted;
+  if (session_options.ctx == 0) session_options.ctx = std::max(options.prompt + options.decode, options.prefill) + 1;
+  session_options.load.n_sequences = std::ranges::max(arguments.streams);
+  LoadedModel session = open_session(session_options);
+  print_banner(session);
+  const ParallelResult result = bench_parallel(*session.model, options);
+  tell_refusal(session, session_options);
+  print_parallel(arguments, result);
+}
+
 void run_bench(const BenchArguments& arguments) {
+  if (!arguments.streams.empty()) return run_parallel(arguments);
   SessionOptions session_options = arguments.session;
   const BenchOptions& counts = arguments.options;
   require(counts.prefill > 0 || counts.decode > 0, ErrorKind::usage,
@@ -126,6 +176,12 @@ void add_bench(CLI::App& app) {
   command->add_option("-r,--repetitions", arguments->options.repetitions, "runs of each; the median counts")
       ->transform(whole_number(1, 1000))
       ->capture_default_str();
+  command
+      ->add_option("--parallel", arguments->streams,
+                   "measure so many sequences that decode together, as 1,2,4,8; -d: tokens of each prompt")
+      ->transform(whole_number(1, 256))
+      ->delimiter(',')
+      ->type_name("N,N ...");
   command->add_flag("--json", arguments->json, "print one JSON object instead of text");
   command->callback([arguments] { run_bench(*arguments); });
 }

@@ -227,7 +227,7 @@ struct Model::Impl {
                                              options.n_sequences * LatentPool::pages_for(options.n_ctx))),
         tables(device, options.n_sequences, options.n_ctx),
         read_ahead(file, options.read_ahead.value_or(exceeds_memory(file))),
-        local_experts(ops, exec, read_ahead, options.routed) {
+        local_experts(ops, exec, read_ahead, options.routed, device.memory().total == 0) {
     if (!plan.layers.empty() && !plan.all_on_gpu) {
       pool = std::make_unique<ExpertPool>(device, weights.layers, sizes, plan);
       cache = std::make_unique<ExpertCache>(*pool, device, sizes, plan, options.expert_policy, options.expert_use,
@@ -376,6 +376,15 @@ uint64_t Model::active_bytes() const {
 
 size_t Model::cache_bytes() const {
   return impl_->latents->bytes();
+}
+
+uint64_t Model::read_expert_bytes() const {
+  const Hybrid* hybrid = impl_->hybrid.get();
+  return hybrid ? hybrid->counts().host_bytes + hybrid->counts().gpu_bytes : impl_->local_experts.bytes_read();
+}
+
+uint64_t Model::step_bytes() const {
+  return impl_->sizes.decode_bytes;
 }
 
 uint64_t Model::copied_bytes() const {

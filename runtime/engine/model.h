@@ -72,6 +72,10 @@ class Model {
 
   // Bytes of weights that one decoded token reads (active parameters), for the decode floor.
   uint64_t active_bytes() const;
+  // Of those, the bytes besides routed experts: a step reads them once, whatever the number of its tokens.
+  uint64_t step_bytes() const;
+  // Bytes of routed experts that all steps so far have read, each expert once a step; 0 where a GPU has all of them.
+  uint64_t read_expert_bytes() const;
   // Bytes of weights that were copied into a backend's own memory; 0: they are read where they lie.
   uint64_t copied_bytes() const;
   // Memory besides the mapped weights and the caches: activations, scratch, angles, rearranged weights.

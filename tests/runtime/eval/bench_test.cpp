@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "runtime/eval/bench_parallel.h"
 #include "tests/runtime/model/tiny_model.h"
 
 using namespace hearth;
@@ -54,4 +55,39 @@ TEST_CASE("bench: refuses what cannot be measured, and can be interrupted") {
   BenchOptions options{.prefill = 5, .decode = 5};
   options.progress = [](std::string_view, int, int) { return false; };
   CHECK(mentions(refusal(ErrorKind::interrupted, [&] { bench(model, options); }), {"interrupted"}));
+}
+
+TEST_CASE("bench of several sequences: what was read, the floor of that, and refusals") {
+  const TinyShape shape = TinyShape::v3();
+  Model model(TinyModel(shape).file(), {.ops = &cpu_ops("auto"), .n_threads = 2, .n_sequences = 4});
+  const ParallelOptions options = {.streams = {1, 2, 4}, .prompt = 10, .decode = 12, .prefill = 20, .repetitions = 1};
+  const ParallelResult r = bench_parallel(model, options);
+  REQUIRE(r.rows.size() == 3);
+  CHECK(r.prefill_rate > 0);
+  CHECK(r.bandwidth > 0);
+  for (const ParallelRow& row : r.rows) {
+    CHECK(row.rate > 0);
+    CHECK(row.first_token_seconds > 0);
+    CHECK(row.share == doctest::Approx(row.rate / row.floor));
+    CHECK(row.floor <= r.prefill_rate * 1.001);
+  }
+  // One token reads its K experts; several read more than that, and fewer than all theirs together.
+  const double cache = 16.0 * (shape.kv_lora + shape.rope) * 2 * double(shape.n_layers);
+  CHECK(r.rows[0].step_bytes == doctest::Approx(double(model.active_bytes()) + cache));
+  const double one = r.rows[0].step_bytes - double(model.step_bytes()) - cache;
+  const double four = r.rows[2].step_bytes - double(model.step_bytes()) - 4 * cache;
+  CHECK(one > 0);
+  CHECK(four > 1.2 * one);
+  CHECK(four < 4 * one);
+
+  const auto refused = [&](const ParallelOptions& wrong) {
+    return refusal(ErrorKind::usage, [&] { bench_parallel(model, wrong); });
+  };
+  CHECK(mentions(refused({.streams = {5}, .prompt = 10, .decode = 12}), {"1 to 4"}));
+  CHECK(mentions(refused({.streams = {0}, .prompt = 10, .decode = 12}), {"1 to 4"}));
+  CHECK(mentions(refused({.streams = {1}, .prompt = 0, .decode = 12, .prefill = 20}), {"1 or more"}));
+  CHECK(mentions(refused({.streams = {1}, .prompt = 200, .decode = 100, .prefill = 20}), {"300", "256"}));
+  ParallelOptions stopped = options;
+  stopped.stop_now = [] { return true; };
+  CHECK(refusal(ErrorKind::interrupted, [&] { bench_parallel(model, stopped); }) == "interrupted");
 }
