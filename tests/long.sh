@@ -80,6 +80,12 @@ by_itself() {
   tests/house/by_itself.sh --all
 }
 
+# The kernels for every GPU, without a spill. In CI: for the oldest and the newest.
+every_gpu() {
+  cmake -S . -B "$TMP/every-gpu" -G Ninja -DHEARTH_CUDA=ON -DHEARTH_WERROR=ON -DCMAKE_CXX_FLAGS_RELEASE=-O0 >/dev/null &&
+    cmake --build "$TMP/every-gpu" --target kernels_cuda -- --quiet
+}
+
 # The same text from 20 seeds, wherever experts are. In CI: one seed, fewer places.
 reproducible() {
   HEARTH_SEEDS=${SEEDS:-20} "$BUILD/tests/reproducible_test" | grep -E "MESSAGE|ERROR|Status"
@@ -104,7 +110,8 @@ STANDIN
   tests/device_check.sh --pack "$TMP/pack" --build-dir "$build"
 }
 
-tests="shortened jinja_fuzz http_fuzz api_fuzz soak line_editor sanitized_command by_itself reproducible fetched_compiler"
+tests="shortened jinja_fuzz http_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible
+  fetched_compiler"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in

@@ -81,6 +81,8 @@ void add_plan_options(CLI::App& command, PlanArguments& a) {
       .add_option("--ctx,-c", a.ctx,
                   "context in tokens, as 4096 or 4k; 0: the model's limit (default: the same, at most 32768)")
       ->transform(context_length());
+  command.add_option("--parallel", a.n_sequences, "conversations at once, each with a whole context (default: 1)")
+      ->transform(whole_number(1, 256));
   add_cache_type(command, a.cache_format);
   command.add_option("--ubatch", a.ubatch, kUbatchHelp)->transform(token_count(1, int64_t(1) << 16));
   command.add_option("--threads,-t", a.threads, "threads; 0: one per core (default: the same)")
@@ -128,6 +130,7 @@ PlacementInput placement_input(const PlanArguments& a, const Machine& machine, c
   PlacementInput in;
   in.machine = machine;
   in.n_ctx = a.ctx == kWholeContext ? model.config.context_length : a.ctx;
+  in.n_sequences = a.n_sequences;
   in.cache_format = a.cache_format;
   in.ubatch = a.ubatch;
   in.n_threads = threads_of(a);

@@ -21,6 +21,7 @@ struct PlanArguments {
   double vram_gb_s = 0, ram_gb_s = 0, pcie_gb_s = 0, disk_gb_s = 0;  // 0: measured here, or assumed
   int64_t ctx = 0, ubatch = kAutomaticUbatch;
   int threads = 0;
+  int64_t n_sequences = 1;
   FormatId cache_format = FormatId::bf16;
   std::string resident_experts;
   bool measure = false;  // anew, whatever is kept
