@@ -110,8 +110,8 @@ STANDIN
   tests/device_check.sh --pack "$TMP/pack" --build-dir "$build"
 }
 
-tests="shortened jinja_fuzz http_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible
-  fetched_compiler"
+tests="shortened jinja_fuzz http_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible"
+tests="$tests fetched_compiler"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in
