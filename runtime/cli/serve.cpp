@@ -1,4 +1,6 @@
 // hearth serve MODEL.gguf: the protocols of OpenAI, Anthropic and llama.cpp on a port of this machine.
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <ctime>
@@ -80,11 +82,31 @@ std::optional<ChatTemplate> template_of(const ServeArguments& arguments, const L
   return choose_chat_template(arguments.choices.chat_template, session.model->file().metadata(), *session.tokenizer);
 }
 
+// What large requests took, the allocator would keep, for each of the threads that handle them: hundreds of megabytes
+// after a few. Blocks above the threshold go back when they are freed (the allocator would raise it by itself); below
+// it is what the engine takes for each token, the rest of a large request is given back behind it.
+constexpr size_t kLarge = 1 << 20;
+
+void keep_no_large_blocks() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 4 << 20);
+#endif
+}
+
+void handle(server::Api& api, const server::HttpRequest& request,
+            const std::shared_ptr<server::HttpExchange>& exchange) {
+  api.handle(request, exchange);
+#ifdef __GLIBC__
+  if (request.body.size() > kLarge) malloc_trim(0);
+#endif
+}
+
 void wait_for_signal() {
   while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
 }
 
 void serve(const ServeArguments& arguments) {
+  keep_no_large_blocks();
   const auto loading = std::make_shared<server::LoadingState>();
   LoadedModel session;
   std::optional<ChatTemplate> format;
@@ -93,7 +115,7 @@ void serve(const ServeArguments& arguments) {
   // goes before what it uses.
   server::Api api(loading);
   server::HttpServer http(http_options(arguments),
-                          [&](const auto& request, const auto& exchange) { api.handle(request, exchange); });
+                          [&](const auto& request, const auto& exchange) { handle(api, request, exchange); });
   SessionOptions options = arguments.session;
   options.header_read = [&] {  // before that, what is wrong is one line
     note("hearth: listening on {}, loading {}\n", url(arguments.host, http.port()), options.load.path);

@@ -134,6 +134,17 @@ TEST_CASE("bad input has one clear answer") {
       413, {"1073741824"});
 }
 
+TEST_CASE("a large request leaves no memory behind") {
+  const Server asked;
+  Json messages = Json::array();
+  for (int i = 0; i < 30'000; ++i) messages.push_back({{"role", i % 2 ? "assistant" : "user"}, {"content", "a b c d"}});
+  const std::string request = post(kChat, Json{{"messages", messages}}.dump());
+  REQUIRE(request.size() > 1 << 20);
+  const int64_t before = asked.resident_bytes();
+  CHECK(asked.ask(request).status == 400);
+  CHECK(soon([&] { return asked.resident_bytes() < before + (8 << 20); }));
+}
+
 TEST_CASE("who may not ask is told so") {
   const std::string body = question("Hello").dump();
   CHECK(server().ask(post(kChat, body, "Origin: http://evil.example\r\n")).status == 403);

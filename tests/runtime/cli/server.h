@@ -1,6 +1,7 @@
 // `hearth serve` in a process of its own, on a port that was free, and clients of it.
 #pragma once
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tests/runtime/cli/hearth.h"
@@ -44,7 +45,12 @@ class Server {
   }
 
   uint16_t port() const { return port_; }
-  pid_t process() const { return child_; }
+  int64_t resident_bytes() const {
+    std::ifstream in("/proc/" + std::to_string(child_) + "/statm");
+    int64_t all = 0, resident = 0;
+    in >> all >> resident;
+    return resident * sysconf(_SC_PAGESIZE);
+  }
   const std::string& said() const { return said_; }  // on standard error, so far
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
   void signal(int number) const { kill(child_, number); }

@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <fstream>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -178,13 +177,6 @@ class Client {
   std::optional<HttpClient> connection_;
 };
 
-int64_t resident_bytes(pid_t process) {
-  std::ifstream in(fmt::format("/proc/{}/statm", process));
-  int64_t all = 0, resident = 0;
-  in >> all >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
-
 }  // namespace
 
 TEST_CASE("each answer among many is the one that its question gets alone") {
@@ -204,9 +196,9 @@ TEST_CASE("each answer among many is the one that its question gets alone") {
     for (std::thread& thread : threads) thread.join();
   };
   soak(seconds() / 2, 1);
-  const int64_t before = resident_bytes(server.process());
+  const int64_t before = server.resident_bytes();
   soak(seconds() / 2, 100);
-  const int64_t after = resident_bytes(server.process());
+  const int64_t after = server.resident_bytes();
 
   CHECK_MESSAGE(findings.wrong == "", findings.wrong);
   CHECK(server.soon_metric("hearth_requests{state=\"running\"}", 0));
