@@ -33,6 +33,16 @@ Dialect dialect_of(std::string_view path) {
   return path.starts_with("/v1/messages") ? Dialect::anthropic : Dialect::openai;
 }
 
+// Every choice is a request of its own at the engine. More than it ever takes would be told to come again in vain.
+void require_room(const Generator& generator, const AnswerTask& task) {
+  const EngineStatus status = generator.status();
+  const int64_t most = status.max_running + status.max_waiting;
+  if (int64_t(task.n_choices()) > most)
+    refuse_text(task.n > 1 ? "n" : "prompt",
+                fmt::format("expected at most {} choices of all prompts, as many as this server has at once, found {}",
+                            most, task.n_choices()));
+}
+
 }  // namespace
 
 std::string api_error_body(int status, const std::string& message, const std::string& path) {
@@ -122,7 +132,9 @@ void Api::answer(const Route& route, const HttpRequest& request, const std::shar
 void Api::generate(const Route& route, const Serving& serving, const HttpRequest& request,
                    const std::shared_ptr<HttpExchange>& exchange) {
   const Json body = parse_body(request.body);
-  const auto answering = std::make_shared<Answering>(serving, route.asked(serving, Fields(body)), exchange);
+  AskedAnswer asked = route.asked(serving, Fields(body));
+  require_room(*serving.generator, asked.task);
+  const auto answering = std::make_shared<Answering>(serving, std::move(asked), exchange);
   {
     const std::lock_guard lock(mutex_);
     if (cut_) throw ApiError(503, "the server ends");

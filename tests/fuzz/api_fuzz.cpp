@@ -39,7 +39,7 @@ class QuickGenerator : public Generator {
     return 1;
   }
   void cancel(uint64_t) override {}
-  EngineStatus status() const override { return {}; }
+  EngineStatus status() const override { return {.max_running = 1, .max_waiting = 50}; }
 };
 
 class OneAnswer : public server::HttpExchange {

@@ -181,6 +181,14 @@ TEST_CASE("api: as many as may wait are waiting") {
   CHECK(Json::parse(other.body)["error"]["type"] == "rate_limit_error");
 }
 
+TEST_CASE("api: more choices than there ever are at once are refused, and not put off") {
+  Bed bed;
+  bed.generator.told = {.max_running = 2, .max_waiting = 3};
+  check_refused(bed, "/v1/completions", {{"prompt", "a"}, {"n", 6}}, "n", "at most 5 choices");
+  check_refused(bed, "/v1/completions", {{"prompt", {"a", "b", "c", "d", "e", "f"}}}, "prompt", "found 6");
+  bed.post("/v1/completions", {{"prompt", "a"}, {"n", 5}});
+}
+
 TEST_CASE("api: metrics are lines that Prometheus reads") {
   Bed bed;
   bed.generator.told = {.running = 2,

@@ -32,7 +32,7 @@ class FakeGenerator : public Generator {
   std::vector<Token> says;  // before the model ends its answer by itself
   int64_t n_ctx = 4096, n_cached = 0;
   size_t most_waiting = 1000;  // more are refused
-  EngineStatus told = {.max_running = 4};
+  EngineStatus told = {.max_running = 4, .max_waiting = 1000};
   std::vector<Asked> asked;
 
   uint64_t submit(GenerationRequest request, std::shared_ptr<GenerationListener> listener) override {

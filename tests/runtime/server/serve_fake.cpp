@@ -51,7 +51,11 @@ class SayingGenerator : public Generator {
   }
   EngineStatus status() const override {
     const std::lock_guard lock(mutex_);
-    return {.waiting = int64_t(waiting_.size()), .max_running = 1, .finished = finished_, .n_ctx = kContext};
+    return {.waiting = int64_t(waiting_.size()),
+            .max_running = 1,
+            .max_waiting = 1000,
+            .finished = finished_,
+            .n_ctx = kContext};
   }
 
  private:
