@@ -54,7 +54,7 @@ void Block::prepare(const Grid& grid) {
   n_threads_ = int(size.x * size.y * size.z);
   n_warps_ = (n_threads_ + 31) / 32;
   for (int i = 0; i < n_threads_; i++) {
-    threads_[i].where = {};
+    where_of(i) = {};
     threads_[i].index = {unsigned(i) % size.x, unsigned(i) / size.x % size.y, unsigned(i) / (size.x * size.y)};
   }
   order_.resize(settings_.schedule == Schedule::greedy ? n_warps_ : n_threads_);
@@ -176,8 +176,12 @@ void Block::run_threads() {
   }
 }
 
-void Block::give_way() {
-  const int thread = running_, then = next();
+// Most turns of a greedy schedule stay within the warp, which next() need not be asked for.
+inline void Block::give_way() {
+  const int thread = running_;
+  const uint32_t ready = warps_[thread / 32].ready;
+  const bool stays = ready && settings_.schedule == Schedule::greedy;
+  const int then = stays ? thread / 32 * 32 + std::countr_zero(ready) : next();
   if (then != thread) go_on_with(then, *threads_[thread].fiber);
 }
 
@@ -198,8 +202,7 @@ void Block::finish_thread() {
 // ---- Waiting
 
 void Block::barrier(Where where) {
-  Thread& t = threads_[running_];
-  t.where = where;
+  where_of(running_) = where;
   if (n_at_barrier_ == 0) {
     barrier_ = where;
   } else if (!same_line(barrier_, where)) {
@@ -211,37 +214,45 @@ void Block::barrier(Where where) {
   give_way();
 }
 
+bool Block::Call::is(const Call& other) const {
+  return lanes == other.lanes && operation == other.operation && same_line(where, other.where);
+}
+
 void Block::warp_operation(uint32_t lanes, void* post, Operation operation, Where where) {
   Warp& warp = warps_[running_ / 32];
   const int lane = running_ % 32;
-  threads_[running_].where = where;
-  if (!(lanes >> lane & 1)) fail("a warp operation of lanes that the caller is not among", where);
-  warp.lanes[lane] = lanes;
-  warp.operations[lane] = operation;
+  const uint32_t bit = 1u << lane;
+  warp.where[lane] = where;
+  if (!(lanes & bit)) fail("a warp operation of lanes that the caller is not among", where);
+  const Call call{lanes, operation, where};
+  if (!warp.waiting) {
+    warp.first = call;
+    warp.agreed = true;
+  } else if (warp.agreed && !warp.first.is(call)) {
+    warp.agreed = false;
+    for (uint32_t rest = warp.waiting; rest; rest &= rest - 1) warp.calls[std::countr_zero(rest)] = warp.first;
+  }
+  if (!warp.agreed) warp.calls[lane] = call;
   warp.posts[lane] = post;
-  warp.waiting |= 1u << lane;
-  warp.ready &= ~(1u << lane);
+  warp.waiting |= bit;
+  warp.ready &= ~bit;
   n_ready_--;
   if (!complete_operation(running_)) give_way();
 }
 
 // Runs the operation that `thread` waits in, if all its lanes that live are in it too.
-bool Block::complete_operation(int thread) {
+inline bool Block::complete_operation(int thread) {
   Warp& warp = warps_[thread / 32];
-  const int lane = thread % 32;
-  const uint32_t lanes = warp.lanes[lane] & warp.alive;
+  const Call& call = warp.agreed ? warp.first : warp.calls[thread % 32];
+  const uint32_t lanes = call.lanes & warp.alive;
   if ((warp.waiting & lanes) != lanes) return false;
-  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
-    const int other = std::countr_zero(rest);
-    if (warp.lanes[other] != warp.lanes[lane] || warp.operations[other] != warp.operations[lane] ||
-        !same_line(threads_[thread - lane + other].where, threads_[thread].where)) {
-      return false;
-    }
+  for (uint32_t rest = warp.agreed ? 0 : lanes; rest; rest &= rest - 1) {
+    if (!call.is(warp.calls[std::countr_zero(rest)])) return false;
   }
-  warp.operations[lane](*this, warp.posts, lanes);
+  call.operation(*this, warp.posts, lanes);
   warp.waiting &= ~lanes;
   warp.ready |= lanes;
-  n_ready_ += std::popcount(lanes);
+  n_ready_ += lanes == ~0u ? 32 : std::popcount(lanes);
   return true;
 }
 
@@ -259,7 +270,7 @@ void Block::fail(std::string&& what, Where where) {
 }
 
 void Block::fail(std::string&& what) {
-  const Where last = threads_[running_].where;
+  const Where last = where_of(running_);
   error_ = place_of_failure() + (last.line ? ", after " + line_of(last) : "") + ": " + what;
   std::string().swap(what);
   leave();
@@ -276,8 +287,7 @@ std::string Block::deadlock() const {
   for (int i = 0; i < n_threads_; i++) {
     if (!(warps_[i / 32].alive >> (i % 32) & 1)) continue;
     const bool in_operation = warps_[i / 32].waiting >> (i % 32) & 1;
-    const std::string where =
-        (in_operation ? "in a warp operation at " : "at the barrier of ") + line_of(threads_[i].where);
+    const std::string where = (in_operation ? "in a warp operation at " : "at the barrier of ") + line_of(where_of(i));
     auto known = std::find_if(places.begin(), places.end(), [&](auto& p) { return p.first == where; });
     if (known == places.end()) known = places.insert(places.end(), {where, 0});
     known->second++;

@@ -63,14 +63,21 @@ class Block {
   struct Thread {
     uint3 index{};
     Fiber* fiber = nullptr;  // null: not started, or done
-    Where where;
     AsyncCopies copies;
+  };
+  struct Call {  // of a warp operation
+    uint32_t lanes;
+    Operation operation;
+    Where where;
+    bool is(const Call& other) const;
   };
   struct Warp {
     uint32_t alive, ready, waiting;  // a bit per lane; waiting: in a warp operation
-    uint32_t lanes[32];
-    Operation operations[32];
+    bool agreed;                     // all who wait have made the same call, the first one's
+    Call first;
     void* posts[32];
+    Call calls[32];
+    Where where[32];  // each lane's last barrier or call
   };
 
   static void fiber_main();
@@ -83,6 +90,8 @@ class Block {
   void give_way();
   void finish_thread();
   bool complete_operation(int thread);
+  Where& where_of(int thread) { return warps_[thread / 32].where[thread % 32]; }
+  const Where& where_of(int thread) const { return warps_[thread / 32].where[thread % 32]; }
   std::string place_of_failure() const;
   [[noreturn]] void leave();
   std::string deadlock() const;
