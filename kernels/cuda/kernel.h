@@ -262,16 +262,36 @@ GPU_FN void prefetch_to_l2([[maybe_unused]] const void* p) {
 
 // ---- A warp together
 
-GPU_FN float warp_sum(float v) {
+// The sum and the largest, of floats or ints, over each n neighbouring lanes (a power of two): all of them get it.
+// Values of lanes n / 2 apart meet first. The emulation, for which an exchange between lanes is dear, needs one instead
+// of five.
+template <int n = 32, class T>
+GPU_FN T warp_sum(T v) {
+#if GPU_EMULATED
+  return emulation::warp_sum(v, n);
+#else
   GPU_UNROLL
-  for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(kAllLanes, v, offset);
+  for (int offset = n / 2; offset > 0; offset /= 2) v += __shfl_xor_sync(kAllLanes, v, offset);
   return v;
+#endif
 }
 
-GPU_FN float warp_max(float v) {
+GPU_FN float larger(float a, float b) {
+  return fmaxf(a, b);
+}
+GPU_FN int larger(int a, int b) {
+  return a > b ? a : b;
+}
+
+template <int n = 32, class T>
+GPU_FN T warp_max(T v) {
+#if GPU_EMULATED
+  return emulation::warp_max(v, n);
+#else
   GPU_UNROLL
-  for (int offset = 16; offset > 0; offset /= 2) v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, offset));
+  for (int offset = n / 2; offset > 0; offset /= 2) v = larger(v, __shfl_xor_sync(kAllLanes, v, offset));
   return v;
+#endif
 }
 
 GPU_FN int lane_of_thread() {

@@ -29,6 +29,42 @@ void swap(Block&, void* const* posts, uint32_t lanes) {
   }
 }
 
+struct Sum {
+  static float of(float a, float b) { return a + b; }
+  static int of(int a, int b) { return int(uint32_t(a) + uint32_t(b)); }
+};
+
+struct Largest {
+  static float of(float a, float b) { return std::fmax(a, b); }
+  static int of(int a, int b) { return std::max(a, b); }
+};
+
+// Where a lane has ended, its neighbours' result is undefined, here NaN.
+template <class Two, class T, int n>
+void reduce(Block&, void* const* posts, uint32_t lanes) {
+  for (int first = 0; first < 32; first += n) {
+    const uint32_t all = ~0u >> (32 - n), here = lanes >> first & all;
+    T values[n] = {from_bits<T>(~uint64_t(0))};
+    if (here == all) {
+      for (int l = 0; l < n; l++) values[l] = *static_cast<const T*>(posts[first + l]);
+      for (int half = n / 2; half > 0; half /= 2) {
+        for (int l = 0; l < half; l++) values[l] = Two::of(values[l], values[l + half]);
+      }
+    }
+    for (uint32_t rest = here; rest; rest &= rest - 1) {
+      *static_cast<T*>(posts[first + std::countr_zero(rest)]) = values[0];
+    }
+  }
+}
+
+template <class Two, class T>
+T reduced(T value, int n, Where where) {
+  static constexpr Block::Operation kOperations[] = {reduce<Two, T, 2>, reduce<Two, T, 4>, reduce<Two, T, 8>,
+                                                     reduce<Two, T, 16>, reduce<Two, T, 32>};
+  Block::current().warp_operation(kAllLanes, &value, kOperations[std::countr_zero(unsigned(n)) - 1], where);
+  return value;
+}
+
 struct Vote {
   bool predicate;
   uint32_t result;
@@ -121,6 +157,22 @@ uint64_t shuffle(uint32_t lanes, uint64_t value, int source, Where where) {
   Swap post{value, source & 31, 0};
   Block::current().warp_operation(lanes, &post, swap, where);
   return post.result;
+}
+
+float warp_sum(float value, int n, Where where) {
+  return reduced<Sum>(value, n, where);
+}
+
+int warp_sum(int value, int n, Where where) {
+  return reduced<Sum>(value, n, where);
+}
+
+float warp_max(float value, int n, Where where) {
+  return reduced<Largest>(value, n, where);
+}
+
+int warp_max(int value, int n, Where where) {
+  return reduced<Largest>(value, n, where);
 }
 
 uint32_t ballot(uint32_t lanes, bool predicate, Where where) {

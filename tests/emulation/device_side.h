@@ -34,6 +34,12 @@ void block_barrier(Where where);
 void warp_barrier(uint32_t lanes, Where where);
 // Four or eight bytes from lane `source` of the warp; `lanes` all call this.
 uint64_t shuffle(uint32_t lanes, uint64_t value, int source, Where where);
+// What so many shuffles give as kernels need to add, or to find the largest of, the values of each n neighbouring lanes
+// of the warp, n = 2, 4, 8, 16, 32: those of lanes n / 2 apart are taken together first.
+float warp_sum(float value, int n, Where where = Where::current());
+int warp_sum(int value, int n, Where where = Where::current());
+float warp_max(float value, int n, Where where = Where::current());
+int warp_max(int value, int n, Where where = Where::current());
 // Bit l: lane l's predicate.
 uint32_t ballot(uint32_t lanes, bool predicate, Where where);
 uint32_t active_lanes();

@@ -52,6 +52,10 @@ TEST_CASE("every schedule shows a missing barrier of a warp") {
   CHECK(caught([] { return mirror_is_right(Fault::no_warp_barrier); }) == 6);
 }
 
+TEST_CASE("every schedule shows a sum with a lane that has ended") {
+  CHECK(caught([] { return row_sums_are_right(Fault::ended_lane); }) == 6);
+}
+
 TEST_CASE("what is never right fails: threads at different barriers, deadlocks, copies to beyond shared memory") {
   under_every_schedule([] {
     const std::string divergent = failure_of([] { return row_sums_are_right(Fault::divergent_barrier); });

@@ -24,6 +24,7 @@ __global__ void __launch_bounds__(1024)
   float sum = 0.0f;
   for (int i = int(threadIdx.x); i < n; i += int(blockDim.x)) sum += row[i];
   if (fault == Fault::divergent_barrier && warp_of_thread() == 0) __syncthreads();
+  if (fault == Fault::ended_lane && lane_of_thread() == 5) return;
   if (fault == Fault::deadlock && lane_of_thread() == 3) __syncthreads();
   sum = warp_sum(sum);
   const int first = fault == Fault::shared_overrun ? 33 - int(blockDim.x / 32) : 0;

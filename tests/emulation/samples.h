@@ -14,6 +14,7 @@ enum class Fault {
   no_barrier_after_write,
   divergent_barrier,
   deadlock,        // some lanes wait at a barrier, others in a shuffle
+  ended_lane,      // one lane of each warp is gone when the others add
   shared_overrun,  // one float behind the array
   // product
   no_barrier_before_reuse,

@@ -134,8 +134,7 @@ struct Queries {
         if (!all && 8 * (i / 2) + 2 * (lane_of_thread() % 4) + i % 2 >= n_seen[half]) x = -INFINITY;
         top = fmaxf(top, x);
       }
-      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
-      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
+      top = warp_max<4>(top);
       const float base = softmax_base(top), shrink = exp2_fast(largest[half] - base);
       largest[half] = top;
       total[half] *= shrink;

@@ -139,10 +139,7 @@ struct Softmax {
       score[j] = key + j < n_seen ? score[j] * scale : -INFINITY;
       top = fmaxf(top, score[j]);
     }
-    GPU_UNROLL
-    for (int offset = kRowThreads / 2; offset > 0; offset /= 2) {
-      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, offset));
-    }
+    top = warp_max<kRowThreads>(top);
     const float base = softmax_base(top), shrink = exp2_fast(largest - base);
     largest = top;
     total *= shrink;
@@ -157,12 +154,7 @@ struct Softmax {
     if (key == 0) keep[row] = shrink;
   }
 
-  GPU_FN float row_total() const {
-    float sum = total;
-    GPU_UNROLL
-    for (int offset = kRowThreads / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(kAllLanes, sum, offset);
-    return sum;
-  }
+  GPU_FN float row_total() const { return warp_sum<kRowThreads>(total); }
 };
 
 // o = o * keep + weights * values, this warp's columns.

@@ -218,8 +218,7 @@ GPU_FN void add_to_part(float (&sums)[NT], int n, int place, float weight, float
   GPU_UNROLL
   for (int c = 0; c < NT; ++c) {
     if (c >= n) break;
-    GPU_UNROLL
-    for (int offset = 4; offset > 0; offset /= 2) sums[c] += __shfl_xor_sync(kAllLanes, sums[c], offset);
+    sums[c] = warp_sum<8>(sums[c]);
     if (c == mine) value = sums[c];
   }
   if (mine < n) part[lane / 8 * kMaxColumns + place] += weight * value;

@@ -23,10 +23,7 @@ GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
   int largest = 0;
   GPU_UNROLL
   for (int i = 0; i < n; ++i) largest = max(largest, int(float_bits(x[i]) & 0x7fffffffu));
-  GPU_UNROLL
-  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
-    largest = max(largest, __shfl_xor_sync(kAllLanes, largest, offset));
-  }
+  largest = warp_max<kLanes>(largest);
   const float magnitude = float_from_bits(uint32_t(largest));
   const float inverse = magnitude > 0 ? kMostLevel / magnitude : 0.0f;
   int sum = 0;
@@ -35,9 +32,7 @@ GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
     q[i] = max(-kMostLevel, min(kMostLevel, round_to_int(x[i] * inverse)));
     sum += q[i];
   }
-  GPU_UNROLL
-  for (int offset = kLanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(kAllLanes, sum, offset);
-  return {magnitude / kMostLevel, float(sum)};
+  return {magnitude / kMostLevel, float(warp_sum<kLanes>(sum))};
 }
 
 // x [k] -> a prepared row, by `n_threads` threads (whole warps); this thread is number `thread`.

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/kernel.h"
@@ -264,28 +265,55 @@ void check_shuffles() {
   compare("shuffles and votes", run("shuffle", shuffle_kernel, in, 6 * kCases), expected, same_bits);
 }
 
-// Sums of small integers are exact in any order.
-__global__ void reduce_kernel(const uint32_t* in, uint32_t* out) {
-  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
-  const float v = float(int(in[i] % 2001) - 1000);
-  out[2 * i] = float_bits(warp_sum(v));
-  out[2 * i + 1] = float_bits(warp_max(v));
+// Sums and maxima over n neighbouring lanes, of floats that round when they are added, and of ints. The bits tell in
+// which order that was.
+HEARTH_HD inline float float_to_add(uint32_t word) {
+  return float(int(word % 2000001) - 1000000) * 0.001f;
+}
+HEARTH_HD inline int int_to_add(uint32_t word) {
+  return int(word % 2001) - 1000;
 }
 
+template <int n>
+__global__ void reduce_kernel(const uint32_t* in, uint32_t* out) {
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  out[4 * i] = float_bits(warp_sum<n>(float_to_add(in[i])));
+  out[4 * i + 1] = float_bits(warp_max<n>(float_to_add(in[i])));
+  out[4 * i + 2] = uint32_t(warp_sum<n>(int_to_add(in[i])));
+  out[4 * i + 3] = uint32_t(warp_max<n>(int_to_add(in[i])));
+}
+
+// Each step puts together what the lanes at one distance have.
+template <class T, class Two>
+std::vector<T> in_steps(std::vector<T> values, int n, Two two) {
+  for (int offset = n / 2; offset > 0; offset /= 2) {
+    const std::vector<T> before = values;
+    for (size_t i = 0; i < values.size(); ++i) values[i] = two(before[i], before[i ^ size_t(offset)]);
+  }
+  return values;
+}
+
+template <int n>
 void check_reductions() {
   const auto in = random_words(kCases, 21);
-  std::vector<uint32_t> expected;
-  for (int i = 0; i < kCases; ++i) {
-    float sum = 0, max = -INFINITY;
-    for (int l = i / 32 * 32; l < i / 32 * 32 + 32; ++l) {
-      const float v = float(int(in[l] % 2001) - 1000);
-      sum += v;
-      max = std::fmax(max, v);
-    }
-    expected.push_back(float_bits(sum));
-    expected.push_back(float_bits(max));
+  std::vector<float> floats;
+  std::vector<int> ints;
+  for (const uint32_t word : in) {
+    floats.push_back(float_to_add(word));
+    ints.push_back(int_to_add(word));
   }
-  compare("warp_sum, warp_max", run("reduce", reduce_kernel, in, 2 * kCases), expected, same_bits);
+  const auto sum = [](auto a, auto b) { return a + b; };
+  const auto largest = [](auto a, auto b) { return a > b ? a : b; };
+  const std::vector<float> float_sums = in_steps(floats, n, sum), largest_floats = in_steps(floats, n, largest);
+  const std::vector<int> int_sums = in_steps(ints, n, sum), largest_ints = in_steps(ints, n, largest);
+  std::vector<uint32_t> expected;
+  for (size_t i = 0; i < in.size(); ++i) {
+    const uint32_t values[] = {float_bits(float_sums[i]), float_bits(largest_floats[i]), uint32_t(int_sums[i]),
+                               uint32_t(largest_ints[i])};
+    expected.insert(expected.end(), values, values + 4);
+  }
+  const std::string name = "warp_sum, warp_max, " + std::to_string(n);
+  compare(name.c_str(), run("reduce", reduce_kernel<n>, in, 4 * kCases), expected, same_bits);
 }
 
 // A warp's 32 rows of 16 bytes lie in shared memory in an order of their own: lane l reads row 5 l + 3.
@@ -488,7 +516,11 @@ int check_all() {
   check_single<Exp2InRange>(close_float);
   check_all_halves();
   check_shuffles();
-  check_reductions();
+  check_reductions<32>();
+  check_reductions<16>();
+  check_reductions<8>();
+  check_reductions<4>();
+  check_reductions<2>();
   check_ldmatrix<false>("ldmatrix_x4");
   check_ldmatrix<true>("ldmatrix_x4_transposed");
   check_mma();
