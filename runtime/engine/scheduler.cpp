@@ -289,7 +289,7 @@ void Scheduler::finish(Sequence& s, StopReason reason) {
   listener->finished(summary);
 }
 
-void Scheduler::fail(Sequence& s, const Error& error) {
+void Scheduler::fail(Sequence& s, Error error) {
   ++counts_.failed;
   const std::shared_ptr<GenerationListener> listener = s.listener;
   leave(s);

@@ -70,7 +70,7 @@ class Scheduler {
   void accept(Sequence& s);
   bool run(std::span<const NextTokens> segments, const std::function<bool(const RunProgress&)>& watch);
   void finish(Sequence& s, StopReason reason);
-  void fail(Sequence& s, const Error& error);
+  void fail(Sequence& s, Error error);  // a copy: it may be the sequence's own, which goes
   void fail_all(const Error& error);
   void leave(Sequence& s);
   bool is_decoding(const Sequence& s) const;

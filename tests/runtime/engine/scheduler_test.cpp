@@ -292,3 +292,20 @@ TEST_CASE("engine: requests from several threads, a full queue, cancelling, and 
   }
   CHECK(cut->summary->reason == StopReason::interrupted);
 }
+
+TEST_CASE("weights that are not numbers end the requests that meet them, and no others") {
+  TinyModel broken;
+  for (auto& tensor : broken.tensors) {
+    if (tensor.name == "output.weight") tensor.values.assign(tensor.values.size(), std::nanf(""));
+  }
+  Model model(broken.file(), {.ops = &cpu_ops("scalar"), .n_sequences = 2});
+  const Tokenizer tokenizer{SmallVocabulary().metadata()};
+  Scheduler scheduler(model, tokenizer);
+  const auto one = std::make_shared<Heard>(), two = std::make_shared<Heard>();
+  scheduler.add(1, request(5, 3), one);
+  scheduler.add(2, request(6, 3), two);
+  while (scheduler.busy()) scheduler.step();
+  CHECK(mentions(one->failure, {"not a number", "hearth verify"}));
+  CHECK(mentions(two->failure, {"not a number"}));
+  CHECK(scheduler.status().failed == 2);
+}
