@@ -1,6 +1,7 @@
 // `hearth serve` as its users meet it: a program, a port, a model that answers.
 #include <doctest/doctest.h>
 
+#include <cstdio>
 #include <fstream>
 
 #include "tests/runtime/cli/server.h"

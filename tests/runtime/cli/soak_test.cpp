@@ -3,9 +3,11 @@
 //
 //   HEARTH_SOAK_SECONDS=120 soak_test     for so long (tests/long.sh); CI has a hundredth of it
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <thread>
 
