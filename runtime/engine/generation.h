@@ -81,14 +81,14 @@ struct QueueFull : Error {
 struct EngineStatus {
   int64_t running = 0, waiting = 0;  // requests now
   int64_t max_running = 0, max_waiting = 0;
-  uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;                     // requests
-  uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;               // cached: not read again
-  double prefill_seconds = 0, decode_seconds = 0;                                    // of the model
-  uint64_t decode_steps = 0, decode_rows = 0;                                        // rows: tokens of all those steps
+  uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;        // requests
+  uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;  // cached: not read again
+  double prefill_seconds = 0, decode_seconds = 0;                       // of the model
+  uint64_t decode_steps = 0, decode_rows = 0;                           // rows: tokens of all those steps
   int64_t pages = 0, used_pages = 0, page_positions = 0, n_ctx = 0;
   int64_t kept_pages = 0;  // of those used, pages of prefixes that nobody runs, each for everyone who shares it
-  uint64_t experts_chosen = 0, experts_on_gpu = 0;                                   // 0: all experts are in one memory
-  uint64_t host_bytes = 0, gpu_bytes = 0;                                            // of experts read on either side
+  uint64_t experts_chosen = 0, experts_on_gpu = 0;  // 0: all experts are in one memory
+  uint64_t host_bytes = 0, gpu_bytes = 0;           // of experts read on either side
   double host_seconds = 0;
 };
 
