@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "runtime/engine/logprobs.h"
-#include "runtime/offload/expert_cache.h"
 #include "runtime/offload/hybrid.h"
 #include "runtime/support/seconds_since.h"
 
