@@ -44,8 +44,8 @@ void check_products(const TestWeight& w, gpu::TileShape shape, int64_t h, int64_
 }
 
 Rows multiply_tile(const TestWeight& w, gpu::TileShape shape, const Rows& x, int64_t T) {
-  const DeviceRows dx(x), dy(T, w.view.n);
-  const DeviceWeight dw(w);
+  const TileRows dx(x), dy(T, w.view.n);
+  const TileWeight dw(w);
   const DeviceArray<uint16_t> rounded{size_t(gpu::rounded_values(T, 1, w.view.k))};
   gpu::TileProduct p;
   p.w = gpu::WeightRows(dw.view);
@@ -67,8 +67,8 @@ void check_tile(const TestWeight& w, gpu::TileShape shape, int64_t T, Rng& rng) 
 
 void check_matmul(const TestWeight& w, int64_t T, Rng& rng) {
   const Rows x = Rows::random(rng, T, w.view.k);
-  const DeviceRows dx(x), dy(T, w.view.n);
-  const DeviceWeight dw(w);
+  const TileRows dx(x), dy(T, w.view.n);
+  const TileWeight dw(w);
   ScratchLimits limits;
   limits.max_tokens = T;
   limits.max_width = w.view.k;
@@ -174,8 +174,8 @@ TEST_CASE("matmul_heads_tile: a matrix for each head, in slices of tokens") {
       const int64_t H = 3, n = 19, k = 64;
       const TestWeight w = TestWeight::random_bytes(rng, format_of(id), H, n, k);
       const Rows x = Rows::random(rng, T, H * k);
-      const DeviceRows dx(x), dy(T, H * n);
-      const DeviceWeight dw(w);
+      const TileRows dx(x), dy(T, H * n);
+      const TileWeight dw(w);
       ScratchLimits limits;
       limits.max_tokens = T;
       limits.n_heads = H;

@@ -19,7 +19,7 @@ struct Formats {
 
 struct TestFfn {
   TestWeight gate, up, down;
-  DeviceWeight d_gate, d_up, d_down;
+  TileWeight d_gate, d_up, d_down;
 
   static TestWeight random(Rng& rng, FormatId id, int64_t count, int64_t n, int64_t k) {
     return TestWeight::gaussian(rng, format_of(id), count, n, k, 1.0f / std::sqrt(float(k)));
@@ -81,7 +81,7 @@ void check_ffn(const Formats& f, int64_t T) {
   const int64_t d = in_blocks(f) ? 256 : 37, n = in_blocks(f) ? 96 : 29;
   const TestFfn w(rng, f, 1, d, n);
   const Rows x = Rows::random(rng, T, d);
-  const DeviceRows dx(x), dy(T, d);
+  const TileRows dx(x), dy(T, d);
   const DeviceScratch scratch(gpu::ffn_tile_scratch(ffn_limits(T, d, n, 0, 0, 0)));
   gpu::ffn_tile(scratch.exec(), w.view(), dx.view(), dy.view());
   const Rows y = dy.download();
@@ -138,7 +138,7 @@ Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t
   view.n_slots = E;
   const Assignment to(rng, T, E, K);
   const Rows x = Rows::random(rng, T, d);
-  const DeviceRows dx(x), dy(T, d);
+  const TileRows dx(x), dy(T, d);
   const DeviceArray<int32_t> ids(to.ids);
   const DeviceArray<float> weights(to.weights);
   const DeviceScratch scratch(gpu::moe_tile_scratch(ffn_limits(T, d, n, shared_n, E, K), slice_bytes));

@@ -11,18 +11,18 @@
 namespace hearth::test {
 
 // A weight's bytes on the device.
-struct DeviceWeight {
+struct TileWeight {
   DeviceArray<std::byte> bytes;
   Weight view;
 
-  explicit DeviceWeight(const TestWeight& w) : bytes(w.bytes), view(w.view) { view.data = bytes.data(); }
+  explicit TileWeight(const TestWeight& w) : bytes(w.bytes), view(w.view) { view.data = bytes.data(); }
 };
 
 // Rows of floats, or room for them, in an array of NaNs. As in Rows, start and stride are odd.
-class DeviceRows {
+class TileRows {
  public:
-  DeviceRows(int64_t rows, int64_t cols) : rows_(rows), cols_(cols), floats_(values().size()) {}
-  explicit DeviceRows(const Rows& rows) : DeviceRows(rows.view().rows, rows.view().cols) {
+  TileRows(int64_t rows, int64_t cols) : rows_(rows), cols_(cols), floats_(values().size()) {}
+  explicit TileRows(const Rows& rows) : TileRows(rows.view().rows, rows.view().cols) {
     std::vector<float> all = values();
     for (int64_t t = 0; t < rows_; ++t) std::copy_n(rows[t], cols_, all.data() + kEdge + t * stride());
     floats_.upload(all);
