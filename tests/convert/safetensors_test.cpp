@@ -13,7 +13,7 @@ using namespace hearth::test;
 namespace {
 
 // Parses a copy of exactly these bytes on the heap, where a sanitizer sees every step past their end.
-std::vector<SourceTensor> parse(std::string_view text) {
+std::vector<SourceTensor> parse_header(std::string_view text) {
   const std::vector<char> copy(text.begin(), text.end());
   std::vector<SourceTensor> tensors = parse_safetensors(std::as_bytes(std::span(copy)), "x.safetensors");
   for (SourceTensor& tensor : tensors) tensor.bytes = {};  // the copy is gone
@@ -21,7 +21,7 @@ std::vector<SourceTensor> parse(std::string_view text) {
 }
 
 std::string refused(std::string_view header, size_t data_bytes = 64) {
-  return refusal([&] { parse(safetensors_text(header, std::string(data_bytes, '\0'))); });
+  return refusal([&] { parse_header(safetensors_text(header, std::string(data_bytes, '\0'))); });
 }
 
 void check_refused(std::string_view header, std::string_view why) {
@@ -52,19 +52,19 @@ TEST_CASE("tensors come in the order of their data, with shape, type and bytes")
 }
 
 TEST_CASE("single values, empty tensors, gaps and no tensors at all are fine") {
-  CHECK(parse(safetensors_text("{}", "")).empty());
-  CHECK(parse(safetensors_text(R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})", "1234")).size() == 1);
-  CHECK(parse(safetensors_text(R"({"a":{"dtype":"F32","shape":[0,4],"data_offsets":[0,0]}})", "")).size() == 1);
-  CHECK(parse(safetensors_text(R"({"a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
-                               R"("b":{"dtype":"I8","shape":[2],"data_offsets":[8,10]}})",
-                               std::string(16, '\0')))
+  CHECK(parse_header(safetensors_text("{}", "")).empty());
+  CHECK(parse_header(safetensors_text(R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})", "1234")).size() == 1);
+  CHECK(parse_header(safetensors_text(R"({"a":{"dtype":"F32","shape":[0,4],"data_offsets":[0,0]}})", "")).size() == 1);
+  CHECK(parse_header(safetensors_text(R"({"a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
+                                      R"("b":{"dtype":"I8","shape":[2],"data_offsets":[8,10]}})",
+                                      std::string(16, '\0')))
             .size() == 2);
 }
 
 TEST_CASE("a file cut anywhere gives an error") {
   for (size_t size = 0; size < kTwo.size(); ++size) {
     CAPTURE(size);
-    CHECK(refusal([&] { parse(kTwo.substr(0, size)); }) != "");
+    CHECK(refusal([&] { parse_header(kTwo.substr(0, size)); }) != "");
   }
 }
 
@@ -74,7 +74,7 @@ TEST_CASE("a flipped bit anywhere in the header is read or refused, never more")
     for (int bit = 0; bit < 8; ++bit) {
       std::string text = kTwo;
       text[at] = char(text[at] ^ (1 << bit));
-      refused_flips += !refusal([&] { parse(text); }).empty();
+      refused_flips += !refusal([&] { parse_header(text); }).empty();
     }
   }
   CHECK(refused_flips > 500);
@@ -133,19 +133,19 @@ TEST_CASE("header lengths beyond the file and beyond reason") {
     std::memcpy(bytes.data(), &length, sizeof length);
     return bytes;
   };
-  CHECK(contains(refusal([&] { parse(with_length(101)); }), "the header takes 101 bytes, the file has 108"));
-  CHECK(contains(refusal([&] { parse(with_length(UINT64_MAX)); }), "header of at most 100000000 bytes"));
-  CHECK(contains(refusal([&] { parse("short"); }), "at least 8 bytes, found 5"));
+  CHECK(contains(refusal([&] { parse_header(with_length(101)); }), "the header takes 101 bytes, the file has 108"));
+  CHECK(contains(refusal([&] { parse_header(with_length(UINT64_MAX)); }), "header of at most 100000000 bytes"));
+  CHECK(contains(refusal([&] { parse_header("short"); }), "at least 8 bytes, found 5"));
 }
 
 TEST_CASE("other files are refused by what they are") {
-  CHECK(contains(refusal([] { parse("version https://git-lfs.github.com/spec/v1\n"); }), "Git LFS pointer"));
-  CHECK(contains(refusal([] { parse("PK\3\4 and more bytes"); }), "PyTorch archive"));
-  CHECK(contains(refusal([] { parse("GGUF and more bytes"); }), "a GGUF file"));
-  CHECK(contains(refusal([] { parse("<!DOCTYPE html>"); }), "a web page"));
+  CHECK(contains(refusal([] { parse_header("version https://git-lfs.github.com/spec/v1\n"); }), "Git LFS pointer"));
+  CHECK(contains(refusal([] { parse_header("PK\3\4 and more bytes"); }), "PyTorch archive"));
+  CHECK(contains(refusal([] { parse_header("GGUF and more bytes"); }), "a GGUF file"));
+  CHECK(contains(refusal([] { parse_header("<!DOCTYPE html>"); }), "a web page"));
   std::string header = "{}";
   header.resize('<', ' ');  // a length that is the letter < means nothing
-  CHECK(parse(safetensors_text(header, "")).empty());
+  CHECK(parse_header(safetensors_text(header, "")).empty());
 }
 
 TEST_CASE("index files") {

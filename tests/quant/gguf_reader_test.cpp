@@ -5,6 +5,7 @@
 #include "quant/gguf_keys.h"
 #include "tests/quant/gguf_bytes.h"
 #include "tests/support/paths.h"
+#include "tests/support/refusal.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -20,10 +21,6 @@ GgufBytes small() {
   b.header(2, 1).key("general.name", GgufType::string).string("small");
   b.tensor("a.weight", {32, 3}, kQ8_0, 0).tensor("b.weight", {4}, kF32, 128);
   return b.pad(32).zeros(128 + 16);
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
 }
 
 // Every refusal is one line that begins with the file.

@@ -5,34 +5,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <functional>
 #include <thread>
 
 #include "quant/gguf_keys.h"
 #include "tests/quant/gguf_bytes.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
+#include "tests/support/refusal.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
 
-const Format& f32() {
+const Format& floats() {
   return format_of(FormatId::f32);
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
 }
 
 bool is_empty(const TempDir& dir) {
@@ -85,8 +72,8 @@ TEST_CASE("the header is laid out as the format says") {
   const std::string path = dir / "x.gguf";
   GgufMetadata metadata;
   metadata.set("general.name", GgufValue::of_string("small"));
-  write_gguf(path, metadata, {{"a.weight", &format_of(FormatId::q8_0), Shape(3, 32)}, {"b.weight", &f32(), Shape(4)}},
-             32);
+  write_gguf(path, metadata,
+             {{"a.weight", &format_of(FormatId::q8_0), Shape(3, 32)}, {"b.weight", &floats(), Shape(4)}}, 32);
 
   GgufBytes expected;
   expected.header(2, 2).key("general.name", GgufType::string).string("small");
@@ -102,7 +89,7 @@ TEST_CASE("nothing has the final name before finish, and nothing is left of a wr
   const TempDir dir;
   const std::string path = dir / "x.gguf";
   {
-    GgufWriter writer(path, {}, {{"a", &f32(), Shape(4)}});
+    GgufWriter writer(path, {}, {{"a", &floats(), Shape(4)}});
     CHECK(writer.partial_path() == path + ".partial");
     CHECK(!fs::exists(path));
     CHECK(fs::file_size(path + ".partial") == writer.file_bytes());
@@ -118,9 +105,9 @@ TEST_CASE("an unfinished writer leaves the old file alone, a finished one replac
   const TempDir dir;
   const std::string path = dir / "x.gguf";
   write_text(path, "old");
-  { const GgufWriter writer(path, {}, {{"a", &f32(), Shape(4)}}); }
+  { const GgufWriter writer(path, {}, {{"a", &floats(), Shape(4)}}); }
   CHECK(read_text(path) == "old");
-  write_gguf(path, {}, {{"a", &f32(), Shape(4)}});
+  write_gguf(path, {}, {{"a", &floats(), Shape(4)}});
   CHECK(GgufFile::open(path).tensors().size() == 1);
 }
 
@@ -128,7 +115,7 @@ TEST_CASE("what a killed process left is taken over") {
   const TempDir dir;
   const std::string path = dir / "x.gguf";
   write_text(path + ".partial", std::string(100000, 'x'));
-  write_gguf(path, {}, {{"a", &f32(), Shape(4)}});
+  write_gguf(path, {}, {{"a", &floats(), Shape(4)}});
   const std::string text = read_text(path);
   CHECK(text.size() == GgufFile::open(path).file_bytes());
   CHECK(!contains(text, "x"));
@@ -138,8 +125,8 @@ TEST_CASE("two writers of one file") {
   const TempDir dir;
   const std::string path = dir / "x.gguf";
   {
-    GgufWriter first(path, {}, {{"a", &f32(), Shape(4)}});
-    CHECK(message_of([&] { GgufWriter(path, {}, {}); }) == path + ".partial: another process is writing it");
+    GgufWriter first(path, {}, {{"a", &floats(), Shape(4)}});
+    CHECK(refusal([&] { GgufWriter(path, {}, {}); }) == path + ".partial: another process is writing it");
     first.write(0, 0, tensor_bytes(0, 16));
     first.finish();  // the second has not removed or emptied what the first writes
   }
@@ -150,33 +137,33 @@ TEST_CASE("links to the file are written through, modes are kept, and what is no
   const TempDir dir;
   fs::create_directory(dir / "far");
   fs::create_symlink("far/x.gguf", dir / "link.gguf");
-  write_gguf(dir / "link.gguf", {}, {{"a", &f32(), Shape(4)}});  // there is nothing yet
+  write_gguf(dir / "link.gguf", {}, {{"a", &floats(), Shape(4)}});  // there is nothing yet
   CHECK(fs::is_symlink(dir / "link.gguf"));
   chmod((dir / "far/x.gguf").c_str(), 0640);
-  write_gguf(dir / "link.gguf", {}, {{"a", &f32(), Shape(4)}, {"b", &f32(), Shape(4)}});
+  write_gguf(dir / "link.gguf", {}, {{"a", &floats(), Shape(4)}, {"b", &floats(), Shape(4)}});
   CHECK(GgufFile::open(dir / "far/x.gguf").tensors().size() == 2);
   CHECK(fs::status(dir / "far/x.gguf").permissions() == fs::perms(0640));
   CHECK(std::distance(fs::directory_iterator(dir / "far"), {}) == 1);
 
-  CHECK(contains(message_of([&] { GgufWriter("-", {}, {}); }), "standard output"));
+  CHECK(contains(refusal([&] { GgufWriter("-", {}, {}); }), "standard output"));
   CHECK(!fs::exists("-"));
   const std::string path = dir / "x.gguf";
   REQUIRE(mkfifo((path + ".partial").c_str(), 0600) == 0);
-  CHECK(contains(message_of([&] { GgufWriter(path, {}, {}); }), "x.gguf.partial: exists and is not a regular file"));
+  CHECK(contains(refusal([&] { GgufWriter(path, {}, {}); }), "x.gguf.partial: exists and is not a regular file"));
   CHECK(fs::is_fifo(path + ".partial"));
 }
 
 TEST_CASE("bytes that did not arrive are missed") {
   const TempDir dir;
-  GgufWriter writer(dir / "x.gguf", {}, {{"a", &f32(), Shape(4)}, {"b", &f32(), Shape(4)}});
+  GgufWriter writer(dir / "x.gguf", {}, {{"a", &floats(), Shape(4)}, {"b", &floats(), Shape(4)}});
   writer.write(0, 0, tensor_bytes(0, 16));
   const std::string partial = writer.partial_path();
-  CHECK(message_of([&] { writer.finish(); }) == partial + ": tensor b: expected 16 bytes, 0 arrived");
+  CHECK(refusal([&] { writer.finish(); }) == partial + ": tensor b: expected 16 bytes, 0 arrived");
   writer.write(1, 0, tensor_bytes(1, 4));
   writer.write(1, 0, tensor_bytes(1, 12));  // written twice is not more
-  CHECK(message_of([&] { writer.finish(); }) == partial + ": tensor b: expected 16 bytes, 12 arrived");
+  CHECK(refusal([&] { writer.finish(); }) == partial + ": tensor b: expected 16 bytes, 12 arrived");
   writer.write(1, 13, tensor_bytes(1, 3));
-  CHECK(message_of([&] { writer.finish(); }) == partial + ": tensor b: expected 16 bytes, 15 arrived");
+  CHECK(refusal([&] { writer.finish(); }) == partial + ": tensor b: expected 16 bytes, 15 arrived");
   writer.write(1, 12, tensor_bytes(1, 1));
   writer.finish();
   CHECK(GgufFile::open(dir / "x.gguf").tensors().size() == 2);
@@ -184,16 +171,16 @@ TEST_CASE("bytes that did not arrive are missed") {
 
 TEST_CASE("bytes outside a tensor are refused") {
   const TempDir dir;
-  GgufWriter writer(dir / "x.gguf", {}, {{"a", &f32(), Shape(4)}});
-  CHECK(contains(message_of([&] { writer.write(0, 1, tensor_bytes(0, 16)); }),
+  GgufWriter writer(dir / "x.gguf", {}, {{"a", &floats(), Shape(4)}});
+  CHECK(contains(refusal([&] { writer.write(0, 1, tensor_bytes(0, 16)); }),
                  "tensor a: 16 bytes at 1 do not fit into its 16"));
-  CHECK(contains(message_of([&] { writer.write(0, ~size_t(0), tensor_bytes(0, 16)); }), "do not fit into its 16"));
+  CHECK(contains(refusal([&] { writer.write(0, ~size_t(0), tensor_bytes(0, 16)); }), "do not fit into its 16"));
 }
 
 TEST_CASE("tensors in pieces from several threads, in any order") {
   const TempDir dir;
   const std::string path = dir / "x.gguf";
-  const std::vector<GgufTensorPlan> plans = {{"a", &f32(), Shape(1000, 7)}, {"b", &f32(), Shape(3001)}};
+  const std::vector<GgufTensorPlan> plans = {{"a", &floats(), Shape(1000, 7)}, {"b", &floats(), Shape(3001)}};
   GgufWriter writer(path, {}, plans);
   std::vector<std::thread> threads;
   for (size_t t = 0; t < 4; ++t) {
@@ -232,11 +219,10 @@ TEST_CASE("patch replaces a value of the same length") {
     writer.patch(key::kHearthChecksums, GgufValue::of_u64s({1, ~uint64_t(0)}));
     writer.patch("after", GgufValue::of_u32(8));
 
-    CHECK(contains(message_of([&] { writer.patch(key::kHearthChecksums, GgufValue::of_u64s({1})); }),
+    CHECK(contains(refusal([&] { writer.patch(key::kHearthChecksums, GgufValue::of_u64s({1})); }),
                    "key hearth.checksums: reserved for 24 bytes"));
-    CHECK(
-        contains(message_of([&] { writer.patch("after", GgufValue::of_f32(1)); }), "key after: reserved for 4 bytes"));
-    CHECK(contains(message_of([&] { writer.patch("none", GgufValue::of_u32(1)); }), "key none was not reserved"));
+    CHECK(contains(refusal([&] { writer.patch("after", GgufValue::of_f32(1)); }), "key after: reserved for 4 bytes"));
+    CHECK(contains(refusal([&] { writer.patch("none", GgufValue::of_u32(1)); }), "key none was not reserved"));
     writer.finish();
   }
   const GgufFile file = GgufFile::open(path);
@@ -248,15 +234,15 @@ TEST_CASE("patch replaces a value of the same length") {
 TEST_CASE("plans that no reader would take are refused before a file appears") {
   const TempDir dir;
   const auto refusal_of = [&](std::vector<GgufTensorPlan> plans) {
-    return message_of([&] { GgufWriter(dir / "x.gguf", {}, std::move(plans)); });
+    return refusal([&] { GgufWriter(dir / "x.gguf", {}, std::move(plans)); });
   };
   const std::string longest(63, 'n');
-  CHECK(refusal_of({{longest, &f32(), Shape(1)}}) == "");
-  CHECK(contains(refusal_of({{longest + "n", &f32(), Shape(1)}}), "expected 1 to 63 bytes, found 64"));
-  CHECK(contains(refusal_of({{"", &f32(), Shape(1)}}), "expected 1 to 63 bytes, found 0"));
-  CHECK(refusal_of({{"a", &f32(), Shape(1)}, {"a", &f32(), Shape(1)}}) == "tensor a is planned twice");
-  CHECK(refusal_of({{"a", &f32(), Shape(2, 0)}}) == "tensor a: shape [2, 0] has no elements");
-  CHECK(refusal_of({{"a", &f32(), Shape()}}) == "tensor a: shape [] has no elements");
+  CHECK(refusal_of({{longest, &floats(), Shape(1)}}) == "");
+  CHECK(contains(refusal_of({{longest + "n", &floats(), Shape(1)}}), "expected 1 to 63 bytes, found 64"));
+  CHECK(contains(refusal_of({{"", &floats(), Shape(1)}}), "expected 1 to 63 bytes, found 0"));
+  CHECK(refusal_of({{"a", &floats(), Shape(1)}, {"a", &floats(), Shape(1)}}) == "tensor a is planned twice");
+  CHECK(refusal_of({{"a", &floats(), Shape(2, 0)}}) == "tensor a: shape [2, 0] has no elements");
+  CHECK(refusal_of({{"a", &floats(), Shape()}}) == "tensor a: shape [] has no elements");
   CHECK(refusal_of({{"a", &format_of(FormatId::q4_k), Shape(2, 128)}}) ==
         "tensor a [2, 128]: rows of Q4_K need a multiple of 256 columns, found 128");
   CHECK(is_empty(dir));
@@ -264,7 +250,7 @@ TEST_CASE("plans that no reader would take are refused before a file appears") {
 
 TEST_CASE("places where no file can be are refused at once") {
   const TempDir dir;
-  const auto refusal_of = [](const std::string& path) { return message_of([&] { GgufWriter(path, {}, {}); }); };
+  const auto refusal_of = [](const std::string& path) { return refusal([&] { GgufWriter(path, {}, {}); }); };
   CHECK(contains(refusal_of(dir / "none/x.gguf"), "cannot create: No such file or directory"));
   fs::create_directory(dir / "folder");
   CHECK(refusal_of(dir / "folder") ==
@@ -277,7 +263,7 @@ TEST_CASE("a file larger than the process may write: one error, nothing left") {
     signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{100000, 100000};
     setrlimit(RLIMIT_FSIZE, &limit);
-    const std::string message = message_of([&] { GgufWriter(dir / "x.gguf", {}, {{"a", &f32(), Shape(100000)}}); });
+    const std::string message = refusal([&] { GgufWriter(dir / "x.gguf", {}, {{"a", &floats(), Shape(100000)}}); });
     return contains(message, "x.gguf.partial: cannot claim 400") && contains(message, "File too large");
   });
   CHECK(refused);
@@ -287,8 +273,8 @@ TEST_CASE("a file larger than the process may write: one error, nothing left") {
 TEST_CASE("a limit reached while writing: one error, nothing left") {
   const TempDir dir;
   const bool refused = in_child([&] {
-    const std::string message = message_of([&] {
-      GgufWriter writer(dir / "x.gguf", {}, {{"a", &f32(), Shape(100000)}});
+    const std::string message = refusal([&] {
+      GgufWriter writer(dir / "x.gguf", {}, {{"a", &floats(), Shape(100000)}});
       signal(SIGXFSZ, SIG_IGN);
       const rlimit limit{100000, 100000};
       setrlimit(RLIMIT_FSIZE, &limit);
@@ -310,9 +296,9 @@ TEST_CASE("a full disk: known before any data, nothing left" * doctest::test_sui
     return;
   }
   const std::string path = disk + "/x.gguf";
-  const std::string message = message_of([&] { GgufWriter(path, {}, {{"a", &f32(), Shape(100000)}}); });
+  const std::string message = refusal([&] { GgufWriter(path, {}, {{"a", &floats(), Shape(100000)}}); });
   const bool left = !fs::is_empty(disk);
-  write_gguf(path, {}, {{"a", &f32(), Shape(10000)}});
+  write_gguf(path, {}, {{"a", &floats(), Shape(10000)}});
   const bool fits = GgufFile::open(path).tensors().size() == 1;
   CHECK(umount(disk.c_str()) == 0);
   CHECK(contains(message, path + ".partial: cannot claim 400"));

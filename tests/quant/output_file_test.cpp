@@ -15,6 +15,7 @@
 #include "quant/partial_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
+#include "tests/support/refusal.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -55,10 +56,6 @@ mode_t mode_of(const std::string& path) {
   struct stat info {};
   REQUIRE(stat(path.c_str(), &info) == 0);
   return info.st_mode & 0777;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ using namespace hearth::test;
 
 namespace {
 
-class Bus final : public HostLike {
+class SlowBus final : public HostLike {
  public:
   int64_t waits = 0;
 
@@ -60,7 +60,7 @@ const Ops& scalar() {
 struct Stage {
   static constexpr int64_t kTokens = 5, kActivated = 3, kDim = 64;
 
-  Bus bus;
+  SlowBus bus;
   GgufFile file = TinyModel(TinyShape::v2()).file();
   ModelSizes sizes = model_sizes(file);
   Weights weights = load_weights(file, sizes.config, bus, false);

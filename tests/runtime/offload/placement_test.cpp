@@ -21,14 +21,14 @@ namespace {
 
 constexpr uint64_t kGiB = uint64_t(1) << 30;
 
-struct Case {
+struct PlacementCase {
   std::string name;
   uint64_t tensor_bytes = 0;
   size_t n_tensors = 0;
   ModelSizes model;
 };
 
-Case load(const TrueShape& shape, const char* recipe) {
+PlacementCase load(const TrueShape& shape, const char* recipe) {
   const TempDir folder;
   const ShapeFile file(shape, recipe);
   file.write(folder / "model.gguf");
@@ -36,19 +36,19 @@ Case load(const TrueShape& shape, const char* recipe) {
           model_sizes(GgufFile::open(folder / "model.gguf"))};
 }
 
-const std::vector<Case>& cases() {
-  static const std::vector<Case> all = {load(TrueShape::lite(), "q4_k_m"), load(TrueShape::v2(), "q4_k_m"),
-                                        load(TrueShape::v2(), "q3_k_m"), load(TrueShape::v3(), "q3_k_m"),
-                                        load(TrueShape::v3(), "q4_k_m")};
+const std::vector<PlacementCase>& cases() {
+  static const std::vector<PlacementCase> all = {load(TrueShape::lite(), "q4_k_m"), load(TrueShape::v2(), "q4_k_m"),
+                                                 load(TrueShape::v2(), "q3_k_m"), load(TrueShape::v3(), "q3_k_m"),
+                                                 load(TrueShape::v3(), "q4_k_m")};
   return all;
 }
-const Case& lite() {
+const PlacementCase& lite() {
   return cases()[0];
 }
-const Case& v2() {
+const PlacementCase& v2() {
   return cases()[1];
 }
-const Case& v3() {
+const PlacementCase& v3() {
   return cases()[3];
 }
 
@@ -78,7 +78,7 @@ int64_t count(const Plan& plan, Tier tier) {
 }
 
 // What must hold of every plan.
-void check_plan(const Case& c, const PlacementInput& in, const Plan& plan) {
+void check_plan(const PlacementCase& c, const PlacementInput& in, const Plan& plan) {
   for (const TierPlan* tier : {&plan.vram, &plan.ram, &plan.disk}) CHECK(tier->used() <= tier->budget);
   const ModelConfig& config = c.model.config;
 
@@ -119,7 +119,7 @@ void check_plan(const Case& c, const PlacementInput& in, const Plan& plan) {
 
 TEST_CASE("placement: budgets from 4 to 96 GiB, contexts from 2k to 128k") {
   int n_planned = 0, n_refused = 0;
-  for (const Case& c : cases()) {
+  for (const PlacementCase& c : cases()) {
     for (const int64_t n_ctx : {2048, 8192, 131072}) {
       for (const double ram : {16, 64, 192, 768}) {
         int64_t resident = -1, on_disk = INT64_MAX;
@@ -291,7 +291,7 @@ TEST_CASE("placement: a slot holds the three parts of an expert, each where any 
   CHECK(slot.down_at == 768);
   CHECK(slot.bytes == 1024);
   // Nothing is lost at true sizes.
-  for (const Case& c : cases()) {
+  for (const PlacementCase& c : cases()) {
     for (const ExpertLayer& layer : c.model.experts) CHECK(layer.slot.bytes == layer.expert_bytes);
   }
 }
@@ -355,7 +355,7 @@ TEST_CASE("placement: what is asked wrongly is refused") {
 }
 
 TEST_CASE("placement: how many tokens at once, where nobody says") {
-  const auto planned = [](const Case& c, double vram_gib, int64_t n_ctx = 8192) {
+  const auto planned = [](const PlacementCase& c, double vram_gib, int64_t n_ctx = 8192) {
     PlacementInput in = input(vram_gib, 256, n_ctx);
     in.ubatch = kAutomaticUbatch;
     in.staging_slots = -1;

@@ -11,9 +11,9 @@ using namespace hearth::test;
 
 namespace {
 
-constexpr const char* kChat = "/v1/chat/completions";
+constexpr const char* kAnswered = "/v1/chat/completions";
 
-Json asks(bool stream, const Json& more = Json::object()) {
+Json chat_request(bool stream, const Json& more = Json::object()) {
   Json body = {{"messages", {{{"role", "user"}, {"content", "Hi"}}}}, {"max_tokens", 100}, {"stream", stream}};
   body.update(more);
   return body;
@@ -32,7 +32,7 @@ bool soon(F&& happened) {
 TEST_CASE("answering: a client that leaves cancels all of its choices") {
   for (const bool stream : {false, true}) {
     Bed bed;
-    const auto exchange = bed.start(kChat, asks(stream, {{"n", 2}}));
+    const auto exchange = bed.start(kAnswered, chat_request(stream, {{"n", 2}}));
     CHECK(bed.api->under_way() == 1);
     bed.generator.read(0);
     exchange->leave();
@@ -48,7 +48,7 @@ TEST_CASE("answering: a client that left before the engine was asked") {
   Bed bed;
   auto exchange = std::make_shared<FakeExchange>();
   exchange->leave();
-  bed.api->handle({.method = "POST", .path = kChat, .body = asks(true).dump()}, exchange);
+  bed.api->handle({.method = "POST", .path = kAnswered, .body = chat_request(true).dump()}, exchange);
   for (const auto& one : bed.generator.asked) CHECK(one.cancelled);
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("answering: when a later choice is refused, the earlier ones are cance
   for (const bool stream : {false, true}) {
     Bed bed;
     bed.generator.most_waiting = 2;
-    const auto exchange = bed.start(kChat, asks(stream, {{"n", 3}}));
+    const auto exchange = bed.start(kAnswered, chat_request(stream, {{"n", 3}}));
     CHECK(exchange->response().status == 429);
     CHECK(!exchange->streamed());
     REQUIRE(bed.generator.asked.size() == 2);
@@ -90,9 +90,9 @@ TEST_CASE("answering: an engine that is done before all of its choices are submi
   hasty.says = said_bytes("ab");
   Bed bed;
   bed.loading->ready({bed.model, &hasty});
-  const auto whole = bed.start(kChat, asks(false, {{"n", 2}}));
+  const auto whole = bed.start(kAnswered, chat_request(false, {{"n", 2}}));
   CHECK(Json::parse(whole->response().body)["choices"].size() == 2);
-  const auto streamed = bed.start(kChat, asks(true, {{"n", 2}}));
+  const auto streamed = bed.start(kAnswered, chat_request(true, {{"n", 2}}));
   REQUIRE(streamed->ended());
   const auto events = events_of(streamed->response().body);
   REQUIRE(events.size() == 9);  // two roles first, then two letters and an end for each
@@ -103,7 +103,7 @@ TEST_CASE("answering: an engine that is done before all of its choices are submi
 
   hasty.fails = true;
   for (const bool stream : {false, true}) {
-    const auto failed = bed.start(kChat, asks(stream, {{"n", 2}}));
+    const auto failed = bed.start(kAnswered, chat_request(stream, {{"n", 2}}));
     CHECK(failed->response().status == 500);
     CHECK(!failed->streamed());
     CHECK(contains(failed->response().body, "broken"));
@@ -112,15 +112,15 @@ TEST_CASE("answering: an engine that is done before all of its choices are submi
 
 TEST_CASE("answering: a failure of the engine, before and after the stream began") {
   Bed bed;
-  const auto whole = bed.start(kChat, asks(false, {{"n", 2}}));
+  const auto whole = bed.start(kAnswered, chat_request(false, {{"n", 2}}));
   bed.generator.fail(0, "the output is not a number");
   CHECK(whole->response().status == 500);
   CHECK(Json::parse(whole->response().body)["error"]["type"] == "server_error");
   CHECK(bed.generator.asked[1].cancelled);
   bed.generator.finish(1, StopReason::eos, 0);
 
-  for (const char* path : {kChat, "/v1/messages"}) {
-    const auto streamed = bed.start(path, asks(true));
+  for (const char* path : {kAnswered, "/v1/messages"}) {
+    const auto streamed = bed.start(path, chat_request(true));
     const size_t i = bed.generator.asked.size() - 1;
     bed.generator.read(i);
     bed.generator.say(i, said_bytes("x")[0]);
@@ -128,15 +128,15 @@ TEST_CASE("answering: a failure of the engine, before and after the stream began
     REQUIRE(streamed->ended());
     const Event last = events_of(streamed->response().body).back();
     CHECK(last.json()["error"]["message"] == "the output is not a number");
-    CHECK(last.name == (path == kChat ? "" : "error"));
-    if (path != kChat) CHECK(last.json()["error"]["type"] == "api_error");
+    CHECK(last.name == (path == kAnswered ? "" : "error"));
+    if (path != kAnswered) CHECK(last.json()["error"]["type"] == "api_error");
   }
 }
 
 TEST_CASE("answering: the server ends, and its clients are told") {
   Bed bed;
-  const auto whole = bed.start(kChat, asks(false));
-  const auto streamed = bed.start(kChat, asks(true));
+  const auto whole = bed.start(kAnswered, chat_request(false));
+  const auto streamed = bed.start(kAnswered, chat_request(true));
   CHECK(bed.api->under_way() == 2);
   bed.api->cut();
   for (const auto& one : bed.generator.asked) CHECK(one.cancelled);
@@ -148,7 +148,7 @@ TEST_CASE("answering: the server ends, and its clients are told") {
   CHECK(bed.api->under_way() == 0);
 
   // Who comes late waits for nothing.
-  const auto late = bed.start(kChat, asks(true));
+  const auto late = bed.start(kAnswered, chat_request(true));
   REQUIRE(late->ended());
   CHECK(late->response().status == 503);
   CHECK(contains(late->response().body, "the server ends"));
@@ -157,14 +157,14 @@ TEST_CASE("answering: the server ends, and its clients are told") {
 
 TEST_CASE("answering: the engine ends, and its clients are told") {
   Bed bed;
-  const auto whole = bed.start(kChat, asks(false));
+  const auto whole = bed.start(kAnswered, chat_request(false));
   bed.generator.finish(0, StopReason::interrupted, 0);
   CHECK(whole->response().status == 503);
 }
 
 TEST_CASE("answering: what is under way is cut when the Api goes") {
   Bed bed;
-  const auto streamed = bed.start(kChat, asks(true));
+  const auto streamed = bed.start(kAnswered, chat_request(true));
   bed.api.reset();
   CHECK(streamed->ended());
   CHECK(bed.generator.asked[0].cancelled);
@@ -174,21 +174,21 @@ TEST_CASE("answering: signs of life while nothing is said, in each protocol's wa
   const ApiOptions quick{.silence = std::chrono::milliseconds(1), .tick = std::chrono::milliseconds(1)};
   Bed bed("deepseek-v3", quick);
   for (const auto& [path, word] : std::vector<std::pair<std::string, std::string>>{
-           {kChat, ": ping\n\n"}, {"/v1/messages", "event: ping\ndata: {\"type\":\"ping\"}\n\n"}}) {
-    const auto exchange = bed.start(path, asks(true));
+           {kAnswered, ": ping\n\n"}, {"/v1/messages", "event: ping\ndata: {\"type\":\"ping\"}\n\n"}}) {
+    const auto exchange = bed.start(path, chat_request(true));
     CHECK(soon([&] { return contains(exchange->response().body, word + word); }));
     bed.generator.answer_all();
     CHECK(exchange->ended());
     const auto events = events_of(exchange->response().body);
-    CHECK(events.back().data == (path == kChat ? "[DONE]" : "{\"type\":\"message_stop\"}"));
+    CHECK(events.back().data == (path == kAnswered ? "[DONE]" : "{\"type\":\"message_stop\"}"));
   }
-  const auto whole = bed.start(kChat, asks(false));
+  const auto whole = bed.start(kAnswered, chat_request(false));
   CHECK(!whole->answered());  // there is no way to say anything
 }
 
 TEST_CASE("answering: who speaks needs no signs of life") {
   Bed bed;
-  const auto exchange = bed.start(kChat, asks(true));
+  const auto exchange = bed.start(kAnswered, chat_request(true));
   bed.generator.answer_all();
   CHECK(!contains(exchange->response().body, ": ping"));
 }
@@ -197,7 +197,7 @@ TEST_CASE("answering: many threads at once") {
   const ApiOptions quick{.silence = std::chrono::milliseconds(0), .tick = std::chrono::milliseconds(1)};
   Bed bed("deepseek-v3", quick);
   std::vector<std::shared_ptr<FakeExchange>> exchanges;
-  for (int i = 0; i < 20; ++i) exchanges.push_back(bed.start(kChat, asks(i % 2 == 0)));
+  for (int i = 0; i < 20; ++i) exchanges.push_back(bed.start(kAnswered, chat_request(i % 2 == 0)));
   std::thread engine([&] { bed.generator.answer_all(); });
   for (size_t i = 0; i < 20; i += 5) exchanges[i]->leave();
   engine.join();

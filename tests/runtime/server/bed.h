@@ -10,6 +10,13 @@ namespace hearth::test {
 
 using server::Json;
 
+inline const std::string kBos = "<｜begin▁of▁sentence｜>";
+
+inline Json with(Json body, const Json& more) {
+  body.update(more);
+  return body;
+}
+
 struct ServerVocabulary : ChatVocabulary {
   ServerVocabulary() {
     for (const char* mark : {"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"}) add(mark, TokenType::control);

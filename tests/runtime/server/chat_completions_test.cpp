@@ -14,10 +14,6 @@ Json asks(const std::string& text) {
 Json said(Json messages) {
   return {{"messages", std::move(messages)}};
 }
-Json with(Json body, const Json& more) {
-  body.update(more);
-  return body;
-}
 
 }  // namespace
 

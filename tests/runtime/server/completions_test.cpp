@@ -6,14 +6,13 @@ using namespace hearth::test;
 
 namespace {
 
-constexpr const char* kPath = "/v1/completions";
-const std::string kBos = "<｜begin▁of▁sentence｜>";
+constexpr const char* kCompletions = "/v1/completions";
 
 }  // namespace
 
 TEST_CASE("completions: a text goes on") {
   Bed bed("");
-  const Json answer = bed.post(kPath, {{"prompt", "Once"}, {"max_tokens", 5}});
+  const Json answer = bed.post(kCompletions, {{"prompt", "Once"}, {"max_tokens", 5}});
   CHECK(bed.last_prompt() == kBos + "Once");
   CHECK(answer["id"].get<std::string>().starts_with("cmpl-"));
   CHECK(answer["object"] == "text_completion");
@@ -21,7 +20,7 @@ TEST_CASE("completions: a text goes on") {
         Json{{{"index", 0}, {"text", "Hello"}, {"logprobs", nullptr}, {"finish_reason", "length"}}});
   CHECK(answer["usage"]["completion_tokens"] == 5);
 
-  const auto events = bed.stream(kPath, {{"prompt", "Once"}, {"stream_options", {{"include_usage", true}}}});
+  const auto events = bed.stream(kCompletions, {{"prompt", "Once"}, {"stream_options", {{"include_usage", true}}}});
   REQUIRE(events.size() == 13);
   CHECK(events[0].json()["choices"][0]["text"] == "H");
   CHECK(events[10].json()["choices"][0]["finish_reason"] == "stop");
@@ -36,7 +35,7 @@ TEST_CASE("completions: prompts as texts, tokens, and lists of either") {
     Json body = {{"prompt", std::move(prompt)}};
     body.update(more);
     const size_t before = bed.generator.asked.size();
-    const Json answer = bed.post(kPath, body);
+    const Json answer = bed.post(kCompletions, body);
     std::vector<std::string> texts;
     for (size_t i = before; i < bed.generator.asked.size(); ++i)
       texts.push_back(served_tokenizer().decode(bed.generator.asked[i].request.prompt, true));
@@ -50,17 +49,17 @@ TEST_CASE("completions: prompts as texts, tokens, and lists of either") {
   CHECK(prompts(said_bytes("ab")) == Texts{"ab"});  // to the letter
   CHECK(prompts({said_bytes("a"), said_bytes("b")}) == Texts{"a", "b"});
   // Whoever continues a text means its marks, unless he says otherwise.
-  bed.post(kPath, {{"prompt", kBos + "<｜User｜>"}});
+  bed.post(kCompletions, {{"prompt", kBos + "<｜User｜>"}});
   CHECK(bed.last().prompt.size() == 2);
-  bed.post(kPath, {{"prompt", kBos}, {"parse_special", false}});
+  bed.post(kCompletions, {{"prompt", kBos}, {"parse_special", false}});
   CHECK(bed.last().prompt.size() > 10);
-  bed.post(kPath, {{"prompt", ""}});
+  bed.post(kCompletions, {{"prompt", ""}});
   CHECK(bed.last_prompt() == kBos);
 
   const auto refused = [&](const Json& prompt, const char* param) {
-    check_refused(bed, kPath, {{"prompt", prompt}}, param, "expected");
+    check_refused(bed, kCompletions, {{"prompt", prompt}}, param, "expected");
   };
-  check_refused(bed, kPath, Json::object(), "prompt", "found none");
+  check_refused(bed, kCompletions, Json::object(), "prompt", "found none");
   refused(Json::array(), "prompt");
   refused(5, "prompt");
   refused(Json::object(), "prompt");
@@ -72,19 +71,19 @@ TEST_CASE("completions: prompts as texts, tokens, and lists of either") {
   refused(Json::array({Json::array()}), "prompt[0]");
   refused({{1, 2}, {1, "x"}}, "prompt[1][1]");
   refused(Json(std::vector<std::string>(129, "x")), "prompt");
-  check_refused(bed, kPath, {{"prompt", "a"}, {"echo", true}}, "echo");
-  check_refused(bed, kPath, {{"prompt", "a"}, {"best_of", 2}}, "best_of");
+  check_refused(bed, kCompletions, {{"prompt", "a"}, {"echo", true}}, "echo");
+  check_refused(bed, kCompletions, {{"prompt", "a"}, {"best_of", 2}}, "best_of");
 }
 
 TEST_CASE("completions: what stands between two texts") {
   Bed bed;
-  bed.post(kPath, {{"prompt", "a<｜fim▁hole｜>"}, {"suffix", "b"}});
+  bed.post(kCompletions, {{"prompt", "a<｜fim▁hole｜>"}, {"suffix", "b"}});
   CHECK(bed.last_prompt() == kBos + "<｜fim▁begin｜>a<｜fim▁hole｜><｜fim▁hole｜>b<｜fim▁end｜>");
   CHECK(std::ranges::count(bed.last().prompt, *served_tokenizer().find("<｜fim▁hole｜>")) == 1);
-  check_refused(bed, kPath, {{"prompt", {1}}, {"suffix", "b"}}, "suffix", "found tokens");
+  check_refused(bed, kCompletions, {{"prompt", {1}}, {"suffix", "b"}}, "suffix", "found tokens");
   const Tokenizer plain{ChatVocabulary().metadata()};
   bed.model->tokenizer = &plain;
-  check_refused(bed, kPath, {{"prompt", "a"}, {"suffix", "b"}}, "suffix", "not made to fill in the middle");
+  check_refused(bed, kCompletions, {{"prompt", "a"}, {"suffix", "b"}}, "suffix", "not made to fill in the middle");
   check_refused(bed, "/infill", {{"input_prefix", "a"}}, "", "not made to fill in the middle");
 }
 
@@ -92,7 +91,7 @@ TEST_CASE("completions: logprobs in the older shape, whose offsets count charact
   Bed bed;
   bed.generator.says = said_bytes("aéb|c");
   const Json body = {{"prompt", "x"}, {"logprobs", 2}, {"stop", "|c"}};
-  const Json logprobs = bed.post(kPath, body)["choices"][0]["logprobs"];
+  const Json logprobs = bed.post(kCompletions, body)["choices"][0]["logprobs"];
   CHECK(logprobs["tokens"] == Json{"a", "\uFFFD", "\uFFFD", "b"});
   CHECK(logprobs["token_logprobs"] == Json{-0.5, -0.5, -0.5, -0.5});
   CHECK(logprobs["text_offset"] == Json{0, 1, 2, 3});
@@ -100,14 +99,14 @@ TEST_CASE("completions: logprobs in the older shape, whose offsets count charact
   CHECK(logprobs["top_logprobs"][0]["a"] == -0.5);
 
   Json offsets = Json::array();
-  for (const Event& event : bed.stream(kPath, body)) {
+  for (const Event& event : bed.stream(kCompletions, body)) {
     if (event.data == "[DONE]") break;
     const Json piece = event.json()["choices"][0]["logprobs"];
     if (!piece.is_null()) offsets.insert(offsets.end(), piece["text_offset"].begin(), piece["text_offset"].end());
   }
   CHECK(offsets == Json{0, 1, 2, 3});
-  check_refused(bed, kPath, {{"prompt", "x"}, {"logprobs", true}}, "logprobs");
-  check_refused(bed, kPath, {{"prompt", "x"}, {"logprobs", 21}}, "logprobs");
+  check_refused(bed, kCompletions, {{"prompt", "x"}, {"logprobs", true}}, "logprobs");
+  check_refused(bed, kCompletions, {{"prompt", "x"}, {"logprobs", 21}}, "logprobs");
 }
 
 TEST_CASE("infill: other files, the text before, the line of the cursor, the text behind") {

@@ -22,7 +22,7 @@ using Exchange = std::shared_ptr<HttpExchange>;
 
 namespace {
 
-HttpOptions options(HttpLimits limits = {}) {
+HttpOptions limited(HttpLimits limits = {}) {
   HttpOptions options;
   options.port = 0;
   options.limits = limits;
@@ -73,7 +73,7 @@ size_t open_files() {
 }  // namespace
 
 TEST_CASE("a body of a gigabyte is refused before it is sent") {
-  const HttpServer server(options(), answer_ok);
+  const HttpServer server(limited(), answer_ok);
   for (const char* expect : {"", "Expect: 100-continue\r\n"}) {
     HttpClient client(server.port());
     client.send(post_of(1 << 30, expect));
@@ -102,7 +102,7 @@ TEST_CASE("a body of a gigabyte is refused before it is sent") {
 }
 
 TEST_CASE("a header is bounded") {
-  const HttpServer server(options({.header_bytes = 2000}), answer_ok);
+  const HttpServer server(limited({.header_bytes = 2000}), answer_ok);
   HttpClient client(server.port());
   client.send("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(3000, 'x'));
   CHECK(client.answer().status == 431);
@@ -111,7 +111,7 @@ TEST_CASE("a header is bounded") {
 
 TEST_CASE("all bodies together are bounded") {
   Keeper keeper;
-  const HttpServer server(options({.all_bodies_bytes = 3000}), keeper.handler());
+  const HttpServer server(limited({.all_bodies_bytes = 3000}), keeper.handler());
   HttpClient first(server.port()), second(server.port());
   first.send(post_of(2000) + std::string(1999, 'x'));
   second.send(post_of(2000) + std::string(1000, 'x'));
@@ -130,7 +130,7 @@ TEST_CASE("all bodies together are bounded") {
 }
 
 TEST_CASE("who is slow with a header is sent away, who says nothing is closed") {
-  const HttpServer server(options({.header_time = 300ms, .idle_time = 300ms}), answer_ok);
+  const HttpServer server(limited({.header_time = 300ms, .idle_time = 300ms}), answer_ok);
   HttpClient silent(server.port()), idle(server.port());
   idle.send(get("/"));
   CHECK(idle.answer().status == 200);
@@ -148,7 +148,7 @@ TEST_CASE("who is slow with a header is sent away, who says nothing is closed") 
 }
 
 TEST_CASE("who is slow with a body is sent away, who is not is waited for") {
-  const HttpServer server(options({.slow_time = 600ms, .slow_bytes = 1000}), answer_ok);
+  const HttpServer server(limited({.slow_time = 600ms, .slow_bytes = 1000}), answer_ok);
   HttpClient loris(server.port()), steady(server.port());
   loris.send(post_of(1'000'000));
   std::atomic<bool> over = false;
@@ -172,7 +172,7 @@ TEST_CASE("who is slow with a body is sent away, who is not is waited for") {
 
 TEST_CASE("a client that does not read its stream counts as one that left") {
   Keeper keeper;
-  const HttpServer server(options({.waiting_bytes = 100'000}), keeper.handler());
+  const HttpServer server(limited({.waiting_bytes = 100'000}), keeper.handler());
   HttpClient client(server.port(), "127.0.0.1", 4096);
   client.send(get("/"));
   CHECK(soon([&] { return keeper.size() == 1; }));
@@ -191,7 +191,7 @@ TEST_CASE("a client that does not read its stream counts as one that left") {
 }
 
 TEST_CASE("a client that does not read an answer is closed after a while") {
-  const HttpServer server(options({.slow_time = 300ms}), [](const HttpRequest&, const Exchange& exchange) {
+  const HttpServer server(limited({.slow_time = 300ms}), [](const HttpRequest&, const Exchange& exchange) {
     exchange->reply({200, "text/plain", std::string(20 << 20, 'x'), {}});
   });
   HttpClient lazy(server.port(), "127.0.0.1", 4096), eager(server.port());
@@ -206,7 +206,7 @@ TEST_CASE("a client that does not read an answer is closed after a while") {
 
 TEST_CASE("more requests than may be are answered at once, and no connection is lost by it") {
   Keeper keeper;
-  const HttpServer server(options({.requests = 3}), keeper.handler());
+  const HttpServer server(limited({.requests = 3}), keeper.handler());
   std::vector<HttpClient> clients;
   for (int i = 0; i < 3; ++i) {
     clients.emplace_back(server.port());
@@ -227,7 +227,7 @@ TEST_CASE("more requests than may be are answered at once, and no connection is 
 
 TEST_CASE("thousands of connections lock nobody out") {
   Keeper keeper;
-  const HttpServer server(options({.connections = 100, .header_time = 100s}), keeper.handler());
+  const HttpServer server(limited({.connections = 100, .header_time = 100s}), keeper.handler());
   HttpClient busy(server.port());
   busy.send(get("/"));
   CHECK(soon([&] { return keeper.size() == 1; }));
@@ -256,7 +256,7 @@ TEST_CASE("thousands of connections lock nobody out") {
 
 TEST_CASE("a server whose connections are all busy closes another one, and goes on when one is free") {
   Keeper keeper;
-  const HttpServer server(options({.connections = 2}), keeper.handler());
+  const HttpServer server(limited({.connections = 2}), keeper.handler());
   std::vector<HttpClient> clients;
   for (int i = 0; i < 2; ++i) {
     clients.emplace_back(server.port());
@@ -276,7 +276,7 @@ TEST_CASE("a server whose connections are all busy closes another one, and goes 
 // some back.
 TEST_CASE("a process without files to open waits for them without spinning") {
   CHECK(in_child([] {
-    const HttpServer server(options({.header_time = 100s}), answer_ok);
+    const HttpServer server(limited({.header_time = 100s}), answer_ok);
     const rlim_t limit = open_files() + 40;
     const rlimit files{limit, limit};
     if (setrlimit(RLIMIT_NOFILE, &files) != 0) return false;
@@ -306,7 +306,7 @@ TEST_CASE("the process's limit of open files is one of connections") {
   CHECK(in_child([] {
     const rlimit files{200, 200};
     if (setrlimit(RLIMIT_NOFILE, &files) != 0) return false;
-    const HttpServer server(options(), answer_ok);
+    const HttpServer server(limited(), answer_ok);
     std::vector<HttpClient> clients;
     for (int i = 0; i < 90; ++i) clients.emplace_back(server.port());
     return answers(server) && server.status().failed_accepts == 0;

@@ -6,18 +6,13 @@ using namespace hearth::test;
 
 namespace {
 
-constexpr const char* kPath = "/v1/messages";
-const std::string kBos = "<｜begin▁of▁sentence｜>";
+constexpr const char* kMessages = "/v1/messages";
 
-Json said(Json messages) {
+Json messages_of(Json messages) {
   return {{"model", "claude"}, {"max_tokens", 100}, {"messages", std::move(messages)}};
 }
-Json asks(Json content) {
-  return said({{{"role", "user"}, {"content", std::move(content)}}});
-}
-Json with(Json body, const Json& more) {
-  body.update(more);
-  return body;
+Json user_says(Json content) {
+  return messages_of({{{"role", "user"}, {"content", std::move(content)}}});
 }
 Json text(const std::string& words) {
   return {{"type", "text"}, {"text", words}};
@@ -37,7 +32,7 @@ std::vector<std::string> names(const std::vector<Event>& events) {
 TEST_CASE("messages: a whole answer") {
   Bed bed;
   bed.generator.n_cached = 2;
-  const Json answer = bed.post(kPath, with(asks("Hi"), {{"system", "Be kind."}}));
+  const Json answer = bed.post(kMessages, with(user_says("Hi"), {{"system", "Be kind."}}));
   CHECK(bed.last_prompt() == kBos + "Be kind.<｜User｜>Hi<｜Assistant｜>");
   CHECK(bed.last().max_tokens == 100);
   CHECK(answer["id"].get<std::string>().starts_with("msg_"));
@@ -55,12 +50,12 @@ TEST_CASE("messages: a whole answer") {
 TEST_CASE("messages: why an answer ended") {
   Bed bed;
   const auto reason = [&](const Json& more) {
-    const Json answer = bed.post(kPath, with(asks("Hi"), more));
+    const Json answer = bed.post(kMessages, with(user_says("Hi"), more));
     return std::pair<Json, Json>{answer["stop_reason"], answer["stop_sequence"]};
   };
   CHECK(reason({{"max_tokens", 3}}) == std::pair<Json, Json>{"max_tokens", nullptr});
   CHECK(reason({{"stop_sequences", {"zz", "lo"}}}) == std::pair<Json, Json>{"stop_sequence", "lo"});
-  const auto exchange = bed.start(kPath, asks("Hi"));
+  const auto exchange = bed.start(kMessages, user_says("Hi"));
   bed.generator.read(3 - 1);
   bed.generator.finish(3 - 1, StopReason::context_full, 0);
   const Json answer = Json::parse(exchange->response().body);
@@ -71,7 +66,7 @@ TEST_CASE("messages: why an answer ended") {
 TEST_CASE("messages: a stream") {
   Bed bed;
   bed.generator.n_cached = 2;
-  const auto events = bed.stream(kPath, asks("Hi"));
+  const auto events = bed.stream(kMessages, user_says("Hi"));
   CHECK(names(events) == std::vector<std::string>{"message_start", "content_block_start", "content_block_delta",
                                                   "content_block_stop", "message_delta", "message_stop"});
   const Json message = events[0].json()["message"];
@@ -96,8 +91,8 @@ TEST_CASE("messages: a stream") {
 TEST_CASE("messages: thoughts are a block in front, with something in the place of a signature") {
   Bed bed("deepseek-v3.1");
   bed.generator.says = said_bytes("so</think>yes");
-  const Json asked = with(asks("Hi"), {{"thinking", {{"type", "enabled"}, {"budget_tokens", 1024}}}});
-  const Json answer = bed.post(kPath, asked);
+  const Json asked = with(user_says("Hi"), {{"thinking", {{"type", "enabled"}, {"budget_tokens", 1024}}}});
+  const Json answer = bed.post(kMessages, asked);
   CHECK(bed.last_prompt().ends_with("<think>"));
   REQUIRE(answer["content"].size() == 2);
   CHECK(answer["content"][0]["type"] == "thinking");
@@ -106,7 +101,7 @@ TEST_CASE("messages: thoughts are a block in front, with something in the place 
   CHECK(answer["content"][1] == text("yes"));
   CHECK(answer["usage"]["output_tokens_details"]["thinking_tokens"] == 3);
 
-  const auto events = bed.stream(kPath, asked);
+  const auto events = bed.stream(kMessages, asked);
   std::vector<std::string> deltas;
   std::string thoughts, words;
   for (const Event& event : events) {
@@ -122,30 +117,32 @@ TEST_CASE("messages: thoughts are a block in front, with something in the place 
   CHECK(thoughts == "so");
   CHECK(words == "yes");
 
-  bed.post(kPath, with(asks("Hi"), {{"thinking", {{"type", "disabled"}}}}));
+  bed.post(kMessages, with(user_says("Hi"), {{"thinking", {{"type", "disabled"}}}}));
   CHECK(!bed.last_prompt().ends_with("<think>"));
-  bed.post(kPath, with(asks("Hi"), {{"thinking", {{"type", "adaptive"}}}}));
+  bed.post(kMessages, with(user_says("Hi"), {{"thinking", {{"type", "adaptive"}}}}));
   CHECK(!bed.last_prompt().ends_with("<think>"));  // as the template does by itself
 }
 
 TEST_CASE("messages: the line about billing goes, wherever a system block begins with it") {
   Bed bed;
   const std::string line = "x-anthropic-billing-header: cc_version=2.1.0; cch=";
-  bed.post(kPath, with(asks("Hi"),
-                       {{"system", Json::array({text(line + "1;"), text(line + "2;\nBe kind."), text("Be brief.")})}}));
+  bed.post(kMessages,
+           with(user_says("Hi"),
+                {{"system", Json::array({text(line + "1;"), text(line + "2;\nBe kind."), text("Be brief.")})}}));
   const std::string first = bed.last_prompt();
   CHECK(first == kBos + "Be kind.\nBe brief.<｜User｜>Hi<｜Assistant｜>");
-  bed.post(kPath, with(asks("Hi"), {{"system", line + "3;\nBe kind.\nBe brief."}}));
+  bed.post(kMessages, with(user_says("Hi"), {{"system", line + "3;\nBe kind.\nBe brief."}}));
   CHECK(bed.last_prompt() == first);
-  bed.post(kPath, with(asks("Hi"), {{"system", line + "4;"}}));
+  bed.post(kMessages, with(user_says("Hi"), {{"system", line + "4;"}}));
   CHECK(bed.last_prompt() == kBos + "<｜User｜>Hi<｜Assistant｜>");
-  bed.post(kPath, with(asks("Hi"), {{"system", "Do not send " + line}}));
+  bed.post(kMessages, with(user_says("Hi"), {{"system", "Do not send " + line}}));
   CHECK(contains(bed.last_prompt(), line));
 }
 
 TEST_CASE("messages: blocks of every kind in the history") {
   Bed bed;
-  bed.post(kPath, said({{{"role", "user"}, {"content", Json::array({text("one"), text("two")})}},
+  bed.post(kMessages,
+           messages_of({{{"role", "user"}, {"content", Json::array({text("one"), text("two")})}},
                         {{"role", "assistant"},
                          {"content",
                           {{{"type", "thinking"}, {"thinking", "hm"}, {"signature", "s"}},
@@ -168,13 +165,13 @@ TEST_CASE("messages: blocks of every kind in the history") {
 
 TEST_CASE("messages: an answer that was begun is gone on with") {
   Bed bed;
-  bed.post(kPath, said({{{"role", "user"}, {"content", "Hi"}}, {{"role", "assistant"}, {"content", "{"}}}));
+  bed.post(kMessages, messages_of({{{"role", "user"}, {"content", "Hi"}}, {{"role", "assistant"}, {"content", "{"}}}));
   CHECK(bed.last_prompt().ends_with("<｜Assistant｜>{"));
 }
 
 TEST_CASE("messages: what is wrong is said by its place, in Anthropic's words") {
   Bed bed;
-  const server::HttpResponse response = bed.send(kPath, {{"max_tokens", 1}});
+  const server::HttpResponse response = bed.send(kMessages, {{"max_tokens", 1}});
   CHECK(response.status == 400);
   const Json error = Json::parse(response.body);
   CHECK(error["type"] == "error");
@@ -182,37 +179,38 @@ TEST_CASE("messages: what is wrong is said by its place, in Anthropic's words") 
   CHECK(contains(std::string(error["error"]["message"]), "messages: expected at least one message"));
 
   const auto refused = [&](const Json& body, const char* param, const char* words = "expected") {
-    check_refused(bed, kPath, body, param, words);
+    check_refused(bed, kMessages, body, param, words);
   };
   refused({{"messages", {{{"role", "user"}, {"content", "Hi"}}}}}, "max_tokens");
-  refused(with(asks("Hi"), {{"max_tokens", "many"}}), "max_tokens");
-  refused(said(Json::array()), "messages");
-  refused(said({{{"role", "robot"}, {"content", "Hi"}}}), "messages[0].role");
-  refused(said({{{"role", "system"}}}), "messages[0].role");
-  refused(said({{{"role", "system"}, {"content", ""}}}), "messages");
-  refused(said({{{"role", "user"}}}), "messages[0].content");
-  refused(asks(5), "messages[0].content");
-  refused(asks(Json::array()), "messages[0].content");
-  refused(asks({"Hi"}), "messages[0].content[0]");
+  refused(with(user_says("Hi"), {{"max_tokens", "many"}}), "max_tokens");
+  refused(messages_of(Json::array()), "messages");
+  refused(messages_of({{{"role", "robot"}, {"content", "Hi"}}}), "messages[0].role");
+  refused(messages_of({{{"role", "system"}}}), "messages[0].role");
+  refused(messages_of({{{"role", "system"}, {"content", ""}}}), "messages");
+  refused(messages_of({{{"role", "user"}}}), "messages[0].content");
+  refused(user_says(5), "messages[0].content");
+  refused(user_says(Json::array()), "messages[0].content");
+  refused(user_says({"Hi"}), "messages[0].content[0]");
   for (const char* type : {"image", "document", "search_result", "thinking", "tool_use", "redacted_thinking"})
-    refused(asks(Json::array({text("x"), {{"type", type}}})), "messages[0].content[1].type");
+    refused(user_says(Json::array({text("x"), {{"type", type}}})), "messages[0].content[1].type");
   for (const char* type : {"image", "tool_result", "server_tool_use"})
-    refused(said({{{"role", "assistant"}, {"content", {{{"type", type}}}}}}), "messages[0].content[0].type");
-  refused(asks({{{"type", "tool_result"}, {"tool_use_id", "a"}, {"content", {{{"type", "image"}}}}}}),
+    refused(messages_of({{{"role", "assistant"}, {"content", {{{"type", type}}}}}}), "messages[0].content[0].type");
+  refused(user_says({{{"type", "tool_result"}, {"tool_use_id", "a"}, {"content", {{{"type", "image"}}}}}}),
           "messages[0].content[0].content[0].type");
-  refused(asks({{{"type", "tool_result"}}}), "messages[0].content[0].tool_use_id");
-  refused(with(asks("Hi"), {{"system", 5}}), "system");
-  refused(with(asks("Hi"), {{"system", {{{"type", "image"}}}}}), "system[0].type");
-  refused(with(asks("Hi"), {{"stop_sequences", {""}}}), "stop_sequences[0]");
-  refused(with(asks("Hi"), {{"output_config", {{"format", {{"type", "json_schema"}}}}}}), "output_config.format",
+  refused(user_says({{{"type", "tool_result"}}}), "messages[0].content[0].tool_use_id");
+  refused(with(user_says("Hi"), {{"system", 5}}), "system");
+  refused(with(user_says("Hi"), {{"system", {{{"type", "image"}}}}}), "system[0].type");
+  refused(with(user_says("Hi"), {{"stop_sequences", {""}}}), "stop_sequences[0]");
+  refused(with(user_says("Hi"), {{"output_config", {{"format", {{"type", "json_schema"}}}}}}), "output_config.format",
           "not supported yet");
-  bed.post(kPath, with(asks("Hi"), {{"output_config", {{"effort", "high"}}}, {"metadata", {{"user_id", "x"}}}}));
+  bed.post(kMessages,
+           with(user_says("Hi"), {{"output_config", {{"effort", "high"}}}, {"metadata", {{"user_id", "x"}}}}));
 }
 
 TEST_CASE("messages: tokens are counted without an answer") {
   Bed bed;
-  Json body = asks("Hi");
-  bed.post(kPath, body);
+  Json body = user_says("Hi");
+  bed.post(kMessages, body);
   const size_t n = bed.last().prompt.size();
   body.erase("max_tokens");
   CHECK(bed.post("/v1/messages/count_tokens", body) == Json{{"input_tokens", n}});

@@ -6,21 +6,15 @@ using namespace hearth::test;
 
 namespace {
 
-constexpr const char* kPath = "/v1/responses";
-const std::string kBos = "<｜begin▁of▁sentence｜>";
-
-Json with(Json body, const Json& more) {
-  body.update(more);
-  return body;
-}
+constexpr const char* kResponses = "/v1/responses";
 
 }  // namespace
 
 TEST_CASE("responses: a whole answer") {
   Bed bed;
   bed.generator.n_cached = 4;
-  const Json answer =
-      bed.post(kPath, {{"input", "Hi"}, {"instructions", "Be kind."}, {"metadata", {{"a", "b"}}}, {"store", true}});
+  const Json answer = bed.post(
+      kResponses, {{"input", "Hi"}, {"instructions", "Be kind."}, {"metadata", {{"a", "b"}}}, {"store", true}});
   CHECK(bed.last_prompt() == kBos + "Be kind.<｜User｜>Hi<｜Assistant｜>");
   CHECK(answer["id"].get<std::string>().starts_with("resp_"));
   CHECK(answer["object"] == "response");
@@ -46,18 +40,18 @@ TEST_CASE("responses: a whole answer") {
 
 TEST_CASE("responses: an answer that is cut short is incomplete") {
   Bed bed;
-  const Json answer = bed.post(kPath, {{"input", "Hi"}, {"max_output_tokens", 2}});
+  const Json answer = bed.post(kResponses, {{"input", "Hi"}, {"max_output_tokens", 2}});
   CHECK(answer["status"] == "incomplete");
   CHECK(answer["incomplete_details"]["reason"] == "max_output_tokens");
   CHECK(answer["max_output_tokens"] == 2);
   CHECK(answer["output"][0]["status"] == "incomplete");
-  CHECK(bed.stream(kPath, {{"input", "Hi"}, {"max_output_tokens", 2}}).back().name == "response.incomplete");
+  CHECK(bed.stream(kResponses, {{"input", "Hi"}, {"max_output_tokens", 2}}).back().name == "response.incomplete");
 }
 
 TEST_CASE("responses: events in their order, numbered") {
   Bed bed("deepseek-r1");
   bed.generator.says = said_bytes("so</think>yes");
-  const auto events = bed.stream(kPath, {{"input", "Hi"}});
+  const auto events = bed.stream(kResponses, {{"input", "Hi"}});
   std::vector<std::string> names;
   std::string thoughts, text;
   for (size_t i = 0; i < events.size(); ++i) {
@@ -97,7 +91,7 @@ TEST_CASE("responses: events in their order, numbered") {
 
 TEST_CASE("responses: an error after the stream began") {
   Bed bed;
-  const auto exchange = bed.start(kPath, {{"input", "Hi"}, {"stream", true}});
+  const auto exchange = bed.start(kResponses, {{"input", "Hi"}, {"stream", true}});
   bed.generator.fail(0, "the backend is gone");
   const Event last = events_of(exchange->response().body).back();
   CHECK(last.name == "response.failed");
@@ -108,7 +102,7 @@ TEST_CASE("responses: an error after the stream began") {
 TEST_CASE("responses: input items; what instructs comes first, wherever it stands") {
   Bed bed;
   bed.post(
-      kPath,
+      kResponses,
       {{"instructions", "First."},
        {"input",
         {{{"role", "user"}, {"content", {{{"type", "input_text"}, {"text", "one"}}}}},
@@ -131,21 +125,21 @@ TEST_CASE("responses: input items; what instructs comes first, wherever it stand
 
 TEST_CASE("responses: an effort lets the model think, where it can be told to") {
   Bed bed("deepseek-v3.1");
-  bed.post(kPath, {{"input", "Hi"}, {"reasoning", {{"effort", "medium"}, {"summary", "auto"}}}});
+  bed.post(kResponses, {{"input", "Hi"}, {"reasoning", {{"effort", "medium"}, {"summary", "auto"}}}});
   CHECK(bed.last_prompt().ends_with("<think>"));
-  bed.post(kPath, {{"input", "Hi"}, {"reasoning", {{"effort", "none"}}}});
+  bed.post(kResponses, {{"input", "Hi"}, {"reasoning", {{"effort", "none"}}}});
   CHECK(!bed.last_prompt().ends_with("<think>"));
   Bed plain;
-  plain.post(kPath, {{"input", "Hi"}, {"reasoning", {{"effort", "medium"}}}});
+  plain.post(kResponses, {{"input", "Hi"}, {"reasoning", {{"effort", "medium"}}}});
 }
 
 TEST_CASE("responses: what is wrong or not there is said by its place") {
   Bed bed;
   const Json fine = {{"input", "Hi"}};
   const auto refused = [&](const Json& more, const char* param, const char* words = "expected") {
-    check_refused(bed, kPath, with(fine, more), param, words);
+    check_refused(bed, kResponses, with(fine, more), param, words);
   };
-  check_refused(bed, kPath, Json::object(), "input", "found none");
+  check_refused(bed, kResponses, Json::object(), "input", "found none");
   refused({{"input", Json::array()}}, "input");
   refused({{"input", 5}}, "input");
   refused({{"input", {"Hi"}}}, "input[0]");
@@ -165,5 +159,6 @@ TEST_CASE("responses: what is wrong or not there is said by its place") {
   refused({{"tools", {"f"}}}, "tools[0]");
   refused({{"reasoning", "high"}}, "reasoning");
   refused({{"max_output_tokens", "all"}}, "max_output_tokens");
-  bed.post(kPath, with(fine, {{"text", {{"format", {{"type", "text"}}}, {"verbosity", "low"}}}, {"include", {"x"}}}));
+  bed.post(kResponses,
+           with(fine, {{"text", {{"format", {{"type", "text"}}}, {"verbosity", "low"}}}, {"include", {"x"}}}));
 }
