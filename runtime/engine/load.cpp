@@ -222,8 +222,8 @@ class Loader {
       const auto step = bytes.subspan(at, std::min(kStep, bytes.size() - at));
       const auto next = bytes.subspan(at + step.size());
       if (cold) part.will_need(next.first(std::min(kStep, next.size())));  // the disk is at work meanwhile
-      check();
       if (!part.populate(step)) return false;
+      check();
       done += step.size();
       if (cold) show({"reading", done, total, part.path()});
     }

@@ -230,6 +230,32 @@ TEST_CASE("as many as may are waiting, and one more is told when to come again")
   CHECK(narrow.ask(post(kChat, question("Hello").dump())).status == 200);
 }
 
+TEST_CASE("who asks while the model is loading is told how far it is; told to end meanwhile, the server ends well") {
+  if (kSanitized) return;  // whose library wants to be the first that is loaded
+  for (const bool ends : {false, true}) {
+    const fs::path gate = file_of_keys("gate", "");
+    Server loading({}, demo_model(), gate);
+    const Answer health = loading.ask(get("/health")), asked = loading.ask(post(kChat, question("Hello").dump()));
+    CHECK(health.status == 503);
+    const Json told = Json::parse(health.body);
+    CHECK_MESSAGE(told["status"] == "loading", health.body);
+    CHECK(told["progress"] < 1);
+    CHECK(asked.status == 503);
+    CHECK(asked.headers.count("retry-after") == 1);
+    CHECK(contains(error_of(asked), "loading"));
+    CHECK(contains(error_of(loading.ask(post("/v1/messages", "{}"))), "loading"));
+    if (ends) loading.signal(SIGTERM);
+    fs::remove(gate);
+    if (ends) {
+      CHECK(loading.exit_code() == 0);
+      CHECK(!contains(loading.said(), "ready"));
+    } else {
+      CHECK(soon([&] { return loading.ask(get("/health")).status == 200; }));
+      CHECK(loading.post(kChat, question("What is 2 + 3?"))["choices"].size() == 1);
+    }
+  }
+}
+
 TEST_CASE("a client that leaves costs nothing any more") {
   const double before = server().metric(kCancelled);
   HttpClient streamed = streaming(server());

@@ -13,7 +13,9 @@ using Json = nlohmann::json;
 
 class Server {
  public:
-  explicit Server(std::vector<std::string> options = {}, const std::string& model = demo_model()) {
+  // With a gate: listens, and does not load the model before that file is removed.
+  explicit Server(std::vector<std::string> options = {}, const std::string& model = demo_model(),
+                  const std::string& gate = {}) {
     options.insert(options.begin(), {hearth_program(), "serve", model, "--port", "0"});
     std::vector<char*> arguments;
     for (std::string& option : options) arguments.push_back(option.data());
@@ -24,12 +26,16 @@ class Server {
     REQUIRE(child_ >= 0);
     if (child_ == 0) {
       dup2(err[1], 2);
+      if (!gate.empty()) {
+        setenv("LD_PRELOAD", (build_dir() / "tests/libslow_disk.so").c_str(), 1);
+        setenv("HEARTH_TEST_GATE", gate.c_str(), 1);
+      }
       execv(arguments[0], arguments.data());
       _exit(127);
     }
     close(err[1]);
     err_ = err[0];
-    REQUIRE_MESSAGE(soon_said("hearth: ready: "), said_);
+    REQUIRE_MESSAGE(soon_said(gate.empty() ? "hearth: ready: " : "hearth: listening on "), said_);
     const std::string before = "listening on http://";
     const size_t address = said_.find(before) + before.size();
     const size_t comma = said_.find(", loading ", address);
