@@ -1,4 +1,4 @@
-// FLOOR 2's face: fifteen operations, each as large as an equation group, so that a backend may fuse inside.
+// FLOOR 2's face: seventeen operations, each as large as an equation group, so that a backend may fuse inside.
 //
 // A backend is one filled `struct Ops`. Scalar fills all of it and is the oracle; AVX2 and AVX-512 overwrite what they
 // do better; CUDA fills its own. The forward (runtime/model/forward.cpp) is written once against this table. Where
@@ -113,6 +113,13 @@ struct FfnWeights {
 
   int64_t n_experts() const { return slots ? n_slots : gate.count; }
 };
+
+// A value of a row, and where in the row.
+struct Entry {
+  int32_t column = 0;
+  float value = 0;
+};
+inline constexpr int64_t kMostLargest = 256;  // of Ops::largest
 
 // What the largest call will need, for sizing scratch.
 struct ScratchLimits {
@@ -231,6 +238,11 @@ struct Ops {
   // `add` of y, then of rest where it has data, then `rms_norm` of the sum: h [T,d], which is none of the others.
   void (*add_rms_norm)(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w,
                        float eps, Mat<float> h);
+
+  // The k largest of each row by falling value, of equal ones those of the lowest columns; NaN stands before all
+  // numbers. Columns whose bits are set in `without` [ceil(n / 32)] count as -infinity. x [T,n] -> best [T,k], k at
+  // most n and kMostLargest.
+  void (*largest)(const Exec& exec, Mat<const float> x, const uint32_t* without, Mat<Entry> best);
 };
 
 }  // namespace hearth

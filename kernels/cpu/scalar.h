@@ -34,6 +34,7 @@ void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
 void add(const Exec& exec, Mat<const float> y, Mat<float> x);
 void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
                   Mat<float> h);
+void largest(const Exec& exec, Mat<const float> x, const uint32_t* without, Mat<Entry> best);
 
 // Ops::GroupScratch.
 size_t matmul_scratch(const ScratchLimits& limits);

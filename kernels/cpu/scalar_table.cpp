@@ -25,6 +25,7 @@ const Ops& scalar_ops() {
       .moe_ffn = scalar::moe_ffn,
       .add = scalar::add,
       .add_rms_norm = scalar::add_rms_norm,
+      .largest = scalar::largest,
   };
   return ops;
 }

@@ -8,6 +8,7 @@
 #include "kernels/cuda/formats.cuh"
 #include "kernels/cuda/host/gpu_device.h"
 #include "kernels/cuda/kernel.h"
+#include "kernels/cuda/largest.h"
 #include "kernels/cuda/matmul/matmul.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/route.h"
@@ -67,6 +68,7 @@ Ops table() {
   ops.moe_ffn = moe_ffn;
   ops.add = add;
   ops.add_rms_norm = add_rms_norm;
+  ops.largest = largest;
   return ops;
 }
 

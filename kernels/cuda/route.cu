@@ -14,6 +14,7 @@
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/host/queue_of.h"
+#include "kernels/cuda/order.cuh"
 #include "quant/round_up.h"
 
 namespace hearth::gpu {
@@ -33,13 +34,10 @@ struct Choice {
 
 // ---- Choosing: a block of kThreads for one token
 
-// An integer of the same order as the float: NaN first of all, then -infinity. Zeros of both signs are the same.
-GPU_FN uint32_t order_of(float v) {
-  if (!(v == v)) return 0;
-  const uint32_t bits = float_bits(v + 0.0f);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+// NaN comes last of all, behind -infinity.
+GPU_FN uint32_t key_of(float score) {
+  return score == score ? order_of(score) : 0;
 }
-constexpr uint32_t kLowestOrder = 0x007fffff;  // of -infinity
 
 // How many of n keys stand before key i: the larger ones, and of equal ones those with a lower index.
 GPU_FN int place_of(const uint32_t* keys, int n, int i) {
@@ -90,13 +88,13 @@ GPU_FN void choose(const Choice& choice, const volatile float* logits, int64_t t
   score_experts(rule.score, logits, E, room);
   for (int e = tid; e < E; e += kThreads) {  // each thread its own scores: no barrier yet
     room.selection[e] = choice.bias ? room.scores[e] + choice.bias[e] : room.scores[e];
-    room.keys[e] = order_of(room.selection[e]);
+    room.keys[e] = key_of(room.selection[e]);
   }
   __syncthreads();
   if (rule.n_groups > 1) {
     const int size = E / rule.n_groups;
     for (int g = tid; g < rule.n_groups; g += kThreads) {
-      room.group_keys[g] = order_of(group_score(rule.group_score, room.selection + g * size, size));
+      room.group_keys[g] = key_of(group_score(rule.group_score, room.selection + g * size, size));
     }
     __syncthreads();
     for (int e = tid; e < E; e += kThreads) {  // left out is -infinity: zero would beat a negative biased score

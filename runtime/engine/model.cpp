@@ -419,6 +419,13 @@ LatentPool& Model::pool() const {
   return *impl_->latents;
 }
 
+void Model::leave_out(std::span<const Token> tokens) {
+  std::vector<uint32_t> bits(size_t(bit_words(impl_->config.vocab_size)));
+  for (const Token token : tokens)
+    if (size_t(token) / 32 < bits.size()) bits[size_t(token) / 32] |= uint32_t(1) << (token % 32);
+  impl_->device.move(bits.data(), impl_->activations.step(0).left_out, bits.size() * sizeof(uint32_t));
+}
+
 bool runs_on_gpu(const Model& model) {
   return model.options().device->memory().total > 0;
 }
@@ -466,7 +473,8 @@ bool Model::step(std::span<const NextTokens> segments, const std::function<bool(
   for (const NextTokens& next : segments) {
     m.check(next);
     T += int64_t(next.tokens.size());
-    if (!next.logits.empty()) wanted.push_back({T - 1, next.logits.data()});
+    assert(int64_t(next.best.size()) <= std::min(kMostLargest, m.config.vocab_size));
+    if (!next.logits.empty() || !next.best.empty()) wanted.push_back({T - 1, next.logits.data(), next.best});
   }
   require(T <= m.options.ubatch, ErrorKind::usage, "a step of {} tokens: expected at most {}", T, m.options.ubatch);
   const TimeAdder stopwatch(m.running_seconds);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "kernels/ops.h"
 #include "quant/gguf.h"
 #include "runtime/engine/model_options.h"
 #include "runtime/model/config.h"
@@ -30,6 +31,7 @@ struct NextTokens {
   std::span<const Token> tokens;
   KvCache* cache = nullptr;      // they follow what it holds
   std::span<float> logits = {};  // [V] of the last of them; empty: none wanted
+  std::span<Entry> best = {};    // the best of those by token, the best first; at most kMostLargest. Empty: none wanted
 };
 
 class Model {
@@ -66,6 +68,9 @@ class Model {
   // One step of several sequences, each of which has one segment of it: ubatch tokens at most. All weights are read
   // once for all tokens. Throws and stops as `run` does; then no cache is longer than before.
   bool step(std::span<const NextTokens> segments, const std::function<bool(const RunProgress&)>& watch = {});
+
+  // Tokens that are none of the best that a step gives; ids outside the vocabulary do nothing.
+  void leave_out(std::span<const Token> tokens);
 
   // Whether the backend still answers: a GPU that failed once answers no more. To be asked between calls of run.
   bool works() const;

@@ -49,6 +49,7 @@ class Sampler {
   // Tokens that must never be chosen (unused rows of the vocabulary).
   void forbid(std::vector<Token> tokens);
   std::span<const Token> forbidden() const { return forbidden_; }
+  const SamplerOptions& options() const { return options_; }
   // logits [V]. Ties go to the lowest id; tokens of the past and of the bias that the row does not have do nothing.
   // Throws Error(model): a logit that is NaN or +inf (the weights are broken, and whatever would be chosen is garbage);
   // nothing left to choose.

@@ -26,7 +26,8 @@ struct Scheduler::Sequence {
   Sampler& sampler;
   std::vector<Token> tokens;  // the prompt, then what was sampled; the last of these is not in the cache yet
   KvCache cache;
-  size_t place = 0;  // its row of the logits
+  size_t place = 0;         // its row of the logits
+  std::vector<Entry> best;  // the best logits, where these are enough; empty: all are wanted
   Clock::time_point since = Clock::now();
   GenerationSummary summary;
   GeneratedToken next;  // chosen, and not yet told
@@ -121,26 +122,47 @@ void Scheduler::admit() {
   }
 }
 
-// Takes over what the cache holds of the prompt's beginning: of sequences that ended, or of one that runs. The prompt's
-// last token is always run: its logits are wanted.
-void Scheduler::begin(Sequence& s) {
-  s.place = free_places_.back();
-  free_places_.pop_back();
-  const std::span most = std::span(s.tokens).first(s.tokens.size() - 1);
+// Takes over what the cache holds of the prompt, where that is more than was read of it: of sequences that ended, or of
+// one that runs. The prompt's last token is always run: its logits are wanted.
+void Scheduler::share(Sequence& s) {
+  const std::span most = std::span(s.tokens).first(size_t(s.n_prompt() - 1));
   Prefixes::Found best = prefixes_.find(most);
   for (const auto& other : running_) {
     if (other.get() == &s) continue;
     const std::span there = std::span(other->tokens).first(size_t(other->cache.length()));
     if (const size_t n = common_prefix(there, most); n > best.length) best = {&other->cache, n};
   }
-  if (best.length > 0) s.cache = best.cache->fork(int64_t(best.length));
+  const int64_t gained = int64_t(best.length) - s.cache.length();
+  if (gained <= 0) return;
+  s.cache = best.cache->fork(int64_t(best.length));
+  s.summary.cached_tokens += gained;
+  counts_.cached_tokens += uint64_t(gained);
+}
+
+void Scheduler::begin(Sequence& s) {
+  s.place = free_places_.back();
+  free_places_.pop_back();
+  s.best.resize(size_t(best_wanted(s)));
+  share(s);
   s.summary.prompt_tokens = s.n_prompt();
-  s.summary.cached_tokens = int64_t(best.length);
   s.summary.queued_seconds = seconds_since(s.since);
   s.since = Clock::now();
   counts_.prompt_tokens += uint64_t(s.n_prompt());
-  counts_.cached_tokens += best.length;
   s.listener->reading({s.n_prompt(), s.summary.cached_tokens, s.cache.length(), 0});
+}
+
+// How many of the best logits of a row are enough for this sequence, where a GPU need not hand out the others; 0: all.
+// The tokens that are none of the best are the same for all who run.
+int64_t Scheduler::best_wanted(const Sequence& s) {
+  const int64_t enough = enough_logits(s.sampler.options());
+  if (!runs_on_gpu(model_) || enough == 0 || enough > kMostLargest || s.request.n_logprobs >= 0) return 0;
+  const std::span<const Token> forbidden = s.sampler.forbidden();
+  if (!std::ranges::equal(forbidden, left_out_)) {
+    if (running_.size() > 1) return 0;
+    left_out_.assign(forbidden.begin(), forbidden.end());
+    model_.leave_out(left_out_);
+  }
+  return std::min(enough, model_.config().vocab_size);
 }
 
 void Scheduler::step() {
@@ -183,6 +205,14 @@ void Scheduler::make_room(std::span<const NextTokens> segments) {
   prefixes_.make_room(n_pages, longest);
 }
 
+// The segment of a step that is these tokens; the last ones before something is chosen.
+NextTokens Scheduler::next(Sequence& s, std::span<const Token> tokens, bool last) {
+  NextTokens next = {tokens, &s.cache};
+  if (last && s.best.empty()) next.logits = logits_of(s);
+  if (last) next.best = s.best;
+  return next;
+}
+
 // False: given up.
 bool Scheduler::run(std::span<const NextTokens> segments, const std::function<bool(const RunProgress&)>& watch) try {
   make_room(segments);
@@ -193,19 +223,19 @@ bool Scheduler::run(std::span<const NextTokens> segments, const std::function<bo
 }
 
 void Scheduler::read_slice(Sequence& s) {
+  share(s);  // others may have read the same since
   const int64_t n = std::min(s.unread(), slice_length()), cached = s.summary.cached_tokens, before = s.cache.length();
   const bool pauses = somebody_decodes(), last = n == s.unread();
-  const NextTokens next = {std::span(s.tokens).subspan(size_t(before), size_t(n)), &s.cache,
-                           last ? logits_of(s) : std::span<float>()};
+  const NextTokens slice = next(s, std::span(s.tokens).subspan(size_t(before), size_t(n)), last);
   const uint64_t id = s.id;
   const auto start = Clock::now();
-  const auto watch = [&](const RunProgress& slice) {
+  const auto watch = [&](const RunProgress& at) {
     if (interrupted_.load(std::memory_order_relaxed) == id) return false;
     const int64_t total = s.n_prompt() - cached, done = before - cached;
-    const RunProgress progress = {done, total, (double(done) + slice.share * double(n)) / double(total)};
+    const RunProgress progress = {done, total, (double(done) + at.share * double(n)) / double(total)};
     return !options_.watch || options_.watch(&progress);
   };
-  const bool complete = run({&next, 1}, watch);
+  const bool complete = run({&slice, 1}, watch);
   if (running_.empty()) return;  // it failed
   const double seconds = seconds_since(start);
   counts_.prefill_seconds += seconds;
@@ -228,7 +258,7 @@ void Scheduler::decode() {
   for (const auto& s : running_) {
     if (!is_decoding(*s) || int64_t(segments.size()) == model_.options().ubatch) continue;
     sequences.push_back(s.get());
-    segments.push_back({std::span(s->tokens).last(1), &s->cache, logits_of(*s)});
+    segments.push_back(next(*s, std::span(s->tokens).last(1), true));
   }
   const auto start = Clock::now();
   const auto watch = [&](const RunProgress&) { return !options_.watch || options_.watch(nullptr); };
@@ -250,6 +280,12 @@ void Scheduler::decode() {
 
 // Chooses the next token. On any thread: touches nothing but this sequence.
 void Scheduler::sample(Sequence& s) try {
+  if (!s.best.empty()) {
+    std::vector<TokenLogit> best;
+    for (const Entry& entry : s.best) best.push_back({entry.column, entry.value});
+    s.next = {s.sampler.sample_best(best)};
+    return;
+  }
   const std::span<const float> logits = logits_of(s);
   const Token token = s.sampler.sample(logits, {s.tokens, size_t(s.summary.generated_tokens)});
   const int n = s.request.n_logprobs;

@@ -62,6 +62,8 @@ class Scheduler {
 
   void admit();
   void begin(Sequence& s);
+  void share(Sequence& s);
+  int64_t best_wanted(const Sequence& s);
   Sequence* to_read();
   int64_t slice_length() const;
   void read_slice(Sequence& s);
@@ -75,6 +77,7 @@ class Scheduler {
   void leave(Sequence& s);
   bool is_decoding(const Sequence& s) const;
   bool somebody_decodes() const;
+  NextTokens next(Sequence& s, std::span<const Token> tokens, bool last);
   std::span<float> logits_of(const Sequence& s);
   void make_room(std::span<const NextTokens> segments);
 
@@ -87,6 +90,7 @@ class Scheduler {
   std::list<std::unique_ptr<Sequence>> running_;  // the oldest first
   std::vector<size_t> free_places_;               // rows of logits_
   std::vector<float> logits_;                     // [n_sequences, V]
+  std::vector<Token> left_out_;                   // of the best logits that the model gives
   std::atomic<uint64_t> interrupted_{0};
   double reading_rate_ = 0;  // tok/s of the last slices
   double credit_ = 0;        // seconds that decoding is ahead of reading; reading waits while it is negative

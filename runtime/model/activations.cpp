@@ -19,7 +19,10 @@ class Layout {
     used_ += round_up(size_t(n) * sizeof(T), 64);
     return memory_ ? reinterpret_cast<T*>(memory_ + at) : nullptr;
   }
-  Mat<float> rows(int64_t n, int64_t cols) { return {take<float>(n * cols), n, cols}; }
+  template <class T = float>
+  Mat<T> rows(int64_t n, int64_t cols) {
+    return {take<T>(n * cols), n, cols};
+  }
   Heads<float> heads(int64_t n, int64_t n_heads, int64_t width) {
     return {take<float>(n * n_heads * width), n, n_heads, width, n_heads * width, width};
   }
@@ -48,6 +51,8 @@ Activations lay_out(Layout& m, const ModelConfig& c, int64_t T) {
       .ids = m.take<int32_t>(T * K),
       .weights = m.take<float>(T * K),
       .logits = m.rows(std::min(T, kHeadTokens), c.vocab_size),
+      .left_out = m.take<uint32_t>(bit_words(c.vocab_size)),
+      .best = m.rows<Entry>(std::min(T, kHeadTokens), std::min(c.vocab_size, kMostLargest)),
   };
 }
 

@@ -14,6 +14,11 @@ inline constexpr int64_t kAbsorbedTokens = 64;
 // The head widens a row to the vocabulary (0.5 MB in V3), so wanted logits are computed this many rows at a time.
 inline constexpr int64_t kHeadTokens = 32;
 
+// Words that have a bit for each of n things.
+constexpr int64_t bit_words(int64_t n) {
+  return (n + 31) / 32;
+}
+
 // Views of T rows each. Letters as in quant/gguf_keys.h.
 struct Activations {
   int32_t *tokens, *positions;  // [T]
@@ -29,6 +34,8 @@ struct Activations {
   int32_t* ids;                 // [T, K]
   float* weights;               // [T, K]
   Mat<float> logits;            // [min(T, kHeadTokens), V]
+  uint32_t* left_out;           // [bit_words(V)]: a bit for each token that is none of the best
+  Mat<Entry> best;              // [min(T, kHeadTokens), min(V, kMostLargest)]: the best of those
 
   int64_t n_tokens() const { return x.rows; }
   Activations first(int64_t n) const;  // of a step of n tokens, n <= T

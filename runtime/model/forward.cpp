@@ -54,7 +54,14 @@ void head(const Step& s, const Weights& weights, std::span<const WantedRow> want
                      h.slice(i, run));
     }
     s.ops.matmul(s.exec, weights.output, h, y);
-    for (int64_t i = 0; i < n; ++i) s.device.move(y.row(i), some[size_t(i)].logits, row_bytes);
+    const auto n_best = [](const WantedRow& wanted) { return int64_t(wanted.best.size()); };
+    const Mat<Entry> best = s.act.best.slice(0, n).columns(0, n_best(std::ranges::max(some, {}, n_best)));
+    if (best.cols > 0) s.ops.largest(s.exec, y, s.act.left_out, best);
+    for (int64_t i = 0; i < n; ++i) {
+      const WantedRow& to = some[size_t(i)];
+      if (to.logits) s.device.move(y.row(i), to.logits, row_bytes);
+      if (!to.best.empty()) s.device.move(best.row(i), to.best.data(), to.best.size_bytes());
+    }
   }
 }
 

@@ -14,10 +14,12 @@ namespace hearth {
 void forward(const Step& step, const Weights& weights, const LatentPool& cache,
              const std::function<bool(int64_t layer)>& goes_on);
 
-// A row of act.x whose logits are wanted, and where: [V] in the host's memory, after Device::finish.
+// A row of act.x whose logits are wanted, and where, in the host's memory, after Device::finish: all, or some of the
+// best.
 struct WantedRow {
   int64_t row = 0;
-  float* logits = nullptr;
+  float* logits = nullptr;     // [V]
+  std::span<Entry> best = {};  // [k]
 };
 // By rising rows.
 void head(const Step& step, const Weights& weights, std::span<const WantedRow> wanted);

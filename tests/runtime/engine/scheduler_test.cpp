@@ -160,6 +160,25 @@ TEST_CASE("what a turn shares with what was said before is not read again") {
   CHECK(joins->tokens == alone(other));
 }
 
+TEST_CASE("the same prompt, asked several times at once, is read once") {
+  Bed bed(3, 256, 32);
+  Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
+  std::vector<GenerationRequest> requests(3, request(150, 6));
+  for (size_t i = 0; i < 3; ++i) requests[i].sampling.seed = i;
+  requests[2].prompt.resize(120);
+  requests[2].prompt.push_back(9);
+  std::vector<std::shared_ptr<Heard>> heard;
+  for (size_t i = 0; i < 3; ++i) scheduler.add(i + 1, requests[i], heard.emplace_back(std::make_shared<Heard>()));
+  while (scheduler.busy()) scheduler.step();
+  CHECK(heard[0]->summary->cached_tokens == 0);
+  CHECK(heard[1]->summary->cached_tokens == 149);
+  CHECK(heard[2]->summary->cached_tokens == 120);
+  CHECK(heard[1]->readings.back().cached == 149);
+  for (size_t i = 0; i < 3; ++i) CHECK(heard[i]->tokens == alone(requests[i]));
+  const EngineStatus status = scheduler.status();
+  CHECK(status.prompt_tokens - status.cached_tokens == 150 + 1 + 1);
+}
+
 TEST_CASE("a short request does not throw out a long prefix; a long one does") {
   Bed bed(1, 256);
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});

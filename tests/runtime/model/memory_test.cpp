@@ -64,9 +64,12 @@ Ranges ranges_of(const Activations& a, const ModelConfig& c) {
   const size_t T = size_t(a.n_tokens()), K = size_t(c.routing.n_activated);
   ranges.add(a.tokens, T * sizeof(int32_t));
   ranges.add(a.positions, T * sizeof(int32_t));
+  ranges.add(a.sequences, T * sizeof(int32_t));
   ranges.add(a.ids, T * K * sizeof(int32_t));
   ranges.add(a.weights, T * K * sizeof(float));
   for (const Mat<float>& m : {a.x, a.h, a.y, a.q_a, a.q, a.kv_a, a.o, a.logits}) add(ranges, m);
+  ranges.add(a.left_out, size_t(bit_words(c.vocab_size)) * sizeof(uint32_t));
+  ranges.add(a.best.data, size_t(a.best.rows * a.best.cols) * sizeof(Entry));
   for (const Heads<float>& h : {a.q_c, a.o_c})
     ranges.add(h.data, size_t(h.n_tokens * h.n_heads * h.width) * sizeof(float));
   return ranges;
