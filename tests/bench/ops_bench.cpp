@@ -243,7 +243,7 @@ int main(int argc, char** argv) {
     bench.matmul(id, 2048, 2048, 1);
   }
   for (const FormatId id : {FormatId::q5_0, FormatId::q8_0}) bench.matmul(id, 2048, 1408, 1);
-  for (const int64_t T : {4, 16, 64, 512}) bench.matmul(FormatId::q4_k, 1408, 2048, T);
+  for (const int64_t T : {1, 2, 3, 4, 5, 6, 8, 16, 64, 512}) bench.matmul(FormatId::q4_k, 1408, 2048, T);
   for (const FormatId id : {FormatId::bf16, FormatId::q6_k}) bench.matmul(id, 1408, 2048, 64);
   for (const int64_t T : {1, 4, 64, 512}) {
     for (const bool alike : {false, true}) {

@@ -6,8 +6,8 @@ namespace hearth::avx2 {
 
 constexpr FormatEngine kRows[] = {
     engine_row<Q4_0>(FormatId::q4_0, 4),       engine_row<Q4_1>(FormatId::q4_1, 5),
-    engine_row<Q5_0>(FormatId::q5_0, 5),       engine_row<Q5_1>(FormatId::q5_1, 5),
-    engine_row<Q8_0>(FormatId::q8_0, 9),       engine_row<IQ4_NL>(FormatId::iq4_nl, 6),
+    engine_row<Q5_0>(FormatId::q5_0, 3),       engine_row<Q5_1>(FormatId::q5_1, 5),
+    engine_row<Q8_0>(FormatId::q8_0, 6),       engine_row<IQ4_NL>(FormatId::iq4_nl, 6),
     engine_row<I4_G128>(FormatId::i4_g128, 4),
 };
 const FormatRows kSmallBlocks = {kRows, int(sizeof kRows / sizeof kRows[0])};
