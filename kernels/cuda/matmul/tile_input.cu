@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/kernel.h"
 #include "quant/round_up.h"
 
 namespace hearth::gpu {

@@ -2,8 +2,9 @@
 // (tile_product.cuh) or, for F32 weights, in float32 (tile_float32.cu). All pointers are device pointers.
 #pragma once
 
-#include "kernels/cuda/kernel.h"
+#include "kernels/cuda/queue.h"
 #include "kernels/ops.h"
+#include "quant/fp.h"
 
 namespace hearth::gpu {
 

@@ -2,6 +2,7 @@
 // (tile_product.cuh) and the float32 one (tile_float32.cu).
 #pragma once
 
+#include "kernels/cuda/kernel.h"
 #include "kernels/cuda/matmul/tile_product.h"
 
 namespace hearth::gpu {
