@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "quant/gguf.h"
+#include "tests/support/text_file.h"
 
 namespace hearth::test {
 
@@ -66,16 +67,6 @@ inline std::string refusal(std::string_view text) {
     return error.kind == ErrorKind::format ? error.what() : std::string("wrong kind of error: ") + error.what();
   }
   return "";
-}
-
-inline std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-inline void write_text(const std::string& path, std::string_view text) {
-  std::ofstream out(path, std::ios::binary);
-  out.write(text.data(), std::streamsize(text.size()));
 }
 
 // A file in whose header a tensor is of another type; its data stay as long as they were.

@@ -9,11 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace hearth::test {
+#include "tests/support/text_file.h"
 
-inline void write_text(const std::string& path, std::string_view text) {
-  std::ofstream(path, std::ios::binary).write(text.data(), std::streamsize(text.size()));
-}
+namespace hearth::test {
 
 // A header as it stands, whatever it says, in front of the data.
 inline std::string safetensors_text(std::string_view header, std::string_view data) {

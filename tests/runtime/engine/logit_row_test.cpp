@@ -10,12 +10,13 @@
 
 #include "quant/error.h"
 #include "runtime/engine/exponential.h"
+#include "tests/support/no_numbers.h"
 
 using namespace hearth;
+using namespace hearth::test;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
 using Logits = std::vector<float>;
 
 Logits random_logits(size_t n, uint32_t seed) {

@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "quant/error.h"
+#include "tests/support/no_numbers.h"
 
 using namespace hearth;
+using namespace hearth::test;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
 using Logits = std::vector<float>;
 using Tokens = std::vector<Token>;
 

@@ -12,14 +12,15 @@
 
 #include "quant/error.h"
 #include "tests/runtime/engine/plain_sampler.h"
+#include "tests/support/no_numbers.h"
 #include "tests/support/sanitized.h"
 
 using namespace hearth;
+using namespace hearth::test;
 using hearth::test::best_of, hearth::test::Cases, hearth::test::PlainSampler;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
 using Logits = std::vector<float>;
 using Shares = std::map<Token, double>;
 

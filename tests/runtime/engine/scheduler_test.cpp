@@ -19,12 +19,12 @@ using namespace hearth::test;
 namespace {
 
 // A tiny model in F32 on the scalar table: its bits do not depend on who else is in a step.
-struct Bed {
+struct Scheduled {
   TinyModel tiny;
   Model model;
   Tokenizer tokenizer{SmallVocabulary().metadata()};
 
-  explicit Bed(int64_t n_sequences, int64_t n_ctx = 256, int64_t ubatch = 512)
+  explicit Scheduled(int64_t n_sequences, int64_t n_ctx = 256, int64_t ubatch = 512)
       : model(tiny.file(), {.ops = &cpu_ops("scalar"),
                             .n_ctx = n_ctx,
                             .n_sequences = n_sequences,
@@ -80,7 +80,7 @@ GenerationRequest request(int64_t n_prompt, int64_t max_tokens, uint64_t seed = 
 
 // The answer of a model that has nothing else to do.
 std::vector<Token> alone(const GenerationRequest& r) {
-  static Bed bed(1);
+  static Scheduled bed(1);
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
   const auto heard = std::make_shared<Heard>();
   scheduler.add(1, r, heard);
@@ -92,7 +92,7 @@ std::vector<Token> alone(const GenerationRequest& r) {
 }  // namespace
 
 TEST_CASE("each answer is the one that is given alone") {
-  Bed bed(3, 128, 16);
+  Scheduled bed(3, 128, 16);
   std::vector<GenerationRequest> requests;
   for (uint64_t i = 0; i < 8; ++i) requests.push_back(request(int64_t(3 + 11 * (i % 5)), int64_t(4 + 3 * i), i, 7 * i));
   std::vector<std::vector<Token>> expected;
@@ -125,7 +125,7 @@ TEST_CASE("each answer is the one that is given alone") {
 }
 
 TEST_CASE("what a turn shares with what was said before is not read again") {
-  Bed bed(2);
+  Scheduled bed(2);
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
   const auto ask = [&](const GenerationRequest& r) {
     const auto heard = std::make_shared<Heard>();
@@ -161,7 +161,7 @@ TEST_CASE("what a turn shares with what was said before is not read again") {
 }
 
 TEST_CASE("the same prompt, asked several times at once, is read once") {
-  Bed bed(3, 256, 32);
+  Scheduled bed(3, 256, 32);
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
   std::vector<GenerationRequest> requests(3, request(150, 6));
   for (size_t i = 0; i < 3; ++i) requests[i].sampling.seed = i;
@@ -180,7 +180,7 @@ TEST_CASE("the same prompt, asked several times at once, is read once") {
 }
 
 TEST_CASE("a short request does not throw out a long prefix; a long one does") {
-  Bed bed(1, 256);
+  Scheduled bed(1, 256);
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
   const auto cached = [&](const GenerationRequest& r) {
     const auto heard = std::make_shared<Heard>();
@@ -199,7 +199,7 @@ TEST_CASE("a short request does not throw out a long prefix; a long one does") {
 }
 
 TEST_CASE("a short question waits for two slices at most while a long text is read, and decoding goes on") {
-  Bed bed(3, 256, 32);
+  Scheduled bed(3, 256, 32);
   std::vector<int> order;
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
   const auto talker = std::make_shared<Heard>(&order, 0), text = std::make_shared<Heard>(&order, 1),
@@ -220,7 +220,7 @@ TEST_CASE("a short question waits for two slices at most while a long text is re
 }
 
 TEST_CASE("ends: eos, a stop token, a stop string, a full context, nothing asked for, cancelled") {
-  Bed bed(2, 64);
+  Scheduled bed(2, 64);
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
   const auto ask = [&](const GenerationRequest& r, int enough = -1) {
     const auto heard = std::make_shared<Heard>();
@@ -274,7 +274,7 @@ TEST_CASE("ends: eos, a stop token, a stop string, a full context, nothing asked
 }
 
 TEST_CASE("engine: requests from several threads, a full queue, cancelling, and an end in mid-sentence") {
-  Bed bed(3, 128);
+  Scheduled bed(3, 128);
   constexpr uint64_t kRequests = kSanitized ? 12 : 40;
   std::vector<GenerationRequest> requests;
   std::vector<std::vector<Token>> expected;
