@@ -3,14 +3,16 @@
 
     tests/bench/serve_speed.py http://127.0.0.1:8080 [--streams 1,2,4,8] [--prompt 128] [--tokens 128] [--long 30000]
 
-Any server that speaks OpenAI's /v1/completions with prompts of token ids (hearth, llama.cpp's). Clocks are those of the
-client, and what is counted are tokens after the first one of each stream. --long N also reads a prompt of N tokens: what
-becomes of a stream meanwhile, and how long a short question waits for its first token.
+Any server that speaks OpenAI's /v1/completions with prompts of token ids (hearth, llama.cpp's); --vocabulary says how
+many ids its model has. Clocks are those of the client, and what is counted are tokens after the first one of each
+stream. --long N also reads a prompt of N tokens: what becomes of a stream meanwhile, and how long a short question
+waits for its first token.
 """
 
 import argparse
 import http.client
 import json
+import os
 import random
 import statistics
 import threading
@@ -21,11 +23,13 @@ import urllib.parse
 class Stream(threading.Thread):
     """A request whose answer is streamed: when each piece came, and how many tokens there were in all."""
 
+    vocabulary = 30000
+
     def __init__(self, url, n_prompt, n_tokens, seed):
-        super().__init__()
+        super().__init__(daemon=True)
         self.address, self.n_tokens = urllib.parse.urlparse(url).netloc, n_tokens
         draw = random.Random(seed)
-        self.prompt = [draw.randrange(1000, 30000) for _ in range(n_prompt)]
+        self.prompt = [draw.randrange(300, self.vocabulary) for _ in range(n_prompt)]
         self.times, self.usage, self.leave = [], {}, threading.Event()
 
     def run(self):
@@ -38,7 +42,7 @@ class Stream(threading.Thread):
         connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         if answer.status != 200:
-            raise SystemExit(f"{answer.status}: {answer.read().decode()}")
+            return self.fail(f"{answer.status}: {answer.read().decode()}")
         for line in answer:
             if self.leave.is_set():
                 break
@@ -46,11 +50,15 @@ class Stream(threading.Thread):
                 continue
             event = json.loads(line[6:])
             if "error" in event:
-                raise SystemExit(event)
+                return self.fail(str(event))
             self.usage = event.get("usage") or self.usage
             if event.get("choices") and not event["choices"][0].get("finish_reason"):
                 self.times.append(time.monotonic())
         connection.close()
+
+    def fail(self, words):
+        print(words, flush=True)
+        os._exit(1)
 
     def first(self):
         return self.times[0] - self.begin
@@ -120,7 +128,9 @@ def main():
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--long", type=int, default=0)
+    parser.add_argument("--vocabulary", type=int, default=30000, help="prompts are of token ids below")
     arguments = parser.parse_args()
+    Stream.vocabulary = arguments.vocabulary
     counts = [int(n) for n in arguments.streams.split(",") if n]
     for n in counts:
         rounds = [together(arguments.url, n, arguments, 100 * n + 1000 * r) for r in range(arguments.rounds)]
