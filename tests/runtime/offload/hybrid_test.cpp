@@ -284,7 +284,7 @@ TEST_CASE("hybrid: an allocation, copy or launch that fails ends in one error, a
   for (const auto fault : faults) {
     const bool allocation = fault == &emulation::Settings::fail_allocation;
     int failed = 0;
-    for (int64_t n = 1; n < 400; n += n < 30 ? (kSanitized && !allocation ? 6 : 1) : 67) {
+    for (int64_t n = 1; n < 400; n += n < 30 ? (kSanitized && !allocation ? 6 : 1) : kSanitized ? 67 : 37) {
       CAPTURE(n);
       emulation::settings().*fault = n;
       const std::string what = failure_of(file, options);
