@@ -161,7 +161,8 @@ struct Bench {
   }
 
   void matmul(FormatId id, int64_t n, int64_t k, int64_t T) const {
-    const int64_t count = T == 1 ? std::max<int64_t>(1, (int64_t(192) << 20) / int64_t(format_of(id).bytes(k) * n)) : 1;
+    const int64_t count =
+        T <= 16 ? std::max<int64_t>(1, (int64_t(192) << 20) / int64_t(format_of(id).bytes(k) * n)) : 1;
     const BenchWeight w(id, count, n, k);
     const std::vector<float> x = random_floats(size_t(T * k));
     std::vector<float> y(size_t(T * n));

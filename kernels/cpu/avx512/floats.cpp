@@ -105,7 +105,7 @@ void multiply_float_rows(const RowsCall& c) {
         if (r == 0) {
           constexpr int kSlice = 4 * 16 * D::kBytes / D::kBlock;  // what the four rows of this step hold
           HEARTH_UNROLL for (int b = 0; b < kSlice; b += 64) {
-            _mm_prefetch(reinterpret_cast<const char*>(ahead + b), _MM_HINT_T0);
+            _mm_prefetch(reinterpret_cast<const char*>(ahead + b), _MM_HINT_T1);
           }
           ahead += kSlice;
         }
