@@ -23,7 +23,8 @@ FORMATS = {
 }
 DIM, HEADS, LORA, NOPE, ROPE, V_HEAD = 2048, 16, 512, 128, 64, 128
 INTER, MOE_INTER, EXPERTS, USED, SHARED = 10944, 1408, 64, 6, 2
-POOL = 4096  # different blocks of a format
+POOL = 16384  # different blocks of a format
+PIECE = 61  # of them at a time, from anywhere: no row, matrix or expert is like another
 
 
 def string(text):
@@ -126,7 +127,7 @@ def random_blocks(name, rng):
     """POOL blocks of a format: random bits, but scales of a sane size."""
     _, _, size, places, scale = FORMATS[name]
     if name == "F32":
-        return array.array("f", (rng.gauss(0, 0.02) for _ in range(16 * POOL))).tobytes()
+        return array.array("f", (rng.gauss(0, 0.02) for _ in range(POOL))).tobytes()
     data = bytearray(rng.randbytes(POOL * size))
     for block in range(0, len(data), size):
         for place in places:
@@ -134,6 +135,13 @@ def random_blocks(name, rng):
         if name == "Q4_K":  # the smallest of a group: what centres it
             struct.pack_into("<e", data, block + 2, 7.5 * struct.unpack_from("<e", data, block)[0])
     return bytes(data)
+
+
+def write_pieces(out, pool, block, size, rng):
+    """`size` bytes: pieces of the pool from random places."""
+    while size > 0:
+        start = rng.randrange(POOL - PIECE) * block
+        size -= out.write(pool[start:start + min(PIECE * block, size)])
 
 
 def main():
@@ -161,12 +169,10 @@ def main():
         out.write(b"GGUF" + struct.pack("<IQQ", 3, len(places), len(keys)) + b"".join(keys) + header)
         out.write(b"\0" * (-out.tell() % 32))
         for name, format_name, size in places:
-            pool = pools[format_name]
             if name.endswith("_norm.weight"):
-                pool = struct.pack("<f", 1.0) * 4096
-            for _ in range(size // len(pool)):
-                out.write(pool)
-            out.write(pool[:size % len(pool)])
+                out.write(struct.pack("<f", 1.0) * (size // 4))
+            else:
+                write_pieces(out, pools[format_name], FORMATS[format_name][2], size, rng)
             out.write(b"\0" * (-size % 32))
     print(f"{arguments.out}: {offset / 1e9:.2f} GB, {len(places)} tensors")
 
