@@ -169,6 +169,20 @@ void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
   }
 }
 
+// Four bytes, to all lanes.
+HEARTH_INLINE __m512i in_every_dword(const void* p) {
+  int32_t four;
+  memcpy(&four, p, 4);
+  return _mm512_set1_epi32(four);
+}
+// Where the products of a group of weights start: at minus the offset times the sum of its activations.
+template <class D>
+HEARTH_INLINE __m512i group_start(const X8& x, int g) {
+  if constexpr (D::kOffset < 0) return _mm512_setzero_si512();
+  const int32_t* minus_sum = D::kGroup == 16 ? x.minus_sum16 : x.minus_sum32;
+  return _mm512_slli_epi32(_mm512_set1_epi32(minus_sum[g]), unsigned(D::kOffset < 0 ? 0 : D::kOffset));
+}
+
 // out[t][32 rows] += the tile's first n_groups groups times one chunk of T tokens.
 template <class D, int T>
 HEARTH_INLINE void multiply_tile(const Tile& tile, const X8* const* x, int n_groups, bool first, float* out) {
@@ -181,10 +195,9 @@ HEARTH_INLINE void multiply_tile(const Tile& tile, const X8* const* x, int n_gro
     HEARTH_UNROLL for (int g = 0; g < 128 / D::kGroup; ++g) {
       const __m512i m0 = _mm512_load_si512(tile.min_pairs[g]), m1 = _mm512_load_si512(tile.min_pairs[g] + 16);
       HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-        int32_t two;
-        memcpy(&two, (D::kGroup == 16 ? x[t]->small_sum16 : x[t]->small_sum32) + 2 * g, 4);
-        acc[t][0] = dot2(acc[t][0], m0, _mm512_set1_epi32(two));
-        acc[t][1] = dot2(acc[t][1], m1, _mm512_set1_epi32(two));
+        const __m512i two = in_every_dword((D::kGroup == 16 ? x[t]->small_sum16 : x[t]->small_sum32) + 2 * g);
+        acc[t][0] = dot2(acc[t][0], m0, two);
+        acc[t][1] = dot2(acc[t][1], m1, two);
       }
     }
     const __m512 d0 = _mm512_load_ps(tile.dmin), d1 = _mm512_load_ps(tile.dmin + 16);
@@ -195,22 +208,12 @@ HEARTH_INLINE void multiply_tile(const Tile& tile, const X8* const* x, int n_gro
   }
   for (int g = 0; g < n_groups; ++g) {
     __m512i acc[T][2];
-    HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-      if constexpr (D::kOffset >= 0) {
-        const int32_t* minus_sum = D::kGroup == 16 ? x[t]->minus_sum16 : x[t]->minus_sum32;
-        acc[t][0] = _mm512_slli_epi32(_mm512_set1_epi32(minus_sum[g]), unsigned(D::kOffset));
-      } else {
-        acc[t][0] = _mm512_setzero_si512();
-      }
-      acc[t][1] = acc[t][0];
-    }
+    HEARTH_UNROLL for (int t = 0; t < T; ++t) acc[t][0] = acc[t][1] = group_start<D>(*x[t], g);
     const uint8_t* q = tile.q[g * kSteps][0];
     HEARTH_UNROLL for (int s = 0; s < kSteps; ++s) {
       const __m512i w0 = _mm512_load_si512(q + 128 * s), w1 = _mm512_load_si512(q + 128 * s + 64);
       HEARTH_UNROLL for (int t = 0; t < T; ++t) {
-        int32_t four;
-        memcpy(&four, x[t]->q + 4 * (g * kSteps + s), 4);
-        const __m512i a = _mm512_set1_epi32(four);
+        const __m512i a = in_every_dword(x[t]->q + 4 * (g * kSteps + s));
         acc[t][0] = dot4_of<D>(acc[t][0], w0, a);
         acc[t][1] = dot4_of<D>(acc[t][1], w1, a);
       }
@@ -294,18 +297,6 @@ void multiply_panels(const PanelCall& c) {
       memcpy(c.out + t * c.out_stride + i, sums + t * kPanelRows, size_t(n_rows) * sizeof(float));
     }
   }
-}
-
-// A format's row in the table of kernels. Panels win from 5 or 6 tokens on with most formats
-// (tests/bench/switch_bench.cpp on cold weights).
-template <class D>
-constexpr FormatEngine engine_row(FormatId id, int64_t panels_from = 6) {
-  return {id,
-          Input::x8,
-          Input::x8,
-          {multiply_rows<D, 1>, multiply_rows<D, 2>, multiply_rows<D, 4>},
-          multiply_panels<D>,
-          panels_from};
 }
 
 }  // namespace

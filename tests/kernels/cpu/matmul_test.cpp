@@ -51,7 +51,7 @@ TEST_CASE("matmul: every format, every table, awkward shapes") {
         if (!format.fits(k)) continue;
         for (const int64_t n : {1, 3, 17}) {
           const TestWeight w = TestWeight::random_bytes(rng, format, 1, n, k);
-          for (const int64_t T : {1, 2, 7, 8, 9, 33}) {
+          for (const int64_t T : {1, 2, 3, 4, 5, 7, 8, 9, 33}) {
             CAPTURE(name_of(ops));
             CAPTURE(name_of(format.id));
             CAPTURE(n);
@@ -214,7 +214,7 @@ TEST_CASE("matmul: decoders agree with the table of formats bit for bit") {
 }
 
 // Where few tokens and many are multiplied in different orders, the split does not matter only within each of them.
-// Fewer than 3 (AVX2) or 6 are few.
+// Fewer than 3 are few everywhere.
 TEST_CASE("matmul: the same bits for any number of threads and any split of the tokens") {
   for (const Ops* ops : available_tables()) {
     for (const Format& format : all_formats()) {
@@ -234,7 +234,7 @@ TEST_CASE("matmul: the same bits for any number of threads and any split of the 
         CHECK(y.same_bits(one));
       }
       const bool any_split = same_for_any_tokens(*ops, format.id);
-      const int64_t whole = any_split ? T : name_of(ops) == "avx2" ? 2 : 5;
+      const int64_t whole = any_split ? T : 2;
       Rows at_once(whole, n), split(whole, n);
       ops->matmul(bed.exec(), w.view, x.view().slice(0, whole), at_once.view());
       for (const auto& [first, count] : {std::pair{0, 1}, {1, 2}, {3, 2}, {5, 5}, {10, 9}}) {
