@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kPause = 0.75;        // seconds that a slice may take while somebody decodes
 constexpr int64_t kShortSlice = 32;    // tokens: as long as nobody knows how fast reading is, and never fewer
-constexpr double kReadingShare = 0.8;  // seconds of reading for one of decoding
+constexpr double kReadingShare = 0.65;  // seconds of reading for one of decoding
 constexpr size_t kMostSamplers = 8;    // threads
 
 }  // namespace

@@ -113,11 +113,21 @@ def beside_long_prompt(url, arguments):
     decodes.leave.set()
     decodes.join()
     during = [t for t in decodes.times if long.begin <= t <= long.times[0]]
-    pauses = [b - a for a, b in zip(during, during[1:])]
-    windows = [sum(t <= u < t + 5 for u in during) / 5 for t in during if t + 5 <= during[-1]]
-    print(f"a stream beside it: alone {alone.rate():.1f} tok/s; in the worst 5 s {min(windows or [0]):.1f}, in all "
-          f"{len(during) / (during[-1] - during[0]):.1f}; longest pause {max(pauses):.2f} s; the prompt took "
-          f"{long.first():.1f} s; a question of 16: first token after {short.first():.2f} s")
+    gaps = [b - a for a, b in zip(during, during[1:])]
+    print(f"a stream beside it: the prompt took {long.first():.1f} s; {shares(during, gaps)}; longest pause "
+          f"{max(gaps):.2f} s; a question of 16: first token after {short.first():.2f} s")
+
+
+def shares(times, gaps):
+    """How much of the time steps of decoding had: gaps of a stream are one step, but for those, far longer, that hold a
+    slice of the prompt, too."""
+    step = 5 * statistics.median(gaps)
+    steps = [gap if gap < step else 0 for gap in gaps]
+    windows = [sum(s for t, s in zip(times, steps) if start <= t < start + 5) / 5 for start in times
+               if start + 5 <= times[-1]]
+    share = sum(steps) / (times[-1] - times[0])
+    return f"decoding had {100 * share:.0f} % of the time" + (
+        f", in the worst 5 s {100 * min(windows):.0f} %" if windows else "")
 
 
 def main():
