@@ -236,7 +236,7 @@ struct IQ4_XS {
 
 // The same 16 bytes of nibbles of two blocks -> 64 bytes: low nibbles and high nibbles of the first, then the second.
 HEARTH_INLINE __m512i nibbles_of_two(const uint8_t* a, const uint8_t* b) {
-  const __m512i z = join(_mm256_broadcastsi128_si256(load128(a)), _mm256_broadcastsi128_si256(load128(b)));
+  const __m512i z = _mm512_mask_broadcast_i32x4(in_all_lanes(load128(a)), 0xff00, load128(b));
   return low_bits(_mm512_srlv_epi64(z, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4)), 4);
 }
 HEARTH_INLINE uint64_t bits_of_two(const uint8_t* a, const uint8_t* b) {
