@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "quant/error.h"
-#include "runtime/chat/held_back.h"
+#include "runtime/support/held_back.h"
 
 namespace hearth {
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "runtime/chat/held_back.h"
+#include "runtime/support/held_back.h"
 
 namespace hearth {
 

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "runtime/tools/call_parser.h"
+
+namespace hearth {
+
+// <｜DSML｜function_calls> with an <｜DSML｜invoke name="N"> for each call, and in it a <｜DSML｜parameter name="K"
+// string="true|false"> for each argument: a string as it is, or JSON. Arguments come out as one JSON object, written as
+// Python's json.dumps does. A list that was not begun still has calls; what is said to be JSON and is none is a string.
+class DsmlCalls : public CallParser {
+ public:
+  explicit DsmlCalls(std::vector<std::string> names) : names_(std::move(names)) {}
+
+  void push(std::string_view text, bool control, std::vector<CallEvent>& out) override;
+  void finish(std::vector<CallEvent>& out) override;
+  bool over() const override { return over_; }
+
+ private:
+  enum class State { text, list, call, string, json };
+
+  bool step(std::vector<CallEvent>& out);
+  bool look_for_list(std::vector<CallEvent>& out);
+  bool read_list(std::vector<CallEvent>& out);
+  bool read_call(std::vector<CallEvent>& out);
+  bool read_string(std::vector<CallEvent>& out);
+  bool read_json(std::vector<CallEvent>& out);
+  bool wait_or_give_up(bool may_go_on, std::vector<CallEvent>& out);
+
+  std::vector<std::string> names_;
+  State state_ = State::text;
+  bool over_ = false, has_calls_ = false, has_parameters_ = false;
+  std::string pending_;  // not yet certain
+  size_t list_tag_ = 0;  // of that, the tag that began the list, while there is no call
+  size_t looked_ = 0;    // of a JSON value, what holds no closing tag
+};
+
+}  // namespace hearth
