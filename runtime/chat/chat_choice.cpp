@@ -1,6 +1,7 @@
 // Which chat template a model gets.
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
@@ -35,6 +36,20 @@ std::string read_template(const std::string& path) {
   return text;
 }
 
+// The built-in format that stands in for a published template of the family where functions are called. One that
+// announces tools by itself was made for calls, and has its way.
+ChatTemplate with_stand_in(ChatTemplate chat, const Tokenizer& tokenizer) {
+  if (chat.call_format() == CallFormat::tagged || chat.announces_tools()) return chat;
+  for (const BuiltInFormat& format : built_in_formats()) {
+    if (!knows_marks(tokenizer, format)) continue;
+    auto other = std::make_shared<const ChatTemplate>(format.jinja, std::string(format.name), tokenizer);
+    if (other->call_format() != chat.call_format() || !chat.writes_turns_as(*other)) continue;
+    chat.set_stand_in(std::move(other));
+    break;
+  }
+  return chat;
+}
+
 }  // namespace
 
 std::vector<std::string> chat_template_names() {
@@ -61,7 +76,7 @@ std::optional<ChatTemplate> choose_chat_template(const std::string& option, cons
   if (option.empty()) {
     const auto own = metadata.string(key::kChatTemplate);
     if (!own || own->empty()) return std::nullopt;
-    return ChatTemplate(*own, metadata.source + ": chat template", tokenizer);
+    return with_stand_in(ChatTemplate(*own, metadata.source + ": chat template", tokenizer), tokenizer);
   }
   for (const BuiltInFormat& format : built_in_formats()) {
     if (option != format.name) continue;
@@ -70,7 +85,7 @@ std::optional<ChatTemplate> choose_chat_template(const std::string& option, cons
               metadata.source, mark);
     return ChatTemplate(format.jinja, option, tokenizer);
   }
-  return ChatTemplate(read_template(option), option, tokenizer);
+  return with_stand_in(ChatTemplate(read_template(option), option, tokenizer), tokenizer);
 }
 
 }  // namespace hearth

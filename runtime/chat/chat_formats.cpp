@@ -9,9 +9,7 @@ namespace {
 constexpr const char* kV2 = R"(
 {{- bos_token -}}
 {%- for message in messages -%}
-  {%- if message['role'] == 'tool' or message['tool_calls'] -%}
-    {{- raise_exception('the chat format deepseek-v2 has no tools') -}}
-  {%- elif message['role'] == 'user' -%}
+  {%- if message['role'] == 'user' -%}
     {{- 'User: ' + message['content'] + '\n\n' -}}
   {%- elif message['role'] == 'assistant' -%}
     {{- 'Assistant: ' + message['content'] + eos_token -}}
@@ -156,7 +154,8 @@ constexpr const char* kV31 = R"(
 {%- endif -%}
 )";
 
-// V3.2, turns without tools. Thoughts after the last user's message stay.
+// V3.2, whose encoder is published as a program: calls are tags with a parameter each, results stand in a block of
+// their own, and thoughts after the last user's message stay.
 constexpr const char* kV32 = R"(
 {%- set thinks = thinking | default(enable_thinking) | default(false) -%}
 {%- set ns = namespace(system='', systems=0, last_user=-1) -%}
@@ -169,17 +168,60 @@ constexpr const char* kV32 = R"(
   {%- endif -%}
 {%- endfor -%}
 {{- bos_token + ns.system -}}
+{%- if tools -%}
+  {{- '\n\n## Tools\n\nYou have access to a set of tools you can use to answer the user\'s question.\nYou can invoke ' -}}
+  {{- 'functions by writing a "<｜DSML｜function_calls>" block like the following as part of your reply to the user:\n' -}}
+  {{- '<｜DSML｜function_calls>\n<｜DSML｜invoke name="$FUNCTION_NAME">\n<｜DSML｜parameter name="$PARAMETER_NAME" ' -}}
+  {{- 'string="true|false">$PARAMETER_VALUE</｜DSML｜parameter>\n...\n</｜DSML｜invoke>\n<｜DSML｜invoke ' -}}
+  {{- 'name="$FUNCTION_NAME2">\n...\n</｜DSML｜invoke>\n</｜DSML｜function_calls>\n\nString and scalar parameters should be ' -}}
+  {{- 'specified as is without any escaping or quotes, while lists and objects should use JSON format. The "string" ' -}}
+  {{- 'attribute should be set to "true" for string type parameters and "false" for other types (numbers, booleans, ' -}}
+  {{- 'arrays, objects).\n\nIf the thinking_mode is enabled, then after function results you should strongly consider ' -}}
+  {{- 'outputting a thinking block. Here is an example:\n\n<｜DSML｜function_calls>\n...\n</｜DSML｜function_calls>\n\n' -}}
+  {{- '<function_results>\n...\n</function_results>\n\n<think>...thinking about results</think>\n\nHere are the functions ' -}}
+  {{- 'available in JSONSchema format:\n<functions>\n' -}}
+  {%- for tool in tools -%}
+    {{- tool['function'] | tojson + '\n' -}}
+  {%- endfor -%}
+  {{- '</functions>\n' -}}
+{%- endif -%}
 {%- for message in messages -%}
-  {%- if message['role'] == 'tool' or message['tool_calls'] -%}
-    {{- raise_exception('the chat format deepseek-v3.2 knows no tools') -}}
-  {%- elif message['role'] == 'user' -%}
+  {%- if message['role'] == 'user' -%}
     {%- set opens = thinks and loop.index0 == ns.last_user -%}
     {{- '<｜User｜>' + message['content'] + '<｜Assistant｜>' + ('<think>' if opens else '</think>') -}}
+  {%- elif message['role'] == 'tool' -%}
+    {%- if loop.first or messages[loop.index0 - 1]['role'] != 'tool' -%}
+      {{- '\n\n<function_results>' -}}
+    {%- endif -%}
+    {{- '\n<result>' + message['content'] + '</result>' -}}
+    {%- if loop.last or messages[loop.index0 + 1]['role'] != 'tool' -%}
+      {%- set opens = thinks and loop.index0 > ns.last_user -%}
+      {{- '\n</function_results>\n\n' + ('<think>' if opens else '</think>') -}}
+    {%- endif -%}
   {%- elif message['role'] == 'assistant' -%}
     {%- if thinks and loop.index0 > ns.last_user -%}
       {{- (message['reasoning_content'] or '') + '</think>' -}}
     {%- endif -%}
-    {{- message['content'] + eos_token -}}
+    {{- message['content'] or '' -}}
+    {%- if message['tool_calls'] -%}
+      {{- '\n\n<｜DSML｜function_calls>\n' -}}
+      {%- for call in message['tool_calls'] -%}
+        {%- set arguments = call['function']['arguments'] -%}
+        {{- '<｜DSML｜invoke name="' + call['function']['name'] + '">\n' -}}
+        {%- if arguments is mapping -%}
+          {%- for key, value in arguments.items() -%}
+            {{- '<｜DSML｜parameter name="' + key + '" string="' + ('true' if value is string else 'false') + '">' -}}
+            {{- value if value is string else value | tojson -}}
+            {{- '</｜DSML｜parameter>' + ('' if loop.last else '\n') -}}
+          {%- endfor -%}
+        {%- else -%}
+          {{- arguments -}}
+        {%- endif -%}
+        {{- '\n</｜DSML｜invoke>\n' -}}
+      {%- endfor -%}
+      {{- '</｜DSML｜function_calls>' -}}
+    {%- endif -%}
+    {{- eos_token -}}
   {%- endif -%}
 {%- endfor -%}
 )";

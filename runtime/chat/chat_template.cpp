@@ -5,6 +5,7 @@
 #include "quant/error.h"
 #include "runtime/chat/chat_prompt.h"
 #include "runtime/chat/chat_tools.h"
+#include "runtime/chat/tool_words.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace hearth {
@@ -112,7 +113,13 @@ ChatTemplate::ChatTemplate(std::string_view jinja, std::string name, const Token
     can_switch_thinking_ |= template_.reads(variable);
   announces_tools_ = template_.reads("tools");
   thinks_ = contains(jinja, "</think>");
-  calls_tools_ = contains(jinja, "<｜tool▁calls▁begin｜>");
+  if (contains(jinja, "｜DSML｜"))
+    call_format_ = CallFormat::dsml;
+  else if (contains(jinja, kCallMarks[0]))
+    call_format_ = CallFormat::marked;
+  // Others write tags of the same name around calls of their own kind.
+  const bool tagged = announces_tools_ && contains(jinja, "<tool_call>") && contains(jinja, "\"arguments\"");
+  knows_calls_ = call_format_ != CallFormat::tagged || (tagged && !contains(jinja, "<function="));
   thoughts_key_ =
       contains(jinja, "reasoning_content") || !contains(jinja, "thinking") ? "reasoning_content" : "thinking";
   call_shape_ = find_call_shape();
@@ -124,7 +131,9 @@ std::vector<OriginPiece> ChatTemplate::render_pieces(const std::vector<ChatMessa
                                                      const jinja::Limits& limits) const {
   const Json list = messages_json(messages, shape.null_content, shape.arguments_as_text, thoughts_key_);
   Json tools;  // null: none
-  for (const std::string& text : options.tools) tools.push_back({{"type", "function"}, {"function", parse_tool(text)}});
+  if (announces_tools())
+    for (const std::string& text : options.tools)
+      tools.push_back({{"type", "function"}, {"function", parse_tool(text)}});
 
   constexpr int kFirst = 1;
   jinja::Variables variables;
@@ -164,10 +173,26 @@ void ChatTemplate::set_thinking(bool think, jinja::Variables& variables) const {
     variables.set("reasoning_effort", think ? "high" : "none");
 }
 
+// The messages as this template is given them.
+std::vector<ChatMessage> ChatTemplate::with_tools(std::vector<ChatMessage> messages, const ChatOptions& options) const {
+  // A template with calls of a kind that no parser knows shows those of the past in its own way.
+  if (!knows_calls_ && call_shape_.shows_calls && options.tools.empty()) return messages;
+  if (call_format_ != CallFormat::marked) defuse_tags(messages, call_format_);
+  if (!knows_calls_) return with_tagged_tools(std::move(messages), options.tools);
+  if (announces_tools() || options.tools.empty()) return messages;
+  return with_announced_tools(std::move(messages), options.tools);
+}
+
 ChatPrompt ChatTemplate::render(const std::vector<ChatMessage>& messages, const ChatOptions& options) const {
-  require(options.tools.empty() || announces_tools_, ErrorKind::usage,
-          "{}: announces no tools; describe them in the system message", name_);
   require(!options.think || can_switch_thinking_, ErrorKind::usage, "{}: cannot switch thinking on or off", name_);
+  const bool tools = !options.tools.empty() || std::any_of(messages.begin(), messages.end(), [](const ChatMessage& m) {
+    return m.role == Role::tool || !m.tool_calls.empty();
+  });
+  if (tools && stand_in_) return stand_in_->render(messages, options);
+  return render_told(tools ? with_tools(messages, options) : messages, options);
+}
+
+ChatPrompt ChatTemplate::render_told(const std::vector<ChatMessage>& messages, const ChatOptions& options) const {
   const std::vector<OriginPiece> pieces = render_pieces(messages, options, call_shape_);
   std::vector<RememberedAnswer> answers;
   for (size_t i = 0; i < messages.size(); ++i)
@@ -192,7 +217,8 @@ ChatTemplate::CallShape ChatTemplate::find_call_shape() const {
       {.role = Role::tool, .content = "probe"}};
   for (const bool null_content : {true, false}) {
     for (const bool as_text : {true, false}) {
-      const CallShape shape{null_content, as_text};
+      if (as_text && call_format_ == CallFormat::dsml) continue;  // which has a tag for each
+      const CallShape shape{null_content, as_text, true};
       try {
         const std::string text = joined(render_pieces(messages, {.add_generation_prompt = false}, shape, kProbe));
         const bool arrived = contains(text, name) && contains(text, as_text ? arguments : "probe_value");
@@ -203,6 +229,42 @@ ChatTemplate::CallShape ChatTemplate::find_call_shape() const {
     }
   }
   return {};
+}
+
+CallGrammar ChatTemplate::call_grammar(std::vector<std::string> names) const {
+  return {call_format_, !call_tokens().empty(), std::move(names)};
+}
+
+std::vector<Token> ChatTemplate::call_tokens() const {
+  std::vector<Token> tokens;
+  if (call_format_ != CallFormat::marked) return tokens;
+  for (const std::string_view mark : {kCallMarks[0], kCallMarks[2]})
+    if (const auto token = tokenizer_->find(mark); token && tokenizer_->is_control(*token)) tokens.push_back(*token);
+  return tokens;
+}
+
+void ChatTemplate::set_stand_in(std::shared_ptr<const ChatTemplate> other) {
+  stand_in_ = std::move(other);
+}
+
+// Seen in conversations without calls: system messages in front, thoughts in an answer, a prompt and none.
+bool ChatTemplate::writes_turns_as(const ChatTemplate& other) const {
+  std::vector<ChatMessage> turns = {{.role = Role::system, .content = "probe one"},
+                                    {.role = Role::system, .content = "probe two"},
+                                    {.role = Role::user, .content = "probe three"},
+                                    {.role = Role::assistant, .content = "probe four</think>probe five"},
+                                    {.role = Role::user, .content = "probe six"}};
+  if (can_switch_thinking_ != other.can_switch_thinking_) return false;
+  std::vector<ChatOptions> ways = {{}, {.add_generation_prompt = false}};
+  if (can_switch_thinking_) ways.push_back({.think = true});
+  try {
+    for (const ChatOptions& options : ways)
+      if (joined(render_pieces(turns, options, {}, kProbe)) != joined(other.render_pieces(turns, options, {}, kProbe)))
+        return false;
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
 }
 
 // How turns end and answers begin is seen in a conversation.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "quant/gguf.h"
 #include "runtime/jinja/template.h"
 #include "runtime/tokenizer/tokenizer.h"
+#include "runtime/tools/call_parser.h"
 
 namespace hearth {
 
@@ -54,12 +56,14 @@ class ChatTemplate {
   const std::string& name() const { return name_; }
   const std::string& text() const { return text_; }  // Jinja's
 
+  // Tools are announced by the template where it can, else in the system message; where it knows no calls that a parser
+  // knows, calls and results are text (runtime/chat/tool_words.h).
+  //
   // Throws Error(model) with the line where the template fails, Error(usage) with its own words for a conversation that
-  // it refuses, and Error(usage) for tools or `think` when it knows nothing of them.
+  // it refuses, and Error(usage) for a tool that is none, or for `think` when it knows nothing of it.
   ChatPrompt render(const std::vector<ChatMessage>& messages, const ChatOptions& options = {}) const;
 
   bool can_switch_thinking() const { return can_switch_thinking_; }
-  bool announces_tools() const { return announces_tools_; }
   bool thinks() const { return thinks_; }  // it speaks of </think>
 
   // Tokens besides eos that end a turn: <|im_end|>, <|eot_id|>, and the mark of the next user's turn.
@@ -67,16 +71,26 @@ class ChatTemplate {
   // Blanks in front of an answer that are the format's, though the model writes them: " " in V2's "Assistant: ".
   const std::string& answer_lead() const { return answer_lead_; }
 
-  // What an assistant said, taken apart: content and DeepSeek's tool calls. Text that is not a complete and well-formed
-  // list of calls, or of a template without such calls, stays content.
-  //   text: decoded with control tokens, without thoughts
-  ChatMessage parse_answer(std::string_view text) const;
+  // How calls look in what the model says.
+  //   names: of the functions that there are
+  CallGrammar call_grammar(std::vector<std::string> names) const;
+  // The control tokens without which nothing is a call; none where calls are text.
+  std::vector<Token> call_tokens() const;
+
+  // Another template that writes plain turns as this one does, and conversations with calls better: that one is asked
+  // for them. Templates are published that leave lists of calls unclosed, lose the mark of a second round's results,
+  // and announce no tools.
+  void set_stand_in(std::shared_ptr<const ChatTemplate> other);
+  bool writes_turns_as(const ChatTemplate& other) const;
+  bool announces_tools() const { return knows_calls_ && announces_tools_; }
+  CallFormat call_format() const { return call_format_; }
 
  private:
   // What this template wants to be given for a message that only calls tools.
   struct CallShape {
     bool null_content = false;      // none, else ""
     bool arguments_as_text = true;  // else as an object
+    bool shows_calls = false;
   };
 
   std::vector<OriginPiece> render_pieces(const std::vector<ChatMessage>& messages, const ChatOptions& options,
@@ -84,12 +98,16 @@ class ChatTemplate {
   void set_thinking(bool think, jinja::Variables& variables) const;
   CallShape find_call_shape() const;
   void look_at_turns();
+  ChatPrompt render_told(const std::vector<ChatMessage>& messages, const ChatOptions& options) const;
+  std::vector<ChatMessage> with_tools(std::vector<ChatMessage> messages, const ChatOptions& options) const;
 
   jinja::Template template_;
   std::string name_, text_;
   const Tokenizer* tokenizer_;
   bool can_switch_thinking_ = false, announces_tools_ = false, thinks_ = false;
-  bool calls_tools_ = false;  // in DeepSeek's way
+  CallFormat call_format_ = CallFormat::tagged;
+  bool knows_calls_ = false;  // it writes them in that format
+  std::shared_ptr<const ChatTemplate> stand_in_;
   const char* thoughts_key_;  // what the template calls the thoughts of a message
   CallShape call_shape_;
   std::vector<Token> stop_tokens_;
@@ -106,10 +124,5 @@ std::vector<std::string> chat_template_names();
 
 // Those whose control tokens are in the vocabulary, the likeliest first: advice for a file without a template.
 std::vector<std::string> fitting_chat_templates(const Tokenizer& tokenizer);
-
-// The system message that announces functions to V2.5, V3 and R1, whose templates do not. Tools: JSON objects as text
-// with name, description and parameters, or such an object inside {"type": "function", "function": ...}. Throws
-// Error(usage).
-std::string tools_system_message(const std::vector<std::string>& tools_json);
 
 }  // namespace hearth

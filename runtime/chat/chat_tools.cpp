@@ -1,80 +1,42 @@
 #include "runtime/chat/chat_tools.h"
 
-#include <optional>
+#include <algorithm>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "quant/error.h"
-#include "runtime/chat/chat_template.h"
+#include "runtime/chat/tool_words.h"
 
 namespace hearth {
 
 namespace {
 
-constexpr std::string_view kCallsBegin = "<｜tool▁calls▁begin｜>", kCallsEnd = "<｜tool▁calls▁end｜>";
-constexpr std::string_view kCallBegin = "<｜tool▁call▁begin｜>", kCallEnd = "<｜tool▁call▁end｜>";
-constexpr std::string_view kSeparator = "<｜tool▁sep｜>";
-constexpr std::string_view kFenceBegin = "\n```json\n", kFenceEnd = "```";
+using Role = ChatMessage::Role;
 
-// Takes `expected` off the front of `text`.
-bool take(std::string_view& text, std::string_view expected) {
-  if (!text.starts_with(expected)) return false;
-  text.remove_prefix(expected.size());
-  return true;
+void replace_all(std::string& text, std::string_view what, std::string_view by) {
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
+    text.replace(at, what.size(), by);
 }
 
-// Takes everything up to `end` off the front of `text`, and `end` with it.
-std::optional<std::string_view> take_until(std::string_view& text, std::string_view end) {
-  const size_t at = text.find(end);
-  if (at == std::string_view::npos) return std::nullopt;
-  const std::string_view taken = text.substr(0, at);
-  text.remove_prefix(at + end.size());
-  return taken;
+std::string announcement_of_tags(const std::vector<std::string>& tools) {
+  std::string text = "# Tools\n\nYou can call functions. These are there, each as a JSON object:\n<tools>\n";
+  for (const std::string& tool : tools) text += parse_tool(tool).dump() + "\n";
+  return text +
+         "</tools>\n\nTo call one, write its name and its arguments as a JSON object between <tool_call> tags, once "
+         "for "
+         "each call, and nothing after the last:\n<tool_call>\n{\"name\": \"NAME\", \"arguments\": {\"ARGUMENT\": "
+         "VALUE}}\n</tool_call>\nYou will be given what the function returns between <tool_response> tags. When no "
+         "function helps, answer as usual.";
 }
 
-// One call without its marks: "function<sep>NAME\n```json\nARGUMENTS\n```", or of V3.1 and later "NAME<sep>ARGUMENTS".
-std::optional<ToolCall> parse_call(std::string_view text) {
-  const auto before = take_until(text, kSeparator);
-  if (!before) return std::nullopt;
-  const auto name = take_until(text, kFenceBegin);
-  if (!name) return ToolCall{std::string(*before), std::string(text)};
-  if (!text.ends_with(kFenceEnd)) return std::nullopt;
-  text.remove_suffix(kFenceEnd.size());
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  return ToolCall{std::string(*name), std::string(text)};
-}
-
-// The calls that all of `text` is made of.
-std::optional<std::vector<ToolCall>> parse_calls(std::string_view text) {
-  std::vector<ToolCall> calls;
-  if (!take(text, kCallsBegin)) return std::nullopt;
-  do {
-    if (!take(text, kCallBegin)) return std::nullopt;
-    const auto inside = take_until(text, kCallEnd);
-    auto call = inside ? parse_call(*inside) : std::nullopt;
-    if (!call) return std::nullopt;
-    calls.push_back(std::move(*call));
-    take(text, "\n");
-  } while (text.starts_with(kCallBegin));
-  if (text != kCallsEnd) return std::nullopt;
-  return calls;
+std::string tagged_call(const ToolCall& call) {
+  return "<tool_call>\n{\"name\": " +
+         nlohmann::ordered_json(call.name).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+         ", \"arguments\": " + (call.arguments.empty() ? "{}" : call.arguments) + "}\n</tool_call>";
 }
 
 }  // namespace
-
-ChatMessage ChatTemplate::parse_answer(std::string_view text) const {
-  ChatMessage answer{.role = ChatMessage::Role::assistant, .content = ""};
-  if (text.starts_with(answer_lead_)) text.remove_prefix(answer_lead_.size());
-  const size_t at = calls_tools_ ? text.find(kCallsBegin) : std::string_view::npos;
-  if (at != std::string_view::npos) {
-    if (auto calls = parse_calls(text.substr(at))) {
-      answer.tool_calls = std::move(*calls);
-      text = text.substr(0, at);
-    }
-  }
-  answer.content = text;
-  return answer;
-}
 
 nlohmann::ordered_json parse_tool(const std::string& text) {
   using Json = nlohmann::ordered_json;
@@ -87,14 +49,60 @@ nlohmann::ordered_json parse_tool(const std::string& text) {
   return tool;
 }
 
-std::string tools_system_message(const std::vector<std::string>& tools_json) {
-  std::string message =
-      "You are a helpful Assistant.\n\n## Tools\n\n### Function\n\nYou have the following functions available:\n";
-  for (const std::string& text : tools_json) {
+std::string tools_system_message(const std::vector<std::string>& tools, const std::string& system) {
+  std::string message = system.empty() ? "You are a helpful Assistant." : system;
+  message += "\n\n## Tools\n\n### Function\n\nYou have the following functions available:\n";
+  for (const std::string& text : tools) {
     const auto tool = parse_tool(text);
     message += "\n- `" + tool["name"].get<std::string>() + "`:\n```json\n" + tool.dump(4) + "\n```";
   }
   return message;
+}
+
+std::vector<ChatMessage> with_announced_tools(std::vector<ChatMessage> messages,
+                                              const std::vector<std::string>& tools) {
+  const auto is_system = [](const ChatMessage& message) { return message.role == Role::system; };
+  const auto last = std::find_if(messages.rbegin(), messages.rend(), is_system);
+  if (last == messages.rend())
+    messages.insert(messages.begin(), {.role = Role::system, .content = tools_system_message(tools)});
+  else
+    last->content = tools_system_message(tools, last->content);
+  return messages;
+}
+
+std::vector<ChatMessage> with_tagged_tools(std::vector<ChatMessage> messages, const std::vector<std::string>& tools) {
+  std::vector<ChatMessage> told;
+  bool announced = tools.empty(), after_results = false;
+  for (ChatMessage& message : messages) {
+    const bool result = message.role == Role::tool;
+    if (message.role == Role::system && !std::exchange(announced, true))
+      message.content += (message.content.empty() ? "" : "\n\n") + announcement_of_tags(tools);
+    for (const ToolCall& call : std::exchange(message.tool_calls, {}))
+      message.content += (message.content.empty() ? "" : "\n") + tagged_call(call);
+    if (result) {
+      message.role = Role::user;
+      message.content = "<tool_response>\n" + message.content + "\n</tool_response>";
+    }
+    if (after_results && message.role == Role::user)
+      told.back().content += "\n" + message.content;
+    else
+      told.push_back(std::move(message));
+    after_results = result;
+  }
+  if (!announced) told.insert(told.begin(), {.role = Role::system, .content = announcement_of_tags(tools)});
+  return told;
+}
+
+void defuse_tags(std::vector<ChatMessage>& messages, CallFormat format) {
+  for (ChatMessage& message : messages) {
+    if (message.role != Role::user && message.role != Role::tool) continue;
+    if (format == CallFormat::dsml) replace_all(message.content, "｜DSML｜", "|DSML|");
+    if (format != CallFormat::tagged) continue;
+    for (const std::string_view word : {"tool_call>", "tool_response>"}) {
+      replace_all(message.content, "<" + std::string(word), "<\\" + std::string(word));
+      replace_all(message.content, "</" + std::string(word), "<\\/" + std::string(word));
+    }
+  }
 }
 
 }  // namespace hearth
