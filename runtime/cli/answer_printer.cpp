@@ -13,7 +13,7 @@ constexpr std::string_view kDim = "\033[2m", kPlain = "\033[0m";
 AnswerPrinter::AnswerPrinter(ShowThoughts show) : hide_(show == ShowThoughts::hidden), dim_(stdout_has_colours()) {}
 
 AnswerSink AnswerPrinter::sink() {
-  return {[this](const SplitText& piece) { show(piece); }, [this] { end(); }};
+  return {.piece = [this](const SplitText& piece) { show(piece); }, .end = [this] { end(); }};
 }
 
 void AnswerPrinter::show(const SplitText& piece) {

@@ -15,21 +15,73 @@ Answer Answer::continuation(const Tokenizer& tokenizer, const std::vector<std::s
 }
 
 Answer Answer::in_chat(const Tokenizer& tokenizer, bool opens_thoughts, std::string_view lead,
-                       const std::vector<std::string>& stops, AnswerSink sink) {
-  return Answer(tokenizer, ThoughtSplitter(opens_thoughts, lead), stops, std::move(sink));
+                       const std::vector<std::string>& stops, AnswerSink sink, const std::optional<CallWishes>& calls) {
+  Answer answer(tokenizer, ThoughtSplitter(opens_thoughts, lead), stops, std::move(sink));
+  if (calls) {
+    answer.parser_ = make_call_parser(calls->grammar);
+    answer.parses_thoughts_ = calls->grammar.in_thoughts();
+    answer.one_call_only_ = calls->one_only;
+  }
+  return answer;
 }
 
 void Answer::add(Token token) {
-  take(split(utf8_.push(tokenizer_.bytes_of(token, true))));
+  const std::string bytes = tokenizer_.bytes_of(token, true);
+  const bool control = tokenizer_.is_control(token);
+  if (control) add_text(utf8_.finish(), false);  // half a character in front of it stays half
+  add_text(utf8_.push(bytes), control);
 }
 
 void Answer::finish() {
-  take(split(utf8_.finish()));
+  add_text(utf8_.finish(), false);
+  if (parser_ && parses_thoughts_) {
+    parser_->finish(events_);
+    take_events();
+  }
   if (splitter_) take(splitter_->finish());
-  const std::string rest = stops_.finish();
-  text_ += rest;
-  if (!rest.empty() && sink_.piece) sink_.piece({"", rest});
+  if (parser_ && !parses_thoughts_) {
+    parser_->finish(events_);
+    take_events();
+  }
+  flush();
   if (sink_.end) sink_.end();
+}
+
+// Where calls are control tokens they are taken out first, and what is left is thoughts and answer. Where they are
+// text, only the answer has any.
+void Answer::add_text(std::string_view text, bool control) {
+  if (text.empty() || calls_over_) return;
+  if (!parser_ || !parses_thoughts_) return take(split(text));
+  parser_->push(text, control, events_);
+  take_events();
+}
+
+void Answer::take_events() {
+  const std::vector<CallEvent> events = std::exchange(events_, {});
+  for (const CallEvent& event : events) {
+    if (stopped()) return;
+    if (event.kind == CallEvent::Kind::over)
+      calls_over_ = true;
+    else if (event.kind != CallEvent::Kind::text)
+      take_call(event);
+    else if (parses_thoughts_)
+      take(split(event.text));
+    else
+      say(event.text);
+  }
+}
+
+void Answer::take_call(const CallEvent& event) {
+  if (event.kind == CallEvent::Kind::begin) {
+    if (parses_thoughts_) take(splitter_->finish());
+    flush();
+    calls_.push_back({{event.text, ""}, text_.size()});
+  } else if (event.kind == CallEvent::Kind::arguments) {
+    calls_.back().arguments += event.text;
+  } else {
+    calls_over_ = one_call_only_;
+  }
+  if (sink_.call) sink_.call(event);
 }
 
 SplitText Answer::split(std::string_view text) {
@@ -37,10 +89,31 @@ SplitText Answer::split(std::string_view text) {
 }
 
 void Answer::take(SplitText piece) {
-  piece.answer = stops_.push(piece.answer);
+  if (!parser_ || parses_thoughts_) {
+    piece.answer = stops_.push(piece.answer);
+    thoughts_ += piece.thoughts;
+    text_ += piece.answer;
+    if ((!piece.thoughts.empty() || !piece.answer.empty()) && sink_.piece) sink_.piece(piece);
+    return;
+  }
   thoughts_ += piece.thoughts;
-  text_ += piece.answer;
-  if ((!piece.thoughts.empty() || !piece.answer.empty()) && sink_.piece) sink_.piece(piece);
+  if (!piece.thoughts.empty() && sink_.piece) sink_.piece({piece.thoughts, ""});
+  if (piece.answer.empty()) return;
+  parser_->push(piece.answer, false, events_);
+  take_events();
+}
+
+void Answer::say(std::string_view answer) {
+  const std::string certain = stops_.push(answer);
+  text_ += certain;
+  if (!certain.empty() && sink_.piece) sink_.piece({"", certain});
+}
+
+// What may have been the beginning of a stop string is none.
+void Answer::flush() {
+  const std::string rest = stops_.finish();
+  text_ += rest;
+  if (!rest.empty() && sink_.piece) sink_.piece({"", rest});
 }
 
 GenerateResult generate_answer(Conversation& conversation, std::span<const Token> prompt, Sampler& sampler,

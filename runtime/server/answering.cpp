@@ -3,6 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "runtime/server/call_memory.h"
+#include "runtime/server/openai_shapes.h"
+
 namespace hearth::server {
 
 class Answering::Listener : public GenerationListener {
@@ -40,9 +43,12 @@ void Answering::add_choice(size_t index) {
       write(writer_->piece(choice, piece, logged));
     };
   }
-  answers_.push_back(task_.chat ? Answer::in_chat(tokenizer, task_.opens_thoughts, task_.lead, task_.stops, sink)
-                                : Answer::continuation(tokenizer, task_.stops, sink));
+  if (task_.calls) sink.call = [this, index](const CallEvent& event) { call(index, event); };
+  answers_.push_back(task_.chat
+                         ? Answer::in_chat(tokenizer, task_.opens_thoughts, task_.lead, task_.stops, sink, task_.calls)
+                         : Answer::continuation(tokenizer, task_.stops, sink));
   n_written_.push_back(0);
+  tokens_.emplace_back();
   const size_t prompt = index / size_t(task_.n), number = index % size_t(task_.n);
   choices_.push_back(
       {.index = index, .n_prompt = int64_t(task_.prompts[prompt].size()), .seed = task_.each.sampling.seed + number});
@@ -77,6 +83,19 @@ void Answering::reading(size_t index, const ReadingProgress& progress) {
   if (task_.stream) write(writer_->reading(choices_[index]));
 }
 
+// By the answer, with mutex_ held.
+void Answering::call(size_t index, const CallEvent& event) {
+  Choice& choice = choices_[index];
+  if (event.kind == CallEvent::Kind::begin) {
+    const char* prefix = writer_->dialect() == Dialect::anthropic ? "toolu_" : "call_";
+    choice.calls.push_back(
+        {.id = random_id(prefix), .name = event.text, .text_before = answers_[index].calls().back().text_before});
+  } else if (event.kind == CallEvent::Kind::arguments) {
+    choice.calls.back().arguments += event.text;
+  }
+  if (task_.stream) write(writer_->call(choice, event));
+}
+
 bool Answering::token(size_t index, const GeneratedToken& token) {
   const std::lock_guard lock(mutex_);
   if (over_) return false;
@@ -84,6 +103,7 @@ bool Answering::token(size_t index, const GeneratedToken& token) {
   Answer& answer = answers_[index];
   const bool thought_before = answer.thinking();
   if (task_.each.n_logprobs >= 0) choice.logged.push_back(token);  // first: the answer hands it on with the text
+  if (task_.calls) tokens_[index].push_back(token.token);
   answer.add(token.token);
   const bool thought = thought_before || answer.thinking();
   ++choice.n_tokens;
@@ -105,6 +125,7 @@ void Answering::finished(size_t index, const GenerationSummary& summary) {
   choice.text = answer.text();
   choice.thoughts = answer.thoughts();
   choice.over = true;
+  if (!choice.calls.empty()) serving_.memory->keep(choice.calls, std::move(tokens_[index]));
   if (task_.stream) {
     if (const auto logged = unwritten(index); !logged.empty()) write(writer_->piece(choice, {}, logged));
     write(writer_->ended(choice));

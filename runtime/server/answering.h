@@ -35,6 +35,7 @@ class Answering : public std::enable_shared_from_this<Answering> {
 
   void add_choice(size_t index);
   void reading(size_t index, const ReadingProgress& progress);
+  void call(size_t index, const CallEvent& event);
   bool token(size_t index, const GeneratedToken& token);
   void finished(size_t index, const GenerationSummary& summary);
   void failed(const ApiError& error);
@@ -56,8 +57,9 @@ class Answering : public std::enable_shared_from_this<Answering> {
 
   std::mutex mutex_;
   std::vector<Choice> choices_;
-  std::vector<Answer> answers_;    // of the choices
-  std::vector<size_t> n_written_;  // of their logged tokens
+  std::vector<Answer> answers_;             // of the choices
+  std::vector<size_t> n_written_;           // of their logged tokens
+  std::vector<std::vector<Token>> tokens_;  // of each answer, where the model may call
   size_t n_over_ = 0;
   bool opened_ = false;  // every choice is at the engine: until then nothing is sent, as the next may be refused
   bool over_ = false;    // nothing more is sent

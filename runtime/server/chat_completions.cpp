@@ -8,6 +8,7 @@
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/openai_writer.h"
 #include "runtime/server/parameters.h"
+#include "runtime/server/tool_fields.h"
 
 namespace hearth::server {
 
@@ -29,10 +30,27 @@ class ChatWriter : public OpenAiWriter {
     if (!piece.answer.empty() || !logged.empty()) events += delta(choice, {{"content", piece.answer}}, logged);
     return events;
   }
+  std::string call(const Choice& choice, const CallEvent& event) override {
+    using enum CallEvent::Kind;
+    const ChoiceCall& call = choice.calls.back();
+    Json one = {{"index", choice.calls.size() - 1}};
+    if (event.kind == begin)
+      one.update(call_json(call, ""));
+    else if (event.kind == arguments || call.arguments.empty())
+      one["function"] = {{"arguments", event.kind == arguments ? std::string_view(event.text) : arguments_of(call)}};
+    else
+      return {};
+    return delta(choice, {{"tool_calls", Json::array({std::move(one)})}});
+  }
 
  private:
+  static Json call_json(const ChoiceCall& call, std::string_view arguments) {
+    return {{"id", call.id}, {"type", "function"}, {"function", {{"name", call.name}, {"arguments", arguments}}}};
+  }
   Json whole_choice(const Choice& choice) override {
     Json message = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+    if (choice.text.empty() && !choice.calls.empty()) message["content"] = nullptr;
+    for (const ChoiceCall& call : choice.calls) message["tool_calls"].push_back(call_json(call, arguments_of(call)));
     if (!choice.thoughts.empty()) message["reasoning_content"] = choice.thoughts;
     return {{"index", choice.index},
             {"message", std::move(message)},
@@ -65,7 +83,7 @@ void read_logprobs(const Fields& body, AnswerTask& task) {
 AskedAnswer ask_chat_completion(const Serving& serving, const Fields& body) {
   const ServedModel& model = *serving.model;
   check_parameters(body, Endpoint::chat);
-  check_tools(body);
+  const ToolWishes tools = read_tools(body, Endpoint::chat);
   AnswerTask task;
   read_generation(body, model, task);
   read_max_tokens(body, {"max_completion_tokens", "max_tokens", "n_predict"}, task);
@@ -73,8 +91,9 @@ AskedAnswer ask_chat_completion(const Serving& serving, const Fields& body) {
   read_n(body, task);
   read_logprobs(body, task);
   const StreamWishes wishes = read_stream_wishes(body);
-  add_conversation(read_messages(body), read_chat_options(body, model),
-                   body.flag("continue_final_message").value_or(false), model, task);
+  ChatOptions options = read_chat_options(body, model);
+  add_tools(tools, model, options, task);
+  add_conversation(read_messages(body), options, body.flag("continue_final_message").value_or(false), serving, task);
   auto writer = std::make_unique<ChatWriter>(serving.model, task, wishes);
   return {std::move(task), std::move(writer)};
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "runtime/server/api_error.h"
+#include "runtime/server/call_memory.h"
 
 namespace hearth::server {
 
@@ -57,10 +58,14 @@ SaidMessage read_message(const Fields& fields) {
   return said;
 }
 
-// Sorts the results that follow a message with calls.
+// Sorts the results that follow a message with calls; others are nobody's.
 void order_results(std::vector<SaidMessage>& said) {
   for (size_t i = 0; i < said.size(); ++i) {
     const std::vector<std::string>& ids = said[i].call_ids;
+    const bool after_result = i > 0 && said[i - 1].message.role == Role::tool;
+    if (said[i].message.role == Role::tool && !after_result && (i == 0 || said[i - 1].call_ids.empty()))
+      refuse("messages", "expected a call in front of a tool's result, found none: {}",
+             to_text(said[i].answers.substr(0, 100)));
     size_t end = i + 1;
     while (!ids.empty() && end < said.size() && said[end].message.role == Role::tool) ++end;
     std::stable_sort(said.begin() + ptrdiff_t(i) + 1, said.begin() + ptrdiff_t(end),
@@ -135,7 +140,9 @@ ChatPrompt render_conversation(std::vector<SaidMessage> said, const ChatOptions&
 }
 
 void add_conversation(std::vector<SaidMessage> said, const ChatOptions& options, bool continue_last,
-                      const ServedModel& model, AnswerTask& task) {
+                      const Serving& serving, AnswerTask& task) {
+  const ServedModel& model = *serving.model;
+  serving.memory->restore(said);
   const ChatPrompt prompt = render_conversation(std::move(said), options, continue_last, model);
   task.prompts.push_back(model.tokenizer->encode(prompt.parts));
   task.chat = true;

@@ -36,10 +36,10 @@ std::string without_billing_line(std::string system);
 std::vector<SaidMessage> read_messages(const Fields& body);
 
 // Adds a conversation as the prompt: results stand in the order of their calls, as templates have no other way to tell
-// which is whose.
+// which is whose. Calls that this server's model made are told as it wrote them.
 //   continue_last: the model goes on with the last message, which must be an assistant's, and begins no other
 void add_conversation(std::vector<SaidMessage> said, const ChatOptions& options, bool continue_last,
-                      const ServedModel& model, AnswerTask& task);
+                      const Serving& serving, AnswerTask& task);
 // The same as parts of a prompt; what the model is to go on with comes last.
 ChatPrompt render_conversation(std::vector<SaidMessage> said, const ChatOptions& options, bool continue_last,
                                const ServedModel& model);

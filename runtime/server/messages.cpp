@@ -8,6 +8,7 @@
 #include "runtime/server/endpoints.h"
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/parameters.h"
+#include "runtime/server/tool_fields.h"
 
 namespace hearth::server {
 
@@ -89,14 +90,17 @@ void check_output_config(const Fields& body) {
 }
 
 // The conversation of a request, as a prompt.
-void add_messages(const Fields& body, const ServedModel& model, AnswerTask& task) {
+void add_messages(const Fields& body, const Serving& serving, AnswerTask& task) {
+  const ServedModel& model = *serving.model;
   check_parameters(body, Endpoint::messages);
-  check_tools(body);
+  const ToolWishes tools = read_tools(body, Endpoint::messages);
   check_output_config(body);
   std::vector<SaidMessage> said = read_anthropic_messages(body);
   // An answer that was begun is gone on with.
   const bool begun = said.back().message.role == Role::assistant && said.back().message.tool_calls.empty();
-  add_conversation(std::move(said), read_chat_options(body, model), begun, model, task);
+  ChatOptions options = read_chat_options(body, model);
+  add_tools(tools, model, options, task);
+  add_conversation(std::move(said), options, begun, serving, task);
 }
 
 }  // namespace
@@ -132,13 +136,13 @@ AskedAnswer ask_message(const Serving& serving, const Fields& body) {
   if (!body.has("max_tokens")) refuse("max_tokens", "expected an integer, found none");
   read_max_tokens(body, {"max_tokens"}, task);
   read_stops(body, "stop_sequences", task);
-  add_messages(body, model, task);
+  add_messages(body, serving, task);
   return {std::move(task), message_writer(serving.model)};
 }
 
 Json count_message_tokens(const Serving& serving, const Fields& body) {
   AnswerTask task;
-  add_messages(body, *serving.model, task);
+  add_messages(body, serving, task);
   return {{"input_tokens", task.prompts.front().size()}};
 }
 

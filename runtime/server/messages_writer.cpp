@@ -1,4 +1,5 @@
-// Answers as Anthropic's /v1/messages has them: a message of blocks, thoughts before the text.
+// Answers as Anthropic's /v1/messages has them: a message of blocks, thoughts before the text, calls where they were
+// made.
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -27,10 +28,17 @@ const char* stop_reason(const Choice& choice) {
     case StopReason::context_full:
       return "model_context_window_exceeded";
     case StopReason::stop_string:
-      return "stop_sequence";
+      if (!choice.stopped_by.empty()) return "stop_sequence";
+      [[fallthrough]];
     default:
-      return "end_turn";
+      return choice.calls.empty() ? "end_turn" : "tool_use";
   }
+}
+
+// Arguments that were cut short are nobody's to act on.
+Json input_of(const ChoiceCall& call) {
+  Json input = Json::parse(arguments_of(call), nullptr, false);
+  return input.is_object() ? input : Json::object();
 }
 
 Json stop_sequence(const Choice& choice) {
@@ -46,7 +54,12 @@ class MessageWriter : public AnswerWriter {
     Json json = head();
     if (!choice.thoughts.empty())
       json["content"].push_back({{"type", "thinking"}, {"thinking", choice.thoughts}, {"signature", kSignature}});
-    if (!choice.text.empty()) json["content"].push_back({{"type", "text"}, {"text", choice.text}});
+    each_part(
+        choice,
+        [&](std::string_view text) {
+          json["content"].push_back({{"type", "text"}, {"text", text}});
+        },
+        [&](const ChoiceCall& call) { json["content"].push_back(tool_use(call, input_of(call))); });
     json["stop_reason"] = stop_reason(choice);
     json["stop_sequence"] = stop_sequence(choice);
     json["usage"] = usage(choice.n_prompt, choice.summary.cached_tokens, choice.n_tokens, choice.n_thinking);
@@ -61,13 +74,22 @@ class MessageWriter : public AnswerWriter {
   std::string piece(const Choice& choice, const SplitText& piece, std::span<const GeneratedToken>) override {
     std::string events = start(choice);
     if (!piece.thoughts.empty()) {
-      events += into(Block::thinking);
+      events += into(Block::thinking, {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}});
       events += delta({{"type", "thinking_delta"}, {"thinking", piece.thoughts}});
     }
     if (!piece.answer.empty()) {
-      events += into(Block::text);
+      events += into(Block::text, {{"type", "text"}, {"text", ""}});
       events += delta({{"type", "text_delta"}, {"text", piece.answer}});
     }
+    return events;
+  }
+
+  std::string call(const Choice& choice, const CallEvent& event) override {
+    using enum CallEvent::Kind;
+    std::string events = start(choice);
+    if (event.kind == begin) events += into(Block::call, tool_use(choice.calls.back(), Json::object()));
+    if (event.kind == arguments) events += delta({{"type", "input_json_delta"}, {"partial_json", event.text}});
+    if (event.kind == end) events += into(Block::none);
     return events;
   }
 
@@ -87,7 +109,11 @@ class MessageWriter : public AnswerWriter {
   Dialect dialect() const override { return Dialect::anthropic; }
 
  private:
-  enum class Block { none, thinking, text };
+  enum class Block { none, thinking, text, call };
+
+  static Json tool_use(const ChoiceCall& call, Json input) {
+    return {{"type", "tool_use"}, {"id", call.id}, {"name", call.name}, {"input", std::move(input)}};
+  }
 
   Json head() const {
     return {{"id", id_},
@@ -105,7 +131,7 @@ class MessageWriter : public AnswerWriter {
     return event("message_start", {{"type", "message_start"}, {"message", std::move(message)}});
   }
   // Ends the block that is open unless it is this one, and begins this one.
-  std::string into(Block block) {
+  std::string into(Block block, const Json& begun = {}) {
     if (block == block_) return {};
     std::string events;
     if (block_ == Block::thinking) events = delta({{"type", "signature_delta"}, {"signature", kSignature}});
@@ -113,8 +139,6 @@ class MessageWriter : public AnswerWriter {
       events += event("content_block_stop", {{"type", "content_block_stop"}, {"index", index_++}});
     block_ = block;
     if (block == Block::none) return events;
-    const Json begun = block == Block::text ? Json{{"type", "text"}, {"text", ""}}
-                                            : Json{{"type", "thinking"}, {"thinking", ""}, {"signature", ""}};
     return events +
            event("content_block_start", {{"type", "content_block_start"}, {"index", index_}, {"content_block", begun}});
   }

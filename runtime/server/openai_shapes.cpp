@@ -44,7 +44,26 @@ Json usage_json(const Usage& usage) {
 
 std::string_view finish_reason(const Choice& choice) {
   const StopReason reason = choice.summary.reason;
-  return reason == StopReason::max_tokens || reason == StopReason::context_full ? "length" : "stop";
+  if (reason == StopReason::max_tokens || reason == StopReason::context_full) return "length";
+  return choice.calls.empty() ? "stop" : "tool_calls";
+}
+
+std::string_view arguments_of(const ChoiceCall& call) {
+  return call.arguments.empty() ? std::string_view("{}") : std::string_view(call.arguments);
+}
+
+void each_part(const Choice& choice, const std::function<void(std::string_view text)>& text,
+               const std::function<void(const ChoiceCall& call)>& call) {
+  size_t done = 0;
+  const auto say_until = [&](size_t end) {
+    if (end > done) text(std::string_view(choice.text).substr(done, end - done));
+    done = end;
+  };
+  for (const ChoiceCall& one : choice.calls) {
+    say_until(one.text_before);
+    call(one);
+  }
+  say_until(choice.text.size());
 }
 
 Json timings_json(const Choice& choice) {

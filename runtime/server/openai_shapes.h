@@ -1,6 +1,7 @@
 // What OpenAI's protocols share in their answers.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,8 +23,13 @@ struct Usage {
 Usage usage_of(std::span<const Choice> choices, int n);
 Json usage_json(const Usage& usage);
 
-// "stop" or "length".
+// "stop", "length", or "tool_calls" where there are any.
 std::string_view finish_reason(const Choice& choice);
+// Of a call; "{}" where the model wrote none.
+std::string_view arguments_of(const ChoiceCall& call);
+// The texts and the calls of an answer, in the order in which they were said.
+void each_part(const Choice& choice, const std::function<void(std::string_view text)>& text,
+               const std::function<void(const ChoiceCall& call)>& call);
 
 // llama.cpp's two extras: speeds, and how far the prompt is read.
 Json timings_json(const Choice& choice);

@@ -103,15 +103,15 @@ constexpr Parameter kChat[] = {
     {"logprobs", honoured},
     {"top_logprobs", honoured},
     {"stream_options", honoured},
-    {"tools", honoured},  // by check_tools
+    {"tools", honoured},
     {"tool_choice", honoured},
+    {"parallel_tool_calls", honoured},
     {"chat_template_kwargs", honoured},
     {"reasoning_effort", honoured},
     {"enable_thinking", honoured},
     {"thinking", honoured},  // DeepSeek's own service
     {"continue_final_message", honoured},
 
-    {"parallel_tool_calls", harmless},
     {"verbosity", harmless},
     {"moderation", harmless},
     {"reasoning_format", harmless},  // thoughts are always set apart
@@ -170,9 +170,9 @@ constexpr Parameter kResponses[] = {
     {"text", honoured},
     {"tools", honoured},
     {"tool_choice", honoured},
+    {"parallel_tool_calls", honoured},
 
     {"include", harmless},
-    {"parallel_tool_calls", harmless},
     {"max_tool_calls", harmless},
     {"stream_options", harmless},
     {"truncation", harmless},  // what does not fit is refused: nothing is left out
@@ -228,12 +228,6 @@ bool passes(const Parameter& parameter, const Json& value) {
   return false;
 }
 
-bool chooses_no_tools(const Json* choice) {
-  if (!choice) return false;
-  if (choice->is_object()) return choice->value("type", Json()) == "none";
-  return *choice == "none";
-}
-
 }  // namespace
 
 std::span<const std::span<const Parameter>> parameters_of(Endpoint endpoint) {
@@ -245,16 +239,6 @@ void check_parameters(const Fields& body, Endpoint endpoint) {
     const Parameter* parameter = find_parameter(endpoint, name);
     if (parameter && parameter->treatment == refused && !passes(*parameter, value)) refuse(name, "{}", parameter->why);
   }
-}
-
-void check_tools(const Fields& body) {
-  const Json* tools = body.list("tools");
-  const Json* choice = body.find("tool_choice");
-  if (chooses_no_tools(choice)) return;
-  if (tools && !tools->empty())
-    refuse("tools", "not supported yet: the model cannot call functions; tool_choice none says that it need not");
-  if (choice && *choice != "auto" && !(choice->is_object() && choice->value("type", Json()) == "auto"))
-    refuse("tool_choice", "expected none or auto, found {}: there are no tools yet", to_text(*choice).substr(0, 100));
 }
 
 }  // namespace hearth::server

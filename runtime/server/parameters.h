@@ -34,8 +34,4 @@ std::span<const std::span<const Parameter>> parameters_of(Endpoint endpoint);
 // Throws ApiError(400) for the first field that is refused.
 void check_parameters(const Fields& body, Endpoint endpoint);
 
-// Functions for the model to call are not there yet: throws unless nothing asks for them, or tool_choice is none (as a
-// word, or as Anthropic's object).
-void check_tools(const Fields& body);
-
 }  // namespace hearth::server

@@ -9,6 +9,7 @@
 #include "runtime/server/endpoints.h"
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/parameters.h"
+#include "runtime/server/tool_fields.h"
 
 namespace hearth::server {
 
@@ -96,19 +97,6 @@ class InputReader {
   std::string system_, thoughts_;
 };
 
-// Tools that OpenAI's service runs itself (web search, pictures, shells) are dropped, as clients offer them to
-// everybody; functions, which the client runs, are refused while there are none.
-void check_response_tools(const Fields& body) {
-  Json asked = {{"tools", Json::array()}};
-  const Json* tools = body.list("tools");
-  for (size_t i = 0; tools && i < tools->size(); ++i) {
-    const std::string type = Fields((*tools)[i], path_of("tools", i)).required_text("type");
-    if (type == "function" || type == "custom") asked["tools"].push_back((*tools)[i]);
-  }
-  if (const Json* choice = body.find("tool_choice")) asked["tool_choice"] = *choice;
-  check_tools(Fields(asked));
-}
-
 void check_text_format(const Fields& body) {
   const auto text = body.object("text");
   const auto format = text ? text->object("format") : std::nullopt;
@@ -132,6 +120,9 @@ Json what_was_said(const Fields& body, const AnswerTask& task) {
       {"max_output_tokens", task.each.max_tokens < 0 ? Json() : Json(task.each.max_tokens)},
       {"metadata", body.has("metadata") ? *body.find("metadata") : Json::object()},
       {"reasoning", body.has("reasoning") ? *body.find("reasoning") : Json{{"effort", nullptr}, {"summary", nullptr}}},
+      {"parallel_tool_calls", body.flag("parallel_tool_calls").value_or(true)},
+      {"tool_choice", body.has("tool_choice") ? *body.find("tool_choice") : Json("auto")},
+      {"tools", body.has("tools") ? *body.find("tools") : Json::array()},
       {"temperature", task.each.sampling.temperature},
       {"top_p", task.each.sampling.top_p}};
 }
@@ -141,12 +132,14 @@ Json what_was_said(const Fields& body, const AnswerTask& task) {
 AskedAnswer ask_response(const Serving& serving, const Fields& body) {
   const ServedModel& model = *serving.model;
   check_parameters(body, Endpoint::responses);
-  check_response_tools(body);
+  const ToolWishes tools = read_tools(body, Endpoint::responses);
   check_text_format(body);
   AnswerTask task;
   read_generation(body, model, task);
   read_max_tokens(body, {"max_output_tokens"}, task);
-  add_conversation(InputReader().read(body), read_thinking(body, model), false, model, task);
+  ChatOptions options = read_thinking(body, model);
+  add_tools(tools, model, options, task);
+  add_conversation(InputReader().read(body), options, false, serving, task);
   Json said = what_was_said(body, task);
   return {std::move(task), response_writer(serving.model, std::move(said))};
 }

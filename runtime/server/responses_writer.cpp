@@ -1,5 +1,5 @@
-// Answers as OpenAI's /v1/responses has them: a list of items, thoughts before the message, and as a stream events that
-// are numbered.
+// Answers as OpenAI's /v1/responses has them: a list of items, thoughts before the message, each call by itself, and as
+// a stream events that are numbered.
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -44,7 +44,27 @@ class ResponseWriter : public AnswerWriter {
     if (!piece.answer.empty()) {
       events += into(Item::message, choice);
       events += of_part("response.output_text.delta", {{"delta", piece.answer}, {"logprobs", Json::array()}});
+      said_bytes_ += piece.answer.size();
     }
+    return events;
+  }
+
+  std::string call(const Choice& choice, const CallEvent& event) override {
+    using enum CallEvent::Kind;
+    const ChoiceCall& call = choice.calls.back();
+    if (event.kind == begin) {
+      std::string events = into(Item::none, choice);
+      Json begun = call_item(call, "in_progress");
+      begun["arguments"] = "";
+      return events += of_item("response.output_item.added", {{"item", std::move(begun)}});
+    }
+    const Json id = "fc_" + call.id;
+    if (event.kind == arguments)
+      return of_item("response.function_call_arguments.delta", {{"item_id", id}, {"delta", event.text}});
+    std::string events = of_item("response.function_call_arguments.done",
+                                 {{"item_id", id}, {"name", call.name}, {"arguments", arguments_of(call)}});
+    events += of_item("response.output_item.done", {{"item", call_item(call, call_status(choice, call))}});
+    ++output_index_;
     return events;
   }
 
@@ -63,7 +83,7 @@ class ResponseWriter : public AnswerWriter {
   }
 
  private:
-  enum class Item { none, thoughts, message };
+  enum class Item { none, thoughts, message };  // a call opens and closes its own
 
   Json response(const char* status) const {
     Json json = {{"id", id_},
@@ -87,40 +107,52 @@ class ResponseWriter : public AnswerWriter {
     return json;
   }
 
-  Json finished(const Choice& choice) const {
+  Json finished(const Choice& choice) {
     const bool cut = is_cut_short(choice);
     Json json = response(cut ? "incomplete" : "completed");
+    Json& output = json["output"];
     if (cut) json["incomplete_details"] = {{"reason", "max_output_tokens"}};
-    if (!choice.thoughts.empty()) json["output"].push_back(thoughts_item(choice, status_of(Item::thoughts, choice)));
-    if (!choice.text.empty()) json["output"].push_back(message_item(choice, status_of(Item::message, choice)));
+    if (!choice.thoughts.empty()) output.push_back(thoughts_item(choice.thoughts));
+    size_t n_messages = 0;
+    each_part(
+        choice, [&](std::string_view text) { output.push_back(message_item(message_id(n_messages++), text)); },
+        [&](const ChoiceCall& call) { output.push_back(call_item(call, call_status(choice, call))); });
+    // What is cut short is the last item.
+    if (cut && !output.empty() && output.back()["type"] != "function_call") output.back()["status"] = "incomplete";
     json["usage"] = usage(choice);
     json["timings"] = timings_json(choice);
     json["seed"] = choice.seed;
     return json;
   }
 
-  // What is cut short is the last item.
-  static const char* status_of(Item item, const Choice& choice) {
-    const bool last = item == Item::message || choice.text.empty();
-    return last && choice.over && is_cut_short(choice) ? "incomplete" : "completed";
-  }
-
-  Json thoughts_item(const Choice& choice, const char* status) const {
+  Json thoughts_item(std::string_view thoughts) const {
     return {{"id", thoughts_id_},
             {"type", "reasoning"},
-            {"status", status},
+            {"status", "completed"},
             {"summary", Json::array()},
-            {"content", Json::array({{{"type", "reasoning_text"}, {"text", choice.thoughts}}})}};
+            {"content", Json::array({{{"type", "reasoning_text"}, {"text", thoughts}}})}};
   }
-  Json message_item(const Choice& choice, const char* status) const {
-    return {{"id", message_id_},
+  static Json message_item(const std::string& id, std::string_view text) {
+    return {{"id", id},
             {"type", "message"},
             {"role", "assistant"},
-            {"status", status},
-            {"content", Json::array({text_part(choice.text)})}};
+            {"status", "completed"},
+            {"content", Json::array({text_part(text)})}};
   }
-  static Json text_part(const std::string& text) {
+  static Json text_part(std::string_view text) {
     return {{"type", "output_text"}, {"text", text}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
+  }
+  static Json call_item(const ChoiceCall& call, const char* status) {
+    return {{"id", "fc_" + call.id}, {"type", "function_call"}, {"status", status},
+            {"call_id", call.id},    {"name", call.name},       {"arguments", arguments_of(call)}};
+  }
+  static const char* call_status(const Choice& choice, const ChoiceCall& call) {
+    return is_cut_short(choice) && !Json::accept(arguments_of(call)) ? "incomplete" : "completed";
+  }
+  // There may be a message before calls and another behind.
+  const std::string& message_id(size_t i) {
+    while (message_ids_.size() <= i) message_ids_.push_back(random_id("msg_"));
+    return message_ids_[i];
   }
 
   // Ends the item that is open unless it is this one, and begins this one.
@@ -129,35 +161,39 @@ class ResponseWriter : public AnswerWriter {
     std::string events = close(choice);
     item_ = item;
     if (item == Item::none) return events;
-    Json begun = {{"id", item == Item::thoughts ? thoughts_id_ : message_id_},
-                  {"type", item == Item::thoughts ? "reasoning" : "message"},
-                  {"status", "in_progress"}};
+    if (item == Item::message) text_begin_ = said_bytes_;
+    const std::string& id = item_id_ = item == Item::thoughts ? thoughts_id_ : message_id(n_messages_);
+    n_messages_ += item == Item::message;
+    Json begun = {{"id", id}, {"type", item == Item::thoughts ? "reasoning" : "message"}, {"status", "in_progress"}};
     if (item == Item::thoughts) begun["summary"] = Json::array();
     if (item == Item::message) begun["role"] = "assistant";
     begun["content"] = Json::array();
-    events += numbered("response.output_item.added", {{"output_index", output_index_}, {"item", std::move(begun)}});
+    events += of_item("response.output_item.added", {{"item", std::move(begun)}});
     const Json part = item == Item::message ? text_part("") : Json{{"type", "reasoning_text"}, {"text", ""}};
     return events += of_part("response.content_part.added", {{"part", part}});
   }
   std::string close(const Choice& choice) {
     if (item_ == Item::none) return {};
     const bool message = item_ == Item::message;
-    const Json item =
-        message ? message_item(choice, status_of(item_, choice)) : thoughts_item(choice, status_of(item_, choice));
-    Json done = {{"text", message ? choice.text : choice.thoughts}};
+    const std::string_view text = message ? std::string_view(choice.text).substr(text_begin_) : choice.thoughts;
+    Json item = message ? message_item(item_id_, text) : thoughts_item(text);
+    if (choice.over && is_cut_short(choice)) item["status"] = "incomplete";
+    Json done = {{"text", text}};
     if (message) done["logprobs"] = Json::array();
     std::string events = of_part(message ? "response.output_text.done" : "response.reasoning_text.done", done);
     events += of_part("response.content_part.done", {{"part", item["content"][0]}});
-    events += numbered("response.output_item.done", {{"output_index", output_index_}, {"item", item}});
+    events += of_item("response.output_item.done", {{"item", std::move(item)}});
     ++output_index_;
     return events;
   }
 
+  std::string of_item(const char* type, Json more) {
+    more["output_index"] = output_index_;
+    return numbered(type, more);
+  }
   // An event about the only part of the item that is open.
   std::string of_part(const char* type, const Json& more) {
-    Json json = {{"item_id", item_ == Item::thoughts ? thoughts_id_ : message_id_},
-                 {"output_index", output_index_},
-                 {"content_index", 0}};
+    Json json = {{"item_id", item_id_}, {"output_index", output_index_}, {"content_index", 0}};
     json.update(more);
     return numbered(type, json);
   }
@@ -169,7 +205,10 @@ class ResponseWriter : public AnswerWriter {
 
   std::shared_ptr<const ServedModel> model_;
   Json said_;
-  std::string id_ = random_id("resp_"), thoughts_id_ = random_id("rs_"), message_id_ = random_id("msg_");
+  std::string id_ = random_id("resp_"), thoughts_id_ = random_id("rs_"), item_id_;
+  std::vector<std::string> message_ids_;
+  size_t n_messages_ = 0;                   // begun
+  size_t said_bytes_ = 0, text_begin_ = 0;  // of choice.text: all so far; where the open message begins
   int64_t created_ = seconds_since_1970();
   int sequence_number_ = 0, output_index_ = 0;
   Item item_ = Item::none;  // the one that is open

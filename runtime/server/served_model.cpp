@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/server/call_memory.h"
+
 namespace hearth::server {
 
 void LoadingState::progress(double share) {
@@ -12,6 +14,7 @@ void LoadingState::progress(double share) {
 void LoadingState::ready(Serving serving) {
   const std::lock_guard lock(mutex_);
   serving_ = std::move(serving);
+  serving_.memory = std::make_shared<CallMemory>();
 }
 
 Serving LoadingState::serving() const {

@@ -31,10 +31,13 @@ struct ServedModel {
   uint64_t file_bytes = 0;
 };
 
+class CallMemory;
+
 // A model and the engine that runs it, which outlives the Api and every exchange.
 struct Serving {
   std::shared_ptr<const ServedModel> model;
   Generator* generator = nullptr;
+  std::shared_ptr<CallMemory> memory = nullptr;  // of calls; LoadingState::ready makes it
 };
 
 // Whether there is a model yet. From any thread.

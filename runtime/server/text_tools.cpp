@@ -6,6 +6,7 @@
 #include "runtime/server/chat_messages.h"
 #include "runtime/server/endpoints.h"
 #include "runtime/server/parameters.h"
+#include "runtime/server/tool_fields.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace hearth::server {
@@ -50,9 +51,11 @@ Json detokenize(const Serving& serving, const Fields& body) {
 Json apply_template(const Serving& serving, const Fields& body) {
   const ServedModel& model = *serving.model;
   check_parameters(body, Endpoint::chat);
-  check_tools(body);
-  const ChatPrompt prompt = render_conversation(read_messages(body), read_chat_options(body, model),
-                                                body.flag("continue_final_message").value_or(false), model);
+  AnswerTask task;
+  ChatOptions options = read_chat_options(body, model);
+  add_tools(read_tools(body, Endpoint::chat), model, options, task);
+  const ChatPrompt prompt =
+      render_conversation(read_messages(body), options, body.flag("continue_final_message").value_or(false), model);
   std::string text;
   for (const PromptPart& part : prompt.parts) text += part.text;
   return {{"prompt", text}};

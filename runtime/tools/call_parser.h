@@ -15,7 +15,8 @@
 namespace hearth {
 
 struct CallEvent {
-  enum class Kind { text, begin, arguments, end } kind;
+  // over: the calls are made, and what the model goes on to say is not for whoever asked (some invent results).
+  enum class Kind { text, begin, arguments, end, over } kind;
   std::string text = {};  // of text and arguments: some more, never none; of begin: the function's name
   bool operator==(const CallEvent&) const = default;
 };
@@ -30,8 +31,6 @@ class CallParser {
   virtual void push(std::string_view text, bool control, std::vector<CallEvent>& out) = 0;
   // The rest: a call that was begun ends.
   virtual void finish(std::vector<CallEvent>& out) = 0;
-  // The calls are made: what the model goes on to say is not for whoever asked (some invent results).
-  virtual bool over() const = 0;
 };
 
 enum class CallFormat {

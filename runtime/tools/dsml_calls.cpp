@@ -111,7 +111,7 @@ bool DsmlCalls::read_list(std::vector<CallEvent>& out) {
   const std::string_view text = all.substr(list_tag_ + blanks(all.substr(list_tag_)));
   if (has_calls_ && text.starts_with(kListClose)) {
     pending_.erase(0, size_t(text.data() - all.data()) + kListClose.size());
-    over_ = true;
+    add_event(out, Kind::over, "");
     state_ = State::text;
     return true;
   }

@@ -13,7 +13,6 @@ class DsmlCalls : public CallParser {
 
   void push(std::string_view text, bool control, std::vector<CallEvent>& out) override;
   void finish(std::vector<CallEvent>& out) override;
-  bool over() const override { return over_; }
 
  private:
   enum class State { text, list, call, string, json };
@@ -28,7 +27,7 @@ class DsmlCalls : public CallParser {
 
   std::vector<std::string> names_;
   State state_ = State::text;
-  bool over_ = false, has_calls_ = false, has_parameters_ = false;
+  bool has_calls_ = false, has_parameters_ = false;
   std::string pending_;  // not yet certain
   size_t list_tag_ = 0;  // of that, the tag that began the list, while there is no call
   size_t looked_ = 0;    // of a JSON value, what holds no closing tag

@@ -14,7 +14,8 @@ constexpr size_t kLongestName = 256;   // bytes of a function's name
 constexpr size_t kLongestHead = 1024;  // bytes in front of a call's arguments
 
 inline void add_event(std::vector<CallEvent>& out, CallEvent::Kind kind, std::string_view text) {
-  if (text.empty() && kind != CallEvent::Kind::end) return;
+  const bool silent = kind == CallEvent::Kind::end || kind == CallEvent::Kind::over;
+  if (text.empty() && !silent) return;
   const bool goes_on = kind == CallEvent::Kind::text || kind == CallEvent::Kind::arguments;
   if (goes_on && !out.empty() && out.back().kind == kind)
     out.back().text += text;

@@ -152,7 +152,7 @@ void MarkedCalls::take_mark(Mark mark, std::vector<CallEvent>& out) {
   } else if (mark == MarkLexer::calls_end && state_ == State::list && has_calls_) {
     raw_.clear();
     state_ = State::text;
-    over_ = true;
+    add_event(out, Kind::over, "");
   } else {
     give_up(out);
     add_event(out, Kind::text, text);

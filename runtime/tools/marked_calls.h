@@ -32,7 +32,6 @@ class MarkedCalls : public CallParser {
 
   void push(std::string_view text, bool control, std::vector<CallEvent>& out) override;
   void finish(std::vector<CallEvent>& out) override;
-  bool over() const override { return over_; }
 
  private:
   using Mark = MarkLexer::Mark;
@@ -49,9 +48,9 @@ class MarkedCalls : public CallParser {
 
   MarkLexer lexer_;
   State state_ = State::text;
-  bool over_ = false, has_calls_ = false;  // of the list under way
-  std::string raw_;                        // held back: with its marks
-  std::string before_, after_;             // of that, what stands before and after the separator
+  bool has_calls_ = false;      // of the list under way
+  std::string raw_;             // held back: with its marks
+  std::string before_, after_;  // of that, what stands before and after the separator
   JsonPrefix json_;
 };
 

@@ -131,7 +131,7 @@ bool TaggedCalls::step(std::vector<CallEvent>& out) {
       const std::string_view next = text.substr(blanks(text));
       if (next.size() < kCallTag.size() && kCallTag.starts_with(next) && pending_.size() <= kMostHeld) return false;
       state_ = next.starts_with(kCallTag) ? State::object : State::text;
-      over_ = over_ || state_ == State::text;
+      if (state_ == State::text) add_event(out, Kind::over, "");
       return true;
     }
   }

@@ -13,7 +13,6 @@ class TaggedCalls : public CallParser {
 
   void push(std::string_view text, bool control, std::vector<CallEvent>& out) override;
   void finish(std::vector<CallEvent>& out) override;
-  bool over() const override { return over_; }
 
  private:
   enum class State { text, object, arguments, rest, between };
@@ -27,7 +26,6 @@ class TaggedCalls : public CallParser {
 
   std::vector<std::string> names_;
   State state_ = State::text;
-  bool over_ = false;
   std::string pending_;  // not yet certain; of a call from its tag on, until it begins
   JsonPrefix json_;
 };

@@ -179,7 +179,8 @@ std::vector<std::string> requests() {
           R"("function":{"name":"f","arguments":"{\"x\":1}"}}]},{"role":"tool","tool_call_id":"a","content":"t"}]})",
       "/v1/chat/completions\n"
       R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"a"}],"reasoning_effort":"high",)"
-      R"("chat_template_kwargs":{"thinking":true,"x":[1]},"tools":[],"response_format":{"type":"text"},)"
+      R"("chat_template_kwargs":{"thinking":true,"x":[1]},"tools":[{"type":"function","function":{"name":"f",)"
+      R"("description":"d","parameters":{"type":"object"}}}],"tool_choice":"auto","response_format":{"type":"text"},)"
       R"("continue_final_message":false})",
       "/v1/completions\n{" + sampling + R"("prompt":["a",[5,6]],"logprobs":2,"n":2})",
       "/v1/completions\n{" + sampling + R"("prompt":"a","suffix":"b","stream":true})",
@@ -189,10 +190,12 @@ std::vector<std::string> requests() {
       R"({"input":[{"role":"developer","content":"d"},{"type":"reasoning","summary":[]},{"type":"message","role":)"
       R"("user","content":[{"type":"input_text","text":"x"}]},{"type":"function_call","call_id":"a","name":"f"},)"
       R"({"type":"function_call_output","call_id":"a","output":"o"}],"instructions":"i","stream":true,)"
-      R"("reasoning":{"effort":"low"},"text":{"format":{"type":"text"}},"tools":[{"type":"web_search"}]})",
+      R"("reasoning":{"effort":"low"},"text":{"format":{"type":"text"}},"tools":[{"type":"web_search"},)"
+      R"({"type":"function","name":"f","parameters":{}}],"tool_choice":{"type":"none"}})",
       "/v1/messages\n"
       R"({"max_tokens":9,"system":[{"type":"text","text":"x-anthropic-billing-header: a;\nb"}],"stream":true,)"
-      R"("thinking":{"type":"enabled"},"stop_sequences":["q"],"messages":[{"role":"user","content":"Hi"},)"
+      R"("thinking":{"type":"enabled"},"tools":[{"name":"f","input_schema":{}}],"tool_choice":{"type":"auto",)"
+      R"("disable_parallel_tool_use":true},"stop_sequences":["q"],"messages":[{"role":"user","content":"Hi"},)"
       R"({"role":"assistant","content":[{"type":"thinking","thinking":"t"},{"type":"tool_use","id":"a","name":"f",)"
       R"("input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"r"}]}]})",
       R"(/v1/messages/count_tokens)"

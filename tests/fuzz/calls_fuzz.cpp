@@ -30,14 +30,17 @@ class Sums {
   void add() {
     using enum CallEvent::Kind;
     for (const CallEvent& event : events_) {
-      expect(event.text.empty() == (event.kind == end), "nothing empty is told");
+      expect(event.text.empty() == (event.kind == end || event.kind == over), "nothing empty is told");
       expect(open_ == (event.kind == arguments || event.kind == end), "arguments are a call's");
       open_ = event.kind == begin || event.kind == arguments;
       if (event.kind == CallEvent::Kind::text) {
         this->text += event.text;
       } else {
         if (event.kind == begin) calls += "\n" + std::to_string(this->text.size()) + " ";
-        calls += event.kind == begin ? event.text + "(" : event.kind == arguments ? event.text : ")";
+        calls += event.kind == begin       ? event.text + "("
+                 : event.kind == arguments ? event.text
+                 : event.kind == end       ? ")"
+                                           : "over at " + std::to_string(this->text.size());
       }
     }
   }

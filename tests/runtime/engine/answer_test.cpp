@@ -35,7 +35,7 @@ struct Shown {
   int ends = 0;
 
   AnswerSink sink() {
-    return {[this](const SplitText& piece) { pieces.push_back(piece); }, [this] { ++ends; }};
+    return {.piece = [this](const SplitText& piece) { pieces.push_back(piece); }, .end = [this] { ++ends; }};
   }
   SplitText all() const {
     SplitText sum;
@@ -62,7 +62,96 @@ SplitText said(const std::string& text, bool opens_thoughts = false, const std::
   return shown.all();
 }
 
+// As above, with the marks of calls as control tokens.
+std::vector<Token> tokens_of(const std::string& text) {
+  std::vector<Token> tokens;
+  for (size_t i = 0; i < text.size();) {
+    std::string_view mark;
+    for (const std::string_view one : kCallMarks)
+      if (std::string_view(text).substr(i).starts_with(one)) mark = one;
+    if (mark.empty())
+      tokens.push_back(bytes_of(text.substr(i, 1)).front());
+    else
+      tokens.push_back(*tokenizer().find(mark));
+    i += std::max<size_t>(mark.size(), 1);
+  }
+  return tokens;
+}
+
+// What a sink is told, in its order: "thoughts|text(name arguments)text".
+struct Told {
+  std::string all;
+  AnswerSink sink() {
+    return {
+        [this](const SplitText& piece) { all += piece.thoughts + (piece.thoughts.empty() ? "" : "|") + piece.answer; },
+        [this](const CallEvent& event) {
+          using enum CallEvent::Kind;
+          all += event.kind == begin ? "(" + event.text + " " : event.kind == arguments ? event.text : ")";
+        }};
+  }
+};
+
+const CallWishes kMarked = {{.format = CallFormat::marked, .marks_are_tokens = true}};
+const CallWishes kTagged = {{.format = CallFormat::tagged}};
+
+// The tokens of a whole answer, of which those behind its end are not listened to.
+std::string told(const std::vector<Token>& tokens, const CallWishes& calls, bool opens_thoughts = false,
+                 const std::vector<std::string>& stops = {}) {
+  Told told;
+  Answer answer = Answer::in_chat(tokenizer(), opens_thoughts, "", stops, told.sink(), calls);
+  size_t n = 0;
+  for (const Token token : tokens) {
+    if (answer.stopped()) break;
+    answer.add(token);
+    ++n;
+  }
+  answer.finish();
+  size_t begins = 0;
+  for (const AnswerCall& call : answer.calls()) {
+    CHECK(contains(told.all, "(" + call.name + " "));
+    CHECK(call.text_before >= begins);
+    begins = call.text_before;
+  }
+  return told.all + (n < tokens.size() ? "..." : "");
+}
+
+const std::string kCall =
+    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜>"
+    "<｜tool▁calls▁end｜>";
+
 }  // namespace
+
+TEST_CASE("answer: calls are told in their place, from answers and from thoughts") {
+  CHECK(told(tokens_of("ab" + kCall), kMarked) == "ab(f {})");
+  CHECK(told(tokens_of("h" + kCall), kMarked, true) == "h|(f {})");
+  CHECK(told(tokens_of("<think>h</thin" + kCall), kMarked) == "h|</thin|(f {})");
+  CHECK(told(tokens_of("<think>h</think>" + kCall), kMarked) == "h|(f {})");
+  CHECK(told(tokens_of(kCall + "more"), kMarked) == "(f {})...");
+  CHECK(told(tokens_of("\xC3" + kCall), kMarked) == "\uFFFD(f {})");
+  // As text, marks are text.
+  CHECK(told(bytes_of(kCall), kMarked) == kCall);
+}
+
+TEST_CASE("answer: calls that are text are looked for behind thoughts") {
+  const std::string call = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>";
+  CHECK(contains(told(bytes_of("a\n" + call), kTagged), "a(f {})"));
+  const std::string thought = told(bytes_of("<think>" + call + "</think>b" + call), kTagged);
+  CHECK(thought.ends_with("b(f {})"));
+  CHECK(std::ranges::count(thought, '(') == 1);
+  CHECK(told(bytes_of(call + " and so"), kTagged) == "(f {})...");
+  CHECK(told(bytes_of(call + "\n"), kTagged) == "(f {})");
+}
+
+TEST_CASE("answer: one call may be all, and stop strings are not looked for in calls") {
+  const std::string two =
+      "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": 12}<｜tool▁call▁end｜><｜tool▁call▁begin｜>g"
+      "<｜tool▁sep｜>{}<｜tool▁call▁end｜>";
+  CallWishes one = kMarked;
+  one.one_only = true;
+  CHECK(told(tokens_of(two), one) == "(f {\"a\": 12})...");
+  CHECK(told(tokens_of("a1" + two), kMarked, false, {"12"}) == "a1(f {\"a\": 12})(g {})");
+  CHECK(told(tokens_of("a12" + two), kMarked, false, {"12"}) == "a...");
+}
 
 TEST_CASE("answer: the blank in front is the format's, in a conversation; a continuation keeps every character") {
   CHECK(said(" Hello  you ") == SplitText{"", "Hello  you "});

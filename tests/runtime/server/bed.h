@@ -34,6 +34,8 @@ inline std::vector<Token> said_bytes(const std::string& text) {
   std::vector<Token> tokens;
   for (size_t i = 0; i < text.size();) {
     size_t length = 1;
+    for (const std::string& mark : kChatMarks)
+      if (text.compare(i, mark.size(), mark) == 0) length = mark.size();
     for (const std::string mark : {"<think>", "</think>"})
       if (text.compare(i, mark.size(), mark) == 0) length = mark.size();
     const std::string piece = length > 1 ? text.substr(i, length) : byte_character(uint8_t(text[i]));

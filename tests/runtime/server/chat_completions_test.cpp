@@ -176,8 +176,18 @@ TEST_CASE("chat: results of tools are shown in the order of their calls") {
   CHECK(prompt.find("of f") < prompt.find("of g"));
   CHECK(contains(prompt, "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f"));
 
-  Bed plain("deepseek-v2");  // whose format has no tools: in its own words
-  check_refused(plain, kPath, said({{{"role", "tool"}, {"content", "x"}}}), "messages", "has no tools");
+  Bed plain("deepseek-v2");  // whose format has no calls: as text
+  plain.post(kPath, said({{{"role", "user"}, {"content", "Hi"}},
+                          {{"role", "assistant"}, {"tool_calls", {call("a", "f")}}},
+                          {{"role", "tool"}, {"tool_call_id", "a"}, {"content", "of f"}}}));
+  CHECK(contains(plain.last_prompt(), "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"));
+  CHECK(contains(plain.last_prompt(), "User: <tool_response>\nof f\n</tool_response>"));
+  for (const Json& before :
+       {Json::array(), Json{{{"role", "user"}, {"content", "Hi"}}}, Json{{{"role", "assistant"}, {"content", "Hi"}}}}) {
+    Json messages = before;
+    messages.push_back({{"role", "tool"}, {"tool_call_id", "a"}, {"content", "x"}});
+    check_refused(bed, kPath, said(messages), "messages", "expected a call in front of a tool's result");
+  }
 }
 
 TEST_CASE("chat: what is wrong with messages is said by its place") {

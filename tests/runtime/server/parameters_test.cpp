@@ -78,27 +78,6 @@ TEST_CASE("what is harmless may be anything, and so may names that nobody knows"
   }
 }
 
-TEST_CASE("tools are refused until there are any, unless none are to be used") {
-  Bed bed;
-  const Json function = {{"type", "function"}, {"function", {{"name", "f"}}}};
-  for (const Place& place : places()) {
-    if (place.endpoint == Endpoint::completions || place.endpoint == Endpoint::infill) continue;
-    const Json tools =
-        place.endpoint == Endpoint::responses ? Json{{{"type", "function"}, {"name", "f"}}} : Json{function};
-    check_refused(bed, place.path, with(place.body, "tools", tools), "tools", "not supported yet");
-    check_refused(bed, place.path, with(with(place.body, "tools", tools), "tool_choice", "auto"), "tools");
-    check_refused(bed, place.path, with(place.body, "tool_choice", "required"), "tool_choice");
-    check_refused(bed, place.path, with(place.body, "tool_choice", function), "tool_choice");
-    check_refused(bed, place.path, with(place.body, "tools", "f"), "tools", "expected a list");
-    bed.post(place.path, with(place.body, "tools", Json::array()));
-    bed.post(place.path, with(place.body, "tool_choice", "auto"));
-    bed.post(place.path, with(with(place.body, "tools", tools), "tool_choice", "none"));
-    bed.post(place.path, with(with(place.body, "tools", tools), "tool_choice", {{"type", "none"}}));
-  }
-  // What OpenAI's service would run itself is dropped.
-  bed.post("/v1/responses", {{"input", "Hi"}, {"tools", {{{"type", "web_search"}}, {{"type", "image_generation"}}}}});
-}
-
 TEST_CASE("sampling is read alike everywhere, and what is not said is the model's") {
   Bed bed;
   for (const Place& place : places()) {

@@ -53,6 +53,7 @@ struct Taken {
   std::vector<SaidCall> calls;
   std::vector<size_t> text_before;  // each call: bytes
   bool over = false;
+  size_t text_at_over = 0;
   bool operator==(const Taken&) const = default;
 };
 
@@ -76,7 +77,6 @@ class Taker {
     parser_->finish(events);
     take(events);
     CHECK(!open_);
-    taken_.over = parser_->over();
     return taken_;
   }
   const Taken& so_far() const { return taken_; }
@@ -85,13 +85,18 @@ class Taker {
   void take(const std::vector<CallEvent>& events) {
     using enum CallEvent::Kind;
     for (const CallEvent& event : events) {
-      CHECK(event.text.empty() == (event.kind == end));
+      CHECK(event.text.empty() == (event.kind == end || event.kind == over));
       CHECK(open_ == (event.kind == arguments || event.kind == end));
       if (event.kind == text) taken_.text += event.text;
       if (event.kind == arguments) taken_.calls.back().arguments += event.text;
       if (event.kind == begin) {
         taken_.calls.push_back({event.text, ""});
         taken_.text_before.push_back(taken_.text.size());
+      }
+      if (event.kind == over) {
+        CHECK(!taken_.calls.empty());
+        if (!taken_.over) taken_.text_at_over = taken_.text.size();
+        taken_.over = true;
       }
       open_ = event.kind == begin || event.kind == arguments;
     }
@@ -164,6 +169,7 @@ inline Taken said_of(const CallGrammar& grammar, const std::string& text) {
 inline Taken only_calls(std::vector<SaidCall> made, const std::string& before = "", bool over = false) {
   Taken taken{before, std::move(made), {}, over};
   taken.text_before.assign(taken.calls.size(), before.size());
+  if (over) taken.text_at_over = before.size();
   return taken;
 }
 inline Taken only_text(const std::string& text) {

@@ -1,0 +1,116 @@
+#include "runtime/server/tool_fields.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "runtime/server/api_error.h"
+
+namespace hearth::server {
+
+namespace {
+
+constexpr size_t kMostTools = 1000;
+constexpr size_t kLongestName = 128;
+constexpr float kNever = -100;  // logit bias
+
+// Names stand in the prompt and in what models write between marks and quotes.
+std::string read_name(const Fields& function) {
+  const std::string name = function.required_text("name");
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_-.:/").find(c) != std::string_view::npos;
+  };
+  if (name.empty() || name.size() > kLongestName || !std::ranges::all_of(name, fits))
+    refuse(function.path("name"), "expected 1 to {} letters, digits and any of _-.:/, found {}", kLongestName,
+           to_text(name.substr(0, 100)));
+  return name;
+}
+
+// A function in the words of chat templates; nothing: a tool that nobody here runs, and that need not be there.
+std::optional<Json> read_tool(const Fields& tool, Endpoint endpoint) {
+  const bool anthropic = endpoint == Endpoint::messages;
+  const std::string type = anthropic ? tool.text("type").value_or("custom") : tool.required_text("type");
+  if (endpoint == Endpoint::responses && type != "function" && type != "custom") return std::nullopt;
+  for (const char* run_by_service : {"web_search", "web_fetch", "code_execution"})
+    if (anthropic && type.starts_with(run_by_service)) return std::nullopt;
+  if (type != (anthropic ? "custom" : "function"))
+    refuse(tool.path("type"), "expected {}, found {}: other tools are not supported",
+           anthropic ? "none or custom" : "function", to_text(type.substr(0, 100)));
+  const std::optional<Fields> inside = endpoint == Endpoint::chat ? tool.object("function") : std::nullopt;
+  if (endpoint == Endpoint::chat && !inside) refuse(tool.path("function"), "expected an object, found none");
+  const Fields& function = inside ? *inside : tool;
+  Json json = {{"name", read_name(function)}};
+  if (const auto description = function.text("description")) json["description"] = *description;
+  if (const auto schema = function.object(anthropic ? "input_schema" : "parameters"))
+    json["parameters"] = schema->json();
+  return json;
+}
+
+// Needs answers that are bound to a form.
+[[noreturn]] void refuse_forced_call(const std::string& found) {
+  refuse("tool_choice", "expected auto or none, found {}: that the model must call cannot be kept yet", found);
+}
+
+// True: the model may call.
+bool read_choice(const Fields& body, const ToolWishes& wishes, Endpoint endpoint) {
+  const Json* choice = body.find("tool_choice");
+  if (!choice) return true;
+  const std::string found = to_text(*choice).substr(0, 100);
+  std::string word = choice->is_string() ? choice->get<std::string>() : "";
+  if (const auto object = choice->is_object() ? body.object("tool_choice") : std::nullopt) {
+    word = object->required_text("type");
+    if (word == "function" || word == "tool") {
+      const auto function = object->object("function");
+      const std::string name = (function ? *function : *object).required_text("name");
+      if (std::ranges::find(wishes.names, name) == wishes.names.end())
+        refuse("tool_choice", "expected one of the tools, found {}", to_text(name.substr(0, 100)));
+      refuse_forced_call(found);
+    }
+  }
+  if (word == "required" || word == "any") {
+    if (wishes.tools.empty()) refuse("tool_choice", "expected tools beside it, as a call is {}", word);
+    refuse_forced_call(found);
+  }
+  if (word != "auto" && word != "none")
+    refuse("tool_choice", "expected auto, none, {} or a tool by its name, found {}",
+           endpoint == Endpoint::messages ? "any" : "required", found);
+  return word == "auto";
+}
+
+}  // namespace
+
+ToolWishes read_tools(const Fields& body, Endpoint endpoint) {
+  ToolWishes wishes;
+  std::set<std::string> names;
+  const Json* list = body.list("tools");
+  if (list && list->size() > kMostTools) refuse("tools", "expected at most {}, found {}", kMostTools, list->size());
+  for (size_t i = 0; list && i < list->size(); ++i) {
+    const auto tool = read_tool(Fields((*list)[i], path_of("tools", i)), endpoint);
+    if (!tool) continue;
+    const std::string name = (*tool)["name"];
+    if (!names.insert(name).second) refuse(path_of("tools", i), "the name \"{}\" comes twice", name);
+    wishes.names.push_back(name);
+    wishes.tools.push_back(to_text(*tool));
+  }
+  wishes.may_call = read_choice(body, wishes, endpoint);
+  if (endpoint != Endpoint::messages) {
+    wishes.one_only = !body.flag("parallel_tool_calls").value_or(true);
+  } else if (const Json* choice = body.find("tool_choice"); choice && choice->is_object()) {
+    wishes.one_only = body.object("tool_choice")->flag("disable_parallel_tool_use").value_or(false);
+  }
+  return wishes;
+}
+
+void add_tools(const ToolWishes& wishes, const ServedModel& model, ChatOptions& options, AnswerTask& task) {
+  if (wishes.tools.empty() || !model.chat) return;
+  if (wishes.may_call) {
+    options.tools = wishes.tools;
+    task.calls = CallWishes{model.chat->call_grammar(wishes.names), wishes.one_only};
+  } else {  // earlier calls in the conversation may lead it to another
+    for (const Token token : model.chat->call_tokens()) task.each.sampling.logit_bias.push_back({token, kNever});
+  }
+}
+
+}  // namespace hearth::server
