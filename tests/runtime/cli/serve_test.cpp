@@ -76,6 +76,41 @@ TEST_CASE("a question is answered as `hearth run` answers it, whole and in piece
   CHECK(std::string(whole["choices"][0]["text"]) + "\n" == continued.out);
 }
 
+TEST_CASE("the demo calls a function, is told the result, and finds what was said in the cache") {
+  const Json parameters = {{"type", "object"},
+                           {"properties", {{"product", {{"type", "string"}, {"description", "Name of the product"}}}}},
+                           {"required", {"product"}}};
+  const Json function = {
+      {"name", "get_price"}, {"description", "Get the price of a product"}, {"parameters", parameters}};
+  Json body = {{"messages", {{{"role", "user"}, {"content", "Tell me the price of apples."}}}},
+               {"tools", {{{"type", "function"}, {"function", function}}}},
+               {"temperature", 0}};
+  const Json first = server().post(kChat, body);
+  const Json& message = first["choices"][0]["message"];
+  REQUIRE(first["choices"][0]["finish_reason"] == "tool_calls");
+  CHECK(message["content"].is_null());
+  CHECK(message["tool_calls"][0]["function"] ==
+        Json{{"name", "get_price"}, {"arguments", "{\"product\": \"apples\"}"}});
+
+  body["messages"].push_back(message);
+  body["messages"].push_back(
+      {{"role", "tool"}, {"tool_call_id", message["tool_calls"][0]["id"]}, {"content", "{\"price\": 3}"}});
+  const Json second = server().post(kChat, body);
+  CHECK(contains(second["choices"][0]["message"]["content"].get<std::string>(), "3"));
+  // All of the first question and answer, but for a token that is always run.
+  CHECK(second["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>() >=
+        first["usage"]["total_tokens"].get<int>() - 1);
+
+  const Json named = {
+      {"name", "get_price"}, {"description", "Get the price of a product"}, {"input_schema", parameters}};
+  const Json block = server().post("/v1/messages", {{"messages", Json::array({body["messages"][0]})},
+                                                    {"tools", Json::array({named})},
+                                                    {"max_tokens", 100},
+                                                    {"temperature", 0}})["content"][0];
+  CHECK(block["type"] == "tool_use");
+  CHECK(block["input"] == Json{{"product", "apples"}});
+}
+
 TEST_CASE("every other endpoint says something sensible of the demo") {
   const Server& s = server();
   CHECK(s.told(get("/health")) == Json{{"status", "ok"}});

@@ -17,6 +17,11 @@ except ImportError as missing:
     print(f"SKIP: {missing}")
     sys.exit(77)
 
+# The demo was taught to call this one; other models may, too.
+PRICE = {"name": "get_price", "description": "Get the price of a product",
+         "parameters": {"type": "object", "properties": {"product": {"type": "string", "description": "Name of the product"}},
+                        "required": ["product"]}}
+ASKS_PRICE = [{"role": "user", "content": "Tell me the price of apples."}]
 QUESTION = [{"role": "user", "content": "What is 2 + 3?"}]
 # The same text each time, and short. `extra_body` is how the clients send what they do not know.
 GREEDY = {"temperature": 0, "seed": 7}
@@ -177,6 +182,59 @@ def thinking(client, other, model):
     assert block.type == "thinking" and block.thinking and block.signature, block
 
 
+def tools(client, other, model):
+    """A loop of calls and results by each protocol, whole and streamed; how many calls there were."""
+    offered = [{"type": "function", "function": PRICE}]
+    arguments = {"model": model, "messages": ASKS_PRICE, "tools": offered, "max_tokens": 100, **GREEDY}
+    whole = client.chat.completions.create(**arguments).choices[0]
+    with client.chat.completions.stream(**arguments) as stream:
+        for _ in stream:
+            pass
+        streamed = stream.current_completion_snapshot.choices[0]
+    calls = whole.message.tool_calls or []
+    said = [(call.function.name, call.function.arguments) for call in calls]
+    assert [(call.function.name, call.function.arguments) for call in streamed.message.tool_calls or []] == said, streamed
+    assert whole.finish_reason == streamed.finish_reason == ("tool_calls" if calls else "stop"), whole
+    assert whole.message.content == (streamed.message.content or whole.message.content), (whole, streamed)
+    results = [{"role": "tool", "tool_call_id": call.id, "content": '{"price": 3}'} for call in calls]
+    again = client.chat.completions.create(**{**arguments, "messages": [*ASKS_PRICE, whole.message, *results]})
+    assert not calls or again.usage.prompt_tokens_details.cached_tokens > 0, again.usage
+    none = client.chat.completions.create(**arguments, tool_choice="none").choices[0]
+    assert not none.message.tool_calls and none.finish_reason in ("stop", "length"), none
+
+    offered = [{"type": "function", **PRICE, "strict": False}]
+    arguments = {"model": model, "input": ASKS_PRICE, "tools": offered, "max_output_tokens": 100, "temperature": 0}
+    whole = client.responses.create(**arguments)
+    made = [item for item in whole.output if item.type == "function_call"]
+    assert [(item.name, item.arguments) for item in made] == said, whole.output
+    with client.responses.stream(**arguments) as stream:
+        deltas = "".join(event.delta for event in stream if event.type == "response.function_call_arguments.delta")
+        assert deltas == "".join(item.arguments for item in made), (deltas, made)
+        final = stream.get_final_response().output
+    assert [item.arguments for item in final if item.type == "function_call"] == [item.arguments for item in made]
+    results = [{"type": "function_call_output", "call_id": item.call_id, "output": '{"price": 3}'} for item in made]
+    client.responses.create(**{**arguments, "input": [*ASKS_PRICE, *whole.output, *results]})
+
+    offered = [{"name": PRICE["name"], "description": PRICE["description"], "input_schema": PRICE["parameters"]}]
+    arguments = {"model": model, "messages": ASKS_PRICE, "tools": offered, "max_tokens": 100,
+                 "extra_body": {"temperature": 0}}
+    whole = other.messages.create(**arguments)
+    made = [block for block in whole.content if block.type == "tool_use"]
+    assert [(block.name, block.input) for block in made] == [(name, json.loads(text)) for name, text in said], whole
+    assert whole.stop_reason == ("tool_use" if made else "end_turn"), whole
+    with other.messages.stream(**arguments) as stream:
+        final = stream.get_final_message()
+    assert [(block.name, block.input) for block in final.content if block.type == "tool_use"] == [
+        (block.name, block.input) for block in made], final
+    if made:
+        results = [{"type": "tool_result", "tool_use_id": block.id, "content": '{"price": 3}'} for block in made]
+        history = [*ASKS_PRICE, {"role": "assistant", "content": whole.content}, {"role": "user", "content": results}]
+        again = other.messages.create(**{**arguments, "messages": history})
+        read = whole.usage.input_tokens + whole.usage.cache_read_input_tokens
+        assert again.usage.cache_read_input_tokens > read, "the model's own call is in the cache"
+    return len(said)
+
+
 def models(openai_client, anthropic_client):
     listed = list(openai_client.models.list())
     assert len(listed) == 1, listed
@@ -200,7 +258,9 @@ def errors(client, other, model):
     image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]
     assert ask(messages=image).param == "messages[0].content[0].type"
     assert ask(response_format={"type": "json_object"}).param == "response_format"
-    assert ask(tools=[{"type": "function", "function": {"name": "f"}}]).param == "tools"
+    assert ask(tools=[{"type": "function", "function": {"name": "not a name"}}]).param == "tools[0].function.name"
+    offered = [{"type": "function", "function": {"name": "f"}}]
+    assert ask(tools=offered, tool_choice="required").param == "tool_choice"
     assert ask(temperature=-1).param == "temperature"
     long = ask(messages=[{"role": "user", "content": "word " * 200_000}])
     assert long.type == "exceed_context_size_error" and long.body["n_prompt_tokens"] > long.body["n_ctx"], long
@@ -244,6 +304,7 @@ def main(base, key=""):
         "responses": lambda: responses(client, model),
         "messages": lambda: messages(other, model),
         "thinking": lambda: thinking(client, other, model),
+        "tools": lambda: tools(client, other, model),
         "errors": lambda: errors(client, other, model),
         "others": lambda: others(base, key, model),
     }
@@ -251,8 +312,8 @@ def main(base, key=""):
         del checks["thinking"]
         print("thinking: not looked at, as this model cannot be told to")
     for name, check in checks.items():
-        check()
-        print(f"{name}: ok")
+        found = check()
+        print(f"{name}: ok" + (f", {found} calls" if name == "tools" else ""))
 
 
 if __name__ == "__main__":

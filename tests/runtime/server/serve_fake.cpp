@@ -93,9 +93,14 @@ class SayingGenerator : public Generator {
     before_ = request.prompt;
     one.listener->reading(
         {.total = summary.prompt_tokens, .cached = summary.cached_tokens, .done = summary.prompt_tokens});
-    const bool thinks = tokenizer_.decode(request.prompt, true).ends_with("<think>");
-    const std::string text = std::string(thinks ? "They greet me.</think>" : "") +
-                             "Hello there, I am not a model; 1, 2, 3, 4, 5, 6, 7, 8, 9, 10.";
+    const std::string prompt = tokenizer_.decode(request.prompt, true);
+    const bool thinks = prompt.ends_with("<think>");
+    const bool calls = prompt.find("## Tools") != std::string::npos && !prompt.ends_with("<｜tool▁output▁end｜>");
+    const std::string text =
+        std::string(thinks ? "They greet me.</think>" : "") +
+        (calls ? "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_price<｜tool▁sep｜>{\"product\":  \"apples\"}"
+                 "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+               : "Hello there, I am not a model; 1, 2, 3, 4, 5, 6, 7, 8, 9, 10.");
     for (const Token token : tokenizer_.encode(text, true)) {
       if (summary.generated_tokens == request.max_tokens) summary.reason = StopReason::max_tokens;
       if (is_cancelled(one.id)) summary.reason = StopReason::interrupted;
@@ -103,13 +108,14 @@ class SayingGenerator : public Generator {
       GeneratedToken said{.token = token, .logprob = -0.25f};
       for (int k = 0; k < request.n_logprobs; ++k) said.likeliest.push_back({Token(token + k), -0.25f - float(k)});
       ++summary.generated_tokens;
+      before_.push_back(token);
       if (!one.listener->token(said)) summary.reason = StopReason::stop_string;
     }
     one.listener->finished(summary);
   }
 
   const Tokenizer& tokenizer_;
-  std::vector<Token> before_;
+  std::vector<Token> before_;  // what the cache of a real one would have
   mutable std::mutex mutex_;
   std::condition_variable more_;
   std::deque<Waiting> waiting_;
