@@ -1,5 +1,6 @@
 #include "runtime/server/answering.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -48,6 +49,7 @@ void Answering::add_choice(size_t index) {
                          ? Answer::in_chat(tokenizer, task_.opens_thoughts, task_.lead, task_.stops, sink, task_.calls)
                          : Answer::continuation(tokenizer, task_.stops, sink));
   n_written_.push_back(0);
+  n_of_text_.push_back(0);
   tokens_.emplace_back();
   const size_t prompt = index / size_t(task_.n), number = index % size_t(task_.n);
   choices_.push_back(
@@ -104,10 +106,13 @@ bool Answering::token(size_t index, const GeneratedToken& token) {
   const bool thought_before = answer.thinking();
   if (task_.each.n_logprobs >= 0) choice.logged.push_back(token);  // first: the answer hands it on with the text
   if (task_.calls) tokens_[index].push_back(token.token);
+  const size_t text_before = answer.text().size();
   answer.add(token.token);
+  if (answer.text().size() > text_before) n_of_text_[index] = choice.logged.size();
   const bool thought = thought_before || answer.thinking();
   ++choice.n_tokens;
   choice.n_thinking += thought;
+  if (thought) n_of_text_[index] = 0;
   if (thought) choice.logged.clear();  // all so far were thoughts and their marks
   return !answer.stopped();
 }
@@ -125,7 +130,11 @@ void Answering::finished(size_t index, const GenerationSummary& summary) {
   choice.text = answer.text();
   choice.thoughts = answer.thoughts();
   choice.over = true;
-  if (!choice.calls.empty()) serving_.memory->keep(choice.calls, std::move(tokens_[index]));
+  if (!choice.calls.empty()) {
+    const size_t of_text = std::max(n_of_text_[index], n_written_[index]);
+    choice.logged.resize(std::min(choice.logged.size(), of_text));  // tokens of calls are not the text's
+    serving_.memory->keep(choice.calls, std::move(tokens_[index]));
+  }
   if (task_.stream) {
     if (const auto logged = unwritten(index); !logged.empty()) write(writer_->piece(choice, {}, logged));
     write(writer_->ended(choice));

@@ -59,6 +59,7 @@ class Answering : public std::enable_shared_from_this<Answering> {
   std::vector<Choice> choices_;
   std::vector<Answer> answers_;             // of the choices
   std::vector<size_t> n_written_;           // of their logged tokens
+  std::vector<size_t> n_of_text_;           // of their logged tokens, up to the last one that added to the text
   std::vector<std::vector<Token>> tokens_;  // of each answer, where the model may call
   size_t n_over_ = 0;
   bool opened_ = false;  // every choice is at the engine: until then nothing is sent, as the next may be refused

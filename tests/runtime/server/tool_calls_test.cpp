@@ -200,6 +200,20 @@ TEST_CASE("calls: stop strings end answers, not arguments") {
   CHECK(stopped["finish"] == "stop");
 }
 
+TEST_CASE("calls: logged tokens are those of the text") {
+  Bed bed;
+  bed.generator.says = said_bytes(two_calls());
+  const Json body = with(kChatBody, {{"logprobs", true}});
+  CHECK(bed.post("/v1/chat/completions", body)["choices"][0]["logprobs"]["content"].size() == 3);
+  size_t streamed = 0;
+  for (const Event& event : bed.stream("/v1/chat/completions", body))
+    if (event.data != "[DONE]" && event.json()["choices"][0]["logprobs"].is_object())
+      streamed += event.json()["choices"][0]["logprobs"]["content"].size();
+  CHECK(streamed == 3);
+  bed.generator.says = said_bytes(kCallsBegin + fenced_call("f", "{}") + kCallsEnd);
+  CHECK(bed.post("/v1/chat/completions", body)["choices"][0]["logprobs"]["content"].empty());
+}
+
 TEST_CASE("calls: several choices have calls of their own") {
   Bed bed;
   bed.generator.says = said_bytes(two_calls());
