@@ -48,6 +48,11 @@ http_fuzz() {
   "$BUILD/tests/http_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
 }
 
+# Answers with calls of functions, most of them broken, in several cuts each: the same calls. In CI: calls_fuzz_test.
+calls_fuzz() {
+  "$BUILD/tests/calls_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
+}
+
 # A million requests of every endpoint: one answer each, in whole events. In CI: api_fuzz_test.
 api_fuzz() {
   "$BUILD/tests/api_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
@@ -110,7 +115,7 @@ STANDIN
   tests/device_check.sh --pack "$TMP/pack" --build-dir "$build"
 }
 
-tests="shortened jinja_fuzz http_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible"
+tests="shortened jinja_fuzz http_fuzz calls_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible"
 tests="$tests fetched_compiler"
 failed=0
 for name in ${*:-$tests}; do

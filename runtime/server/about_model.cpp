@@ -75,6 +75,10 @@ Json properties(const Serving& serving) {
           {"model_path", std::filesystem::path(model.path).filename().string()},  // its folder is nobody's business
           {"modalities", {{"vision", false}, {"audio", false}}},
           {"chat_template", model.chat_template},
+          {"chat_template_caps",
+           {{"supports_tools", model.chat != nullptr},
+            {"supports_tool_calls", model.chat != nullptr},
+            {"supports_parallel_tool_calls", model.chat != nullptr}}},
           {"can_switch_thinking", model.chat && model.chat->can_switch_thinking()},
           {"bos_token", text_of(*model.tokenizer, model.tokenizer->bos())},
           {"eos_token", text_of(*model.tokenizer, model.tokenizer->eos())},

@@ -147,6 +147,8 @@ TEST_CASE("api: properties as llama.cpp's clients look for them; the file's fold
   CHECK(props["chat_template"] == "the template");
   CHECK(props["bos_token"] == "<｜begin▁of▁sentence｜>");
   CHECK(props["modalities"]["vision"] == false);
+  CHECK(props["chat_template_caps"]["supports_tools"] == true);
+  CHECK(Bed("").get("/props")["chat_template_caps"]["supports_tools"] == false);
 }
 
 TEST_CASE("api: a prompt that is too long is refused with both numbers, in the words that clients look for") {
