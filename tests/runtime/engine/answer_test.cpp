@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <random>
+
 #include "tests/runtime/chat/chat_vocabulary.h"
 #include "tests/runtime/model/tiny_model.h"
 #include "tests/support/refusal.h"
@@ -151,6 +153,48 @@ TEST_CASE("answer: one call may be all, and stop strings are not looked for in c
   CHECK(told(tokens_of(two), one) == "(f {\"a\": 12})...");
   CHECK(told(tokens_of("a1" + two), kMarked, false, {"12"}) == "a1(f {\"a\": 12})(g {})");
   CHECK(told(tokens_of("a12" + two), kMarked, false, {"12"}) == "a...");
+}
+
+TEST_CASE("answer: however a text is cut into tokens, the same thoughts, text and calls") {
+  const std::vector<std::string> words = {kCall,
+                                          "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}}</tool_call>",
+                                          "<think>",
+                                          "</think>",
+                                          "\n",
+                                          " ",
+                                          "aa bc",
+                                          "END",
+                                          "EN",
+                                          "<｜tool▁call▁begin｜>",
+                                          "<｜tool▁sep｜>",
+                                          "f",
+                                          "{\"a\": \"END",
+                                          "{}",
+                                          "<tool_call>",
+                                          "\xE4\xBD",
+                                          "é"};
+  std::mt19937 random(5);
+  for (int round = 0; round < 2000; ++round) {
+    std::string text;
+    for (size_t n = random() % 9; n > 0; --n) text += words[random() % words.size()];
+    CallWishes wishes = round % 2 ? kMarked : kTagged;
+    wishes.one_only = random() % 4 == 0;
+    const bool opens = random() % 2;
+    const auto sums = [&](const std::vector<Token>& tokens) {
+      Shown shown;
+      Answer answer = Answer::in_chat(tokenizer(), opens, " ", {"END"}, shown.sink(), wishes);
+      for (const Token token : tokens)
+        if (!answer.stopped()) answer.add(token);
+      answer.finish();
+      CHECK(shown.all() == SplitText{answer.thoughts(), answer.text()});
+      std::string all = answer.thoughts() + "|" + answer.text();
+      for (const AnswerCall& call : answer.calls())
+        all += "|" + std::to_string(call.text_before) + call.name + call.arguments;
+      return all;
+    };
+    CAPTURE(text);
+    CHECK(sums(tokens_of(repair_utf8(text))) == sums(tokenizer().encode(text, true)));
+  }
 }
 
 TEST_CASE("answer: the blank in front is the format's, in a conversation; a continuation keeps every character") {
