@@ -231,7 +231,7 @@ ChatTemplate::CallShape ChatTemplate::find_call_shape() const {
   return {};
 }
 
-CallGrammar ChatTemplate::call_grammar(std::vector<std::string> names) const {
+CallSyntax ChatTemplate::call_syntax(std::vector<std::string> names) const {
   return {call_format_, !call_tokens().empty(), std::move(names)};
 }
 

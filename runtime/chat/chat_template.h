@@ -73,7 +73,7 @@ class ChatTemplate {
 
   // How calls look in what the model says.
   //   names: of the functions that there are
-  CallGrammar call_grammar(std::vector<std::string> names) const;
+  CallSyntax call_syntax(std::vector<std::string> names) const;
   // The control tokens without which nothing is a call; none where calls are text.
   std::vector<Token> call_tokens() const;
 

@@ -18,8 +18,8 @@ Answer Answer::in_chat(const Tokenizer& tokenizer, bool opens_thoughts, std::str
                        const std::vector<std::string>& stops, AnswerSink sink, const std::optional<CallWishes>& calls) {
   Answer answer(tokenizer, ThoughtSplitter(opens_thoughts, lead), stops, std::move(sink));
   if (calls) {
-    answer.parser_ = make_call_parser(calls->grammar);
-    answer.parses_thoughts_ = calls->grammar.in_thoughts();
+    answer.parser_ = make_call_parser(calls->syntax);
+    answer.parses_thoughts_ = calls->syntax.in_thoughts();
     answer.one_call_only_ = calls->one_only;
   }
   return answer;

@@ -31,7 +31,7 @@ struct AnswerSink {
 
 // Which functions there are for the model to call.
 struct CallWishes {
-  CallGrammar grammar;
+  CallSyntax syntax;
   bool one_only = false;  // the answer ends with the first call
 };
 

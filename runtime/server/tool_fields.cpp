@@ -107,7 +107,7 @@ void add_tools(const ToolWishes& wishes, const ServedModel& model, ChatOptions& 
   if (wishes.tools.empty() || !model.chat) return;
   if (wishes.may_call) {
     options.tools = wishes.tools;
-    task.calls = CallWishes{model.chat->call_grammar(wishes.names), wishes.one_only};
+    task.calls = CallWishes{model.chat->call_syntax(wishes.names), wishes.one_only};
   } else {  // earlier calls in the conversation may lead it to another
     for (const Token token : model.chat->call_tokens()) task.each.sampling.logit_bias.push_back({token, kNever});
   }

@@ -6,14 +6,14 @@
 
 namespace hearth {
 
-std::unique_ptr<CallParser> make_call_parser(const CallGrammar& grammar) {
-  switch (grammar.format) {
+std::unique_ptr<CallParser> make_call_parser(const CallSyntax& syntax) {
+  switch (syntax.format) {
     case CallFormat::marked:
-      return std::make_unique<MarkedCalls>(grammar.marks_are_tokens);
+      return std::make_unique<MarkedCalls>(syntax.marks_are_tokens);
     case CallFormat::dsml:
-      return std::make_unique<DsmlCalls>(grammar.names);
+      return std::make_unique<DsmlCalls>(syntax.names);
     case CallFormat::tagged:
-      return std::make_unique<TaggedCalls>(grammar.names);
+      return std::make_unique<TaggedCalls>(syntax.names);
   }
   return nullptr;
 }

@@ -40,7 +40,7 @@ enum class CallFormat {
 };
 
 // What a model is known to be able to say.
-struct CallGrammar {
+struct CallSyntax {
   CallFormat format = CallFormat::tagged;
   // The vocabulary has the marks as control tokens: they count only where they come as such, so that no text that a
   // model repeats is a call. Of `marked` alone.
@@ -52,7 +52,7 @@ struct CallGrammar {
   bool in_thoughts() const { return format == CallFormat::marked && marks_are_tokens; }
 };
 
-std::unique_ptr<CallParser> make_call_parser(const CallGrammar& grammar);
+std::unique_ptr<CallParser> make_call_parser(const CallSyntax& syntax);
 
 // The marks of `marked`, in the order: list of calls begins and ends, call begins and ends, between its type and name.
 inline constexpr std::string_view kCallMarks[] = {"<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>",

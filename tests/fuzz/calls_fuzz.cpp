@@ -10,7 +10,7 @@ namespace {
 // What came out, as one text.
 class Sums {
  public:
-  explicit Sums(const CallGrammar& grammar) : parser_(make_call_parser(grammar)) {}
+  explicit Sums(const CallSyntax& syntax) : parser_(make_call_parser(syntax)) {}
 
   void push(std::string_view text, bool control) {
     events_.clear();
@@ -56,16 +56,16 @@ std::string_view mark_at(std::string_view text) {
   return {};
 }
 
-Sums said(const CallGrammar& grammar, std::string_view text, size_t longest, uint32_t random) {
-  Sums sums(grammar);
+Sums said(const CallSyntax& syntax, std::string_view text, size_t longest, uint32_t random) {
+  Sums sums(syntax);
   while (!text.empty()) {
-    const std::string_view mark = grammar.marks_are_tokens ? mark_at(text) : std::string_view();
+    const std::string_view mark = syntax.marks_are_tokens ? mark_at(text) : std::string_view();
     size_t length = mark.size();
     if (mark.empty()) {
       random = random * 1664525 + 1013904223;
       const size_t most = std::min<size_t>(1 + (random >> 16) % longest, text.size());
       for (length = 1; length < most; ++length)
-        if (grammar.marks_are_tokens && !mark_at(text.substr(length)).empty()) break;
+        if (syntax.marks_are_tokens && !mark_at(text.substr(length)).empty()) break;
     }
     sums.push(text.substr(0, length), !mark.empty());
     text.remove_prefix(length);
@@ -78,17 +78,17 @@ Sums said(const CallGrammar& grammar, std::string_view text, size_t longest, uin
 
 // The first byte says which format and how it is cut.
 bool fuzz_one(std::span<const std::byte> input) {
-  const CallGrammar grammars[] = {{.format = CallFormat::marked, .marks_are_tokens = true},
-                                  {.format = CallFormat::marked},
-                                  {.format = CallFormat::dsml, .names = {"f", "g"}},
-                                  {.format = CallFormat::tagged, .names = {"f", "g"}}};
+  const CallSyntax syntaxes[] = {{.format = CallFormat::marked, .marks_are_tokens = true},
+                                 {.format = CallFormat::marked},
+                                 {.format = CallFormat::dsml, .names = {"f", "g"}},
+                                 {.format = CallFormat::tagged, .names = {"f", "g"}}};
   const std::string_view all(reinterpret_cast<const char*>(input.data()), input.size());
   const uint32_t first = all.empty() ? 0 : uint8_t(all[0]);
   const std::string_view text = all.substr(std::min<size_t>(1, all.size()));
-  const CallGrammar& grammar = grammars[first % 4];
-  const Sums whole = said(grammar, text, 1 << 20, 0);
+  const CallSyntax& syntax = syntaxes[first % 4];
+  const Sums whole = said(syntax, text, 1 << 20, 0);
   for (const size_t longest : {size_t(1), size_t(2 + first / 4)}) {
-    const Sums pieces = said(grammar, text, longest, first);
+    const Sums pieces = said(syntax, text, longest, first);
     expect(pieces.text == whole.text, "the text does not depend on the pieces");
     expect(pieces.calls == whole.calls, "calls do not depend on the pieces");
   }

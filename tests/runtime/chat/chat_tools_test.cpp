@@ -205,7 +205,7 @@ TEST_CASE(
   CHECK(
       told.ends_with("[user]Hi[assistant]<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"
                      "[user]<tool_response>\n1\n</tool_response>"));
-  CHECK(own.call_grammar({}).format == CallFormat::tagged);
+  CHECK(own.call_syntax({}).format == CallFormat::tagged);
   // One that writes the same tags announces tools itself.
   const ChatTemplate tags = of_file(
       "{% if tools %}{{ tools | length }} tools{% endif %}{% for m in messages %}[{{ m.role }}]{{ m.content }}"
@@ -236,7 +236,7 @@ TEST_CASE("published templates write conversations with calls as the built-in fo
 }
 
 TEST_CASE("which calls a template's model makes") {
-  const auto format = [](const std::string& name) { return built_in(name).call_grammar({"f"}); };
+  const auto format = [](const std::string& name) { return built_in(name).call_syntax({"f"}); };
   for (const char* name : {"deepseek-v2.5", "deepseek-v3", "deepseek-v3-0324", "deepseek-r1", "deepseek-v3.1"}) {
     CHECK(format(name).format == CallFormat::marked);
     CHECK(format(name).marks_are_tokens);
@@ -253,8 +253,8 @@ TEST_CASE("which calls a template's model makes") {
   // In a vocabulary without the marks they are text.
   const Tokenizer small(SmallVocabulary().metadata());
   const auto v25 = choose_chat_template("deepseek-v2.5", SmallVocabulary().metadata(), small);
-  CHECK(v25->call_grammar({}).format == CallFormat::marked);
-  CHECK(!v25->call_grammar({}).marks_are_tokens);
+  CHECK(v25->call_syntax({}).format == CallFormat::marked);
+  CHECK(!v25->call_syntax({}).marks_are_tokens);
 }
 
 TEST_CASE("what users and tools say has none of the tags that are plain text") {

@@ -6,10 +6,10 @@ using namespace hearth::test;
 
 namespace {
 
-const std::vector<CallGrammar> kGrammars = {{.format = CallFormat::marked, .marks_are_tokens = true},
-                                            {.format = CallFormat::marked},
-                                            {.format = CallFormat::dsml, .names = {"f", "g"}},
-                                            {.format = CallFormat::tagged, .names = {"f", "g"}}};
+const std::vector<CallSyntax> kSyntaxes = {{.format = CallFormat::marked, .marks_are_tokens = true},
+                                           {.format = CallFormat::marked},
+                                           {.format = CallFormat::dsml, .names = {"f", "g"}},
+                                           {.format = CallFormat::tagged, .names = {"f", "g"}}};
 
 // Parts of calls of each format, and what is between them.
 const std::vector<std::string> kWords = {"<｜tool▁calls▁begin｜>",
@@ -65,13 +65,13 @@ TEST_CASE("whatever is said, in whatever pieces: the same calls and the same tex
   for (int round = 0; round < 3000; ++round) {
     std::string text = kBeginnings[random() % kBeginnings.size()];
     for (size_t n = random() % 14; n > 0; --n) text += kWords[random() % kWords.size()];
-    for (const CallGrammar& grammar : kGrammars) {
-      const Said said = grammar.marks_are_tokens ? said_in_tokens(text) : Said{{text}};
-      const Taken whole = taken(grammar, said);
+    for (const CallSyntax& syntax : kSyntaxes) {
+      const Said said = syntax.marks_are_tokens ? said_in_tokens(text) : Said{{text}};
+      const Taken whole = taken(syntax, said);
       std::vector<size_t> cuts;
       const size_t longest = 1 + random() % 12;
       for (size_t at = 0; at < text.size(); at += 1 + random() % longest) cuts.push_back(at);
-      const Taken pieces = taken_in_pieces(grammar, said, cuts);
+      const Taken pieces = taken_in_pieces(syntax, said, cuts);
       if (!(pieces == whole)) {
         CAPTURE(text);
         CHECK(pieces == whole);
@@ -83,8 +83,8 @@ TEST_CASE("whatever is said, in whatever pieces: the same calls and the same tex
 }
 
 TEST_CASE("text without a call passes at once") {
-  for (const CallGrammar& grammar : kGrammars) {
-    Taker taker(grammar);
+  for (const CallSyntax& syntax : kSyntaxes) {
+    Taker taker(syntax);
     std::string text;
     for (const std::string word : {"Hello", " you", ".\n", "1 < 2", " {\"x\": 1}", "```json\n"}) {
       taker.push(word);
@@ -112,12 +112,12 @@ TEST_CASE("what is held back is bounded") {
       "<｜DSML｜function_calls>",
       "<｜DSML｜invoke name=\"f\">",
       "<｜DSML｜invoke name=\"f\"><｜DSML｜parameter name=\"a\" string=\"true\">"};
-  for (const CallGrammar& grammar : kGrammars) {
+  for (const CallSyntax& syntax : kSyntaxes) {
     for (const std::string& beginning : beginnings) {
       for (const char* filling : {" ", "x", "\n", "1", "\""}) {
         CAPTURE(beginning);
-        Taker taker(grammar);
-        const Said begun = grammar.marks_are_tokens ? said_in_tokens(beginning) : Said{{beginning}};
+        Taker taker(syntax);
+        const Said begun = syntax.marks_are_tokens ? said_in_tokens(beginning) : Said{{beginning}};
         for (const SaidPiece& piece : begun) taker.push(piece.text, piece.control);
         size_t said = beginning.size();
         for (int i = 0; i < 200; ++i) {
@@ -138,12 +138,12 @@ TEST_CASE("long arguments take time by their length alone") {
   arguments += "\"}";
   const std::string marked = "<｜tool▁call▁begin｜>f<｜tool▁sep｜>" + arguments + "<｜tool▁call▁end｜>";
   const std::string tagged = "<tool_call>{\"name\": \"f\", \"arguments\": " + arguments + "}</tool_call>";
-  for (const auto& [grammar, text] :
-       {std::pair(kGrammars[0], marked), std::pair(kGrammars[1], marked), std::pair(kGrammars[3], tagged)}) {
-    const Said said = grammar.marks_are_tokens ? said_in_tokens(text) : Said{{text}};
+  for (const auto& [syntax, text] :
+       {std::pair(kSyntaxes[0], marked), std::pair(kSyntaxes[1], marked), std::pair(kSyntaxes[3], tagged)}) {
+    const Said said = syntax.marks_are_tokens ? said_in_tokens(text) : Said{{text}};
     std::vector<size_t> cuts;
     for (size_t at = 0; at < text.size(); at += 4) cuts.push_back(at);
-    const Taken taken = taken_in_pieces(grammar, said, cuts);
+    const Taken taken = taken_in_pieces(syntax, said, cuts);
     REQUIRE(taken.calls.size() == 1);
     CHECK(taken.calls[0].arguments == arguments);
   }

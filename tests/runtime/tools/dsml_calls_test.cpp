@@ -6,7 +6,7 @@ using namespace hearth::test;
 
 namespace {
 
-const CallGrammar kDsml{.format = CallFormat::dsml, .names = {"f", "g"}};
+const CallSyntax kDsml{.format = CallFormat::dsml, .names = {"f", "g"}};
 const std::string kListBegin = "<｜DSML｜function_calls>\n", kListEnd = "\n</｜DSML｜function_calls>";
 
 std::string as_text(const std::string& key, const std::string& value) {

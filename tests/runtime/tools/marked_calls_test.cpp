@@ -8,8 +8,8 @@ namespace {
 
 const std::string LB = "<｜tool▁calls▁begin｜>", LE = "<｜tool▁calls▁end｜>", CB = "<｜tool▁call▁begin｜>",
                   CE = "<｜tool▁call▁end｜>", SEP = "<｜tool▁sep｜>";
-const CallGrammar kTokens{.format = CallFormat::marked, .marks_are_tokens = true};
-const CallGrammar kText{.format = CallFormat::marked};
+const CallSyntax kTokens{.format = CallFormat::marked, .marks_are_tokens = true};
+const CallSyntax kText{.format = CallFormat::marked};
 
 std::string fenced(const std::string& name, const std::string& arguments) {
   return CB + "function" + SEP + name + "\n```json\n" + arguments + "\n```" + CE;

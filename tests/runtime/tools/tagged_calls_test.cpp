@@ -6,7 +6,7 @@ using namespace hearth::test;
 
 namespace {
 
-const CallGrammar kTagged{.format = CallFormat::tagged, .names = {"f", "g"}};
+const CallSyntax kTagged{.format = CallFormat::tagged, .names = {"f", "g"}};
 
 std::string tagged(const std::string& object) {
   return "<tool_call>\n" + object + "\n</tool_call>";
