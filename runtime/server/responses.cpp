@@ -63,6 +63,8 @@ class InputReader {
       system_ += part;
     } else if (role == "user") {
       said_.push_back({.message = {.role = Role::user, .content = text}});
+    } else if (role == "assistant" && thoughts_.empty() && !said_.empty() && !said_.back().call_ids.empty()) {
+      said_.back().message.content += text;  // what it said behind a call: results follow
     } else if (role == "assistant") {
       said_.push_back(
           {.message = {.role = Role::assistant, .content = text, .thoughts = std::exchange(thoughts_, {})}});

@@ -422,6 +422,13 @@ TEST_CASE("calls: text behind a broken call is a part of its own, in the stream 
     last = event.json();
     if (event.name == "response.output_item.done") done.push_back(last["item"]);
   }
-  CHECK(done.size() == 3);
+  REQUIRE(done.size() == 3);
   CHECK(last["response"]["output"] == Json(done));
+  // And the client may say that this was none.
+  Json input = kHi;
+  for (const Json& item : done) input.push_back(item);
+  input.push_back({{"type", "function_call_output"}, {"call_id", done[1]["call_id"]}, {"output", "no JSON"}});
+  bed.post("/v1/responses", with(kResponsesBody, {{"input", input}}));
+  CHECK(contains(bed.last_prompt(), "a,}\n```<｜tool▁call▁end｜>b<｜tool▁calls▁begin｜>"));
+  CHECK(contains(bed.last_prompt(), "no JSON"));
 }
