@@ -92,6 +92,7 @@ GenerateResult Conversation::generate(std::span<const Token> prompt, Sampler& sa
   request.max_tokens = options.max_tokens;
   request.stop_tokens = options.stop_tokens;
   request.ignore_eos = options.ignore_eos;
+  request.constraint = options.constraint;
   scheduler_->check(request);
   const auto heard = std::make_shared<Heard>(callbacks, thrown_);
   callbacks_ = &callbacks;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,9 +18,10 @@
 namespace hearth {
 
 struct GenerateOptions {
-  int64_t max_tokens = -1;         // -1: until the model stops or the context is full
-  std::vector<Token> stop_tokens;  // besides eos
-  bool ignore_eos = false;         // for benchmarks
+  int64_t max_tokens = -1;                 // -1: until the model stops or the context is full
+  std::vector<Token> stop_tokens;          // besides eos
+  bool ignore_eos = false;                 // for benchmarks
+  std::shared_ptr<Constraint> constraint;  // none: any token may come
 };
 
 struct GenerateResult {

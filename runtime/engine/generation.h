@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -12,6 +13,16 @@
 #include "runtime/support/token.h"
 
 namespace hearth {
+
+// What an answer may be, token by token; of one answer. Asked and told in turns, by one thread at a time.
+class Constraint {
+ public:
+  virtual ~Constraint() = default;
+  // Bit t % 64 of word t / 64, one for each row of the logits: token t may come next. Some token always may; one that
+  // ends the text may where the text may end. Valid until `accept`.
+  virtual std::span<const uint64_t> allowed() = 0;
+  virtual void accept(Token token) = 0;  // one of those
+};
 
 enum class StopReason { eos, max_tokens, context_full, interrupted, stop_string };
 std::string_view stop_reason_name(StopReason reason);  // "eos", "max_tokens", ...
@@ -23,6 +34,7 @@ struct GenerationRequest {
   int64_t max_tokens = -1;         // -1: until the model stops or the context is full
   std::vector<Token> stop_tokens;  // besides eos
   bool ignore_eos = false;
+  std::shared_ptr<Constraint> constraint;  // none: any token may come
   int n_logprobs = -1;  // -1: none; n: the logarithms of the probabilities of the tokens, and of the n likeliest
 };
 

@@ -1,6 +1,8 @@
 #include "runtime/engine/logit_row.h"
 
 #include <algorithm>
+#include <array>
+#include <cassert>
 #include <cmath>
 #include <functional>
 
@@ -40,7 +42,9 @@ void require_number(TokenLogit logit) {
           logit.token, std::isnan(logit.logit) ? "nan" : "inf");
 }
 
-void LogitRow::read(std::span<const float> logits, std::span<const Token> forbidden) {
+void LogitRow::read(std::span<const float> logits, std::span<const Token> forbidden,
+                    std::span<const uint64_t> allowed) {
+  assert(allowed.empty() || allowed.size() == (logits.size() + kBlock - 1) / kBlock);
   const size_t n_blocks = (logits.size() + kBlock - 1) / kBlock;
   if (blocks_.size() != n_blocks) {
     blocks_.resize(n_blocks);
@@ -58,10 +62,28 @@ void LogitRow::read(std::span<const float> logits, std::span<const Token> forbid
   }
   for (const Token token : forbidden)
     if (has(token)) copied(size_t(token) / kBlock)[size_t(token) % kBlock] = kImpossible;
+  for (size_t b = 0; b < allowed.size(); ++b) allow(b, allowed[b]);
 
   bool numbers = true;
   for (size_t b = 0; b < n_blocks; ++b) bests_[b] = best_of(blocks_[b], kBlock, numbers);
   for (size_t i = 0; !numbers && i < size_; ++i) require_number({Token(i), (*this)[Token(i)]});
+}
+
+// Mostly nothing of a block is allowed, or all of it.
+void LogitRow::allow(size_t block, uint64_t tokens) {
+  static_assert(kBlock == 64, "a word of the mask is a block");
+  static constexpr auto kNone = [] {
+    std::array<float, kBlock> none;
+    none.fill(kImpossible);
+    return none;
+  }();
+  if (tokens == 0) {
+    blocks_[block] = kNone.data();
+  } else if (tokens != ~uint64_t(0)) {
+    float* const logits = copied(block);
+    for (size_t i = 0; i < kBlock; ++i)
+      if ((tokens >> i & 1) == 0) logits[i] = kImpossible;
+  }
 }
 
 float* LogitRow::copied(size_t block) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <span>
@@ -33,8 +34,9 @@ void require_number(TokenLogit logit);
 class LogitRow {
  public:
   // logits [V], which are to stay where they are. Forbidden tokens' logits are -inf from here on; ids outside the row
-  // do nothing. Throws as require_number.
-  void read(std::span<const float> logits, std::span<const Token> forbidden);
+  // do nothing. allowed [V / 64, rounded up], unless it is empty: a bit for each token, and those without are forbidden
+  // too. Throws as require_number, but for what is forbidden.
+  void read(std::span<const float> logits, std::span<const Token> forbidden, std::span<const uint64_t> allowed = {});
 
   size_t size() const { return size_; }
   bool has(Token token) const { return size_t(token) < size_; }
@@ -67,6 +69,7 @@ class LogitRow {
   static constexpr size_t kBlock = 64;
 
   float* copied(size_t block);
+  void allow(size_t block, uint64_t tokens);
   float reached_by(size_t count) const;
 
   size_t size_ = 0;

@@ -62,8 +62,8 @@ void Sampler::forbid(std::vector<Token> tokens) {
   forbidden_ = std::move(tokens);
 }
 
-Token Sampler::sample(std::span<const float> logits, const Past& past) {
-  row_.read(logits, forbidden_);
+Token Sampler::sample(std::span<const float> logits, const Past& past, std::span<const uint64_t> allowed) {
+  row_.read(logits, forbidden_, allowed);
   penalise(past);
   const float best = row_.best();
   require_choice(best > kImpossible, logits.size());

@@ -51,9 +51,10 @@ class Sampler {
   std::span<const Token> forbidden() const { return forbidden_; }
   const SamplerOptions& options() const { return options_; }
   // logits [V]. Ties go to the lowest id; tokens of the past and of the bias that the row does not have do nothing.
+  // allowed: LogitRow's; none: all that are not forbidden.
   // Throws Error(model): a logit that is NaN or +inf (the weights are broken, and whatever would be chosen is garbage);
   // nothing left to choose.
-  Token sample(std::span<const float> logits, const Past& past);
+  Token sample(std::span<const float> logits, const Past& past, std::span<const uint64_t> allowed = {});
   // The same token, of the enough_logits() best ones of a row or more, the best first (fewer where the row is shorter).
   // Whether the row's others are numbers is for the device to find out.
   Token sample_best(std::span<const TokenLogit> best);

@@ -11,10 +11,10 @@
 namespace hearth {
 namespace {
 
-constexpr double kPause = 0.75;        // seconds that a slice may take while somebody decodes
-constexpr int64_t kShortSlice = 32;    // tokens: as long as nobody knows how fast reading is, and never fewer
+constexpr double kPause = 0.75;         // seconds that a slice may take while somebody decodes
+constexpr int64_t kShortSlice = 32;     // tokens: as long as nobody knows how fast reading is, and never fewer
 constexpr double kReadingShare = 0.65;  // seconds of reading for one of decoding
-constexpr size_t kMostSamplers = 8;    // threads
+constexpr size_t kMostSamplers = 8;     // threads
 
 }  // namespace
 
@@ -155,7 +155,8 @@ void Scheduler::begin(Sequence& s) {
 // The tokens that are none of the best are the same for all who run.
 int64_t Scheduler::best_wanted(const Sequence& s) {
   const int64_t enough = enough_logits(s.sampler.options());
-  if (!runs_on_gpu(model_) || enough == 0 || enough > kMostLargest || s.request.n_logprobs >= 0) return 0;
+  if (!runs_on_gpu(model_) || enough == 0 || enough > kMostLargest) return 0;
+  if (s.request.n_logprobs >= 0 || s.request.constraint) return 0;
   const std::span<const Token> forbidden = s.sampler.forbidden();
   if (!std::ranges::equal(forbidden, left_out_)) {
     if (running_.size() > 1) return 0;
@@ -287,7 +288,10 @@ void Scheduler::sample(Sequence& s) try {
     return;
   }
   const std::span<const float> logits = logits_of(s);
-  const Token token = s.sampler.sample(logits, {s.tokens, size_t(s.summary.generated_tokens)});
+  const Past past = {s.tokens, size_t(s.summary.generated_tokens)};
+  Constraint* const constraint = s.request.constraint.get();
+  const Token token = s.sampler.sample(logits, past, constraint ? constraint->allowed() : std::span<const uint64_t>());
+  if (constraint) constraint->accept(token);
   const int n = s.request.n_logprobs;
   s.next = n < 0 ? GeneratedToken{token} : with_logprobs(token, logits, s.sampler.forbidden(), n);
 } catch (const Error& error) {

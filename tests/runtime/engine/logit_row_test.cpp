@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <ranges>
 #include <vector>
 
 #include "quant/error.h"
@@ -93,6 +94,34 @@ TEST_CASE("what is forbidden or changed is so in the row, and the logits stay as
   row.read(logits, {});
   for (size_t i = 0; i < 200; ++i) CHECK(row[Token(i)] == logits[i]);
   CHECK(row.best() == *std::ranges::max_element(logits));
+}
+
+TEST_CASE("what a mask does not allow is forbidden, in rows of any length") {
+  LogitRow row, other;
+  std::mt19937_64 random(3);
+  for (const size_t n : kSizes) {
+    const Logits logits = random_logits(n, 4);
+    for (const int kind : {0, 1, 2, 3}) {  // nothing, everything, some of each word, all or nothing of each word
+      CAPTURE(n);
+      CAPTURE(kind);
+      std::vector<uint64_t> allowed((n + 63) / 64);
+      for (uint64_t& word : allowed)
+        word = kind == 0 ? 0 : kind == 1 ? ~uint64_t(0) : kind == 2 ? random() : -(random() & 1);
+      std::vector<Token> forbidden;
+      for (size_t i = 0; i < n; ++i)
+        if ((allowed[i / 64] >> (i % 64) & 1) == 0) forbidden.push_back(Token(i));
+      row.read(logits, std::vector<Token>{0, Token(n / 2)}, allowed);
+      forbidden.push_back(0), forbidden.push_back(Token(n / 2));
+      other.read(logits, forbidden);
+      for (size_t i = 0; i < n; ++i) REQUIRE(row[Token(i)] == other[Token(i)]);
+      CHECK(row.best() == other.best());
+      row.set(Token(n - 1), 99);  // of a block in which nothing was allowed, too
+      CHECK(row.best() == 99);
+      row.read(logits, {});
+      REQUIRE(
+          std::ranges::equal(logits, std::views::iota(size_t(0), n), {}, {}, [&](size_t i) { return row[Token(i)]; }));
+    }
+  }
 }
 
 TEST_CASE("a logit that is not a number is found wherever it is, unless it is forbidden") {

@@ -124,6 +124,57 @@ TEST_CASE("each answer is the one that is given alone") {
   CHECK(status.decode_rows > status.decode_steps);  // weights were read once for several
 }
 
+namespace {
+
+// Tokens of one remainder in turn with those of the next; after some, only the end.
+class InTurn final : public Constraint {
+ public:
+  InTurn(const Scheduled& bed, size_t n_tokens)
+      : words_(size_t(bed.model.config().vocab_size + 63) / 64), end_(*bed.tokenizer.eos()), n_tokens_(n_tokens) {}
+  std::span<const uint64_t> allowed() override {
+    std::ranges::fill(words_, 0);
+    for (Token t = 0; t < 250; ++t)
+      if (accepted.size() == n_tokens_ ? t == end_ : t != end_ && t % 3 == Token(accepted.size() % 3))
+        words_[size_t(t) / 64] |= uint64_t(1) << (t % 64);
+    return words_;
+  }
+  void accept(Token token) override { accepted.push_back(token); }
+
+  std::vector<Token> accepted;
+
+ private:
+  std::vector<uint64_t> words_;
+  Token end_;
+  size_t n_tokens_;
+};
+
+}  // namespace
+
+TEST_CASE("an answer that is bound to a form keeps to it, and others beside it do not notice") {
+  Scheduled bed(3);
+  Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
+  const GenerationRequest free = request(20, 30, 5);
+  GenerationRequest bound = request(12, -1, 6), cut = request(12, 4, 7);
+  bound.ignore_eos = false;
+  const auto form = std::make_shared<InTurn>(bed, 17), other = std::make_shared<InTurn>(bed, 17);
+  bound.constraint = form, cut.constraint = other;
+  const auto heard_free = std::make_shared<Heard>(), heard = std::make_shared<Heard>(),
+             heard_cut = std::make_shared<Heard>();
+  scheduler.add(1, free, heard_free);
+  scheduler.add(2, bound, heard);
+  scheduler.add(3, cut, heard_cut);
+  while (scheduler.busy()) scheduler.step();
+  CHECK(heard_free->tokens == alone(free));
+  REQUIRE(heard->summary.has_value());
+  CHECK(heard->summary->reason == StopReason::eos);
+  REQUIRE(heard->tokens.size() == 17);
+  for (size_t i = 0; i < 17; ++i) CHECK(heard->tokens[i] % 3 == Token(i % 3));
+  CHECK(form->accepted.size() == 18);  // and the end
+  REQUIRE(heard_cut->summary.has_value());
+  CHECK(heard_cut->summary->reason == StopReason::max_tokens);
+  CHECK(heard_cut->tokens == other->accepted);
+}
+
 TEST_CASE("what a turn shares with what was said before is not read again") {
   Scheduled bed(2);
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
