@@ -19,5 +19,6 @@ void add_logits(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_plan(CLI::App& app);
+void add_schema(CLI::App& app);
 
 }  // namespace hearth::cli

@@ -107,9 +107,10 @@ int main(int argc, char** argv) {
   cli::add_perplexity(app);
   cli::add_logits(app);
   cli::add_tokenize(app);
+  cli::add_schema(app);
   group(app, "Talk with a model", {"chat", "run", "serve"});
   group(app, "Files", {"convert", "plan", "inspect", "verify"});
-  group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize"});
+  group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize", "schema"});
   add_help(app);
 
   try {
