@@ -8,10 +8,15 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include "runtime/grammar/refusal.h"
 
 namespace hearth::grammar {
+
+class TokenMask;
+class TokenTrie;
 
 // A place in a text.
 class GrammarState {
@@ -22,6 +27,12 @@ class GrammarState {
   virtual bool advance(uint8_t byte) = 0;
   virtual bool may_end() const = 0;
   virtual bool dead() const = 0;
+  // Equal states have the same future; states of one grammar only.
+  virtual uint64_t hash() const = 0;
+  virtual bool same(const GrammarState& other) const = 0;
+  // Adds the tokens whose bytes may come next. See TokenMasks.
+  virtual void allow_tokens(const TokenTrie& tokens, std::unordered_map<uint64_t, TokenMask>& parts,
+                            TokenMask& mask) const = 0;
 };
 
 class Grammar {

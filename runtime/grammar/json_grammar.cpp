@@ -1,6 +1,7 @@
 // A schema behind the interface of all grammars.
 #include "runtime/grammar/grammar.h"
 #include "runtime/grammar/json_machine.h"
+#include "runtime/grammar/json_masks.h"
 #include "runtime/grammar/schema_document.h"
 
 namespace hearth::grammar {
@@ -13,6 +14,13 @@ class SchemaState final : public GrammarState {
   bool advance(uint8_t byte) override { return machine_.advance(state_, byte); }
   bool may_end() const override { return machine_.may_end(state_); }
   bool dead() const override { return state_.phase == JsonState::Phase::dead; }
+  uint64_t hash() const override { return JsonMachine::hash(state_); }
+  bool same(const GrammarState& other) const override {
+    return JsonMachine::same(state_, static_cast<const SchemaState&>(other).state_);
+  }
+  void allow_tokens(const TokenTrie& tokens, PartMasks& parts, TokenMask& mask) const override {
+    grammar::allow_tokens(machine_, state_, tokens, parts, mask);
+  }
 
  private:
   const JsonMachine& machine_;

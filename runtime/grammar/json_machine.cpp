@@ -3,16 +3,13 @@
 #include <algorithm>
 
 #include "quant/error.h"
+#include "runtime/grammar/json_value.h"
 
 namespace hearth::grammar {
 namespace {
 
 constexpr size_t kMostWays = 1'000;
 constexpr std::string_view kWords[] = {"null", "false", "true"};
-
-bool is_blank(uint8_t byte) {
-  return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r';
-}
 
 using Strings = StringStates<RegexPool>;
 

@@ -14,9 +14,9 @@ int hex_digit(char c) {
   return -1;
 }
 
-class Parser {
+class JsonParser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  explicit JsonParser(std::string_view text) : text_(text) {}
 
   JsonValue document() {
     JsonValue value = parse_value(0);
@@ -212,7 +212,7 @@ const JsonValue* JsonValue::find(std::string_view name) const {
 JsonValue parse_json(std::string_view text) {
   const size_t bad = first_ill_formed(text);
   if (bad != text.npos) throw Refusal("", fmt::format("no JSON: byte {} is not UTF-8", bad));
-  return Parser(text).document();
+  return JsonParser(text).document();
 }
 
 void append_utf8(std::string& text, uint32_t c) {

@@ -28,6 +28,10 @@ constexpr size_t kMaxJsonDepth = 256;
 // arrays and objects inside one another more than kMaxJsonDepth deep.
 JsonValue parse_json(std::string_view text);
 
+inline bool is_blank(uint8_t byte) {
+  return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r';
+}
+
 // The characters of a JSON string, given what stands between its quotes, which must be well-formed.
 std::string unescape_json(std::string_view raw);
 

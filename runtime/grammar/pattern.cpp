@@ -34,9 +34,9 @@ const CodePointSet kDigits({{'0', '9'}}), kWord({{'0', '9'}, {'A', 'Z'}, {'_', '
             {0xFEFF, 0xFEFF}}),
     kLineEnds({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}});
 
-class Parser {
+class PatternParser {
  public:
-  explicit Parser(std::string_view pattern) : text_(code_points_of(pattern)) {
+  explicit PatternParser(std::string_view pattern) : text_(code_points_of(pattern)) {
     if (text_.size() > kLongest)
       throw Refusal("", fmt::format("a pattern of {} characters, at most {} are taken", text_.size(), kLongest));
   }
@@ -334,7 +334,7 @@ Regex build(RegexPool& pool, const Piece& piece, bool start) {
 }  // namespace
 
 Regex parse_pattern(RegexPool& pool, std::string_view pattern) {
-  const Piece piece = Parser(pattern).whole();
+  const Piece piece = PatternParser(pattern).whole();
   const Regex first = build(pool, piece, true), later = build(pool, piece, false);
   Regex found;
   if (first == later)
