@@ -37,6 +37,9 @@ std::optional<EscapedChar::Step> EscapedChar::step(uint8_t byte) const {
       const Step step{{utf8, left | (length - 1) << 2, more}};
       return step.then.possible().empty() ? std::nullopt : std::optional(step);
     }
+    case tail:  // `count` bytes to come of a character that stands for all
+      if ((byte & 0xC0) != 0x80) return std::nullopt;
+      return count() == 1 ? Step{{}, 0} : Step{{tail, count() - 1, 0}};
     case backslash: {
       static constexpr std::string_view kLetters = "\"\\/bfnrt", kMeant = "\"\\/\b\f\n\r\t";
       if (byte == 'u') return Step{{hex, 0, 0}};
@@ -75,6 +78,18 @@ std::optional<EscapedChar::Step> EscapedChar::hex_digit(uint8_t byte) const {
   return Step{{}, 0x10000 + (high << 10) + (more - 0xDC00)};
 }
 
+std::optional<std::pair<uint32_t, uint32_t>> EscapedChar::whole_range() const {
+  if (kind() != utf8) return std::nullopt;
+  const uint32_t shift = 6 * (count() & 3), length = (count() >> 2) + 1;
+  const uint32_t first = value() << shift, last = ((value() + 1) << shift) - 1;
+  if (first < kLeast[length] || last > 0x10FFFF || (first < 0xE000 && last >= 0xD800)) return std::nullopt;
+  return std::pair(first, last);
+}
+
+EscapedChar EscapedChar::forgotten() const {
+  return {tail, count() & 3, 0};
+}
+
 EscapedChar::Ranges EscapedChar::possible() const {
   Ranges ranges;
   const auto add = [&](uint32_t first, uint32_t last) {
@@ -82,6 +97,7 @@ EscapedChar::Ranges EscapedChar::possible() const {
   };
   switch (kind()) {
     case none:
+    case tail:
     case backslash:
       add(0, 0xD7FF);
       add(0xE000, 0x10FFFF);

@@ -22,9 +22,14 @@ class EscapedChar {
   // The code points that the character may become.
   using Ranges = std::vector<std::pair<uint32_t, uint32_t>>;
   Ranges possible() const;
+  // Within UTF-8, where every continuation leads to a character: all of which lie between the two.
+  std::optional<std::pair<uint32_t, uint32_t>> whole_range() const;
+  // The same place, which character it becomes being of no interest.
+  EscapedChar forgotten() const;
+  bool is_forgotten() const { return kind() == tail; }
 
  private:
-  enum Kind : uint32_t { none, utf8, backslash, hex, low_backslash, low_u, low_hex };
+  enum Kind : uint32_t { none, utf8, tail, backslash, hex, low_backslash, low_u, low_hex };
   EscapedChar(Kind kind, uint32_t count, uint32_t value) : bits_(kind << 28 | count << 24 | value) {}
   Kind kind() const { return static_cast<Kind>(bits_ >> 28); }
   uint32_t count() const { return bits_ >> 24 & 15; }

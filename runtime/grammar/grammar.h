@@ -48,6 +48,9 @@ struct SchemaOptions {
 // JSON documents that satisfy a JSON Schema. Throws Refusal, its place a JSON pointer.
 std::shared_ptr<const Grammar> compile_schema(std::string_view schema, const SchemaOptions& options = {});
 
+// Texts of a grammar in GBNF, llama.cpp's dialect of BNF. Throws Refusal, its place "line N".
+std::shared_ptr<const Grammar> compile_gbnf(std::string_view grammar);
+
 // Reads a text; cheap to copy.
 class Matcher {
  public:

@@ -10,7 +10,7 @@
 namespace hearth::grammar {
 namespace {
 
-constexpr size_t kMostNodes = 20'000, kMostCounts = 3, kMostSome = 4, kMostPatterns = 6;
+constexpr size_t kMostDemands = 20'000, kMostCounts = 3, kMostSome = 4, kMostPatterns = 6;
 constexpr uint32_t kMostCounted = 2'000;  // items of an array with counts
 
 class Builder {
@@ -31,8 +31,8 @@ class Builder {
     if (expression == kNever) return kNoNode;
     const auto [it, added] = numbers_.try_emplace(expression, static_cast<uint32_t>(wanted_.size()));
     if (added) {
-      if (wanted_.size() >= kMostNodes)
-        throw Refusal("", fmt::format("more than {} different demands on values", kMostNodes));
+      if (wanted_.size() >= kMostDemands)
+        throw Refusal("", fmt::format("more than {} different demands on values", kMostDemands));
       wanted_.push_back(expression);
       program_.nodes.emplace_back();
     }

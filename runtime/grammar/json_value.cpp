@@ -178,7 +178,8 @@ class JsonParser {
   size_t at_ = 0;
 };
 
-// The place of the first byte that is no UTF-8; npos: there is none.
+}  // namespace
+
 size_t first_ill_formed(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto lead = static_cast<uint8_t>(text[i]);
@@ -200,8 +201,6 @@ size_t first_ill_formed(std::string_view text) {
   }
   return std::string_view::npos;
 }
-
-}  // namespace
 
 const JsonValue* JsonValue::find(std::string_view name) const {
   for (const auto& [own, value] : members)

@@ -38,6 +38,9 @@ std::string unescape_json(std::string_view raw);
 // The code point as UTF-8.
 void append_utf8(std::string& text, uint32_t code_point);
 
+// The place of the first byte that is no UTF-8; npos: there is none.
+size_t first_ill_formed(std::string_view text);
+
 // The code points of well-formed UTF-8.
 std::vector<uint32_t> code_points_of(std::string_view utf8);
 

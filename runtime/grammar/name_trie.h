@@ -38,6 +38,7 @@ class NameTrie {
   uint32_t next(uint32_t state, uint32_t code_point) const;
   bool alive(uint32_t state) const { return state != kNowhere; }
   bool alive_within(uint32_t state, uint32_t first, uint32_t last) const;
+  bool same_within(uint32_t, std::pair<uint32_t, uint32_t>, uint32_t&) const { return false; }
   bool accepts(uint32_t state) const { return nodes_[state].name >= 0; }
   int name(uint32_t state) const { return nodes_[state].name; }
   // The names that begin with what led to the state, and go on with one of these code points.

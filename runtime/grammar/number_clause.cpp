@@ -64,6 +64,10 @@ bool NumberText::complete() const {
   return !whole.empty() && (!point || !fraction.empty()) && (!exponent || !power.empty());
 }
 
+bool NumberText::scientific() const {
+  return whole.size() == 1 && whole[0] != '0';
+}
+
 Decimal NumberText::magnitude() const {
   const std::string all = whole + fraction;
   const size_t first = all.find_first_not_of('0');
@@ -147,6 +151,26 @@ bool NumberClause::whole_above_zero() const {
   return from_one && !most && multiple && compare(*multiple, one) == 0 && not_multiples.empty() && form != Form::other;
 }
 
+std::optional<std::string> NumberClause::beside_bounds(const NumberText& text) const {
+  const bool whole_numbers = multiple && compare(*multiple, {1, 0}) == 0;
+  if (text.exponent || !not_multiples.empty() || (multiple && !whole_numbers) || (whole_numbers && text.point))
+    return std::nullopt;
+  std::string digits = text.whole + text.fraction;
+  const size_t first = digits.find_first_not_of('0');
+  if (first == digits.npos) return std::nullopt;
+  digits.erase(0, first);
+  std::string compared;
+  for (const auto* bound : {&least, &most}) {
+    if (!*bound || (*bound)->at.digits <= 0) continue;  // which all numbers above zero are beyond
+    std::string other = (*bound)->at.digits.str();
+    other.resize(std::max(other.size(), digits.size()), '0');
+    other.resize(digits.size());
+    if (other == digits) return std::nullopt;
+    compared += digits < other ? '<' : '>';
+  }
+  return compared;
+}
+
 // `text` as if it had no sign: negative ones are looked up in the mirrored clause.
 bool NumberClause::accepts(const NumberText& text) const {
   if (!text.complete() || (form == Form::whole && (text.point || text.exponent)) ||
@@ -183,7 +207,7 @@ bool NumberClause::reachable_plain(const NumberText& text) const {
 }
 
 bool NumberClause::reachable_scaled(const NumberText& text) const {
-  if (text.whole.size() != 1 || text.whole[0] == '0') return false;
+  if (!text.scientific()) return false;
   const Decimal value = text.magnitude();
   const Decimal next{value.digits + 1, value.exponent};
   // Below every multiple and bound there is nothing more to find.
@@ -206,6 +230,7 @@ bool NumberClause::reachable_power(const NumberText& text, bool end) const {
   if ((text.point && text.fraction.empty()) || text.whole.empty()) return false;
   const Decimal value = text.magnitude();
   if (value.digits == 0) return contains({});
+  if (!text.scientific() && !free_above_zero() && !whole_above_zero()) return false;
   const int size = static_cast<int>(value.digits.str().size()) + value.exponent - 1;
   int first = kLeastPower - size, last = kMostPower - size;
   const auto scaled = [&](int power) { return value.times_power_of_ten(power); };

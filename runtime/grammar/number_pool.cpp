@@ -50,6 +50,7 @@ struct NumberPool::Impl {
   std::unordered_map<std::string, NumberSet> set_numbers;
   std::vector<State> states;
   std::unordered_map<std::string, int32_t> state_numbers;
+  std::unordered_map<std::string, std::string> representatives;  // of texts with the same future
 
   NumberSet add(Clauses clauses) {
     if (clauses.size() > kMostClauses)
@@ -82,7 +83,7 @@ struct NumberPool::Impl {
   NumberSet add(NumberClause clause) { return add(Clauses{std::move(clause)}); }
 
   // The same future in fewer words, where digits no longer matter.
-  std::string canonical(NumberSet set, const std::string& text) const {
+  std::string canonical(NumberSet set, const std::string& text) {
     const NumberText parsed(text);
     const Clauses& clauses = parsed.negative ? sets[set].mirrored : sets[set].clauses;
     const std::string sign = parsed.negative ? "-" : "";
@@ -100,6 +101,19 @@ struct NumberPool::Impl {
       return sign + (!parsed.power.empty() ? "1e1" : parsed.exponent_signed ? "1e+" : "1e");
     }
     if (parsed.exponent) return text;
+    std::string compared;
+    bool beside = true;
+    for (const NumberClause& clause : clauses) {
+      const auto own = clause.beside_bounds(parsed);
+      beside = beside && own;
+      if (own) compared += *own + ',';
+    }
+    if (beside) {
+      const size_t zeros = parsed.whole == "0" ? parsed.fraction.find_first_not_of('0') : 0;
+      const std::string key = fmt::format("{}{}:{}:{}:{}:{}:{}", sign, set, parsed.whole.size(), zeros, parsed.point,
+                                          !parsed.fraction.empty(), compared);
+      return representatives.try_emplace(key, text).first->second;
+    }
     size_t n_above = 0;
     bool whole = false;
     for (const NumberClause& clause : clauses) {

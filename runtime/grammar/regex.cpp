@@ -345,6 +345,14 @@ bool RegexPool::alive_within(Regex state, uint32_t first, uint32_t last) {
   return false;
 }
 
+bool RegexPool::same_within(Regex state, std::pair<uint32_t, uint32_t> range, Regex& to) {
+  const Row& own = row(state);
+  const auto after = std::upper_bound(own.from.begin(), own.from.end(), range.first);
+  if (after != own.from.end() && *after <= range.second) return false;
+  to = own.to[static_cast<size_t>(after - own.from.begin()) - 1];
+  return true;
+}
+
 bool RegexPool::matches(Regex state, std::string_view utf8) {
   for (const uint32_t c : code_points_of(utf8)) state = next(state, c);
   return accepts(state);

@@ -45,6 +45,7 @@ class RegexPool {
   bool alive(Regex state);                                                         // some text is in the language
   // Some text is that begins with a code point from `first` to `last`.
   bool alive_within(Regex state, uint32_t first, uint32_t last);
+  bool same_within(Regex state, std::pair<uint32_t, uint32_t> range, Regex& to);  // all have the derivative `to`
   bool matches(Regex state, std::string_view utf8);
   uint64_t count(Regex state);  // of texts; kInfinite from a thousand million on, and where counting takes too long
   // Of those that begin with a code point of the ranges.

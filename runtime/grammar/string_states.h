@@ -13,7 +13,8 @@
 namespace hearth::grammar {
 
 // `Automaton` has, for states that are uint32_t: next(state, code_point); alive(state), some text may follow;
-// alive_within(state, first, last), some text that begins like that; accepts(state), the text may end.
+// alive_within(state, first, last), some text that begins like that; accepts(state), the text may end; and
+// same_within(state, {first, last}, to), all these code points lead to the state `to`.
 template <class Automaton>
 class StringStates {
  public:
@@ -72,6 +73,11 @@ class StringStates {
     if (from.partial.between() && byte == '"') return automaton_.accepts(from.inner) ? kClosed : kDead;
     const auto step = from.partial.step(byte);
     if (!step) return kDead;
+    if (from.partial.is_forgotten()) return intern(from.inner, step->then);
+    // Characters that all lead to the same state are one.
+    uint32_t common = 0;
+    if (const auto range = step->then.whole_range(); range && automaton_.same_within(from.inner, *range, common))
+      return automaton_.alive(common) ? intern(common, step->then.forgotten()) : kDead;
     if (step->finished()) {
       const uint32_t to = automaton_.next(from.inner, step->character);
       return automaton_.alive(to) ? intern(to, {}) : kDead;

@@ -1,29 +1,88 @@
-// JSON Schemas run over documents: what is taken, where it is stopped, what may come next.
+// JSON Schemas run over texts: schema_cases.json, and what may come next.
+#include "runtime/grammar/grammar.h"
+
 #include <doctest/doctest.h>
 
+#include <random>
 #include <string>
 
-#include "runtime/grammar/grammar.h"
+#include "runtime/grammar/json_value.h"
+#include "tests/runtime/grammar/json_text.h"
+#include "tests/support/paths.h"
+#include "tests/support/text_file.h"
 
 using namespace hearth::grammar;
 
 namespace {
 
-// "accepted", "unfinished", or the bytes that were taken.
-std::string run(const std::string& schema, const std::string& text, int draft = 0) {
-  Matcher matcher(compile_schema(schema, {.draft = draft}));
-  const size_t taken = matcher.advance(text);
-  if (taken < text.size()) return text.substr(0, taken);
-  return matcher.may_end() ? "accepted" : "unfinished";
+bool accepts(const Grammar& grammar, const std::string& text) {
+  const auto state = grammar.start();
+  for (const char c : text)
+    if (!state->advance(static_cast<uint8_t>(c))) return false;
+  return state->may_end();
+}
+
+JsonValue cases() {
+  const auto path = hearth::test::source_dir() / "tests/runtime/grammar/schema_cases.json";
+  return parse_json(hearth::test::read_text(path.string()));
+}
+
+int draft_of(const JsonValue& each) {
+  const JsonValue* draft = each.find("draft");
+  return draft ? std::stoi(draft->text) : 0;
 }
 
 }  // namespace
 
-TEST_CASE("a document is taken byte by byte, and stopped in front of the first that cannot be") {
-  const std::string schema = R"({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})";
-  CHECK(run(schema, R"({"a": 12})") == "accepted");
-  CHECK(run(schema, R"({"a": 1)") == "unfinished");
-  CHECK(run(schema, R"({"a": "x"})") == R"({"a": )");
-  CHECK(run(schema, R"({"b": 1})") == R"({"b": 1)");
-  CHECK(run(schema, R"([])") == "");
+TEST_CASE("our own cases, each text taken or not") {
+  int n = 0;
+  for (const JsonValue& each : cases().items) {
+    const auto grammar = compile_schema(json_text(*each.find("schema")), {.draft = draft_of(each)});
+    for (const auto& [text, valid] : each.find("texts")->members) {
+      CHECK_MESSAGE(accepts(*grammar, text) == valid.boolean, each.find("description")->text, ": ", text);
+      ++n;
+    }
+  }
+  CHECK(n > 100);
+}
+
+TEST_CASE("a text is stopped in front of the first byte that may not come") {
+  const auto grammar = compile_schema(
+      R"({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": false})");
+  Matcher matcher(grammar);
+  CHECK(matcher.advance(R"({"a": 1)") == 7);
+  CHECK(!matcher.may_end());
+  Matcher copy = matcher;
+  CHECK(copy.advance(R"(, "b")") == 0);
+  CHECK(copy.dead());
+  CHECK(matcher.advance("2}") == 2);
+  CHECK(matcher.may_end());
+  CHECK(matcher.allowed().none());
+}
+
+TEST_CASE("from every place that was reached something may come, or the text may end") {
+  std::mt19937 random(7);
+  int finished = 0;
+  for (const JsonValue& each : cases().items) {
+    const auto grammar = compile_schema(json_text(*each.find("schema")), {.draft = draft_of(each)});
+    for (int round = 0; round < 12; ++round) {
+      Matcher matcher(grammar);
+      std::string text;
+      for (int i = 0; i < 150; ++i) {
+        const auto allowed = matcher.allowed();
+        REQUIRE_MESSAGE((allowed.any() || matcher.may_end()), each.find("description")->text, ": ", text);
+        if (matcher.may_end() && (allowed.none() || random() % 3 == 0)) {
+          ++finished;
+          break;
+        }
+        // Closing marks more often than others, so that texts end.
+        uint8_t byte = 0;
+        do byte = random() % 3 == 0 ? static_cast<uint8_t>("\"}]:,1"[random() % 6]) : static_cast<uint8_t>(random());
+        while (!allowed[byte]);
+        REQUIRE(matcher.advance(byte));
+        text += static_cast<char>(byte);
+      }
+    }
+  }
+  CHECK(finished > 50);
 }
