@@ -229,10 +229,12 @@ bool NumberClause::reachable_scaled(const NumberText& text) const {
 bool NumberClause::reachable_power(const NumberText& text, bool end) const {
   if ((text.point && text.fraction.empty()) || text.whole.empty()) return false;
   const Decimal value = text.magnitude();
-  if (value.digits == 0) return contains({});
+  const size_t significant = text.power.find_first_not_of('0');
+  if (value.digits == 0) return contains({}) && text.power.size() - std::min(significant, text.power.size()) <= 3;
   if (!text.scientific() && !free_above_zero() && !whole_above_zero()) return false;
   const int size = static_cast<int>(value.digits.str().size()) + value.exponent - 1;
   int first = kLeastPower - size, last = kMostPower - size;
+  if (!text.scientific() && multiple) first = std::max(first, 0);  // digits at the end, zeros or not, are forgotten
   const auto scaled = [&](int power) { return value.times_power_of_ten(power); };
   if (least) first = first_that(first, last, [&](int power) { return within(least, std::nullopt, scaled(power)); });
   if (multiple) first = first_that(first, last, [&](int power) { return is_multiple(scaled(power), *multiple); });
@@ -240,7 +242,6 @@ bool NumberClause::reachable_power(const NumberText& text, bool end) const {
   for (const Decimal& each : not_multiples)
     last = first_that(first, last, [&](int power) { return is_multiple(scaled(power), each); }) - 1;
   if (first > last) return false;
-  const size_t significant = text.power.find_first_not_of('0');
   const bool signless = significant == text.power.npos;
   if (!signless && text.power.size() - significant > 5) return false;
   const int given = signless ? 0 : std::stoi(text.power.substr(significant));

@@ -91,16 +91,20 @@ struct NumberPool::Impl {
     const bool zero = (parsed.whole + parsed.fraction).find_first_not_of('0') == std::string::npos;
     const auto free = [](const NumberClause& clause) { return clause.free_above_zero(); };
     const bool any_free = std::any_of(clauses.begin(), clauses.end(), free);
-    if (zero) {
-      if (parsed.exponent || parsed.fraction.empty())
-        return sign + (parsed.exponent ? "0" + text.substr(text.find_first_of("eE")) : text.substr(parsed.negative));
-      return any_free ? sign + "0.0" : text;
+    if (parsed.exponent) {
+      const std::string mantissa = zero ? "0"
+                                   : any_free
+                                       ? (parsed.scientific() ? "1" : "11")
+                                       : text.substr(parsed.negative, text.find_first_of("eE") - parsed.negative);
+      const size_t first = std::min(parsed.power.find_first_not_of('0'), parsed.power.size());
+      std::string power = parsed.power.substr(first);
+      if (!parsed.power.empty() && power.empty()) power = "0";
+      const char* signed_power = !parsed.exponent_signed ? "" : parsed.exponent_negative ? "-" : "+";
+      return sign + mantissa + "e" + signed_power + power;
     }
-    if (any_free) {
-      if (!parsed.exponent) return sign + (!parsed.point ? "1" : parsed.fraction.empty() ? "1." : "1.1");
-      return sign + (!parsed.power.empty() ? "1e1" : parsed.exponent_signed ? "1e+" : "1e");
-    }
-    if (parsed.exponent) return text;
+    if (zero) return any_free && !parsed.fraction.empty() ? sign + "0.0" : text;
+    if (any_free)
+      return sign + (parsed.point ? (parsed.fraction.empty() ? "1." : "1.1") : digits_as_ones(parsed.whole));
     std::string compared;
     bool beside = true;
     for (const NumberClause& clause : clauses) {
