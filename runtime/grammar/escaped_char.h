@@ -27,6 +27,7 @@ class EscapedChar {
   // The same place, which character it becomes being of no interest.
   EscapedChar forgotten() const;
   bool is_forgotten() const { return kind() == tail; }
+  uint32_t bytes_to_come() const { return count(); }  // of a forgotten character
 
  private:
   enum Kind : uint32_t { none, utf8, tail, backslash, hex, low_backslash, low_u, low_hex };

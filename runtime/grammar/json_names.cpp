@@ -7,16 +7,23 @@
 namespace hearth::grammar {
 namespace {
 
-// The whole characters of a name that may break off within one.
-std::string whole_characters(const std::string& raw) {
+// The whole characters of a name, and the bytes of the one within which it may break off.
+std::pair<std::string, std::string> whole_characters(const std::string& raw) {
   std::string text;
   EscapedChar partial;
-  for (const char c : raw) {
-    const auto step = partial.step(static_cast<uint8_t>(c));
+  size_t whole = 0;
+  for (size_t i = 0; i < raw.size(); ++i) {
+    const auto step = partial.step(static_cast<uint8_t>(raw[i]));
     partial = step->then;
-    if (step->finished()) append_utf8(text, step->character);
+    if (!step->finished()) continue;
+    append_utf8(text, step->character);
+    whole = i + 1;
   }
-  return text;
+  return {text, raw.substr(whole)};
+}
+
+uint64_t times(uint64_t count, uint64_t factor) {
+  return count == kInfinite || count > kInfinite / 2 / factor ? kInfinite : count * factor;
 }
 
 bool has_extra(const Frame& frame, const std::string& name) {
@@ -65,18 +72,24 @@ bool JsonMachine::others_left(const Frame& frame, const std::string& raw, int32_
   if (form.n_others == kInfinite && form.any_other == kAnyText) return true;
   const auto [inner, partial] = program_->strings.state(state);
   const EscapedChar::Ranges ranges = partial.possible();
-  uint64_t left = partial.between() ? regexes.count(inner) : regexes.count_within(inner, ranges);
+  uint64_t left = partial.between()        ? regexes.count(inner)
+                  : partial.is_forgotten() ? times(regexes.count(inner), uint64_t{1} << 6 * partial.bytes_to_come())
+                                           : regexes.count_within(inner, ranges);
   if (left == kInfinite) return true;
-  const std::string prefix = whole_characters(raw);
+  const auto [prefix, begun] = whole_characters(raw);
   const auto taken = [&](const std::string& name) {
-    if (!name.starts_with(prefix) || !regexes.matches(inner, std::string_view(name).substr(prefix.size()))) return;
-    if (!partial.between()) {
-      if (name.size() == prefix.size()) return;
-      const uint32_t next = code_points_of(std::string_view(name).substr(prefix.size()))[0];
+    if (!name.starts_with(prefix)) return;
+    std::string_view rest = std::string_view(name).substr(prefix.size());
+    if (partial.is_forgotten()) {  // the automaton is behind the character already
+      if (!rest.starts_with(begun)) return;
+      rest.remove_prefix(begun.size() + partial.bytes_to_come());
+    } else if (!partial.between()) {
+      if (rest.empty()) return;
+      const uint32_t next = code_points_of(rest)[0];
       const auto holds = [&](const auto& range) { return next >= range.first && next <= range.second; };
       if (std::none_of(ranges.begin(), ranges.end(), holds)) return;
     }
-    --left;
+    left -= regexes.matches(inner, rest);
   };
   for (const std::string& name : form.names) taken(name);
   for (const ExtraName* at = frame.extra.get(); at; at = at->before.get()) taken(at->name);

@@ -113,7 +113,7 @@ struct NumberPool::Impl {
       if (own) compared += *own + ',';
     }
     if (beside) {
-      const size_t zeros = parsed.whole == "0" ? parsed.fraction.find_first_not_of('0') : 0;
+      const size_t zeros = parsed.whole == "0" ? parsed.fraction.find_first_not_of('0') + 1 : 0;
       const std::string key = fmt::format("{}{}:{}:{}:{}:{}:{}", sign, set, parsed.whole.size(), zeros, parsed.point,
                                           !parsed.fraction.empty(), compared);
       return representatives.try_emplace(key, text).first->second;
