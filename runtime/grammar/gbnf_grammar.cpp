@@ -27,6 +27,7 @@ class GbnfState final : public GrammarState {
     return place_.heads && place.heads ? grammar::same(place_, place) : place_.heads == place.heads;
   }
 
+  bool ends_behind_quote() const override { return false; }
   void allow_tokens(const TokenTrie& tokens, PartMasks&, TokenMask& mask) const override {
     if (dead()) return;
     const int32_t from = machine_.number(place_);

@@ -30,6 +30,8 @@ class GrammarState {
   // Equal states have the same future; states of one grammar only.
   virtual uint64_t hash() const = 0;
   virtual bool same(const GrammarState& other) const = 0;
+  // No token without '"' leads to where the text may end.
+  virtual bool ends_behind_quote() const = 0;
   // Adds the tokens whose bytes may come next. See TokenMasks.
   virtual void allow_tokens(const TokenTrie& tokens, std::unordered_map<uint64_t, TokenMask>& parts,
                             TokenMask& mask) const = 0;

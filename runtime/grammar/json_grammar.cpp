@@ -18,6 +18,9 @@ class SchemaState final : public GrammarState {
   bool same(const GrammarState& other) const override {
     return JsonMachine::same(state_, static_cast<const SchemaState&>(other).state_);
   }
+  bool ends_behind_quote() const override {
+    return state_.phase == JsonState::Phase::string || state_.phase == JsonState::Phase::name;
+  }
   void allow_tokens(const TokenTrie& tokens, PartMasks& parts, TokenMask& mask) const override {
     grammar::allow_tokens(machine_, state_, tokens, parts, mask);
   }

@@ -39,8 +39,8 @@ class TokenMask {
 
 class TokenTrie {
  public:
-  // `n_rows`: of the logits, padding included. `bytes_of`: what a token stands for; "" for those that must not come
-  // within a text: control tokens, and rows that are no token. `ends`: tokens that end a text.
+  // `n_rows`: of the logits, padding included. `bytes_of`: what a token stands for, control_mark() of control
+  // tokens; "" for those that must not come: padding, and rows that are no token. `ends`: tokens that end a text.
   TokenTrie(size_t n_rows, const std::function<std::string(Token)>& bytes_of, std::vector<Token> ends);
 
   // In the order of a walk from the root: children follow their parent, and `end` is where those of the node end.
