@@ -40,6 +40,7 @@ FramePtr sealed(Frame frame) {
   for (const uint64_t word : frame.seen.words()) hash = mixed(hash, word);
   if (frame.extra) hash = mixed(hash, frame.extra->hash);
   frame.hash = mixed(hash, hash_of(frame.parent));
+  frame.usable.reset();
   return FramePtr(new Frame(std::move(frame)));
 }
 

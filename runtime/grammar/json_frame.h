@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/grammar/name_trie.h"
+#include "runtime/grammar/regex.h"
 
 namespace hearth::grammar {
 
@@ -45,6 +46,12 @@ using ExtraNames = std::shared_ptr<const ExtraName>;
 ExtraNames with(const ExtraNames& names, const std::string& name);
 bool same(const ExtraNames& a, const ExtraNames& b);
 
+// Names that may come in an object: known ones, and the language of others.
+struct UsableNames {
+  NameBits known;
+  Regex others;
+};
+
 struct Frame {
   bool object = false;
   uint32_t form = 0;                   // of the program's
@@ -54,7 +61,8 @@ struct Frame {
   NameBits seen = {};                  // object
   ExtraNames extra = {};               // object
   FramePtr parent = {};
-  uint64_t hash = 0;  // of all that, set by sealed()
+  mutable std::shared_ptr<const UsableNames> usable = {};  // once it was asked for
+  uint64_t hash = 0;                                       // of all that, set by sealed()
   uint32_t references = 0;
 };
 

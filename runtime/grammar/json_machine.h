@@ -72,12 +72,8 @@ class JsonMachine {
   bool may_close(const Frame& frame) const;
   void add_member(const Way& way, const Choices& choices, int known, std::vector<Way>& ways) const;
   bool may_add_member(const Frame& frame) const;
-  // Which names may come: the known ones, and the language of others.
-  struct Usable {
-    NameBits known;
-    Regex others;
-  };
-  Usable usable(const Frame& frame) const;
+  const UsableNames& usable(const Frame& frame) const;
+  UsableNames find_usable(const Frame& frame) const;
   bool others_left(const Frame& frame, const std::string& name, int32_t state) const;
 
   std::unique_ptr<JsonProgram> program_;

@@ -45,6 +45,32 @@ void walk_machine(const JsonMachine& machine, const JsonState& state, const Toke
   });
 }
 
+// The same where a string is read in one way: nothing but its state changes up to its closing quote.
+void walk_quoted(const JsonMachine& machine, const JsonState& state, const TokenTrie::Tree& tree, TokenMask& mask) {
+  struct Step {
+    int32_t inside = -1;  // state of the string; -1: behind it
+    JsonState behind;
+  };
+  static thread_local std::vector<Step> steps;
+  if (steps.size() <= tree.depth) steps.resize(tree.depth + 1);
+  steps[0].inside = state.ways[0].a;
+  JsonProgram& program = machine.program();
+  walk(tree, steps, mask, [&](const Step& from, uint8_t byte, Step& to) {
+    if (from.inside < 0) {
+      if (!plausible(from.behind.phase, byte)) return false;
+      to.inside = -1;
+      to.behind = from.behind;
+      return machine.advance(to.behind, byte);
+    }
+    to.inside = program.strings.step(from.inside, byte);
+    if (to.inside != Strings::kClosed) return to.inside != Strings::kDead;
+    to.inside = -1;
+    to.behind = state;
+    to.behind.ways[0].a = from.inside;
+    return machine.advance(to.behind, byte);
+  });
+}
+
 // Tokens that stay within the string whose state this is.
 void walk_string(JsonProgram& program, int32_t state, const TokenTrie& tokens, TokenMask& mask) {
   std::vector<int32_t> states(tokens.plain().depth + 1);
@@ -100,7 +126,10 @@ void allow_tokens(const JsonMachine& machine, const JsonState& state, const Toke
   } else {
     walk_machine(machine, state, tokens.plain(), mask);
   }
-  walk_machine(machine, state, tokens.quoted(), mask);
+  if (state.phase == Phase::string && state.ways.size() == 1)
+    walk_quoted(machine, state, tokens.quoted(), mask);
+  else
+    walk_machine(machine, state, tokens.quoted(), mask);
 }
 
 }  // namespace hearth::grammar

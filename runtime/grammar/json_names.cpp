@@ -35,10 +35,10 @@ bool has_extra(const Frame& frame, const std::string& name) {
 }  // namespace
 
 // Where there is room for more than what is needed, any name will do; else those that meet a need.
-JsonMachine::Usable JsonMachine::usable(const Frame& frame) const {
+UsableNames JsonMachine::find_usable(const Frame& frame) const {
   const ObjectForm& form = program_->objects[frame.form];
   const uint32_t needed = members_needed(form, frame.seen, frame.pending);
-  Usable found{form.allowed.without(frame.seen), form.any_other};
+  UsableNames found{form.allowed.without(frame.seen), form.any_other};
   if (form.most == kUnbounded || needed < form.most - frame.count) return found;
   const NameBits all = found.known;
   found = {NameBits(form.names.size()), kNothing};
@@ -63,6 +63,11 @@ JsonMachine::Usable JsonMachine::usable(const Frame& frame) const {
     if (helps(other.values, frame.seen)) others.push_back(other.names);
   found.others = program_->pools.regexes.either(std::move(others));
   return found;
+}
+
+const UsableNames& JsonMachine::usable(const Frame& frame) const {
+  if (!frame.usable) frame.usable = std::make_shared<const UsableNames>(find_usable(frame));
+  return *frame.usable;
 }
 
 // Some name that goes on like that is neither known nor there already.
@@ -99,7 +104,7 @@ bool JsonMachine::others_left(const Frame& frame, const std::string& raw, int32_
 bool JsonMachine::may_add_member(const Frame& frame) const {
   const ObjectForm& form = program_->objects[frame.form];
   if (form.most != kUnbounded && frame.count >= form.most) return false;
-  const Usable names = usable(frame);
+  const UsableNames& names = usable(frame);
   if (names.known.count() > 0) return true;
   return names.others != kNothing && others_left(frame, "", program_->strings.start(names.others));
 }
@@ -107,7 +112,7 @@ bool JsonMachine::may_add_member(const Frame& frame) const {
 bool JsonMachine::begin_name(JsonState& state) const {
   std::erase_if(state.ways, [&](Way& way) {
     if (!may_add_member(*way.frame)) return true;
-    const Usable names = usable(*way.frame);
+    const UsableNames& names = usable(*way.frame);
     way.a = names.known.count() > 0 ? program_->objects[way.frame->form].name_states->start() : -1;
     way.b = names.others != kNothing ? program_->strings.start(names.others) : -1;
     if (way.b >= 0 && !others_left(*way.frame, "", way.b)) way.b = -1;

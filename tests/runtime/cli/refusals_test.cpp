@@ -340,3 +340,22 @@ TEST_CASE("an output that cannot be written") {
   CHECK(full.exit_code == 1);
   CHECK(contains(full.err, "No space left"));
 }
+
+TEST_CASE("hearth schema: accepted, stopped, or refused with the part that cannot be honoured") {
+  const std::string path = shared_folder() / "schema.json";
+  spill(path, R"({"properties": {"n": {"type": "integer"}}, "additionalProperties": false})");
+  const auto schema = [&](const std::string& text, const std::string& draft = "auto") {
+    return run_hearth({"schema", path, "--draft", draft}, {.input = text});
+  };
+  const ProcessResult taken = schema("{\"n\": 1}\n");
+  CHECK(taken.exit_code == 0);
+  CHECK(taken.out == "accepted\n");
+  check_refused(schema("{\n\"n\": true}"), 1, {"stopped at line 2, column 6 (byte 7), in front of t"});
+  check_refused(schema("{\"n\": 1"), 1, {"stopped at line 1, column 8", "the end"});
+  check_refused(schema("{}", "5"), 2, {"--draft", "hearth schema --help"});
+  spill(path, R"({"properties": {"n": {"uniqueItems": true}}})");
+  check_refused(schema("{}"), 2, {path, "refused at /properties/n/uniqueItems", "not supported"});
+  spill(path, R"({"properties": )");
+  check_refused(schema("{}"), 2, {path, "no JSON"});
+  check_refused(run_hearth({"schema", path + ".missing"}), 1, {path + ".missing"});
+}
