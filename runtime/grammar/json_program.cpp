@@ -179,7 +179,8 @@ class Builder {
       std::vector<Expression> values;
       for (const auto& member : wide)
         if (matched(member.names)) values.push_back(member.value);
-      form.others.push_back({names, choices(some, values, matched)});
+      Choices own = choices(some, values, matched);
+      form.others.push_back({names, std::move(own)});
     }
   }
 

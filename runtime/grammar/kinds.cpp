@@ -78,10 +78,14 @@ std::vector<Shape> both(Pools& pools, const std::vector<Shape>& a, const std::ve
 
 std::vector<ObjectShape> complement(Pools& pools, const ObjectShape& shape) {
   std::vector<ObjectShape> made;
-  for (const auto& member : shape.all)
-    made.push_back({.some = {{member.names, pools.expressions.complement(member.value)}}});
-  for (const auto& member : shape.some)
-    made.push_back({.all = {{member.names, pools.expressions.complement(member.value)}}});
+  for (const auto& member : shape.all) {
+    const Expression other = pools.expressions.complement(member.value);
+    made.push_back({.some = {{member.names, other}}});
+  }
+  for (const auto& member : shape.some) {
+    const Expression other = pools.expressions.complement(member.value);
+    made.push_back({.all = {{member.names, other}}});
+  }
   if (shape.least > 0) made.push_back({.most = shape.least - 1});
   if (shape.most != kUnbounded) made.push_back({.least = shape.most + 1});
   return made;
@@ -97,7 +101,8 @@ std::vector<ArrayShape> complement(Pools& pools, const ArrayShape& shape) {
   }
   if (shape.rest != kAlways) {
     const auto from = static_cast<uint32_t>(shape.prefix.size());
-    made.push_back({.counts = {{pools.expressions.complement(shape.rest), 1, kUnbounded, from}}});
+    const Expression other = pools.expressions.complement(shape.rest);
+    made.push_back({.counts = {{other, 1, kUnbounded, from}}});
   }
   for (const auto& count : shape.counts) {
     if (count.least > 0) made.push_back({.counts = {{count.value, 0, count.least - 1, count.from}}});

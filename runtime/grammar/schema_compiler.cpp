@@ -122,7 +122,8 @@ Kinds SchemaCompiler::of_constant(const JsonValue* value) {
     case Kind::object: {
       ObjectShape shape;
       for (const auto& [name, member] : value->members) {
-        shape.all.push_back({{.listed = {name}}, pools_.expressions.constant(&member)});
+        const Expression own = pools_.expressions.constant(&member);
+        shape.all.push_back({{.listed = {name}}, own});
         require_name(shape, name);
       }
       std::sort(shape.all.begin(), shape.all.end());

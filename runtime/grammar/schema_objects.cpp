@@ -33,13 +33,15 @@ void SchemaCompiler::members(SchemaParts& parts) {
   Names others{.others = true};
   if (const JsonValue* listed = schema.find("properties"))
     for (const auto& [name, value] : expect(*listed, Kind::object, "an object of schemas").members) {
-      shape.all.push_back({{.listed = {name}}, this->schema(value)});
+      const Expression own = this->schema(value);
+      shape.all.push_back({{.listed = {name}}, own});
       others.listed.push_back(name);
     }
   if (const JsonValue* patterns = schema.find("patternProperties"))
     for (const auto& [text, value] : expect(*patterns, Kind::object, "an object of schemas").members) {
       const Regex matched = pattern(value, text);
-      shape.all.push_back({{.patterns = {matched}}, this->schema(value)});
+      const Expression own = this->schema(value);
+      shape.all.push_back({{.patterns = {matched}}, own});
       others.patterns.push_back(matched);
     }
   if (const JsonValue* rest = schema.find("additionalProperties")) {

@@ -47,6 +47,8 @@ TEST_CASE("what is no schema") {
         "/type: expected null, boolean, number, integer, string, array or object, found int");
   CHECK(refused(R"({"properties": {"a/b": {"minLength": -1}}})") ==
         "/properties/a~1b/minLength: expected a whole number from 0 to 2^31");
+  CHECK(refused(R"({"properties": {"a": {}, "b": 1}})") ==
+        "/properties/b: expected a schema: an object, true or false");
   CHECK(refused(R"({"anyOf": []})") == "/anyOf: expected an array of one schema or more");
   CHECK(refused(R"({"multipleOf": 0})") == "/multipleOf: expected a number above 0");
   CHECK(refused(R"({"minimum": "1"})") == "/minimum: expected a number");
