@@ -58,6 +58,17 @@ api_fuzz() {
   "$BUILD/tests/api_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
 }
 
+# A million schemas and grammars, most of them broken: each is refused, or leads nowhere but on. In CI: grammar_fuzz_test.
+grammar_fuzz() {
+  "$BUILD/tests/grammar_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
+}
+
+# Documents that the automata of 10,000 random schemas wrote, by the judgement of Python's jsonschema (of $PYTHON). In
+# CI: no place is a dead end (matcher_test).
+schema_documents() {
+  "${PYTHON:-python3}" tests/golden/validate_documents.py "$BUILD/tests/generate_documents" "${SCHEMAS:-10000}" "${SEED:-1}" 2>/dev/null
+}
+
 # Sixteen clients for two minutes: each answer is the one that its question gets alone, and memory stays flat. In CI: for
 # a second.
 soak() {
@@ -116,7 +127,7 @@ STANDIN
 }
 
 tests="shortened jinja_fuzz http_fuzz calls_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible"
-tests="$tests fetched_compiler"
+tests="$tests fetched_compiler grammar_fuzz schema_documents"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in
