@@ -50,6 +50,21 @@ def verdict_of(schema, text):
         return None
 
 
+def explained(text, accepted):
+    if accepted:
+        return "invalid documents that it accepts"
+    why = "others: "
+    if "\\u" in text:
+        why = "with \\u escapes, which it has for control characters only"
+    elif "{" in text:
+        why = "with members, which it wants in the order of the schema"
+    elif any(c.isdigit() for c in text):
+        why = "with numbers written in another form: 1.0 for 1, or with an exponent"
+    else:
+        why += text[:60]
+    return "valid documents that it rejects, " + why
+
+
 class Peer:
     """llguidance, reading bytes: a vocabulary of 256 of them."""
 
@@ -120,10 +135,7 @@ def main():
                 wrong += 1
                 print("hearth", "accepts" if accepted else "rejects", json.dumps(schema), text)
             if others and others[i] != right:
-                ordered = "{" in text and not others[i]
-                peers["invalid documents that it accepts" if others[i] else
-                      "valid documents that it rejects, with members (which it wants in order)" if ordered else
-                      "valid documents that it rejects, others"] += 1
+                peers[explained(text, others[i])] += 1
     print(f"{n} schemas, documents:", ", ".join(f"{c} {k}" for k, c in counts.items()), f"- {wrong} wrong")
     for what, count in peers.most_common():
         print(f"  llguidance: {count} {what}")
