@@ -1,6 +1,7 @@
 #include "runtime/grammar/json_masks.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "runtime/grammar/json_value.h"
 
@@ -105,6 +106,43 @@ const TokenMask& inside_string(JsonProgram& program, int32_t state, const TokenT
   return parts[static_cast<uint64_t>(state)] = std::move(mask);
 }
 
+// Names that are not known are strings. Of tokens that leave the choice among infinitely many nothing else is to be
+// asked; of others, whether a name is left that is not there already.
+void allow_other_names(const JsonMachine& machine, const JsonState& state, size_t way, const TokenTrie& tokens,
+                       PartMasks& parts, TokenMask& mask) {
+  JsonProgram& program = machine.program();
+  const int32_t name = state.ways[way].b;
+  const auto [inner, partial] = program.strings.state(name);
+  TokenMask some = inside_string(program, name, tokens, parts);
+  if (partial.between() && program.pools.regexes.free_run(inner) == kUnbounded) return mask.add(some);
+  const uint64_t key = uint64_t{1} << 62 | static_cast<uint64_t>(name);
+  auto known = parts.find(key);
+  if (known == parts.end()) {
+    TokenMask endless(tokens.n_rows());
+    std::vector<int32_t> states(tokens.plain().depth + 1);
+    states[0] = name;
+    walk(tokens.plain(), states, endless, [&](int32_t from, uint8_t byte, int32_t& to) {
+      to = program.strings.step(from, byte);
+      return to >= 0 && program.pools.regexes.count(program.strings.state(to).inner) == kInfinite;
+    });
+    known = parts.emplace(key, std::move(endless)).first;
+  }
+  mask.add(known->second);
+  some.remove(known->second);
+  JsonState alone = state;
+  alone.ways = {state.ways[way]};
+  alone.ways[0].a = -1;
+  for (size_t w = 0; w < some.words().size(); ++w)
+    for (uint64_t bits = some.words()[w]; bits; bits &= bits - 1) {
+      const auto token = static_cast<Token>(64 * w + static_cast<size_t>(std::countr_zero(bits)));
+      JsonState after = alone;
+      const std::string& bytes = tokens.bytes(token);
+      if (std::all_of(bytes.begin(), bytes.end(),
+                      [&](char c) { return machine.advance(after, static_cast<uint8_t>(c)); }))
+        mask.add(token);
+    }
+}
+
 }  // namespace
 
 void allow_tokens(const JsonMachine& machine, const JsonState& state, const TokenTrie& tokens, PartMasks& parts,
@@ -113,16 +151,13 @@ void allow_tokens(const JsonMachine& machine, const JsonState& state, const Toke
   if (state.phase == Phase::string) {
     for (const auto& way : state.ways) mask.add(inside_string(program, way.a, tokens, parts));
   } else if (state.phase == Phase::name) {
-    // Names that are not known are strings, as long as there is no end of them.
-    JsonState rest = state;
-    std::erase_if(rest.ways, [&](JsonState::Way& way) {
-      if (way.b < 0) return false;
-      const auto [inner, partial] = program.strings.state(way.b);
-      if (!partial.between() || program.pools.regexes.free_run(inner) != kUnbounded) return false;
-      mask.add(inside_string(program, way.b, tokens, parts));
-      return true;  // known names are among all names
-    });
-    if (!rest.ways.empty()) walk_machine(machine, rest, tokens.plain(), mask);
+    JsonState known = state;
+    for (size_t i = 0; i < state.ways.size(); ++i) {
+      if (state.ways[i].b >= 0) allow_other_names(machine, state, i, tokens, parts, mask);
+      known.ways[i].b = -1;
+    }
+    std::erase_if(known.ways, [](const JsonState::Way& way) { return way.a < 0; });
+    if (!known.ways.empty()) walk_machine(machine, known, tokens.plain(), mask);
   } else {
     walk_machine(machine, state, tokens.plain(), mask);
   }

@@ -234,6 +234,9 @@ bool NumberClause::reachable_power(const NumberText& text, bool end) const {
   if (!text.scientific() && !free_above_zero() && !whole_above_zero()) return false;
   const int size = static_cast<int>(value.digits.str().size()) + value.exponent - 1;
   int first = kLeastPower - size, last = kMostPower - size;
+  static const Decimal kLargest = Decimal::parse("1.7976931348623157e308");
+  if (compare(value.times_power_of_ten(last), kLargest) > 0) --last;
+  if (!text.scientific()) last = std::min(last, kMostPower - 20 - size);  // for there may be more of them
   if (!text.scientific() && multiple) first = std::max(first, 0);  // digits at the end, zeros or not, are forgotten
   const auto scaled = [&](int power) { return value.times_power_of_ten(power); };
   if (least) first = first_that(first, last, [&](int power) { return within(least, std::nullopt, scaled(power)); });

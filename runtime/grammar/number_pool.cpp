@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -33,12 +34,27 @@ std::string digits_as_ones(const std::string& digits) {
   return digits.empty() ? "" : digits.size() == 1 ? "1" : "11";
 }
 
+// For digits of which an exponent alone wants to know something: how large they are, about, so that the number stays
+// one that a double can hold.
+std::string free_mantissa(const NumberText& text) {
+  std::string mantissa = text.scientific() ? text.whole : text.whole == "0" ? "0" : "11";
+  if (text.point) mantissa += '.';
+  if (!text.fraction.empty()) mantissa += text.whole == "1" ? '1' : '9';
+  return mantissa;
+}
+
 }  // namespace
 
 struct NumberPool::Impl {
   using Clauses = std::vector<NumberClause>;
+  // For texts without a sign, or with one.
+  struct Side {
+    Clauses clauses;
+    std::vector<std::string> points;  // of each: the digits of the only number, "" where there are more
+    bool any_free = false, any_point = false;
+  };
   struct Set {
-    Clauses clauses, mirrored;  // for texts without and with a sign
+    Side plain, mirrored;
   };
   struct State {
     NumberSet set;
@@ -55,29 +71,55 @@ struct NumberPool::Impl {
   NumberSet add(Clauses clauses) {
     if (clauses.size() > kMostClauses)
       throw Refusal("", fmt::format("a set of numbers in more than {} pieces", kMostClauses));
-    std::sort(clauses.begin(), clauses.end(),
-              [](const NumberClause& a, const NumberClause& b) { return a.text() < b.text(); });
+    std::map<std::string, NumberClause> sorted;
+    for (NumberClause& clause : clauses) sorted.emplace(clause.text(), std::move(clause));
+    const std::string everything = NumberClause{}.text();
+    if (sorted.contains(everything)) sorted = {{everything, NumberClause{}}};
     std::string key;
-    Set set;
-    std::string last;
-    for (NumberClause& clause : clauses) {
-      const std::string own = clause.text();
-      if (own == last) continue;
-      last = own;
-      if (own == NumberClause{}.text()) {  // which has all the others
-        key = own + ";";
-        set.clauses = {NumberClause{}};
-        break;
-      }
-      key += own + ";";
-      set.clauses.push_back(std::move(clause));
+    Clauses distinct;
+    for (auto& [text, clause] : sorted) {
+      key += text + ";";
+      distinct.push_back(std::move(clause));
     }
     const auto [it, added] = set_numbers.try_emplace(key, static_cast<NumberSet>(sets.size()));
     if (added) {
-      for (const NumberClause& clause : set.clauses) set.mirrored.push_back(clause.mirrored());
-      sets.push_back(std::move(set));
+      Clauses mirrored;
+      for (const NumberClause& clause : distinct) mirrored.push_back(clause.mirrored());
+      sets.push_back({side(std::move(distinct)), side(std::move(mirrored))});
     }
     return it->second;
+  }
+
+  static Side side(Clauses clauses) {
+    Side made{std::move(clauses)};
+    for (const NumberClause& clause : made.clauses) {
+      const bool point = clause.least && clause.most && compare(clause.least->at, clause.most->at) == 0;
+      made.points.push_back(point ? clause.least->at.digits.str() : "");
+      made.any_point |= point;
+      made.any_free |= clause.free_above_zero();
+    }
+    return made;
+  }
+
+  const Side& side_of(NumberSet set, const NumberText& text) const {
+    return text.negative ? sets[set].mirrored : sets[set].plain;
+  }
+
+  // Some clause holds of the text; those of single numbers are asked only where the digits agree so far.
+  template <class Holds>
+  static bool any_clause(const Side& side, const NumberText& text, Holds holds) {
+    std::string digits = text.whole + text.fraction;
+    digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size()));
+    for (size_t i = 0; i < side.clauses.size(); ++i) {
+      const std::string& point = side.points[i];
+      if (!digits.empty() && !point.empty()) {
+        const size_t common = std::min(digits.size(), point.size());
+        if (digits.compare(0, common, point, 0, common) != 0 || digits.find_first_not_of('0', common) != digits.npos)
+          continue;
+      }
+      if (holds(side.clauses[i])) return true;
+    }
+    return false;
   }
 
   NumberSet add(NumberClause clause) { return add(Clauses{std::move(clause)}); }
@@ -85,16 +127,16 @@ struct NumberPool::Impl {
   // The same future in fewer words, where digits no longer matter.
   std::string canonical(NumberSet set, const std::string& text) {
     const NumberText parsed(text);
-    const Clauses& clauses = parsed.negative ? sets[set].mirrored : sets[set].clauses;
+    const Side& side = side_of(set, parsed);
+    const Clauses& clauses = side.clauses;
     const std::string sign = parsed.negative ? "-" : "";
     if (parsed.whole.empty()) return text;
     const bool zero = (parsed.whole + parsed.fraction).find_first_not_of('0') == std::string::npos;
-    const auto free = [](const NumberClause& clause) { return clause.free_above_zero(); };
-    const bool any_free = std::any_of(clauses.begin(), clauses.end(), free);
+    const bool any_free = side.any_free;
     if (parsed.exponent) {
       const std::string mantissa = zero ? "0"
                                    : any_free
-                                       ? (parsed.scientific() ? "1" : "11")
+                                       ? free_mantissa(parsed)
                                        : text.substr(parsed.negative, text.find_first_of("eE") - parsed.negative);
       const size_t first = std::min(parsed.power.find_first_not_of('0'), parsed.power.size());
       std::string power = parsed.power.substr(first);
@@ -103,8 +145,8 @@ struct NumberPool::Impl {
       return sign + mantissa + "e" + signed_power + power;
     }
     if (zero) return any_free && !parsed.fraction.empty() ? sign + "0.0" : text;
-    if (any_free)
-      return sign + (parsed.point ? (parsed.fraction.empty() ? "1." : "1.1") : digits_as_ones(parsed.whole));
+    if (any_free) return sign + free_mantissa(parsed);
+    if (side.any_point) return text;
     std::string compared;
     bool beside = true;
     for (const NumberClause& clause : clauses) {
@@ -138,9 +180,7 @@ struct NumberPool::Impl {
     if (!added) return it->second;
     require(states.size() < kMostStates, ErrorKind::resource, "numbers need more than {} states", kMostStates);
     const NumberText parsed(text);
-    const Clauses& clauses = parsed.negative ? sets[set].mirrored : sets[set].clauses;
-    const bool accepts =
-        std::any_of(clauses.begin(), clauses.end(), [&](const NumberClause& c) { return c.accepts(parsed); });
+    const bool accepts = any_clause(side_of(set, parsed), parsed, [&](const auto& c) { return c.accepts(parsed); });
     State state{set, std::move(text), accepts, {}};
     state.next.fill(kUnknown);
     states.push_back(std::move(state));
@@ -154,9 +194,10 @@ struct NumberPool::Impl {
     const NumberText parsed(text);
     // Digits without end are for those who could have stopped before.
     if (text.size() > 2 * kMostDigits + 300 && state.accepts) return kDead;
-    const Clauses& clauses = parsed.negative ? sets[state.set].mirrored : sets[state.set].clauses;
-    for (const NumberClause& clause : clauses)
-      if (clause.reachable(parsed) || clause.accepts(parsed)) return intern(state.set, text);
+    const bool goes_on = any_clause(side_of(state.set, parsed), parsed, [&](const NumberClause& clause) {
+      return clause.reachable(parsed) || clause.accepts(parsed);
+    });
+    if (goes_on) return intern(state.set, text);
     return kDead;
   }
 };
@@ -167,10 +208,13 @@ NumberPool::NumberPool() : impl_(std::make_unique<Impl>()) {
 }
 NumberPool::~NumberPool() = default;
 
-NumberSet NumberPool::equal_to(std::string_view text) {
-  NumberClause clause;
-  clause.least = clause.most = NumberBound{Decimal::parse(text), false};
-  return impl_->add(std::move(clause));
+NumberSet NumberPool::one_of(const std::vector<std::string>& texts) {
+  Impl::Clauses clauses;
+  for (const std::string& text : texts) {
+    NumberClause& clause = clauses.emplace_back();
+    clause.least = clause.most = NumberBound{Decimal::parse(text), false};
+  }
+  return impl_->add(std::move(clauses));
 }
 NumberSet NumberPool::at_least(std::string_view text, bool open) {
   NumberClause clause;
@@ -201,21 +245,21 @@ NumberSet NumberPool::both(NumberSet a, NumberSet b) {
   if (a == kAnyNumber || a == b) return b;
   if (b == kAnyNumber) return a;
   Impl::Clauses clauses;
-  for (const NumberClause& x : impl_->sets[a].clauses)
-    for (const NumberClause& y : impl_->sets[b].clauses)
+  for (const NumberClause& x : impl_->sets[a].plain.clauses)
+    for (const NumberClause& y : impl_->sets[b].plain.clauses)
       if (auto common = hearth::grammar::both(x, y)) clauses.push_back(std::move(*common));
   return impl_->add(std::move(clauses));
 }
 
 NumberSet NumberPool::either(NumberSet a, NumberSet b) {
-  Impl::Clauses clauses = impl_->sets[a].clauses;
-  clauses.insert(clauses.end(), impl_->sets[b].clauses.begin(), impl_->sets[b].clauses.end());
+  Impl::Clauses clauses = impl_->sets[a].plain.clauses;
+  clauses.insert(clauses.end(), impl_->sets[b].plain.clauses.begin(), impl_->sets[b].plain.clauses.end());
   return impl_->add(std::move(clauses));
 }
 
 NumberSet NumberPool::complement(NumberSet of) {
   NumberSet rest = kAnyNumber;
-  const Impl::Clauses clauses = impl_->sets[of].clauses;
+  const Impl::Clauses clauses = impl_->sets[of].plain.clauses;
   for (const NumberClause& clause : clauses) rest = both(rest, impl_->add(hearth::grammar::complement(clause)));
   return rest;
 }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace hearth::grammar {
 
@@ -17,7 +19,7 @@ class NumberPool {
   ~NumberPool();
 
   // Texts are JSON numbers. Throw Refusal for what is too long to be computed with.
-  NumberSet equal_to(std::string_view text);
+  NumberSet one_of(const std::vector<std::string>& texts);
   NumberSet at_least(std::string_view text, bool open);
   NumberSet at_most(std::string_view text, bool open);
   NumberSet multiples_of(std::string_view text);  // above 0

@@ -106,7 +106,7 @@ Kinds SchemaCompiler::of_constant(const JsonValue* value) {
       made.booleans[value->boolean] = true;
       break;
     case Kind::number:
-      made.numbers = pools_.numbers.equal_to(value->text);
+      made.numbers = pools_.numbers.one_of({value->text});
       break;
     case Kind::string:
       made.strings = pools_.regexes.literal(value->text);
@@ -136,17 +136,20 @@ Kinds SchemaCompiler::of_constant(const JsonValue* value) {
   return made;
 }
 
-// Of all strings of an enum one set is made at once.
+// Of all strings of an enum one set is made at once, and of all numbers.
 Kinds SchemaCompiler::of_constants(const JsonValue& list) {
-  std::vector<std::string> texts;
+  std::vector<std::string> texts, numbers;
   Kinds made;
   for (const JsonValue& value : list.items) {
     if (value.is(Kind::string))
       texts.push_back(value.text);
+    else if (value.is(Kind::number))
+      numbers.push_back(value.text);
     else
       made = either(pools_, made, of_constant(&value));
   }
   made.strings = pools_.regexes.literals(std::move(texts));
+  if (!numbers.empty()) made.numbers = pools_.numbers.one_of(numbers);
   return made;
 }
 

@@ -24,6 +24,9 @@ class TokenMask {
   void add(const TokenMask& others) {
     for (size_t i = 0; i < words_.size(); ++i) words_[i] |= others.words_[i];
   }
+  void remove(const TokenMask& others) {
+    for (size_t i = 0; i < words_.size(); ++i) words_[i] &= ~others.words_[i];
+  }
   void keep(const TokenMask& others) {
     for (size_t i = 0; i < words_.size(); ++i) words_[i] &= others.words_[i];
   }

@@ -113,7 +113,8 @@ def main():
     lines = []
     for i in range(n):
         values = documents[i] + [changed(r, v) for v in documents[i] for _ in range(3)] + [generator.value(r) for _ in range(4)]
-        lines.append([schemas[i]] + [json.dumps(v) for v in values])
+        texts = [json.dumps(v) for v in values]
+        lines.append([schemas[i]] + [text for text in texts if "Infinity" not in text])
     judged = subprocess.run([program, "--judge"], input="".join(json.dumps(line) + "\n" for line in lines).encode(),
                             stdout=subprocess.PIPE, check=True).stdout.decode().split("\n")
     peer = Peer() if llguidance else None
