@@ -45,6 +45,8 @@ class Grammar {
 
 struct SchemaOptions {
   int draft = 0;  // 4, 6, 7, 2019 or 2020; 0: what `$schema` says, else 2020
+  // Blank bytes in a row, at most: against models that write them for ever. Documents may have any number of them.
+  uint32_t most_blank = UINT32_MAX;
 };
 
 // JSON documents that satisfy a JSON Schema. Throws Refusal, its place a JSON pointer.

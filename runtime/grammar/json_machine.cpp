@@ -42,9 +42,15 @@ bool JsonMachine::advance(JsonState& state, uint8_t byte) const {
       break;
   }
   if (is_blank(byte)) {
-    const bool inside = state.phase != Phase::after_value || state.ways[0].frame;
-    return inside && state.phase != Phase::dead ? true : (state.ways.clear(), became(state, Phase::dead));
+    const bool inside = state.phase != Phase::dead && (state.phase != Phase::after_value || state.ways[0].frame);
+    if (inside && state.blank < most_blank_) {
+      state.blank += most_blank_ != UINT32_MAX;
+      return true;
+    }
+    state.ways.clear();
+    return became(state, Phase::dead);
   }
+  state.blank = 0;
   switch (state.phase) {
     case Phase::value:
       return begin_value(state, byte);
@@ -213,7 +219,8 @@ bool JsonMachine::may_end(const JsonState& state) const {
 }
 
 uint64_t JsonMachine::hash(const JsonState& state) {
-  uint64_t hash = mixed(static_cast<uint64_t>(state.phase), uint64_t{state.word} << 8 | state.at);
+  uint64_t hash =
+      mixed(static_cast<uint64_t>(state.phase), uint64_t{state.blank} << 16 | uint64_t{state.word} << 8 | state.at);
   for (const Way& way : state.ways) {
     hash = mixed(hash, uint64_t{static_cast<uint32_t>(way.a)} << 32 | static_cast<uint32_t>(way.b));
     hash = mixed(hash, hash_of(way.frame));
@@ -222,7 +229,7 @@ uint64_t JsonMachine::hash(const JsonState& state) {
 }
 
 bool JsonMachine::same(const JsonState& a, const JsonState& b) {
-  return a.phase == b.phase && a.word == b.word && a.at == b.at && a.name == b.name &&
+  return a.phase == b.phase && a.word == b.word && a.at == b.at && a.blank == b.blank && a.name == b.name &&
          std::equal(a.ways.begin(), a.ways.end(), b.ways.begin(), b.ways.end(), [](const Way& x, const Way& y) {
            return x.a == y.a && x.b == y.b && grammar::same(x.frame, y.frame);
          });

@@ -35,13 +35,16 @@ struct JsonState {
   };
   Phase phase = Phase::value;
   uint8_t word = 0, at = 0;  // which one, how much of it was read
+  uint32_t blank = 0;        // blank bytes just read, where their number is limited
   std::vector<Way> ways = {};
   std::string name = {};  // as far as it was read, as written
 };
 
 class JsonMachine {
  public:
-  explicit JsonMachine(std::unique_ptr<JsonProgram> program) : program_(std::move(program)) {}
+  // `most_blank`: blank bytes in a row.
+  JsonMachine(std::unique_ptr<JsonProgram> program, uint32_t most_blank)
+      : program_(std::move(program)), most_blank_(most_blank) {}
 
   JsonState start() const;
   // False: the document cannot go on like that; the state is dead then.
@@ -77,6 +80,7 @@ class JsonMachine {
   bool others_left(const Frame& frame, const std::string& name, int32_t state) const;
 
   std::unique_ptr<JsonProgram> program_;
+  uint32_t most_blank_;
 };
 
 }  // namespace hearth::grammar

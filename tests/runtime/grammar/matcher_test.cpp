@@ -60,6 +60,17 @@ TEST_CASE("a text is stopped in front of the first byte that may not come") {
   CHECK(matcher.allowed().none());
 }
 
+TEST_CASE("blank space can be limited") {
+  const auto taken = [](uint32_t most, const std::string& text) {
+    return accepts(*compile_schema("{}", {.most_blank = most}), text);
+  };
+  CHECK(taken(0, "{\"a b\":[1,2]}"));
+  CHECK(!taken(0, "{\"a\": 1}"));
+  CHECK(taken(1, "{ \"a\": 1 , \"b\":2 }"));
+  CHECK(!taken(1, "[1 \n]"));
+  CHECK(taken(2, "[1 \n,\n 2]"));
+}
+
 TEST_CASE("from every place that was reached something may come, or the text may end") {
   std::mt19937 random(7);
   int finished = 0;
