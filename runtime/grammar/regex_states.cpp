@@ -1,6 +1,7 @@
 // Expressions as states: derivatives, and what can be said of the texts that are left.
 #include <algorithm>
 
+#include "runtime/grammar/json_value.h"
 #include "runtime/grammar/regex.h"
 
 namespace hearth::grammar {

@@ -43,7 +43,7 @@ const std::vector<Room> kRooms = {
     {"runtime/support/", {"quant/", "runtime/support/"}},
     {"runtime/jinja/", {"quant/error.h", "runtime/jinja/"}},
     {"runtime/tokenizer/", {"quant/", "runtime/support/", "runtime/tokenizer/"}},
-    {"runtime/grammar/", {"quant/error.h", "runtime/support/", "runtime/grammar/"}},
+    {"runtime/grammar/", {"quant/error.h", "runtime/support/", "runtime/tokenizer/tokenizer.h", "runtime/grammar/"}},
     {"runtime/tools/", {"runtime/support/held_back.h", "runtime/tools/"}},
     {"runtime/chat/",
      {"quant/", "runtime/support/", "runtime/jinja/", "runtime/tokenizer/", "runtime/tools/", "runtime/chat/"}},
