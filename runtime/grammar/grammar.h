@@ -45,8 +45,9 @@ class Grammar {
 
 struct SchemaOptions {
   int draft = 0;  // 4, 6, 7, 2019 or 2020; 0: what `$schema` says, else 2020
-  // Blank bytes in a row, at most: against models that write them for ever. Documents may have any number of them.
-  uint32_t most_blank = UINT32_MAX;
+  // Between the parts of a document one blank, or one or two line ends and an indentation: against models that write
+  // blanks for ever. Else as JSON has it: any number.
+  bool few_blanks = false;
 };
 
 // JSON documents that satisfy a JSON Schema. Throws Refusal, its place a JSON pointer.

@@ -32,7 +32,7 @@ class SchemaState final : public GrammarState {
 
 class SchemaGrammar final : public Grammar {
  public:
-  SchemaGrammar(std::unique_ptr<JsonProgram> program, uint32_t most_blank) : machine_(std::move(program), most_blank) {}
+  SchemaGrammar(std::unique_ptr<JsonProgram> program, bool few_blanks) : machine_(std::move(program), few_blanks) {}
   std::unique_ptr<GrammarState> start() const override { return std::make_unique<SchemaState>(machine_); }
 
  private:
@@ -43,7 +43,7 @@ class SchemaGrammar final : public Grammar {
 
 std::shared_ptr<const Grammar> compile_schema(std::string_view schema, const SchemaOptions& options) {
   const SchemaDocument document(schema, options.draft);
-  return std::make_shared<SchemaGrammar>(compile_program(document), options.most_blank);
+  return std::make_shared<SchemaGrammar>(compile_program(document), options.few_blanks);
 }
 
 }  // namespace hearth::grammar

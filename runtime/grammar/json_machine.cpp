@@ -41,16 +41,8 @@ bool JsonMachine::advance(JsonState& state, uint8_t byte) const {
     default:
       break;
   }
-  if (is_blank(byte)) {
-    const bool inside = state.phase != Phase::dead && (state.phase != Phase::after_value || state.ways[0].frame);
-    if (inside && state.blank < most_blank_) {
-      state.blank += most_blank_ != UINT32_MAX;
-      return true;
-    }
-    state.ways.clear();
-    return became(state, Phase::dead);
-  }
-  state.blank = 0;
+  if (is_blank(byte)) return step_blank(state, byte);
+  state.blanks = 0;
   switch (state.phase) {
     case Phase::value:
       return begin_value(state, byte);
@@ -71,6 +63,28 @@ bool JsonMachine::advance(JsonState& state, uint8_t byte) const {
     default:
       break;
   }
+  state.ways.clear();
+  return became(state, Phase::dead);
+}
+
+// Where they are few: a single space, or one or two line ends and an indentation. `blanks` becomes kEnough, or 1, 2 and
+// one more for each that follows.
+bool JsonMachine::step_blank(JsonState& state, uint8_t byte) const {
+  constexpr uint8_t kEnough = 255, kDeepest = 2 + 60;
+  bool taken = state.phase != Phase::dead && (state.phase != Phase::after_value || state.ways[0].frame);
+  if (taken && few_blanks_) {
+    uint8_t& blanks = state.blanks;
+    if (byte == '\n' && blanks < 2) {
+      ++blanks;
+    } else if (byte == ' ' && blanks == 0) {
+      blanks = kEnough;
+    } else if ((byte == ' ' || byte == '\t') && blanks > 0 && blanks < kDeepest) {
+      blanks = static_cast<uint8_t>(std::max<int>(blanks, 2) + 1);
+    } else {
+      taken = false;
+    }
+  }
+  if (taken) return true;
   state.ways.clear();
   return became(state, Phase::dead);
 }
@@ -220,7 +234,7 @@ bool JsonMachine::may_end(const JsonState& state) const {
 
 uint64_t JsonMachine::hash(const JsonState& state) {
   uint64_t hash =
-      mixed(static_cast<uint64_t>(state.phase), uint64_t{state.blank} << 16 | uint64_t{state.word} << 8 | state.at);
+      mixed(static_cast<uint64_t>(state.phase), uint64_t{state.blanks} << 16 | uint64_t{state.word} << 8 | state.at);
   for (const Way& way : state.ways) {
     hash = mixed(hash, uint64_t{static_cast<uint32_t>(way.a)} << 32 | static_cast<uint32_t>(way.b));
     hash = mixed(hash, hash_of(way.frame));
@@ -229,7 +243,7 @@ uint64_t JsonMachine::hash(const JsonState& state) {
 }
 
 bool JsonMachine::same(const JsonState& a, const JsonState& b) {
-  return a.phase == b.phase && a.word == b.word && a.at == b.at && a.blank == b.blank && a.name == b.name &&
+  return a.phase == b.phase && a.word == b.word && a.at == b.at && a.blanks == b.blanks && a.name == b.name &&
          std::equal(a.ways.begin(), a.ways.end(), b.ways.begin(), b.ways.end(), [](const Way& x, const Way& y) {
            return x.a == y.a && x.b == y.b && grammar::same(x.frame, y.frame);
          });

@@ -35,16 +35,15 @@ struct JsonState {
   };
   Phase phase = Phase::value;
   uint8_t word = 0, at = 0;  // which one, how much of it was read
-  uint32_t blank = 0;        // blank bytes just read, where their number is limited
+  uint8_t blanks = 0;        // just read, where they are few: see JsonMachine::step_blank
   std::vector<Way> ways = {};
   std::string name = {};  // as far as it was read, as written
 };
 
 class JsonMachine {
  public:
-  // `most_blank`: blank bytes in a row.
-  JsonMachine(std::unique_ptr<JsonProgram> program, uint32_t most_blank)
-      : program_(std::move(program)), most_blank_(most_blank) {}
+  JsonMachine(std::unique_ptr<JsonProgram> program, bool few_blanks)
+      : program_(std::move(program)), few_blanks_(few_blanks) {}
 
   JsonState start() const;
   // False: the document cannot go on like that; the state is dead then.
@@ -59,6 +58,7 @@ class JsonMachine {
   using Way = JsonState::Way;
   using Phase = JsonState::Phase;
 
+  bool step_blank(JsonState& state, uint8_t byte) const;
   bool begin_value(JsonState& state, uint8_t byte) const;
   bool step_string(JsonState& state, uint8_t byte) const;
   bool step_number(JsonState& state, uint8_t byte) const;
@@ -80,7 +80,7 @@ class JsonMachine {
   bool others_left(const Frame& frame, const std::string& name, int32_t state) const;
 
   std::unique_ptr<JsonProgram> program_;
-  uint32_t most_blank_;
+  bool few_blanks_;
 };
 
 }  // namespace hearth::grammar

@@ -60,15 +60,14 @@ TEST_CASE("a text is stopped in front of the first byte that may not come") {
   CHECK(matcher.allowed().none());
 }
 
-TEST_CASE("blank space can be limited") {
-  const auto taken = [](uint32_t most, const std::string& text) {
-    return accepts(*compile_schema("{}", {.most_blank = most}), text);
-  };
-  CHECK(taken(0, "{\"a b\":[1,2]}"));
-  CHECK(!taken(0, "{\"a\": 1}"));
-  CHECK(taken(1, "{ \"a\": 1 , \"b\":2 }"));
-  CHECK(!taken(1, "[1 \n]"));
-  CHECK(taken(2, "[1 \n,\n 2]"));
+TEST_CASE("blank space can be that of people: a space, or line ends and an indentation") {
+  const auto taken = [](const std::string& text) { return accepts(*compile_schema("{}", {.few_blanks = true}), text); };
+  for (const char* text : {R"({"a b":[1,2]})", R"({ "a": 1 , "b":2 })", "\n\n[\n    1,\n\n \t 2\n]", " 1"})
+    CHECK(taken(text));
+  for (const char* text : {"[1  ]", "  1", "[ \n1]", "\n\n\n1", "[\n \n1]", "[\t1]", "[\r\n1]"}) CHECK(!taken(text));
+  CHECK(taken("[\n" + std::string(60, ' ') + "1]"));
+  CHECK(!taken("[\n" + std::string(61, ' ') + "1]"));
+  CHECK(accepts(*compile_schema("{}"), "[\r\n" + std::string(300, ' ') + "1\t\t]"));
 }
 
 TEST_CASE("from every place that was reached something may come, or the text may end") {
