@@ -80,8 +80,9 @@ void Engine::cancel(uint64_t request) {
 
 EngineStatus Engine::status() const {
   const std::lock_guard lock(mutex_);
-  EngineStatus status = status_;
-  status.waiting += int64_t(arrivals_.size());
+  EngineStatus status = status_;  // as it was before the step at hand; but for who is here now:
+  status.running = std::min(n_open_, status.max_running);
+  status.waiting = n_open_ - status.running;
   status.max_waiting = max_waiting_;
   status.refused = n_refused_;
   return status;
