@@ -18,6 +18,7 @@
 #include "runtime/cli/prompt.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/engine/answer_form.h"
 #include "runtime/engine/conversation.h"
 #include "runtime/engine/plain_prompt.h"
 
@@ -29,6 +30,7 @@ struct RunArguments {
   SamplingChoices sampler;
   ChatChoices choices;
   std::string question, prompt, suffix, record_experts;
+  std::string schema, grammar;  // files
   std::vector<std::string> stops;
   PromptSources sources;
   bool chat = false, special = false, json = false;
@@ -82,6 +84,22 @@ Prompt message(const RunArguments& arguments, const LoadedModel& session, const 
   messages.push_back({ChatMessage::Role::user, text});
   const ChatPrompt rendered = format.render(messages, {.think = arguments.choices.thinking()});
   return {session.tokenizer->encode(rendered.parts), format.stop_tokens(), rendered.opens_thoughts};
+}
+
+// What keeps the answer to --schema or --grammar; null: nothing does.
+std::shared_ptr<Constraint> form_of(const RunArguments& arguments, const LoadedModel& session,
+                                    const ChatTemplate* format, const Prompt& prompt) {
+  const bool schema = !arguments.schema.empty();
+  if (!schema && arguments.grammar.empty()) return nullptr;
+  const std::string& path = schema ? arguments.schema : arguments.grammar;
+  const AnswerForms forms(*session.tokenizer, session.model->config().vocab_size, prompt.stops);
+  const ThoughtsInFront thoughts = {.opened = prompt.opens_thoughts, .possible = format && format->thinks()};
+  try {
+    return forms.bind({schema ? AnswerForm::Kind::schema : AnswerForm::Kind::gbnf, read_text(path)}, thoughts);
+  } catch (const Error& refusal) {
+    if (refusal.kind != ErrorKind::usage) throw;
+    fail(ErrorKind::usage, "{}: {}", path, refusal.what());
+  }
 }
 
 void print_json(const GenerateResult& result, const Answer& answer, bool chat, uint64_t seed) {
@@ -144,6 +162,7 @@ void run(const RunArguments& arguments) {
   GenerateOptions options;
   options.max_tokens = arguments.max_tokens;
   options.stop_tokens = prompt.stops;
+  options.constraint = form_of(arguments, session, format ? &*format : nullptr, prompt);
   const GenerateResult result = generate_at_terminal(conversation, prompt.tokens, sampler, options, answer);
   answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
@@ -178,6 +197,10 @@ void add_run(CLI::App& app) {
                           "longest answer in tokens, as 512 or 4k; -1: no limit (default)"))
       ->transform(answer_length());
   add(add_stop_option(*command, arguments->stops));
+  CLI::Option* schema = add(command->add_option("--schema", arguments->schema,
+                                                "a file with a JSON Schema: the answer is JSON that satisfies it"));
+  add(command->add_option("--grammar", arguments->grammar, "a file with a grammar in GBNF: the answer is a text of it"))
+      ->excludes(schema);
   add(command->add_flag("--json", arguments->json, "print one JSON object instead of text"));
   add_chat_options(*command, arguments->choices);
   add_sampler_options(*command, arguments->sampler);

@@ -11,9 +11,10 @@
 namespace hearth::grammar {
 
 // `n_rows`: of the logits. Padding rows and rows beyond the vocabulary never come, control tokens only where a part of
-// a path names them (text_paths.h); those that end a text come exactly where it may end.
-inline std::shared_ptr<const TokenTrie> token_trie_of(const Tokenizer& tokenizer, size_t n_rows) {
-  std::vector<Token> ends;
+// a path names them (text_paths.h); those that end a text, and `also_end`, come exactly where it may end.
+inline std::shared_ptr<const TokenTrie> token_trie_of(const Tokenizer& tokenizer, size_t n_rows,
+                                                      std::vector<Token> also_end = {}) {
+  std::vector<Token> ends = std::move(also_end);
   const size_t n = std::min(n_rows, tokenizer.size());
   for (size_t i = 0; i < n; ++i)
     if (tokenizer.ends_text(static_cast<Token>(i))) ends.push_back(static_cast<Token>(i));

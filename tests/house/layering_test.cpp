@@ -56,7 +56,7 @@ const std::vector<Room> kRooms = {
       "runtime/support/", "runtime/tokenizer/", "runtime/model/", "runtime/offload/", "runtime/engine/"}},
     {"runtime/engine/",
      {"quant/", "kernels/device.h", "kernels/ops.h", "kernels/watch.h", "runtime/support/", "runtime/tokenizer/",
-      "runtime/tools/", "runtime/chat/", "runtime/model/", "runtime/offload/", "runtime/engine/"}},
+      "runtime/tools/", "runtime/grammar/", "runtime/chat/", "runtime/model/", "runtime/offload/", "runtime/engine/"}},
     {"runtime/eval/",
      {"quant/", "kernels/device.h", "kernels/ops.h", "kernels/cpu/backend.h", "runtime/support/", "runtime/jinja/",
       "runtime/tokenizer/", "runtime/model/", "runtime/offload/", "runtime/engine/", "runtime/eval/"}},
