@@ -67,6 +67,7 @@ server::ServedModel served(const ServeArguments& arguments, const LoadedModel& s
   served.version = "hearth-" HEARTH_VERSION;
   served.created = int64_t(std::time(nullptr));
   served.n_ctx = model.options().n_ctx;
+  served.n_vocab = model.config().vocab_size;
   served.tokenizer = session.tokenizer.get();
   served.chat = format ? &*format : nullptr;
   if (format) served.chat_template = format->text();
@@ -105,6 +106,15 @@ void wait_for_signal() {
   while (!interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
 }
 
+// False: told to end meanwhile, which ends a server as well as it does later.
+bool load(const SessionOptions& options, LoadedModel& session) try {
+  session = open_session(options);
+  return !interrupted();
+} catch (const Error& error) {
+  if (error.kind != ErrorKind::interrupted) throw;
+  return false;
+}
+
 void serve(const ServeArguments& arguments) {
   keep_no_large_blocks();
   const auto loading = std::make_shared<server::LoadingState>();
@@ -121,7 +131,7 @@ void serve(const ServeArguments& arguments) {
     note("hearth: listening on {}, loading {}\n", url(arguments.host, http.port()), options.load.path);
   };
   options.progress = [&](double share) { loading->progress(share); };
-  session = open_session(options);
+  if (!load(options, session)) return note("hearth: ending\n");
   format = template_of(arguments, session);
   if (!format) note("hearth: no chat template in the file: /v1/completions alone; --chat-template names one\n");
   const auto model = std::make_shared<server::ServedModel>(served(arguments, session, format));

@@ -17,6 +17,7 @@ struct AnswerTask {
   std::vector<std::vector<Token>> prompts;
   int n = 1;               // choices for each prompt; they follow one another
   GenerationRequest each;  // but for the prompt; the choice i of a prompt has the seed + i
+  std::vector<std::shared_ptr<Constraint>> constraints = {};  // of each choice; none: any text
   std::vector<std::string> stops = {};
   bool chat = false;                     // thoughts are set apart, and a blank in front of the answer is the format's
   bool opens_thoughts = false;           // the prompt ends inside <think>

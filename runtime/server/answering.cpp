@@ -66,6 +66,7 @@ void Answering::start() {
       GenerationRequest request = task_.each;
       request.prompt = task_.prompts[i / size_t(task_.n)];
       request.sampling.seed = choices_[i].seed;
+      if (!task_.constraints.empty()) request.constraint = task_.constraints[i];
       remember(serving_.generator->submit(std::move(request), std::make_shared<Listener>(shared_from_this(), i)));
     }
   } catch (...) {

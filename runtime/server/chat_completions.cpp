@@ -5,6 +5,7 @@
 #include "runtime/server/api_error.h"
 #include "runtime/server/chat_messages.h"
 #include "runtime/server/endpoints.h"
+#include "runtime/server/form_fields.h"
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/openai_writer.h"
 #include "runtime/server/parameters.h"
@@ -94,6 +95,7 @@ AskedAnswer ask_chat_completion(const Serving& serving, const Fields& body) {
   ChatOptions options = read_chat_options(body, model);
   add_tools(tools, model, options, task);
   add_conversation(read_messages(body), options, body.flag("continue_final_message").value_or(false), serving, task);
+  add_form(read_form(body, Endpoint::chat), serving, task);
   auto writer = std::make_unique<ChatWriter>(serving.model, task, wishes);
   return {std::move(task), std::move(writer)};
 }

@@ -4,6 +4,7 @@
 #include "runtime/engine/plain_prompt.h"
 #include "runtime/server/api_error.h"
 #include "runtime/server/endpoints.h"
+#include "runtime/server/form_fields.h"
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/openai_writer.h"
 #include "runtime/server/parameters.h"
@@ -123,6 +124,7 @@ AskedAnswer ask_completion(const Serving& serving, const Fields& body) {
   task.prompts = PromptReader(body, model).read(*prompt);
   if (task.n_choices() > kMaxChoices)
     refuse("prompt", "expected at most {} choices of all prompts, found {}", kMaxChoices, task.n_choices());
+  add_form(read_form(body, Endpoint::completions), serving, task);
   auto writer = std::make_unique<CompletionWriter>(serving.model, task, wishes);
   return {std::move(task), std::move(writer)};
 }

@@ -5,6 +5,7 @@
 #include "runtime/engine/plain_prompt.h"
 #include "runtime/server/api_error.h"
 #include "runtime/server/endpoints.h"
+#include "runtime/server/form_fields.h"
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/openai_shapes.h"
 #include "runtime/server/parameters.h"
@@ -72,6 +73,7 @@ AskedAnswer ask_infill(const Serving& serving, const Fields& body) {
   const auto filled = text_to_fill(*model.tokenizer, before, body.text("input_suffix").value_or(""), false);
   if (!filled) refuse("", "the model was not made to fill in the middle: it has not all of {}", kFillMarks);
   task.prompts.push_back(*filled);
+  add_form(read_form(body, Endpoint::infill), serving, task);
   return {std::move(task), std::make_unique<InfillWriter>(serving.model)};
 }
 

@@ -6,6 +6,7 @@
 
 #include "runtime/server/api_error.h"
 #include "runtime/server/endpoints.h"
+#include "runtime/server/form_fields.h"
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/parameters.h"
 #include "runtime/server/tool_fields.h"
@@ -83,24 +84,18 @@ class BlockReader {
   bool has_text_ = false;
 };
 
-void check_output_config(const Fields& body) {
-  const auto config = body.object("output_config");
-  if (config && config->has("format"))
-    refuse(config->path("format"), "not supported yet: the answer cannot be bound to a form");
-}
-
 // The conversation of a request, as a prompt.
 void add_messages(const Fields& body, const Serving& serving, AnswerTask& task) {
   const ServedModel& model = *serving.model;
   check_parameters(body, Endpoint::messages);
   const ToolWishes tools = read_tools(body, Endpoint::messages);
-  check_output_config(body);
   std::vector<SaidMessage> said = read_anthropic_messages(body);
   // An answer that was begun is gone on with.
   const bool begun = said.back().message.role == Role::assistant && said.back().message.tool_calls.empty();
   ChatOptions options = read_chat_options(body, model);
   add_tools(tools, model, options, task);
   add_conversation(std::move(said), options, begun, serving, task);
+  add_form(read_form(body, Endpoint::messages), serving, task);
 }
 
 }  // namespace

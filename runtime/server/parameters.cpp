@@ -15,7 +15,7 @@ constexpr std::string_view kNotYet = "not supported yet";
 constexpr std::string_view kTextOnly = "not supported: the model reads and writes text";
 constexpr std::string_view kNoSampler = "not supported: no such step in this sampler";
 constexpr std::string_view kStateless = "not supported: nothing is kept between requests; send the whole conversation";
-constexpr std::string_view kConstraint = "not supported yet: the answer cannot be bound to a form";
+constexpr std::string_view kConstraint = "not supported: `response_format` or `grammar` binds the answer to a form";
 
 // Of every endpoint.
 constexpr Parameter kGeneration[] = {
@@ -35,6 +35,8 @@ constexpr Parameter kGeneration[] = {
     {"ignore_eos", honoured},
     {"stop_token_ids", honoured},
     {"return_progress", honoured},
+    {"grammar", honoured},
+    {"json_schema", honoured},
 
     {"user", harmless},
     {"metadata", harmless},
@@ -83,8 +85,6 @@ constexpr Parameter kGeneration[] = {
     {"include_stop_str_in_output", refused, "[false]", "not supported: an answer ends in front of its stop string"},
     {"prompt_logprobs", refused, "[0, false]", "not supported: only tokens of the answer have probabilities"},
     {"lora", refused, "[[]]", "not supported: one model is served"},
-    {"grammar", refused, R"([""])", kConstraint},
-    {"json_schema", refused, "[{}]", kConstraint},
     {"structured_outputs", refused, "[{}]", kConstraint},
     {"guided_json", refused, "[]", kConstraint},
     {"guided_regex", refused, "[]", kConstraint},
@@ -116,7 +116,7 @@ constexpr Parameter kChat[] = {
     {"moderation", harmless},
     {"reasoning_format", harmless},  // thoughts are always set apart
 
-    {"response_format", refused, R"([{"type": "text"}])", kConstraint},
+    {"response_format", honoured},
     {"functions", refused, "[[]]", "not supported: `tools` has taken their place"},
     {"function_call", refused, R"(["none"])", "not supported: `tool_choice` has taken its place"},
     {"audio", refused, "[]", kTextOnly},
@@ -142,7 +142,7 @@ constexpr Parameter kCompletions[] = {
 
     {"echo", refused, "[false]", "not supported: the prompt is not repeated"},
     {"best_of", refused, "[1]", "not supported: `n` gives several answers"},
-    {"response_format", refused, R"([{"type": "text"}])", kConstraint},
+    {"response_format", honoured},
 };
 
 // llama.cpp's, with the time limits that its editors send.
@@ -194,7 +194,8 @@ constexpr Parameter kMessages[] = {
     {"thinking", honoured},
     {"tools", honoured},
     {"tool_choice", honoured},
-    {"output_config", honoured},  // its effort is harmless, its format refused
+    {"output_config", honoured},  // its effort is harmless
+    {"output_format", honoured},
 
     {"cache_control", harmless},  // every prefix is looked up
     {"context_management", harmless},
@@ -204,7 +205,6 @@ constexpr Parameter kMessages[] = {
     {"user_profile_id", harmless},
     {"workspace_id", harmless},
 
-    {"output_format", refused, "[]", kConstraint},
     {"container", refused, "[]", kStateless},
     {"mcp_servers", refused, "[[]]", "not supported: the server reaches no network"},
 };

@@ -7,6 +7,7 @@
 #include "runtime/server/api_error.h"
 #include "runtime/server/chat_messages.h"
 #include "runtime/server/endpoints.h"
+#include "runtime/server/form_fields.h"
 #include "runtime/server/generation_fields.h"
 #include "runtime/server/parameters.h"
 #include "runtime/server/tool_fields.h"
@@ -99,13 +100,6 @@ class InputReader {
   std::string system_, thoughts_;
 };
 
-void check_text_format(const Fields& body) {
-  const auto text = body.object("text");
-  const auto format = text ? text->object("format") : std::nullopt;
-  if (format && format->required_text("type") != "text")
-    refuse("text.format", "not supported yet: the answer cannot be bound to a form");
-}
-
 ChatOptions read_thinking(const Fields& body, const ServedModel& model) {
   const auto reasoning = body.object("reasoning");
   const std::string effort = reasoning ? reasoning->text("effort").value_or("") : "";
@@ -135,13 +129,13 @@ AskedAnswer ask_response(const Serving& serving, const Fields& body) {
   const ServedModel& model = *serving.model;
   check_parameters(body, Endpoint::responses);
   const ToolWishes tools = read_tools(body, Endpoint::responses);
-  check_text_format(body);
   AnswerTask task;
   read_generation(body, model, task);
   read_max_tokens(body, {"max_output_tokens"}, task);
   ChatOptions options = read_thinking(body, model);
   add_tools(tools, model, options, task);
   add_conversation(InputReader().read(body), options, false, serving, task);
+  add_form(read_form(body, Endpoint::responses), serving, task);
   Json said = what_was_said(body, task);
   return {std::move(task), response_writer(serving.model, std::move(said))};
 }

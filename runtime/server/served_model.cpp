@@ -15,6 +15,9 @@ void LoadingState::ready(Serving serving) {
   const std::lock_guard lock(mutex_);
   serving_ = std::move(serving);
   serving_.memory = std::make_shared<CallMemory>();
+  const ServedModel& model = *serving_.model;
+  serving_.forms = std::make_shared<AnswerForms>(*model.tokenizer, model.n_vocab,
+                                                 model.chat ? model.chat->stop_tokens() : std::vector<Token>());
 }
 
 Serving LoadingState::serving() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/chat/chat_template.h"
+#include "runtime/engine/answer_form.h"
 #include "runtime/engine/generation.h"
 #include "runtime/engine/sampler.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -22,6 +23,7 @@ struct ServedModel {
   std::string version;                    // of the program: "hearth-0.1.0"
   int64_t created = 0;                    // seconds since 1970
   int64_t n_ctx = 0;                      // positions that one conversation may have
+  int64_t n_vocab = 0;                    // rows of the logits
   const Tokenizer* tokenizer = nullptr;   // outlive this, as the template does
   const ChatTemplate* chat = nullptr;     // null: a base model, which continues texts
   std::string chat_template = {};         // its text, for /props
@@ -37,7 +39,9 @@ class CallMemory;
 struct Serving {
   std::shared_ptr<const ServedModel> model;
   Generator* generator = nullptr;
-  std::shared_ptr<CallMemory> memory = nullptr;  // of calls; LoadingState::ready makes it
+  // LoadingState::ready makes them: what remembers calls, and what binds answers to forms.
+  std::shared_ptr<CallMemory> memory = nullptr;
+  std::shared_ptr<const AnswerForms> forms = nullptr;
 };
 
 // Whether there is a model yet. From any thread.

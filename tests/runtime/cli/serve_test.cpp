@@ -6,6 +6,7 @@
 
 #include "tests/runtime/cli/server.h"
 #include "tests/support/sanitized.h"
+#include "tests/support/text_file.h"
 
 using namespace hearth::test;
 
@@ -74,6 +75,35 @@ TEST_CASE("a question is answered as `hearth run` answers it, whole and in piece
   const auto continued = run_hearth({"run", demo_model(), "-p", "One, two,", "--temp", "0", "-n", "8"});
   const Json whole = server().post(kCompletions, {{"prompt", "One, two,"}, {"temperature", 0}, {"max_tokens", 8}});
   CHECK(std::string(whole["choices"][0]["text"]) + "\n" == continued.out);
+}
+
+TEST_CASE("the demo's answers are bound to a schema, asked by a client or on the command line") {
+  const Json schema = {{"type", "object"},
+                       {"properties", {{"sum", {{"type", "integer"}, {"minimum", 10}}}, {"name", {{"maxLength", 9}}}}},
+                       {"required", {"sum"}},
+                       {"additionalProperties", false}};
+  TempDir dir;
+  const std::string path = dir / "sum.json";
+  write_text(path, schema.dump());
+  for (int seed = 0; seed < 8; ++seed) {
+    const Json body = {{"messages", {{{"role", "user"}, {"content", "What is 12 + 7?"}}}},
+                       {"temperature", 1.5},
+                       {"seed", seed},
+                       {"response_format", {{"type", "json_schema"}, {"json_schema", {{"schema", schema}}}}}};
+    const Json choice = server().post(kChat, body)["choices"][0];
+    CHECK(choice["finish_reason"] == "stop");
+    for (const std::string& text : {choice["message"]["content"].get<std::string>(),
+                                    run_hearth({"run", demo_model(), "What is 12 + 7?", "--schema", path, "--temp",
+                                                "1.5", "--seed", std::to_string(seed)})
+                                        .out}) {
+      CAPTURE(text);
+      const Json value = Json::parse(text);
+      CHECK(value["sum"].get<int64_t>() >= 10);
+      CHECK(value.size() <= 2);
+    }
+  }
+  write_text(path, R"({"type": "objekt"})");
+  check_refused(run_hearth({"run", demo_model(), "Hi", "--schema", path}), 2, {"sum.json: /type: expected"});
 }
 
 TEST_CASE("the demo calls a function, is told the result, and finds what was said in the cache") {

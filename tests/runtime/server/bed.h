@@ -65,6 +65,7 @@ struct Bed {
               .version = "hearth-test",
               .created = 1700000000,
               .n_ctx = generator.n_ctx,
+              .n_vocab = int64_t(served_tokenizer().size()),
               .tokenizer = &served_tokenizer(),
               .chat = chat ? &*chat : nullptr,
               .chat_template = "the template",

@@ -257,7 +257,8 @@ def errors(client, other, model):
     assert ask(messages=[{"role": "robot", "content": "x"}]).param == "messages[0].role"
     image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]
     assert ask(messages=image).param == "messages[0].content[0].type"
-    assert ask(response_format={"type": "json_object"}).param == "response_format"
+    unique = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"uniqueItems": True}}}
+    assert ask(response_format=unique).param == "response_format.json_schema.schema"
     assert ask(tools=[{"type": "function", "function": {"name": "not a name"}}]).param == "tools[0].function.name"
     offered = [{"type": "function", "function": {"name": "f"}}]
     assert ask(tools=offered, tool_choice="required").param == "tool_choice"

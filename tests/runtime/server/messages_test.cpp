@@ -201,8 +201,6 @@ TEST_CASE("messages: what is wrong is said by its place, in Anthropic's words") 
   refused(with(user_says("Hi"), {{"system", 5}}), "system");
   refused(with(user_says("Hi"), {{"system", {{{"type", "image"}}}}}), "system[0].type");
   refused(with(user_says("Hi"), {{"stop_sequences", {""}}}), "stop_sequences[0]");
-  refused(with(user_says("Hi"), {{"output_config", {{"format", {{"type", "json_schema"}}}}}}), "output_config.format",
-          "not supported yet");
   bed.post(kMessages,
            with(user_says("Hi"), {{"output_config", {{"effort", "high"}}}, {"metadata", {{"user_id", "x"}}}}));
 }

@@ -154,7 +154,6 @@ TEST_CASE("responses: what is wrong or not there is said by its place") {
   refused({{"instructions", 5}}, "instructions");
   refused({{"previous_response_id", "resp_1"}}, "previous_response_id", "nothing is kept");
   refused({{"background", true}}, "background", "nothing is kept");
-  refused({{"text", {{"format", {{"type", "json_schema"}}}}}}, "text.format", "not supported yet");
   refused({{"text", {{"format", {{"type", 1}}}}}}, "text.format.type");
   refused({{"tools", {"f"}}}, "tools[0]");
   refused({{"reasoning", "high"}}, "reasoning");

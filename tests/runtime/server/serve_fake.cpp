@@ -137,6 +137,7 @@ int main() {
                                                                             .version = "hearth-fake",
                                                                             .created = 1700000000,
                                                                             .n_ctx = kContext,
+                                                                            .n_vocab = int64_t(tokenizer.size()),
                                                                             .tokenizer = &tokenizer,
                                                                             .chat = &*chat}),
                   &generator});
