@@ -15,6 +15,7 @@ namespace {
 struct SchemaArguments {
   std::string path;
   std::string draft = "auto";
+  bool formats = false;
 };
 
 // The next bytes in front of which the text was stopped, for people.
@@ -33,6 +34,7 @@ void schema(const SchemaArguments& arguments) {
     options.draft = 2020;
   else if (arguments.draft != "auto")
     options.draft = std::stoi(arguments.draft);
+  options.formats = arguments.formats;
   const std::string rules = read_text(arguments.path);
   std::shared_ptr<const grammar::Grammar> compiled;
   try {
@@ -66,6 +68,7 @@ void add_schema(CLI::App& app) {
   command->add_option("schema", arguments->path, "a JSON Schema")->required();
   command->add_option("--draft", arguments->draft, "the draft of the schema (default: what $schema says, else 2020-12)")
       ->check(CLI::IsMember({"auto", "4", "6", "7", "2019-09", "2020-12"}));
+  command->add_flag("--formats", arguments->formats, "format asserts something: dates, addresses, UUIDs ...");
   command->footer(
       "Prints \"accepted\" and ends with 0; or ends with 1 and says where an answer bound to the schema would have\n"
       "been stopped, or with 2 and says which part of the schema cannot be honoured, as a JSON pointer.");

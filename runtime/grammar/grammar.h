@@ -45,6 +45,9 @@ class Grammar {
 
 struct SchemaOptions {
   int draft = 0;  // 4, 6, 7, 2019 or 2020; 0: what `$schema` says, else 2020
+  // Whether `format` asserts something; it is an annotation otherwise, as 2020-12 has it by default. Formats of the
+  // standard that cannot be asserted are refused then, unknown ones stay annotations.
+  bool formats = false;
   // Between the parts of a document one blank, or one or two line ends and an indentation: against models that write
   // blanks for ever. Else as JSON has it: any number.
   bool few_blanks = false;

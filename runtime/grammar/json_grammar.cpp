@@ -43,7 +43,7 @@ class SchemaGrammar final : public Grammar {
 
 std::shared_ptr<const Grammar> compile_schema(std::string_view schema, const SchemaOptions& options) {
   const SchemaDocument document(schema, options.draft);
-  return std::make_shared<SchemaGrammar>(compile_program(document), options.few_blanks);
+  return std::make_shared<SchemaGrammar>(compile_program(document, options.formats), options.few_blanks);
 }
 
 }  // namespace hearth::grammar

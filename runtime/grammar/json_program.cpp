@@ -15,8 +15,8 @@ constexpr uint32_t kMostCounted = 2'000;  // items of an array with counts
 
 class Builder {
  public:
-  Builder(const SchemaDocument& document, JsonProgram& program)
-      : document_(document), compiler_(document, program.pools), program_(program) {}
+  Builder(const SchemaDocument& document, JsonProgram& program, bool formats)
+      : document_(document), compiler_(document, program.pools, formats), program_(program) {}
 
   void build() {
     program_.root = node_of(program_.pools.expressions.schema(&document_.root()));
@@ -300,11 +300,11 @@ class Builder {
 
 }  // namespace
 
-std::unique_ptr<JsonProgram> compile_program(const SchemaDocument& document) {
+std::unique_ptr<JsonProgram> compile_program(const SchemaDocument& document, bool formats) {
   auto program = std::make_unique<JsonProgram>();
   program->any_string = program->strings.start(kAnyText);
   try {
-    Builder(document, *program).build();
+    Builder(document, *program, formats).build();
   } catch (const Refusal&) {
     throw;
   } catch (const Error& error) {  // a limit of the pools

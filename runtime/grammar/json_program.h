@@ -84,7 +84,7 @@ bool count_item(const ArrayForm& form, uint32_t subset, uint32_t& index, std::ve
 uint32_t members_needed(const ObjectForm& form, const NameBits& seen, uint32_t pending);
 
 class SchemaDocument;
-// Throws Refusal, also where no value at all satisfies the schema.
-std::unique_ptr<JsonProgram> compile_program(const SchemaDocument& document);
+// `formats`: whether `format` asserts something. Throws Refusal, also where no value at all satisfies the schema.
+std::unique_ptr<JsonProgram> compile_program(const SchemaDocument& document, bool formats);
 
 }  // namespace hearth::grammar

@@ -26,7 +26,9 @@ struct SchemaParts {
 
 class SchemaCompiler {
  public:
-  SchemaCompiler(const SchemaDocument& document, Pools& pools) : document_(document), pools_(pools) {}
+  // `formats`: whether `format` asserts something.
+  SchemaCompiler(const SchemaDocument& document, Pools& pools, bool formats)
+      : document_(document), pools_(pools), formats_(formats) {}
 
   // Throws Refusal.
   const Kinds& kinds(Expression expression);
@@ -48,6 +50,7 @@ class SchemaCompiler {
   bool logic_keyword(SchemaParts& parts, std::string_view name, const JsonValue& value);
   void check_keyword(std::string_view name, const JsonValue& value) const;
 
+  void format(SchemaParts& parts, const JsonValue& value);
   void items(SchemaParts& parts);
   void contains(SchemaParts& parts, const JsonValue& value);
   void members(SchemaParts& parts);
@@ -75,6 +78,7 @@ class SchemaCompiler {
 
   const SchemaDocument& document_;
   Pools& pools_;
+  bool formats_;
   std::unordered_map<Expression, Kinds> known_;
   std::set<Expression> open_;  // being computed
 };

@@ -42,6 +42,8 @@ bool SchemaCompiler::string_keyword(SchemaParts& parts, std::string_view name, c
     const JsonValue* least = parts.schema->find("minLength");
     const uint32_t from = least ? count(*least) : 0;
     parts.strings = regexes.both({parts.strings, regexes.any_of_length(from, count(value))});
+  } else if (name == "format") {
+    format(parts, value);
   } else if (name == "pattern") {
     expect(value, Kind::string, "a string");
     parts.strings = regexes.both({parts.strings, pattern(value, value.text)});

@@ -1,7 +1,7 @@
 // Documents at random, for tests/golden/validate_documents.py: reads schemas, one a line, and writes for each some
 // documents that its automaton finished, or what it refused.
 //
-//   generate_documents --judge < LINES > VERDICTS
+//   generate_documents --judge [--formats] < LINES > VERDICTS
 //   each line an array: a schema, and texts of documents; each verdict a digit for each text, 1: accepted; or "refused"
 //   generate_documents [SEED] < SCHEMAS > LINES
 //   each line {"schema": N, "document": TEXT}, {"schema": N, "cut": TEXT} (it was not finished), or
@@ -25,12 +25,12 @@ std::string whole(std::string text) {
   return bad == text.npos ? text : text.substr(0, bad);
 }
 
-int judge() {
+int judge(bool formats) {
   for (std::string line; std::getline(std::cin, line);) {
     const JsonValue all = parse_json(line);
     std::string verdict;
     try {
-      const auto grammar = compile_schema(json_text(all.items[0]));
+      const auto grammar = compile_schema(json_text(all.items[0]), {.formats = formats});
       for (size_t i = 1; i < all.items.size(); ++i) {
         Matcher matcher(grammar);
         const std::string& text = all.items[i].text;
@@ -47,7 +47,7 @@ int judge() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::string(argv[1]) == "--judge") return judge();
+  if (argc > 1 && std::string(argv[1]) == "--judge") return judge(argc > 2 && std::string(argv[2]) == "--formats");
   std::mt19937 random(argc > 1 ? static_cast<unsigned>(std::stoul(argv[1])) : 1);
   int number = 0;
   for (std::string line; std::getline(std::cin, line); ++number) {

@@ -70,6 +70,43 @@ TEST_CASE("blank space can be that of people: a space, or line ends and an inden
   CHECK(accepts(*compile_schema("{}"), "[\r\n" + std::string(300, ' ') + "1\t\t]"));
 }
 
+TEST_CASE("formats, where they are asked for") {
+  const auto taken = [](const std::string& format, const std::string& text, bool formats = true) {
+    return accepts(*compile_schema("{\"format\": \"" + format + "\"}", {.formats = formats}), "\"" + text + "\"");
+  };
+  CHECK(taken("date", "nonsense", false));
+  CHECK(taken("color", "nonsense"));
+  CHECK(taken("date", "2024-02-29"));
+  CHECK(!taken("date", "2023-02-29"));
+  CHECK(!taken("date", "1900-02-29"));
+  CHECK(taken("date-time", "1985-04-12T23:20:50.52Z"));
+  CHECK(!taken("date-time", "2022-01-01 12:00:00"));
+  CHECK(taken("time", "23:59:60Z"));
+  CHECK(!taken("time", "24:00:00Z"));
+  CHECK(taken("duration", "P1Y2M3DT4H"));
+  CHECK(!taken("duration", "P"));
+  CHECK(taken("email", "joe.bloggs+x@example.com"));
+  CHECK(!taken("email", "2962"));
+  CHECK(taken("hostname", "www.example.com"));
+  CHECK(!taken("hostname", "-a.example"));
+  CHECK(taken("ipv4", "192.168.0.1"));
+  CHECK(!taken("ipv4", "256.0.0.1"));
+  for (const char* good : {"::", "::1", "1::", "1::8", "1:2:3:4:5:6:7:8", "::ffff:192.0.2.1", "1:2::192.168.0.1",
+                           "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8"})
+    CHECK_MESSAGE(taken("ipv6", good), good);
+  for (const char* bad :
+       {"1", ":::", "1::2::3", "1:2:3:4:5:6:7", "12345::", "1:2:3:4:5:6:7:8:9", ":2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8::"})
+    CHECK_MESSAGE(!taken("ipv6", bad), bad);
+  CHECK(taken("uuid", "2EB8AA08-AA98-11EA-B4AA-73B441D16380"));
+  CHECK(!taken("uuid", "2eb8aa08aa9811eab4aa73b441d16380"));
+  CHECK(taken("uri", "http://user@[::1]:80/a/b?c=d#e"));
+  CHECK(taken("uri", "urn:oasis:names"));
+  CHECK(!taken("uri", "//foo.bar/?baz"));
+  CHECK(taken("json-pointer", "/a~1b/~0"));
+  CHECK(!taken("json-pointer", "a"));
+  CHECK_THROWS_WITH(taken("iri", "x"), "/format: format iri cannot be asserted");
+}
+
 TEST_CASE("from every place that was reached something may come, or the text may end") {
   std::mt19937 random(7);
   int finished = 0;
