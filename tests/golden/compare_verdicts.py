@@ -120,7 +120,7 @@ def main():
     peer = Peer() if llguidance else None
     counts, peers, wrong = collections.Counter(), collections.Counter(), 0
     for (schema, *texts), own in zip(lines, judged):
-        if own == "refused":
+        if own.startswith("refused"):
             counts["refused"] += len(texts)
             continue
         others = peer.verdicts(schema, texts) if peer and peer.tokenizer else None

@@ -2,7 +2,7 @@
 // documents that its automaton finished, or what it refused.
 //
 //   generate_documents --judge [--formats] < LINES > VERDICTS
-//   each line an array: a schema, and texts of documents; each verdict a digit for each text, 1: accepted; or "refused"
+//   each line an array: a schema, and texts of documents; each verdict a digit for each text, 1: accepted; or "refused: WHY"
 //   generate_documents [SEED] < SCHEMAS > LINES
 //   each line {"schema": N, "document": TEXT}, {"schema": N, "cut": TEXT} (it was not finished), or
 //   {"schema": N, "refused": WHY}
@@ -36,8 +36,8 @@ int judge(bool formats) {
         const std::string& text = all.items[i].text;
         verdict += matcher.advance(text) == text.size() && matcher.may_end() ? '1' : '0';
       }
-    } catch (const hearth::Error&) {
-      verdict = "refused";
+    } catch (const hearth::Error& error) {
+      verdict = std::string("refused: ") + error.what();
     }
     std::cout << verdict << "\n";
   }
