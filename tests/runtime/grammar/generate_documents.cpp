@@ -2,7 +2,8 @@
 // documents that its automaton finished, or what it refused.
 //
 //   generate_documents --judge [--formats] < LINES > VERDICTS
-//   each line an array: a schema, and texts of documents; each verdict a digit for each text, 1: accepted; or "refused: WHY"
+//   each line an array: a schema, and texts of documents; each verdict a digit for each text, 1: accepted; or
+//   "refused: WHY"
 //   generate_documents [SEED] < SCHEMAS > LINES
 //   each line {"schema": N, "document": TEXT}, {"schema": N, "cut": TEXT} (it was not finished), or
 //   {"schema": N, "refused": WHY}
