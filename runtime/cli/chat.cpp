@@ -17,6 +17,7 @@
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
+#include "runtime/engine/answer_form.h"
 #include "runtime/engine/conversation.h"
 
 namespace hearth::cli {
@@ -34,6 +35,8 @@ struct ChatArguments {
 constexpr std::string_view kHelp =
     "/help           this list\n"
     "/system TEXT    start anew under a system message (without TEXT: show it)\n"
+    "/json SCHEMA    answers are JSON that satisfies this JSON Schema, or that in a file (without SCHEMA: any text "
+    "again)\n"
     "/clear          start anew\n"
     "/drop           forget the oldest turns until half of the context is free\n"
     "/stats          tokens, speed, what is left of the context, the seed\n"
@@ -56,6 +59,7 @@ class Chat {
         sampling_(chosen_sampling(arguments.sampler, session.model->file().metadata(), &format_)),
         sampler_(session.sampler(sampling_)),
         conversation_(*session.model, *session.tokenizer),
+        forms_(*session.tokenizer, session.model->config().vocab_size, format_.stop_tokens()),
         system_(arguments.choices.system) {
     clear();
   }
@@ -66,7 +70,7 @@ class Chat {
     const bool interactive = stdin_is_terminal();
     if (arguments_.session.verbose) print_sampling(session_, sampling_, &format_);
     LineEditor editor(arguments_.no_history ? "" : default_history_path(),
-                      {"/help", "/system ", "/clear", "/drop", "/stats", "/exit"});
+                      {"/help", "/system ", "/json ", "/clear", "/drop", "/stats", "/exit"});
     std::optional<ErrorKind> failed;
     std::string line;
     for (int64_t number = 1;; ++number) {
@@ -119,6 +123,8 @@ class Chat {
       print_stats();
     } else if (name == "/system") {
       set_system(rest);
+    } else if (name == "/json") {
+      set_form(rest);
     } else {
       answer(line.starts_with("//") ? line.substr(1) : line);
     }
@@ -140,6 +146,19 @@ class Chat {
     system_ = text;
     clear();
     note("(a new conversation under this system message)\n");
+  }
+
+  // The schema itself, or a file that holds it.
+  void set_form(const std::string& schema) {
+    if (schema.empty()) {
+      form_.reset();
+      note("(answers are any text)\n");
+      return;
+    }
+    const AnswerForm form = {AnswerForm::Kind::schema, schema[0] == '{' ? schema : read_text(schema)};
+    forms_.bind(form);  // or it is refused now
+    form_ = form;
+    note("(answers satisfy this schema; /json alone ends that)\n");
   }
 
   // Forgets whole turns, the oldest first, and asks again what found no room.
@@ -229,6 +248,8 @@ class Chat {
     GenerateOptions options;
     options.max_tokens = arguments_.max_tokens;
     options.stop_tokens = format_.stop_tokens();
+    if (form_)
+      options.constraint = forms_.bind(*form_, {.opened = prompt.opens_thoughts, .possible = format_.thinks()});
     AnswerPrinter printer(arguments_.choices.show());
     Answer answer = Answer::in_chat(*session_.tokenizer, prompt.opens_thoughts, format_.answer_lead(), arguments_.stops,
                                     printer.sink());
@@ -272,6 +293,8 @@ class Chat {
   const SamplerOptions sampling_;
   Sampler sampler_;
   Conversation conversation_;
+  const AnswerForms forms_;
+  std::optional<AnswerForm> form_;   // of the answers; none: any text
   std::string system_, unanswered_;  // the message that found no room
   std::vector<ChatMessage> messages_;
   int64_t turns_ = 0, prompt_tokens_ = 0, cached_tokens_ = 0, generated_tokens_ = 0;

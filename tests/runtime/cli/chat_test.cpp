@@ -71,6 +71,21 @@ TEST_CASE("commands") {
   CHECK(contains(result.err, "1 answers"));
 }
 
+TEST_CASE("/json binds the answers that follow") {
+  const auto result = chat(
+      "/json {\"type\": \"object\", \"properties\": {\"n\": {\"type\": \"integer\"}}, \"required\": [\"n\"], "
+      "\"additionalProperties\": false}\nWhat is 12 + 7?\n/json\nWhat is 12 + 7?\n");
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK(contains(result.out, "\"n\""));
+  CHECK(contains(result.out, "= 19\n"));
+  CHECK(result.out.find("\"n\"") < result.out.find("= 19"));
+  const auto refused = chat("/json {\"type\": 5}\n/json /none/here.json\nWhat is 12 + 7?\n");
+  CHECK(contains(refused.err, "line 1: /type: expected"));
+  CHECK(contains(refused.err, "line 2: "));
+  CHECK(contains(refused.out, "12 + 7 = 19"));
+}
+
 TEST_CASE("only known words are commands") {
   const auto result = chat("/etc/hosts is which file?\n//stats\n/statistics\n");
   CHECK(result.exit_code == 0);
