@@ -232,7 +232,10 @@ ChatTemplate::CallShape ChatTemplate::find_call_shape() const {
 }
 
 CallSyntax ChatTemplate::call_syntax(std::vector<std::string> names) const {
-  return {call_format_, !call_tokens().empty(), std::move(names)};
+  return {.format = call_format_,
+          .marks_are_tokens = !call_tokens().empty(),
+          .fenced = contains(text_, "```json"),
+          .names = std::move(names)};
 }
 
 std::vector<Token> ChatTemplate::call_tokens() const {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/engine/call_form.h"
 #include "runtime/engine/generation.h"
 #include "runtime/tokenizer/tokenizer.h"
 
@@ -40,8 +41,14 @@ class AnswerForms {
   // For one answer. Throws Error(usage) that begins with a JSON pointer or a line (it is a grammar::Refusal) for a form
   // that cannot be kept to.
   std::shared_ptr<Constraint> bind(const AnswerForm& form, ThoughtsInFront thoughts = {}) const;
+  // To calls; to calls or a form, as the model has it.
+  std::shared_ptr<Constraint> bind(const CallForm& calls, ThoughtsInFront thoughts = {}) const;
+  std::shared_ptr<Constraint> bind(const CallForm& calls, const AnswerForm& or_form,
+                                   ThoughtsInFront thoughts = {}) const;
 
  private:
+  std::shared_ptr<Constraint> bound(std::shared_ptr<const grammar::Grammar> form, ThoughtsInFront thoughts) const;
+
   const Tokenizer& tokenizer_;
   int64_t n_rows_;
   std::vector<Token> turn_ends_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/engine/answer.h"
+#include "runtime/engine/call_form.h"
 #include "runtime/engine/generation.h"
 #include "runtime/server/api_error.h"
 
@@ -19,10 +20,12 @@ struct AnswerTask {
   GenerationRequest each;  // but for the prompt; the choice i of a prompt has the seed + i
   std::vector<std::shared_ptr<Constraint>> constraints = {};  // of each choice; none: any text
   std::vector<std::string> stops = {};
-  bool chat = false;                     // thoughts are set apart, and a blank in front of the answer is the format's
-  bool opens_thoughts = false;           // the prompt ends inside <think>
-  std::string lead = {};                 // ChatTemplate::answer_lead
-  std::optional<CallWishes> calls = {};  // nothing: the model has no functions to call
+  bool chat = false;                       // thoughts are set apart, and a blank in front of the answer is the format's
+  bool opens_thoughts = false;             // the prompt ends inside <think>
+  std::string lead = {};                   // ChatTemplate::answer_lead
+  std::optional<CallWishes> calls = {};    // nothing: the model has no functions to call
+  std::optional<CallForm> call_form = {};  // what those calls look like
+  bool must_call = false;                  // one of the functions in call_form
   bool stream = false;
 
   size_t n_choices() const { return prompts.size() * size_t(n); }

@@ -55,16 +55,20 @@ std::optional<FormWish> read_form(const Fields& body, Endpoint endpoint) {
 }
 
 void add_form(const std::optional<FormWish>& wish, const Serving& serving, AnswerTask& task) {
-  if (!wish) return;
-  if (task.calls) refuse(wish->path, "not supported yet beside `tools`, unless tool_choice is none");
+  if (!wish && !task.must_call) return;
   const ChatTemplate* const chat = task.chat ? serving.model->chat : nullptr;
   const ThoughtsInFront thoughts = {.opened = task.opens_thoughts, .possible = chat && chat->thinks()};
+  const AnswerForms& forms = *serving.forms;
+  const auto bound = [&] {
+    if (task.must_call) return forms.bind(*task.call_form, thoughts);
+    if (task.call_form) return forms.bind(*task.call_form, wish->form, thoughts);
+    return forms.bind(wish->form, thoughts);
+  };
   try {
-    while (task.constraints.size() < task.n_choices())
-      task.constraints.push_back(serving.forms->bind(wish->form, thoughts));
+    while (task.constraints.size() < task.n_choices()) task.constraints.push_back(bound());
   } catch (const Error& refusal) {
     if (refusal.kind != ErrorKind::usage) throw;
-    refuse(wish->path, "{}", refusal.what());
+    refuse(task.must_call ? "tool_choice" : wish->path, "{}", refusal.what());
   }
 }
 

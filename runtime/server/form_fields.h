@@ -21,8 +21,8 @@ struct FormWish {
 // and for two forms at once.
 std::optional<FormWish> read_form(const Fields& body, Endpoint endpoint);
 
-// Binds the choices of a task whose prompts are there. Throws ApiError(400) for a form that cannot be kept to, with the
-// place in it, and for one beside functions that the model may call.
+// Binds the choices of a task whose prompts are there: to calls where one must be made, else to the form or, where the
+// model may call, to either. Throws ApiError(400) for what cannot be kept to, with the place in it.
 void add_form(const std::optional<FormWish>& wish, const Serving& serving, AnswerTask& task);
 
 }  // namespace hearth::server

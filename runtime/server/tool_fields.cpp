@@ -48,15 +48,9 @@ std::optional<Json> read_tool(const Fields& tool, Endpoint endpoint) {
   return json;
 }
 
-// Needs answers that are bound to a form.
-[[noreturn]] void refuse_forced_call(const std::string& found) {
-  refuse("tool_choice", "expected auto or none, found {}: that the model must call cannot be kept yet", found);
-}
-
-// True: the model may call.
-bool read_choice(const Fields& body, const ToolWishes& wishes, Endpoint endpoint) {
+void read_choice(const Fields& body, Endpoint endpoint, ToolWishes& wishes) {
   const Json* choice = body.find("tool_choice");
-  if (!choice) return true;
+  if (!choice) return;
   const std::string found = to_text(*choice).substr(0, 100);
   std::string word = choice->is_string() ? choice->get<std::string>() : "";
   if (const auto object = choice->is_object() ? body.object("tool_choice") : std::nullopt) {
@@ -66,17 +60,20 @@ bool read_choice(const Fields& body, const ToolWishes& wishes, Endpoint endpoint
       const std::string name = (function ? *function : *object).required_text("name");
       if (std::ranges::find(wishes.names, name) == wishes.names.end())
         refuse("tool_choice", "expected one of the tools, found {}", to_text(name.substr(0, 100)));
-      refuse_forced_call(found);
+      wishes.must_call = true;
+      wishes.only = name;
+      return;
     }
   }
   if (word == "required" || word == "any") {
     if (wishes.tools.empty()) refuse("tool_choice", "expected tools beside it, as a call is {}", word);
-    refuse_forced_call(found);
+    wishes.must_call = true;
+    return;
   }
   if (word != "auto" && word != "none")
     refuse("tool_choice", "expected auto, none, {} or a tool by its name, found {}",
            endpoint == Endpoint::messages ? "any" : "required", found);
-  return word == "auto";
+  wishes.may_call = word == "auto";
 }
 
 }  // namespace
@@ -93,8 +90,11 @@ ToolWishes read_tools(const Fields& body, Endpoint endpoint) {
     if (!names.insert(name).second) refuse(path_of("tools", i), "the name \"{}\" comes twice", name);
     wishes.names.push_back(name);
     wishes.tools.push_back(to_text(*tool));
+    Json arguments = tool->value("parameters", Json::object());
+    arguments["type"] = "object";  // whatever it says: nothing else can be written
+    wishes.schemas.push_back(to_text(arguments));
   }
-  wishes.may_call = read_choice(body, wishes, endpoint);
+  read_choice(body, endpoint, wishes);
   if (endpoint != Endpoint::messages) {
     wishes.one_only = !body.flag("parallel_tool_calls").value_or(true);
   } else if (const Json* choice = body.find("tool_choice"); choice && choice->is_object()) {
@@ -108,6 +108,12 @@ void add_tools(const ToolWishes& wishes, const ServedModel& model, ChatOptions& 
   if (wishes.may_call) {
     options.tools = wishes.tools;
     task.calls = CallWishes{model.chat->call_syntax(wishes.names), wishes.one_only};
+    CallForm form = {.syntax = task.calls->syntax, .one_only = wishes.one_only};
+    for (size_t i = 0; i < wishes.names.size(); ++i)
+      if (wishes.only.empty() || wishes.names[i] == wishes.only)
+        form.functions.push_back({wishes.names[i], wishes.schemas[i]});
+    task.call_form = std::move(form);
+    task.must_call = wishes.must_call;
   } else {  // earlier calls in the conversation may lead it to another
     for (const Token token : model.chat->call_tokens()) task.each.sampling.logit_bias.push_back({token, kNever});
   }

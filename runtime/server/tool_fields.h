@@ -13,16 +13,17 @@
 namespace hearth::server {
 
 struct ToolWishes {
-  std::vector<std::string> tools;  // JSON: {"name", "description", "parameters"}
-  std::vector<std::string> names;
-  bool may_call = true;   // tool_choice is not none
+  std::vector<std::string> tools;           // JSON: {"name", "description", "parameters"}
+  std::vector<std::string> names, schemas;  // of their arguments
+  bool may_call = true;                     // tool_choice is not none
+  bool must_call = false;
+  std::string only = {};  // the function that must be called; "": any
   bool one_only = false;  // no calls beside the first
 };
 
 // Reads `tools`, `tool_choice` and what forbids parallel calls, in the endpoint's words. Of tools that a service would
 // run itself (web search, pictures) those are dropped that clients offer to everybody. Throws ApiError(400) by the
-// place of what is no function, of names that come twice, and of a tool_choice that cannot be kept: required, or a
-// function by its name.
+// place of what is no function, of names that come twice, and of a tool_choice that names none of them.
 ToolWishes read_tools(const Fields& body, Endpoint endpoint);
 
 // The prompt announces the tools, and calls are looked for in the answer. A model that may not call is told of none.

@@ -45,6 +45,7 @@ struct CallSyntax {
   // The vocabulary has the marks as control tokens: they count only where they come as such, so that no text that a
   // model repeats is a call. Of `marked` alone.
   bool marks_are_tokens = false;
+  bool fenced = true;  // the model stands arguments in ```json (V2.5, V3, R1) or not (V3.1). Of `marked` alone
   // Of the functions that there are: in formats of plain text a call of another is text. None: all names count.
   std::vector<std::string> names = {};
 

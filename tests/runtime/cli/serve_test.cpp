@@ -106,6 +106,27 @@ TEST_CASE("the demo's answers are bound to a schema, asked by a client or on the
   check_refused(run_hearth({"run", demo_model(), "Hi", "--schema", path}), 2, {"sum.json: /type: expected"});
 }
 
+TEST_CASE("the demo calls where it must, by schema, whatever was asked") {
+  const Json function = {{"name", "set_level"},
+                         {"parameters",
+                          {{"properties", {{"level", {{"type", "integer"}, {"maximum", 5}}}}},
+                           {"required", {"level"}},
+                           {"additionalProperties", false}}}};
+  for (int seed = 0; seed < 4; ++seed) {
+    const Json choice = server().post(kChat, {{"messages", {{{"role", "user"}, {"content", "Hello!"}}}},
+                                              {"tools", {{{"type", "function"}, {"function", function}}}},
+                                              {"tool_choice", "required"},
+                                              {"parallel_tool_calls", false},
+                                              {"temperature", 1.5},
+                                              {"seed", seed}})["choices"][0];
+    CHECK(choice["finish_reason"] == "tool_calls");
+    REQUIRE(choice["message"]["tool_calls"].size() == 1);
+    const Json& call = choice["message"]["tool_calls"][0]["function"];
+    CHECK(call["name"] == "set_level");
+    CHECK(Json::parse(call["arguments"].get<std::string>())["level"].get<int64_t>() <= 5);
+  }
+}
+
 TEST_CASE("the demo calls a function, is told the result, and finds what was said in the cache") {
   const Json parameters = {{"type", "object"},
                            {"properties", {{"product", {{"type", "string"}, {"description", "Name of the product"}}}}},

@@ -261,7 +261,8 @@ def errors(client, other, model):
     assert ask(response_format=unique).param == "response_format.json_schema.schema"
     assert ask(tools=[{"type": "function", "function": {"name": "not a name"}}]).param == "tools[0].function.name"
     offered = [{"type": "function", "function": {"name": "f"}}]
-    assert ask(tools=offered, tool_choice="required").param == "tool_choice"
+    other_one = {"type": "function", "function": {"name": "g"}}
+    assert ask(tools=offered, tool_choice=other_one).param == "tool_choice"
     assert ask(temperature=-1).param == "temperature"
     long = ask(messages=[{"role": "user", "content": "word " * 200_000}])
     assert long.type == "exceed_context_size_error" and long.body["n_prompt_tokens"] > long.body["n_ctx"], long

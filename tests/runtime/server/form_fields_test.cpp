@@ -112,6 +112,41 @@ TEST_CASE("forms: what cannot be kept to is refused by its place") {
   refused(kOfMessages, message, {{"output_config", {{"format", {{"type", "json_schema"}}}}}},
           "output_config.format.schema", "found none");
   const Json tools = {{{"type", "function"}, {"function", {{"name", "f"}}}}};
-  refused(kOfChat, chat, {{"json_schema", kSumSchema}, {"tools", tools}}, "json_schema", "not supported yet beside");
-  bed.post(kOfChat, with(chat, {{"json_schema", kSumSchema}, {"tools", tools}, {"tool_choice", "none"}}));
+  refused(kOfChat, chat, {{"json_schema", unique}, {"tools", tools}}, "json_schema", "/items/uniqueItems");
+  refused(kOfChat, chat,
+          {{"tools", {{{"type", "function"}, {"function", {{"name", "f"}, {"parameters", {{"properties", 5}}}}}}}},
+           {"tool_choice", "required"}},
+          "tool_choice", "/properties");
+}
+
+TEST_CASE("forms: beside functions the answer is a call or of the form; where one must be called, a call") {
+  const Json chat = {{"messages", kOneMessage},
+                     {"tools",
+                      {{{"type", "function"}, {"function", {{"name", "f"}, {"parameters", kSumSchema}}}},
+                       {{"type", "function"}, {"function", {{"name", "g"}}}}}}};
+  const std::string begins = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+                    ends = "\n```<｜tool▁call▁end｜>", all_end = "<｜tool▁calls▁end｜>",
+                    f = begins + "f\n```json\n{\"sum\": 1}" + ends,
+                    g = begins.substr(begins.find("<｜tool▁call▁")) + "g\n```json\n{}" + ends;
+  const Json form = {{"json_schema", kSumSchema}}, none = {{"json_schema", kSumSchema}, {"tool_choice", "none"}},
+             must = {{"tool_choice", "required"}}, one = {{"tool_choice", "required"}, {"parallel_tool_calls", false}},
+             only_g = {{"tool_choice", {{"type", "function"}, {"function", {{"name", "g"}}}}}};
+  const std::string answer = "{\"sum\": 3}";
+  CHECK(bound(kOfChat, with(chat, form), answer) == answer);
+  CHECK(bound(kOfChat, with(chat, form), f + all_end) == f + all_end);
+  CHECK(bound(kOfChat, with(chat, none), answer) == answer);
+  CHECK(bound(kOfChat, with(chat, none), f) == "");
+  CHECK(bound(kOfChat, with(chat, must), answer) == "");
+  CHECK(bound(kOfChat, with(chat, must), f + "\n" + g + all_end + "x") == f + "\n" + g + all_end);
+  CHECK(bound(kOfChat, with(chat, one), f + "\n" + g + all_end) == f);
+  CHECK(bound(kOfChat, with(chat, only_g), f) == begins);
+  CHECK(bound(kOfChat, with(chat, only_g), begins + "g\n```json\n{\"a\":1}" + ends) ==
+        begins + "g\n```json\n{\"a\":1}" + ends);
+  CHECK(bound(kOfChat, chat, answer) == "not bound");
+  const Json message = {
+      {"messages", kOneMessage}, {"max_tokens", 50}, {"tools", {{{"name", "f"}, {"input_schema", kSumSchema}}}}};
+  CHECK(bound(kOfMessages, with(message, {{"tool_choice", {{"type", "any"}}}}), f) == f);
+  CHECK(bound(kOfMessages, with(message, {{"tool_choice", {{"type", "tool"}, {"name", "f"}}}}), answer) == "");
+  Bed v32("deepseek-v3.2");
+  check_refused(v32, kOfChat, with(chat, must), "tool_choice", "cannot be bound");
 }
