@@ -43,8 +43,13 @@ std::optional<Json> read_tool(const Fields& tool, Endpoint endpoint) {
   const Fields& function = inside ? *inside : tool;
   Json json = {{"name", read_name(function)}};
   if (const auto description = function.text("description")) json["description"] = *description;
-  if (const auto schema = function.object(anthropic ? "input_schema" : "parameters"))
+  if (const auto schema = function.object(anthropic ? "input_schema" : "parameters")) {
+    // Nothing else can be written as arguments.
+    const Json* const kind = schema->find("type");
+    if (kind && *kind != "object")
+      refuse(schema->path("type"), "expected object, found {}", to_text(*kind).substr(0, 100));
     json["parameters"] = schema->json();
+  }
   return json;
 }
 
@@ -91,7 +96,7 @@ ToolWishes read_tools(const Fields& body, Endpoint endpoint) {
     wishes.names.push_back(name);
     wishes.tools.push_back(to_text(*tool));
     Json arguments = tool->value("parameters", Json::object());
-    arguments["type"] = "object";  // whatever it says: nothing else can be written
+    arguments["type"] = "object";  // where it says nothing
     wishes.schemas.push_back(to_text(arguments));
   }
   read_choice(body, endpoint, wishes);

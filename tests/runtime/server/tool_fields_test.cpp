@@ -96,6 +96,9 @@ TEST_CASE("tools: what is none is refused by its place") {
       refused(Json::array({place.tool({{"name", name}})}), inside + ".name");
     refused(Json::array({place.tool({{"name", "f"}, {"description", 1}})}), inside + ".description");
     refused(Json::array({place.tool({{"name", "f"}, {"parameters", "x"}})}), inside + "." + place.schema);
+    for (const Json& type : {Json("string"), Json({"object", "null"}), Json(5)})
+      refused(Json::array({place.tool({{"name", "f"}, {"parameters", {{"type", type}}}})}),
+              inside + "." + place.schema + ".type", "expected object");
     refused(Json::array({place.tool({{"name", "f"}}), place.tool({{"name", "f"}})}), "tools[1]", "comes twice");
     refused(Json(1001, place.tool({{"name", "f"}})), "tools", "at most 1000");
     const Json fine = {place.tool(kFunction)};
