@@ -78,7 +78,8 @@ void order_results(std::vector<SaidMessage>& said) {
 }  // namespace
 
 void refuse_part(const std::string& path, const std::string& type) {
-  refuse(path + ".type", "expected text, found \"{}\": the model reads no images, sound or files", type.substr(0, 100));
+  refuse(path + ".type", "expected text, found {}: the model reads no images, sound or files",
+         to_text(type.substr(0, 100)));
 }
 
 std::string text_of_content(const Json& content, const std::string& path,

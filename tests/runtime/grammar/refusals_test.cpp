@@ -58,6 +58,15 @@ TEST_CASE("what is no schema") {
   CHECK(refused(R"({"$schema": "http://example.org/mine"})").starts_with("/$schema: expected draft 4, 6, 7"));
 }
 
+TEST_CASE("what somebody wrote is told in one line, and not all of what is long") {
+  CHECK(refused(R"({"properties": {"a\nb": {"type": "c\td"}}})").starts_with("/properties/a\\u000ab/type: expected "));
+  CHECK(refused_gbnf("root ::= \"a\"\nb ::= \x01").find('\x01') == std::string::npos);
+  const std::string what = refused("{\"properties\": {\"" + times("é", 100'000) + "\": 5}}");
+  CHECK(what.starts_with("/properties/éé"));
+  CHECK(what.size() < 1'100);
+  CHECK(what.find("é...") != std::string::npos);
+}
+
 TEST_CASE("what is not supported, and what a draft does not have") {
   CHECK(refused(R"({"items": {"uniqueItems": true}})") == "/items/uniqueItems: items that differ are not supported");
   CHECK(refused(R"({"uniqueItems": false})") == "");

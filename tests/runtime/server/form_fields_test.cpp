@@ -106,6 +106,8 @@ TEST_CASE("forms: what cannot be kept to is refused by its place") {
           "json_schema beside it");
   refused(kOfChat, chat, {{"grammar", "root ::= ("}}, "grammar", "line 1");
   refused(kOfChat, chat, {{"grammar", 5}}, "grammar");
+  refused(kOfChat, chat, {{"json_schema", {{"properties", {{"a\nb", {{"type", "c\rd"}}}}}}}}, "json_schema",
+          "/properties/a\\u000ab/type: expected");
   refused(kOfResponses, response, {{"text", {{"format", {{"type", "json_schema"}}}}}}, "text.format.schema",
           "found none");
   // (Anthropic's errors have no field of their own for the place.)

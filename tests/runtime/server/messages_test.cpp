@@ -193,6 +193,7 @@ TEST_CASE("messages: what is wrong is said by its place, in Anthropic's words") 
   refused(user_says({"Hi"}), "messages[0].content[0]");
   for (const char* type : {"image", "document", "search_result", "thinking", "tool_use", "redacted_thinking"})
     refused(user_says(Json::array({text("x"), {{"type", type}}})), "messages[0].content[1].type");
+  refused(with(user_says("Hi"), {{"system", {{{"type", "a\nb"}}}}}), "system[0].type", "a\\nb");
   for (const char* type : {"image", "tool_result", "server_tool_use"})
     refused(messages_of({{{"role", "assistant"}, {"content", {{{"type", type}}}}}}), "messages[0].content[0].type");
   refused(user_says({{{"type", "tool_result"}, {"tool_use_id", "a"}, {"content", {{{"type", "image"}}}}}}),
