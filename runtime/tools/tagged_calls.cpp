@@ -1,5 +1,6 @@
 #include "runtime/tools/tagged_calls.h"
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
@@ -15,14 +16,27 @@ using Kind = CallEvent::Kind;
 constexpr std::string_view kCallTag = "<tool_call>", kCallEndTag = "</tool_call>";
 constexpr size_t kMostHeld = 4096;  // bytes: every decision is made of so many at most
 
+// The text of a whole JSON string; what JSON cannot mean by it is "".
+std::string unescaped(std::string_view string) {
+  const auto json = nlohmann::json::parse(string, nullptr, false);
+  return json.is_string() ? json.get<std::string>() : "";
+}
+
+bool is_object(std::string_view text) {
+  JsonPrefix json;
+  const std::string_view inside = trimmed(text);
+  return inside.starts_with('{') && json.push(inside) == inside.size() && json.complete();
+}
+
 // Reads a call's object as far as its name and the beginning of its arguments.
 class HeadReader {
  public:
   enum class Outcome { certain, unfinished, none };
 
   std::string_view name;
-  size_t arguments = 0;          // where they begin ...
-  std::optional<size_t> rest{};  // ... and, where they are whole or missing, where what follows begins
+  size_t arguments = 0;           // where they begin ...
+  std::string written_as_text{};  // where they are the text of an object within a string: that object
+  std::optional<size_t> rest{};   // ... and, where they are whole or missing, where what follows begins
 
   Outcome read(std::string_view text) {
     text_ = text;
@@ -55,9 +69,18 @@ class HeadReader {
       if (name.empty()) return Outcome::unfinished;
       if (has_arguments_) return whole();
     } else if (key == "arguments" || key == "parameters") {
-      if (text_[at_] != '{' || has_arguments_) return Outcome::none;
+      const bool as_text = text_[at_] == '"';
+      if ((text_[at_] != '{' && !as_text) || has_arguments_) return Outcome::none;
       has_arguments_ = true;
       arguments = at_;
+      if (as_text) {
+        if (const Outcome value = pass_value(); value != Outcome::certain) return value;
+        written_as_text = unescaped(text_.substr(arguments, at_ - arguments));
+        if (!is_object(written_as_text)) return Outcome::none;
+        if (!name.empty()) return whole();
+        stopped_ = false;
+        return Outcome::unfinished;
+      }
       if (!name.empty()) return Outcome::certain;
       if (const Outcome value = pass_value(); value != Outcome::certain) return value;
     } else if (const Outcome value = pass_value(); value != Outcome::certain) {
@@ -171,9 +194,13 @@ bool TaggedCalls::read_head(std::vector<CallEvent>& out) {
   json_ = {};
   state_ = State::arguments;
   if (head.rest) {
-    const std::string_view arguments =
-        text.substr(head.arguments, head.arguments > 0 ? json_.push(text.substr(head.arguments)) : 0);
-    add_event(out, Kind::arguments, arguments);
+    if (head.written_as_text.empty()) {
+      const std::string_view arguments =
+          text.substr(head.arguments, head.arguments > 0 ? json_.push(text.substr(head.arguments)) : 0);
+      add_event(out, Kind::arguments, arguments);
+    } else {
+      add_event(out, Kind::arguments, trimmed(head.written_as_text));
+    }
     add_event(out, Kind::end, "");
     begin = *head.rest;
     json_ = {};

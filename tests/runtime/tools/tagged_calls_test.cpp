@@ -43,6 +43,10 @@ TEST_CASE("tagged: members in another order, of other names, or missing") {
         only_calls({{"f", "{\"x\": 1}"}}));
   CHECK(said_of(kTagged, tagged(R"({"name": "f"})")) == only_calls({{"f", ""}}));
   CHECK(said_of(kTagged, tagged(R"({"name": "f", "id": true})")) == only_calls({{"f", ""}}));
+  // As the text of an object, which some models are used to.
+  CHECK(said_of(kTagged, tagged_call("f", R"("{\"x\": \"\\u00e9\\n\\\"\"}")")) ==
+        only_calls({{"f", R"({"x": "\u00e9\n\""})"}}));
+  CHECK(said_of(kTagged, tagged(R"({"arguments": " {} ", "name": "f"})")) == only_calls({{"f", "{}"}}));
   // At the end of all the tag may be missing.
   CHECK(said_of(kTagged, "<tool_call>{\"name\": \"f\", \"arguments\": {}}") == only_calls({{"f", "{}"}}));
   CHECK(said_of(kTagged, "<tool_call>{\"name\": \"f\", \"arguments\": {}}\n</tool") == only_calls({{"f", "{}"}}));
@@ -56,13 +60,25 @@ TEST_CASE("tagged: what follows the calls is over") {
 
 TEST_CASE("tagged: what is no call is text, to the last byte") {
   for (const std::string& text :
-       {std::string("<tool_call>"), std::string("a <tool"), tagged("{}"),
-        tagged("{\"name\": \"h\", \"arguments\": {}}"), tagged("[]"), tagged("f({})"),
-        tagged("{\"name\": \"f\", \"arguments\": \"{}\"}"), tagged("{\"name\": \"\"}"), tagged("{\"name\": 7}"),
-        tagged("{\"name\": \"f\" \"arguments\": {}}"), tagged("{\"arguments\": {\"x\": 1}}"),
-        tagged("{\"name\": \"f\", \"arguments\": {'x': 1}}"), tagged("{\"name\": \"f\\u0041\"}"),
+       {std::string("<tool_call>"),
+        std::string("a <tool"),
+        tagged("{}"),
+        tagged("{\"name\": \"h\", \"arguments\": {}}"),
+        tagged("[]"),
+        tagged("f({})"),
+        tagged_call("f", "\"x\""),
+        tagged_call("f", "\"[1]\""),
+        tagged_call("f", R"("{\"x\": ")"),
+        tagged_call("f", "\"{}\\ud800\""),
+        tagged("{\"name\": \"\"}"),
+        tagged("{\"name\": 7}"),
+        tagged("{\"name\": \"f\" \"arguments\": {}}"),
+        tagged("{\"arguments\": {\"x\": 1}}"),
+        tagged("{\"name\": \"f\", \"arguments\": {'x': 1}}"),
+        tagged("{\"name\": \"f\\u0041\"}"),
         "x\n<tool_call>\n" + std::string(5000, ' ') + "{\"name\": \"f\"}",
-        std::string("<tool_call>\n{\"name\": \"f\", "), std::string("use <tool_call> and </tool_call>\n"),
+        std::string("<tool_call>\n{\"name\": \"f\", "),
+        std::string("use <tool_call> and </tool_call>\n"),
         tagged("{\"name\": \"f\", \"arguments\": [1]}"),
         tagged("{\"a\": \"" + std::string(5000, 'x') + "\", \"name\": \"f\", \"arguments\": {}}")})
     CHECK(said_of(kTagged, text) == only_text(text));
