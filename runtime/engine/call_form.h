@@ -17,15 +17,15 @@ class Grammar;
 struct CallForm {
   struct Function {
     std::string name;
-    std::string parameters = {};  // a JSON Schema of its arguments; "": any object
+    std::string parameters = {};  // a JSON Schema of its arguments; "": whatever the model writes as an object
   };
   CallSyntax syntax;
   std::vector<Function> functions;
   bool one_only = false;
+  bool text_too = false;  // free text may stand in front of the calls, or instead
 };
 
-// One call or, unless one_only, more of them. Throws grammar::Refusal for a schema that cannot be kept to and
-// Error(usage) for a format whose calls cannot be bound (V3.2's).
+// One call or, unless one_only, more of them. Throws grammar::Refusal for a schema that cannot be kept to.
 std::shared_ptr<const grammar::Grammar> compile_calls(const CallForm& form);
 
 }  // namespace hearth

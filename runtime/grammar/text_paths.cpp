@@ -184,6 +184,7 @@ class PathsState final : public GrammarState {
     }
     if (!within_control) mask.add(it->second.others);
     for (const Token token : it->second.with_byte) {
+      if (is_control(tokens.bytes(token)) && tokens.bytes(token) != mark) continue;
       PathsState state(*shared_, Empty());
       state.threads_.push_back(thread.copy());
       const std::string& bytes = tokens.bytes(token);

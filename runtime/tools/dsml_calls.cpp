@@ -15,9 +15,7 @@ namespace {
 
 using Kind = CallEvent::Kind;
 
-constexpr std::string_view kListOpen = "<｜DSML｜function_calls>", kListClose = "</｜DSML｜function_calls>";
-constexpr std::string_view kCallOpen = "<｜DSML｜invoke name=\"", kCallClose = "</｜DSML｜invoke>";
-constexpr std::string_view kParameterOpen = "<｜DSML｜parameter name=\"", kParameterClose = "</｜DSML｜parameter>";
+constexpr std::string_view kParameterOpen = "<｜DSML｜parameter name=\"";
 constexpr std::string_view kIsString = "\" string=\"true\">", kIsJson = "\" string=\"false\">";
 constexpr std::string_view kBefore = "\n\n";       // in front of a list
 constexpr size_t kLongestValue = size_t(1) << 20;  // bytes of JSON that are held back
@@ -47,6 +45,10 @@ bool is_json(std::string_view text) {
 }
 
 }  // namespace
+
+std::string dsml_parameter_open(const std::string& name, bool is_string) {
+  return std::string(kParameterOpen) + name + std::string(is_string ? kIsString : kIsJson);
+}
 
 void DsmlCalls::push(std::string_view text, bool, std::vector<CallEvent>& out) {
   pending_ += text;
@@ -84,14 +86,14 @@ bool DsmlCalls::step(std::vector<CallEvent>& out) {
 }
 
 bool DsmlCalls::look_for_list(std::vector<CallEvent>& out) {
-  const size_t list = pending_.find(kListOpen), call = pending_.find(kCallOpen);
+  const size_t list = pending_.find(kDsmlListOpen), call = pending_.find(kDsmlCallOpen);
   size_t at = std::min(list, call);
   const bool found = at != std::string::npos;
   if (found) {
     for (size_t i = 0; i < kBefore.size() && at > 0 && pending_[at - 1] == '\n'; ++i) --at;
   } else {
     size_t held = 0;
-    for (const std::string_view tag : {kListOpen, kCallOpen})
+    for (const std::string_view tag : {kDsmlListOpen, kDsmlCallOpen})
       for (size_t i = 0; i <= kBefore.size(); ++i)
         held = std::max(held, begun(pending_, std::string(kBefore.substr(i)) + std::string(tag)));
     at = pending_.size() - held;
@@ -99,7 +101,7 @@ bool DsmlCalls::look_for_list(std::vector<CallEvent>& out) {
   add_event(out, Kind::text, std::string_view(pending_).substr(0, at));
   pending_.erase(0, at);
   if (!found) return false;
-  list_tag_ = blanks(pending_) + (list < call ? kListOpen.size() : 0);
+  list_tag_ = blanks(pending_) + (list < call ? kDsmlListOpen.size() : 0);
   has_calls_ = false;
   state_ = State::list;
   return true;
@@ -109,15 +111,15 @@ bool DsmlCalls::look_for_list(std::vector<CallEvent>& out) {
 bool DsmlCalls::read_list(std::vector<CallEvent>& out) {
   const std::string_view all = std::string_view(pending_).substr(0, list_tag_ + kLongestHead);
   const std::string_view text = all.substr(list_tag_ + blanks(all.substr(list_tag_)));
-  if (has_calls_ && text.starts_with(kListClose)) {
-    pending_.erase(0, size_t(text.data() - all.data()) + kListClose.size());
+  if (has_calls_ && text.starts_with(kDsmlListClose)) {
+    pending_.erase(0, size_t(text.data() - all.data()) + kDsmlListClose.size());
     add_event(out, Kind::over, "");
     state_ = State::text;
     return true;
   }
-  if (!text.starts_with(kCallOpen))
-    return wait_or_give_up(may_begin(text, kCallOpen) || (has_calls_ && may_begin(text, kListClose)), out);
-  const std::string_view head = text.substr(kCallOpen.size());
+  if (!text.starts_with(kDsmlCallOpen))
+    return wait_or_give_up(may_begin(text, kDsmlCallOpen) || (has_calls_ && may_begin(text, kDsmlListClose)), out);
+  const std::string_view head = text.substr(kDsmlCallOpen.size());
   const size_t end = head.find('"');
   const std::string_view name = head.substr(0, end), after = head.substr(std::min(end, head.size()));
   if (end == std::string_view::npos || may_begin(after, "\">"))
@@ -138,15 +140,15 @@ bool DsmlCalls::read_list(std::vector<CallEvent>& out) {
 bool DsmlCalls::read_call(std::vector<CallEvent>& out) {
   const std::string_view all = std::string_view(pending_).substr(0, kLongestHead);
   const std::string_view text = all.substr(blanks(all));
-  if (text.starts_with(kCallClose)) {
-    pending_.erase(0, blanks(all) + kCallClose.size());
+  if (text.starts_with(kDsmlCallClose)) {
+    pending_.erase(0, blanks(all) + kDsmlCallClose.size());
     add_event(out, Kind::arguments, has_parameters_ ? "}" : "{}");
     add_event(out, Kind::end, "");
     state_ = State::list;
     return true;
   }
   if (!text.starts_with(kParameterOpen))
-    return wait_or_give_up(may_begin(text, kParameterOpen) || may_begin(text, kCallClose), out);
+    return wait_or_give_up(may_begin(text, kParameterOpen) || may_begin(text, kDsmlCallClose), out);
   const std::string_view head = text.substr(kParameterOpen.size());
   const size_t end = head.find('"');
   const std::string_view after = head.substr(std::min(end, head.size()));
@@ -163,30 +165,30 @@ bool DsmlCalls::read_call(std::vector<CallEvent>& out) {
 }
 
 bool DsmlCalls::read_string(std::vector<CallEvent>& out) {
-  const size_t end = pending_.find(kParameterClose);
+  const size_t end = pending_.find(kDsmlParameterClose);
   const bool ends = end != std::string::npos;
-  const size_t certain = ends ? end : pending_.size() - begun(pending_, kParameterClose);
+  const size_t certain = ends ? end : pending_.size() - begun(pending_, kDsmlParameterClose);
   add_event(out, Kind::arguments, escaped(std::string_view(pending_).substr(0, certain)) + (ends ? "\"" : ""));
-  pending_.erase(0, ends ? end + kParameterClose.size() : certain);
+  pending_.erase(0, ends ? end + kDsmlParameterClose.size() : certain);
   if (ends) state_ = State::call;
   return ends;
 }
 
 // What it is, is known at its end. What is too long to wait for is a string.
 bool DsmlCalls::read_json(std::vector<CallEvent>& out) {
-  const size_t end = pending_.find(kParameterClose, looked_);
-  if (end > kLongestValue && pending_.size() > kLongestValue + kParameterClose.size()) {
+  const size_t end = pending_.find(kDsmlParameterClose, looked_);
+  if (end > kLongestValue && pending_.size() > kLongestValue + kDsmlParameterClose.size()) {
     add_event(out, Kind::arguments, "\"");
     state_ = State::string;
     return true;
   }
   if (end == std::string::npos) {
-    looked_ = pending_.size() - begun(pending_, kParameterClose);
+    looked_ = pending_.size() - begun(pending_, kDsmlParameterClose);
     return false;
   }
   const std::string_view value = trimmed(std::string_view(pending_).substr(0, end));
   add_event(out, Kind::arguments, is_json(value) ? std::string(value) : "\"" + escaped(value) + "\"");
-  pending_.erase(0, end + kParameterClose.size());
+  pending_.erase(0, end + kDsmlParameterClose.size());
   state_ = State::call;
   return true;
 }

@@ -4,6 +4,13 @@
 
 namespace hearth {
 
+// The tags, for those who write calls. All of them begin with the mark, but for those that close.
+inline constexpr std::string_view kDsmlMark = "<｜DSML｜", kDsmlListOpen = "<｜DSML｜function_calls>",
+                                  kDsmlListClose = "</｜DSML｜function_calls>",
+                                  kDsmlCallOpen = "<｜DSML｜invoke name=\"", kDsmlCallClose = "</｜DSML｜invoke>",
+                                  kDsmlParameterClose = "</｜DSML｜parameter>";
+std::string dsml_parameter_open(const std::string& name, bool is_string);
+
 // <｜DSML｜function_calls> with an <｜DSML｜invoke name="N"> for each call, and in it a <｜DSML｜parameter name="K"
 // string="true|false"> for each argument: a string as it is, or JSON. Arguments come out as one JSON object, written as
 // Python's json.dumps does. A list that was not begun still has calls; what is said to be JSON and is none is a string.
