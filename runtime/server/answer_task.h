@@ -26,6 +26,7 @@ struct AnswerTask {
   std::optional<CallWishes> calls = {};    // nothing: the model has no functions to call
   std::optional<CallForm> call_form = {};  // what those calls look like
   bool must_call = false;                  // one of the functions in call_form
+  std::vector<bool> strict = {};           // of each: if called, then with arguments that satisfy its schema
   bool stream = false;
 
   size_t n_choices() const { return prompts.size() * size_t(n); }

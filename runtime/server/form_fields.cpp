@@ -1,5 +1,6 @@
 #include "runtime/server/form_fields.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -54,13 +55,28 @@ std::optional<FormWish> read_form(const Fields& body, Endpoint endpoint) {
   return wish;
 }
 
+namespace {
+
+// Text or calls, as the model has it; arguments of strict functions satisfy their schemas.
+CallForm strict_calls(const AnswerTask& task) {
+  CallForm form = *task.call_form;
+  form.text_too = true;
+  for (size_t i = 0; i < form.functions.size(); ++i)
+    if (!task.strict[i]) form.functions[i].parameters = "";
+  return form;
+}
+
+}  // namespace
+
 void add_form(const std::optional<FormWish>& wish, const Serving& serving, AnswerTask& task) {
-  if (!wish && !task.must_call) return;
+  const bool strict = std::ranges::count(task.strict, true) > 0;
+  if (!wish && !task.must_call && !strict) return;
   const ChatTemplate* const chat = task.chat ? serving.model->chat : nullptr;
   const ThoughtsInFront thoughts = {.opened = task.opens_thoughts, .possible = chat && chat->thinks()};
   const AnswerForms& forms = *serving.forms;
   const auto bound = [&] {
     if (task.must_call) return forms.bind(*task.call_form, thoughts);
+    if (!wish) return forms.bind(strict_calls(task), thoughts);
     if (task.call_form) return forms.bind(*task.call_form, wish->form, thoughts);
     return forms.bind(wish->form, thoughts);
   };
@@ -68,7 +84,7 @@ void add_form(const std::optional<FormWish>& wish, const Serving& serving, Answe
     while (task.constraints.size() < task.n_choices()) task.constraints.push_back(bound());
   } catch (const Error& refusal) {
     if (refusal.kind != ErrorKind::usage) throw;
-    refuse(task.must_call ? "tool_choice" : wish->path, "{}", refusal.what());
+    refuse(task.must_call ? "tool_choice" : wish ? wish->path : "tools", "{}", refusal.what());
   }
 }
 

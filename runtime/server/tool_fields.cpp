@@ -29,7 +29,11 @@ std::string read_name(const Fields& function) {
 }
 
 // A function in the words of chat templates; nothing: a tool that nobody here runs, and that need not be there.
-std::optional<Json> read_tool(const Fields& tool, Endpoint endpoint) {
+struct Tool {
+  Json json;
+  bool strict = false;
+};
+std::optional<Tool> read_tool(const Fields& tool, Endpoint endpoint) {
   const bool anthropic = endpoint == Endpoint::messages;
   const std::string type = anthropic ? tool.text("type").value_or("custom") : tool.required_text("type");
   if (endpoint == Endpoint::responses && type != "function" && type != "custom") return std::nullopt;
@@ -50,7 +54,44 @@ std::optional<Json> read_tool(const Fields& tool, Endpoint endpoint) {
       refuse(schema->path("type"), "expected object, found {}", to_text(*kind).substr(0, 100));
     json["parameters"] = schema->json();
   }
-  return json;
+  const bool strict = function.flag("strict").value_or(false);
+  return Tool{std::move(json), strict};
+}
+
+// The model is told of these tools alone, and may call no others.
+void keep_only(const Json& named, const std::string& path, ToolWishes& wishes) {
+  std::vector<bool> keep(wishes.names.size());
+  for (size_t i = 0; i < named.size(); ++i) {
+    const Fields tool(named[i], path_of(path, i));
+    if (tool.required_text("type") != "function") refuse(tool.path("type"), "expected function, found another");
+    const auto inside = tool.object("function");
+    const std::string name = (inside ? *inside : tool).required_text("name");
+    const auto at = std::ranges::find(wishes.names, name);
+    if (at == wishes.names.end())
+      refuse(tool.path("name"), "expected one of the tools, found {}", to_text(name.substr(0, 100)));
+    keep[size_t(at - wishes.names.begin())] = true;
+  }
+  const auto filter = [&](auto& list) {
+    size_t n = 0;
+    for (size_t i = 0; i < keep.size(); ++i)
+      if (keep[i]) list[n++] = list[i];
+    list.resize(n);
+  };
+  filter(wishes.tools);
+  filter(wishes.names);
+  filter(wishes.schemas);
+  filter(wishes.strict);
+}
+
+// OpenAI's: {"type": "allowed_tools", "mode": "auto" or "required", "tools": [...]}, in chat inside `allowed_tools`.
+void read_allowed_tools(const Fields& choice, ToolWishes& wishes) {
+  const auto inside = choice.object("allowed_tools");
+  const Fields& allowed = inside ? *inside : choice;
+  const std::string mode = allowed.word("mode", {"auto", "required"}, "auto");
+  const Json* const named = allowed.list("tools");
+  if (!named || named->empty()) refuse(allowed.path("tools"), "expected a list of tools, found none");
+  keep_only(*named, allowed.path("tools"), wishes);
+  wishes.must_call = mode == "required";
 }
 
 void read_choice(const Fields& body, Endpoint endpoint, ToolWishes& wishes) {
@@ -60,6 +101,7 @@ void read_choice(const Fields& body, Endpoint endpoint, ToolWishes& wishes) {
   std::string word = choice->is_string() ? choice->get<std::string>() : "";
   if (const auto object = choice->is_object() ? body.object("tool_choice") : std::nullopt) {
     word = object->required_text("type");
+    if (word == "allowed_tools" && endpoint != Endpoint::messages) return read_allowed_tools(*object, wishes);
     if (word == "function" || word == "tool") {
       const auto function = object->object("function");
       const std::string name = (function ? *function : *object).required_text("name");
@@ -91,11 +133,12 @@ ToolWishes read_tools(const Fields& body, Endpoint endpoint) {
   for (size_t i = 0; list && i < list->size(); ++i) {
     const auto tool = read_tool(Fields((*list)[i], path_of("tools", i)), endpoint);
     if (!tool) continue;
-    const std::string name = (*tool)["name"];
+    const std::string name = tool->json["name"];
     if (!names.insert(name).second) refuse(path_of("tools", i), "the name \"{}\" comes twice", name);
     wishes.names.push_back(name);
-    wishes.tools.push_back(to_text(*tool));
-    Json arguments = tool->value("parameters", Json::object());
+    wishes.tools.push_back(to_text(tool->json));
+    wishes.strict.push_back(tool->strict);
+    Json arguments = tool->json.value("parameters", Json::object());
     arguments["type"] = "object";  // where it says nothing
     wishes.schemas.push_back(to_text(arguments));
   }
@@ -119,6 +162,7 @@ void add_tools(const ToolWishes& wishes, const ServedModel& model, ChatOptions& 
         form.functions.push_back({wishes.names[i], wishes.schemas[i]});
     task.call_form = std::move(form);
     task.must_call = wishes.must_call;
+    if (!wishes.must_call) task.strict = wishes.strict;
   } else {  // earlier calls in the conversation may lead it to another
     for (const Token token : model.chat->call_tokens()) task.each.sampling.logit_bias.push_back({token, kNever});
   }

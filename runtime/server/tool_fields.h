@@ -15,6 +15,7 @@ namespace hearth::server {
 struct ToolWishes {
   std::vector<std::string> tools;           // JSON: {"name", "description", "parameters"}
   std::vector<std::string> names, schemas;  // of their arguments
+  std::vector<bool> strict;                 // whether arguments must satisfy them, even where the model may choose
   bool may_call = true;                     // tool_choice is not none
   bool must_call = false;
   std::string only = {};  // the function that must be called; "": any

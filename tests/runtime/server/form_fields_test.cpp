@@ -150,5 +150,26 @@ TEST_CASE("forms: beside functions the answer is a call or of the form; where on
   CHECK(bound(kOfMessages, with(message, {{"tool_choice", {{"type", "any"}}}}), f) == f);
   CHECK(bound(kOfMessages, with(message, {{"tool_choice", {{"type", "tool"}, {"name", "f"}}}}), answer) == "");
   Bed v32("deepseek-v3.2");
-  check_refused(v32, kOfChat, with(chat, must), "tool_choice", "cannot be bound");
+  const auto f_of_most = [](const Json& schema) {
+    return Json{{{"type", "function"}, {"function", {{"name", "f"}, {"strict", true}, {"parameters", schema}}}}};
+  };
+  const Json most = f_of_most({{"type", "object"}, {"maxProperties", 1}});
+  check_refused(v32, kOfChat, with(with(chat, must), {{"tools", most}}), "tool_choice", "/maxProperties");
+  check_refused(v32, kOfChat, with(chat, {{"tools", most}}), "tools", "/maxProperties");
+}
+
+TEST_CASE("forms: arguments of strict functions satisfy their schemas, where the model calls one") {
+  Json chat = {{"messages", kOneMessage},
+               {"tools",
+                {{{"type", "function"}, {"function", {{"name", "f"}, {"strict", true}, {"parameters", kSumSchema}}}},
+                 {{"type", "function"}, {"function", {{"name", "g"}, {"parameters", kSumSchema}}}}}}};
+  const std::string list = "<｜tool▁calls▁begin｜>", begins = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+                    ends = "\n```<｜tool▁call▁end｜>", all_end = "<｜tool▁calls▁end｜>";
+  const std::string f = begins + "f\n```json\n{\"sum\": 1}" + ends, g = begins + "g\n```json\n{\"a\": 2}" + ends;
+  CHECK(bound(kOfChat, chat, "Some text.") == "Some text.");
+  CHECK(bound(kOfChat, chat, "Some text." + list + f + "\n" + g + all_end) ==
+        "Some text." + list + f + "\n" + g + all_end);
+  CHECK(bound(kOfChat, chat, list + begins + "f\n```json\n{\"a\": 2}") == list + begins + "f\n```json\n{\"");
+  chat["tools"][0]["function"]["strict"] = false;
+  CHECK(bound(kOfChat, chat, "Some text.") == "not bound");
 }

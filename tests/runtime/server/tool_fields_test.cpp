@@ -80,6 +80,33 @@ TEST_CASE("tools: every protocol announces the same to the model") {
         bed.post("/v1/messages/count_tokens", tool_places()[2].body)["input_tokens"]);
 }
 
+TEST_CASE("tools: of those allowed alone the model is told, and it may call no others") {
+  for (size_t i = 0; i < 2; ++i) {
+    const ToolPlace& place = tool_places()[i];
+    CAPTURE(place.path);
+    Bed bed;
+    const Json body = with(place.body, {{"tools", {place.tool(kFunction), place.tool({{"name", "g"}})}}});
+    const auto allowed = [&](const Json& choice) {
+      Json whole = i == 0 ? Json{{"type", "allowed_tools"}, {"allowed_tools", choice}} : choice;
+      whole["type"] = "allowed_tools";
+      return with(body, {{"tool_choice", whole}});
+    };
+    bed.post(place.path, allowed({{"mode", "auto"}, {"tools", {place.named("g")}}}));
+    CHECK(contains(bed.last_prompt(), "- `g`"));
+    CHECK(!contains(bed.last_prompt(), "get_weather"));
+    CHECK(bed.last().constraint == nullptr);
+    bed.post(place.path, allowed({{"mode", "required"}, {"tools", {place.named("g")}}}));
+    CHECK(bed.last().constraint != nullptr);
+    const std::string list = i == 0 ? "tool_choice.allowed_tools.tools" : "tool_choice.tools";
+    check_refused(bed, place.path, allowed({{"mode", "auto"}}), list, "found none");
+    check_refused(bed, place.path, allowed({{"mode", "none"}, {"tools", {place.named("g")}}}),
+                  list.substr(0, list.size() - 5) + "mode");
+    check_refused(bed, place.path, allowed({{"tools", {place.named("h")}}}), list + "[0].name", "found \"h\"");
+    check_refused(bed, place.path, allowed({{"tools", {{{"type", "mcp"}}}}}), list + "[0].type");
+    check_refused(bed, place.path, allowed({{"tools", {5}}}), list + "[0]");
+  }
+}
+
 TEST_CASE("tools: what is none is refused by its place") {
   Bed bed;
   for (const ToolPlace& place : tool_places()) {
@@ -113,7 +140,7 @@ TEST_CASE("tools: what is none is refused by its place") {
     check_refused(bed, place.path, with(place.body, {{"tool_choice", "required"}}), "tool_choice", "expected tools");
     check_refused(bed, place.path, with(place.body, {{"tools", fine}, {"tool_choice", place.named("h")}}),
                   "tool_choice", "expected one of the tools, found \"h\"");
-    for (const Json& choice : {Json("sometimes"), Json(1), Json{{"type", "allowed_tools"}}})
+    for (const Json& choice : {Json("sometimes"), Json(1), Json{{"type", "custom"}}})
       check_refused(bed, place.path, with(place.body, {{"tools", fine}, {"tool_choice", choice}}), "tool_choice");
   }
   check_refused(bed, "/v1/chat/completions",
