@@ -70,6 +70,13 @@ schema_documents() {
     "${PYTHON:-python3}" tests/golden/compare_verdicts.py "$BUILD/tests/generate_documents" "${SCHEMAS:-10000}" "${SEED:-1}" 2>/dev/null
 }
 
+# Answers of the demo model, bound to 10,000 random schemas, at temperature 1.5, cut anywhere; by the judgement of jsonschema.
+# In CI: to 100.
+schema_answers() {
+  "$HEARTH" convert demo/checkpoint "$TMP/demo.gguf" --recipe bf16 2>/dev/null || return
+  "${PYTHON:-python3}" tests/golden/answers_by_schema.py "$HEARTH" "$TMP/demo.gguf" "$BUILD/tests/generate_documents" "${SCHEMAS:-10000}" "${SEED:-1}"
+}
+
 # Sixteen clients for two minutes: each answer is the one that its question gets alone, and memory stays flat. In CI: for
 # a second.
 soak() {
@@ -128,7 +135,7 @@ STANDIN
 }
 
 tests="shortened jinja_fuzz http_fuzz calls_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible"
-tests="$tests fetched_compiler grammar_fuzz schema_documents"
+tests="$tests fetched_compiler grammar_fuzz schema_documents schema_answers"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in

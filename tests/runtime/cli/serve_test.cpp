@@ -397,3 +397,13 @@ TEST_CASE("the official clients of OpenAI and Anthropic" * doctest::test_suite("
   if (clients.exit_code == 127) std::printf("SKIP: there is no Python\n");
   if (clients.exit_code != 127 && clients.exit_code != 77) CHECK(clients.exit_code == 0);
 }
+
+TEST_CASE("answers bound to random schemas, cut anywhere" * doctest::test_suite("may skip")) {
+  const char* python = std::getenv("HEARTH_CLIENTS_PYTHON");
+  const auto judged = run_process(
+      {python ? python : "python3", (source_dir() / "tests/golden/answers_by_schema.py").string(),
+       (build_dir() / "hearth").string(), demo_model(), (build_dir() / "tests/generate_documents").string(), "100"});
+  std::printf("%s%s", judged.out.c_str(), judged.err.c_str());
+  if (judged.exit_code == 127) std::printf("SKIP: there is no Python\n");
+  if (judged.exit_code != 127 && judged.exit_code != 77) CHECK(judged.exit_code == 0);
+}
