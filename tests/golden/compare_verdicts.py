@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Random schemas and documents, valid ones and such as a change made invalid: the verdicts of build/tests/
-generate_documents --judge beside those of Python's jsonschema, and of llguidance where it is installed.
+generate_documents --judge beside those of Python's jsonschema, and of llguidance and xgrammar where they are installed.
 
-    compare_verdicts.py PROGRAM N [SEED]         needs jsonschema; llguidance (PyPI) is optional
+    compare_verdicts.py PROGRAM N [SEED]         needs jsonschema; llguidance and xgrammar (PyPI) are optional
 
-Ends with 1 where hearth and jsonschema disagree. llguidance's disagreements are counted by what explains them.
+Ends with 1 where hearth and jsonschema disagree. The disagreements of the others are counted by what explains them.
 """
 import collections
 import json
@@ -19,6 +19,11 @@ try:
     import llguidance
 except ImportError:
     llguidance = None
+try:
+    import xgrammar
+    import xgrammar.testing
+except ImportError:
+    xgrammar = None
 
 
 def changed(r, value):
@@ -50,28 +55,101 @@ def verdict_of(schema, text):
         return None
 
 
-def explained(text, accepted):
+def written_otherwise(text):
+    """What in a text the others do not know, though JSON has it."""
+    if "\\u" in text:
+        return "with \\u escapes, which it has for control characters only"
+    if "{" in text:
+        return "with members, which it wants in the order of the schema"
+    if any(c.isdigit() for c in text):
+        return "with numbers written in another form: 1.0 for 1, or with an exponent"
+    return None
+
+
+def explained_of_llguidance(schema, text, accepted):
     if accepted:
         return "invalid documents that it accepts"
-    why = "others: "
-    if "\\u" in text:
-        why = "with \\u escapes, which it has for control characters only"
-    elif "{" in text:
-        why = "with members, which it wants in the order of the schema"
-    elif any(c.isdigit() for c in text):
-        why = "with numbers written in another form: 1.0 for 1, or with an exponent"
-    else:
-        why += text[:60]
-    return "valid documents that it rejects, " + why
+    return "valid documents that it rejects, " + (written_otherwise(text) or "others: " + text[:60])
 
 
-class Peer:
-    """llguidance, reading bytes: a vocabulary of 256 of them."""
+# Which keywords xgrammar looks at, once it has found of which type the values are.
+XGRAMMAR_KEYWORDS = {
+    "object": ["properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties"],
+    "array": ["items", "prefixItems", "minItems", "maxItems"],
+    "string": ["minLength", "maxLength", "pattern"],
+    "integer": ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
+    "number": ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+}
+
+
+def as_xgrammar_reads(schema):
+    """The schema that says what xgrammar makes of this one, found by trying: one keyword decides, and those beside it count for
+    nothing; several schemas of allOf are any value, oneOf is anyOf, properties and items want an object and an array, patterns
+    are of whole strings."""
+    if isinstance(schema, bool):
+        return schema
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"]}
+    for word in ("const", "enum"):
+        if word in schema:
+            return {word: schema[word]}
+    for word in ("anyOf", "oneOf"):
+        if word in schema:
+            return {"anyOf": [as_xgrammar_reads(s) for s in schema[word]]}
+    if "allOf" in schema:
+        return as_xgrammar_reads(schema["allOf"][0]) if len(schema["allOf"]) == 1 else {}
+    types = schema.get("type")
+    if types is None:
+        if "properties" in schema or "additionalProperties" in schema:
+            types = "object"
+        elif "items" in schema or "prefixItems" in schema:
+            types = "array"
+        else:
+            return {}
+    if isinstance(types, list):
+        return {"anyOf": [as_xgrammar_reads(schema | {"type": t}) for t in types]}
+    read = {"type": types}
+    for word in XGRAMMAR_KEYWORDS.get(types, []):
+        if word not in schema or (word in ("patternProperties", "propertyNames") and "properties" in schema):
+            continue
+        value = schema[word]
+        if word in ("properties", "patternProperties"):
+            value = {k: as_xgrammar_reads(s) for k, s in value.items()}
+        elif word in ("items", "additionalProperties"):
+            value = as_xgrammar_reads(value)
+        elif word == "prefixItems":
+            value = [as_xgrammar_reads(s) for s in value]
+        elif word == "pattern":
+            value = "^(?:" + value.removeprefix("^").removesuffix("$") + ")$"
+        read[word] = value
+    if types == "object" and not any(k in schema for k in ("properties", "additionalProperties", "patternProperties", "minProperties", "maxProperties")):
+        read.pop("required", None)
+    if "patternProperties" in read:
+        read.setdefault("additionalProperties", False)
+    return read
+
+
+def explained_of_xgrammar(schema, text, accepted):
+    what = "invalid documents that it accepts, " if accepted else "valid documents that it rejects, "
+    read = as_xgrammar_reads(schema)
+    if isinstance(read, dict):
+        read = read | {"$defs": {k: as_xgrammar_reads(s) for k, s in schema.get("$defs", {}).items()}}
+    if not accepted and ", " in text and ("enum" in json.dumps(schema) or "const" in json.dumps(schema)):
+        return what + "with an enum's or const's lists and objects, which it wants without blanks"
+    if verdict_of(read, text) == accepted:
+        return what + "by the keywords that it looks at (as_xgrammar_reads)"
+    return what + ((not accepted and written_otherwise(text)) or f"others: {json.dumps(schema)[:200]} {text[:60]}")
+
+
+class LlGuidance:
+    """Reading bytes: a vocabulary of 256 of them."""
+
+    name = "llguidance"
+    explained = staticmethod(explained_of_llguidance)
 
     def __init__(self):
         tokens = [bytes([i]) for i in range(256)] + [b"<end>"]
-        self.tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(Bytes(tokens))) if hasattr(
-            llguidance, "TokenizerWrapper") else None
+        self.tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(Bytes(tokens)))
 
     def verdicts(self, schema, texts):
         try:
@@ -85,6 +163,18 @@ class Peer:
                 return None
             found.append(matcher.try_consume_tokens(list(text.encode())) == len(text.encode()) and matcher.is_accepting())
         return found
+
+
+class XGrammar:
+    name = "xgrammar"
+    explained = staticmethod(explained_of_xgrammar)
+
+    def verdicts(self, schema, texts):
+        try:
+            grammar = xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=True, strict_mode=False)
+        except Exception:  # RuntimeError of several kinds
+            return None
+        return [xgrammar.testing._is_grammar_accept_string(grammar, text) for text in texts]
 
 
 class Bytes:
@@ -117,15 +207,15 @@ def main():
         lines.append([schemas[i]] + [text for text in texts if "Infinity" not in text])
     judged = subprocess.run([program, "--judge"], input="".join(json.dumps(line) + "\n" for line in lines).encode(),
                             stdout=subprocess.PIPE, check=True).stdout.decode().split("\n")
-    peer = Peer() if llguidance else None
-    counts, peers, wrong = collections.Counter(), collections.Counter(), 0
+    peers = ([LlGuidance()] if llguidance else []) + ([XGrammar()] if xgrammar else [])
+    counts, theirs, wrong = collections.Counter(), collections.Counter(), 0
     for (schema, *texts), own in zip(lines, judged):
         if own.startswith("refused"):
             counts["refused"] += len(texts)
             continue
-        others = peer.verdicts(schema, texts) if peer and peer.tokenizer else None
-        if peer and others is None:
-            peers["schemas that it refuses and hearth does not"] += 1
+        found = {peer.name: peer.verdicts(schema, texts) for peer in peers}
+        for name, verdicts in found.items():
+            theirs[f"{name}: schemas {'that it refuses and hearth does not' if verdicts is None else 'judged'}"] += 1
         for i, text in enumerate(texts):
             right = verdict_of(schema, text)
             if right is None:
@@ -135,11 +225,13 @@ def main():
             if accepted != right:
                 wrong += 1
                 print("hearth", "accepts" if accepted else "rejects", json.dumps(schema), text)
-            if others and others[i] != right:
-                peers[explained(text, others[i])] += 1
+            for peer in peers:
+                verdicts = found[peer.name]
+                if verdicts and verdicts[i] != right:
+                    theirs[f"{peer.name}: {peer.explained(schema, text, verdicts[i])}"] += 1
     print(f"{n} schemas, documents:", ", ".join(f"{c} {k}" for k, c in counts.items()), f"- {wrong} wrong")
-    for what, count in peers.most_common():
-        print(f"  llguidance: {count} {what}")
+    for what, count in sorted(theirs.items()):
+        print(f"  {count:6} {what}")
     return wrong > 0
 
 
