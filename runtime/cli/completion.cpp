@@ -76,7 +76,9 @@ Completion complete(std::string_view before, const std::vector<std::string>& com
       before.remove_prefix(std::min(before.find_first_not_of(' ', command.size()), before.size()));
       return path_completion(before);  // to the end of the line: blanks are part of a name
     }
-    if (before.starts_with('/') && command.starts_with(before)) names.push_back(std::move(command));
+    if (!before.starts_with('/') || !command.starts_with(before)) continue;
+    if (const size_t blank = command.find(' ', before.size()); blank != std::string::npos) command.resize(blank + 1);
+    if (std::ranges::find(names, command) == names.end()) names.push_back(std::move(command));
   }
   if (!names.empty()) return from_names(std::move(names), before);
   const std::string_view word = before.substr(before.find_last_of(" \t\n") + 1);

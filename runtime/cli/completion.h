@@ -12,8 +12,9 @@ struct Completion {
   std::vector<std::string> choices;  // what may follow, when it is not sure: names without their folders
 };
 
-// For the text before the cursor. At its beginning, one of `commands` ("/help", "/system ", "/read PATH"); behind one
-// that names a PATH, the path; elsewhere a path where a word begins with /, ./, ../ or ~/.
+// For the text before the cursor. At its beginning, one of `commands` ("/help", "/system ", "/set seed ", "/read
+// PATH"), word by word; behind one that names a PATH, the path; elsewhere a path where a word begins with /, ./, ../ or
+// ~/.
 Completion complete(std::string_view before, const std::vector<std::string>& commands);
 
 // Choices as rows of a screen; of very many only the first.

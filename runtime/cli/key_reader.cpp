@@ -51,6 +51,13 @@ int KeyReader::byte(int timeout_ms) {
   return static_cast<unsigned char>(first);
 }
 
+void KeyReader::paste(std::string_view text) {
+  std::string keys(kPasteBegins);
+  for (const char c : text)
+    if ((c < 0 || c >= ' ' || c == '\n' || c == '\t') && c != '\x7F') keys += c;
+  put_back(keys.append(kPasteEnds));
+}
+
 bool KeyReader::idle() const {
   return ready_.empty() && unread_.empty() && wait_for_input(0) != Input::ready;
 }

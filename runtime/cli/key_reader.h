@@ -26,6 +26,8 @@ class KeyReader {
   // What was pasted, with '\n' at the ends of lines. A paste that halts comes in several pieces, each with
   // kPasteBegins.
   std::string read_paste();
+  // The text is read next, as a paste. Its control characters, which could end that, are left out.
+  void paste(std::string_view text);
   // Whether next() would wait.
   bool idle() const;
   // A line is complete: Ctrl-C that was typed right behind it is for the answer.

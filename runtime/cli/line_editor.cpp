@@ -40,10 +40,10 @@ LineEditor::LineEditor(std::string history_path, std::vector<std::string> comman
 
 LineEditor::~LineEditor() = default;
 
-LineEditor::Got LineEditor::read(const std::string& prompt, std::string& message) {
+LineEditor::Got LineEditor::read(const std::string& prompt, std::string& message, const std::string& begun) {
   message.clear();
   if (!typed_) return read_plain(message);
-  const Got got = read_typed(prompt, message);
+  const Got got = read_typed(prompt, message, begun);
   if (got == Got::end || got == Got::interrupt) {
     message.clear();
     return got;
@@ -56,10 +56,10 @@ LineEditor::Got LineEditor::read(const std::string& prompt, std::string& message
   return got;
 }
 
-LineEditor::Got LineEditor::read_typed(const std::string& prompt, std::string& message) {
+LineEditor::Got LineEditor::read_typed(const std::string& prompt, std::string& message, const std::string& begun) {
   Got got = Got::line;
   for (bool first = true;; first = false) {
-    TypedLine::Result line = typed_->read(first ? prompt : kContinued);
+    TypedLine::Result line = typed_->read(first ? prompt : kContinued, first ? begun : "");
     if (line.interrupted) return Got::interrupt;
     if (line.end) {
       if (first) return Got::end;

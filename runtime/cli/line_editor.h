@@ -31,10 +31,11 @@ class LineEditor {
   // The next message without its end. On a terminal it may have several lines, joined by '\n': a paste, the lines from
   // a line that begins with """ to one that ends so, or a line that ends in a backslash and the next one. In a pipe
   // every line is a message as it stands, but for a byte order mark at the start and CR before LF.
-  Got read(const std::string& prompt, std::string& message);
+  // `begun`: the text that stands there to be edited; nothing in a pipe.
+  Got read(const std::string& prompt, std::string& message, const std::string& begun = "");
 
  private:
-  Got read_typed(const std::string& prompt, std::string& message);
+  Got read_typed(const std::string& prompt, std::string& message, const std::string& begun);
   Got read_block(std::string& message);
   Got read_plain(std::string& message);
 

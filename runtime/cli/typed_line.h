@@ -25,7 +25,8 @@ class TypedLine {
   };
   // Afterwards the cursor is at the beginning of a row, but for `end`. Ctrl-C typed right behind a line is a signal
   // that comes when the line is read.
-  Result read(const std::string& prompt);
+  // `begun`: the text that the line begins with, in front of what was typed ahead, as if it had been pasted.
+  Result read(const std::string& prompt, std::string_view begun = {});
 
   void remember(const std::string& entry);
 

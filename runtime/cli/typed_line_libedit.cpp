@@ -178,10 +178,11 @@ void TypedLine::remember(const std::string& entry) {
   ::history(library_->history, &event, H_ENTER, entry.c_str());
 }
 
-TypedLine::Result TypedLine::read(const std::string& prompt) {
+TypedLine::Result TypedLine::read(const std::string& prompt, std::string_view begun) {
   library_->prompt = prompt;
   library_->pastes.clear();
   library_->mode.read_begins();
+  if (!begun.empty()) library_->keys.paste(begun);
   int count = 0;
   const char* const text = el_gets(library_->edit, &count);
   Result result;

@@ -230,10 +230,11 @@ void TypedLine::remember(const std::string& entry) {
   add_history(entry.c_str());
 }
 
-TypedLine::Result TypedLine::read(const std::string& prompt) {
+TypedLine::Result TypedLine::read(const std::string& prompt, std::string_view begun) {
   library_->pastes.clear();
   if (library_->display) library_->display->begin();
   library_->mode.read_begins();
+  if (!begun.empty()) library_->keys.paste(begun);
   char* const text = readline(prompt.c_str());
   Result result;
   result.interrupted = interrupted();

@@ -96,6 +96,17 @@ TEST_CASE("several pasted lines are one message; tabs, control characters and qu
   person.gets("text: Sort these:\\x0a3 1 2\\x0athank you\nline: a\\x09b\n");
 }
 
+TEST_CASE("a line begins with what is given to be edited, in front of what was typed ahead") {
+  Person person;
+  person.type("edit caf\xC3\xA9!\r\x7F?\r");
+  person.gets("line: edit café!\nline: café?\n");
+  person.paste("edit one\ntwo^[201~^[A");
+  person.type("\r");
+  person.shows("two[201~[A");  // no control character of the text is a key
+  person.type("\r");
+  person.gets("line: edit café!\nline: café?\ntext: edit one\\x0atwo^[201~^[A\ntext: one\\x0atwo[201~[A\n");
+}
+
 TEST_CASE("pastes of all kinds") {
   const auto pasted = [](const std::string& text, const std::string& message) {
     CAPTURE(text);
@@ -257,6 +268,7 @@ TEST_CASE("Tab completes commands and paths, and is nothing elsewhere") {
   types("/r\tx", "/read x");
   types("/system te\t", "/system te");
   types("/h\t", "/hel");
+  types("/set\ts\tt\tx", "/set stop x");
   types("/read " + texts.substr(0, texts.size() - 2) + "\t", "/read " + texts + "/");
   types("/read " + texts + "/one \t", "/read " + texts + "/one file.txt");
   types("see " + texts + "/o\t!", "see " + texts + "/one file.txt!");

@@ -12,6 +12,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <clocale>
 #include <csignal>
@@ -58,16 +59,17 @@ inline void answer_until_interrupted() {
 // The program: what it got, it writes into `log`, a line each.
 inline int converse(const std::string& history, const std::string& log) {
   cli::catch_interrupts();
-  cli::LineEditor editor(history, {"/help", "/hello", "/exit", "/system ", "/read PATH"});
+  cli::LineEditor editor(history, {"/help", "/hello", "/exit", "/system ", "/set seed ", "/set stop ", "/read PATH"});
   const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   const auto say = [&](const std::string& line) {
     if (write(file, (line + "\n").data(), line.size() + 1) < 0) _exit(9);
   };
-  for (;;) {
+  for (std::string message;;) {
     if (cli::ending_signal() != 0) return cli::interrupt_status();
     cli::clear_interrupt();
-    std::string message;
-    const Got got = editor.read("> ", message);
+    std::string begun = message.starts_with("edit ") ? message.substr(5) : "";
+    std::replace(begun.begin(), begun.end(), '^', '\033');
+    const Got got = editor.read("> ", message, begun);
     if (got == Got::end) break;
     if (got == Got::interrupt) {
       say("interrupt");
