@@ -51,14 +51,12 @@ void AnswerPrinter::write(std::string_view text) {
   write_out(text);
 }
 
-GenerateResult generate_at_terminal(Conversation& conversation, std::span<const Token> prompt, Sampler& sampler,
-                                    const GenerateOptions& options, Answer& answer) {
-  ReadingLine reading;
+GenerateCallbacks terminal_callbacks(ReadingLine& reading) {
   GenerateCallbacks callbacks;
   callbacks.stop_now = interrupted;
   callbacks.on_reading = [&](const RunProgress& progress) { reading.show(progress); };
   callbacks.on_token = [&](Token) { reading.finish(); };
-  return generate_answer(conversation, prompt, sampler, options, answer, callbacks);
+  return callbacks;
 }
 
 }  // namespace hearth::cli

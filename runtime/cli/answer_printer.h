@@ -1,12 +1,13 @@
 // What a model says, on its way to standard output.
 #pragma once
 
-#include <span>
 #include <string_view>
 
 #include "runtime/engine/answer.h"
 
 namespace hearth::cli {
+
+class ReadingLine;
 
 enum class ShowThoughts {
   apart,   // dim on a terminal, else between <think> and </think>
@@ -33,8 +34,8 @@ class AnswerPrinter {
   bool thinking_ = false, at_line_start_ = true;
 };
 
-// generate_answer for whoever sits at a terminal: says how far the reading of the prompt is, and Ctrl-C stops it.
-GenerateResult generate_at_terminal(Conversation& conversation, std::span<const Token> prompt, Sampler& sampler,
-                                    const GenerateOptions& options, Answer& answer);
+// For whoever sits at a terminal: `reading`, which is to outlive the answer, says how far the reading of the prompt is,
+// and Ctrl-C stops it.
+GenerateCallbacks terminal_callbacks(ReadingLine& reading);
 
 }  // namespace hearth::cli

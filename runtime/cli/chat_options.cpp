@@ -4,6 +4,7 @@
 
 #include "quant/error.h"
 #include "runtime/cli/files.h"
+#include "runtime/cli/numbers.h"
 
 namespace hearth::cli {
 
@@ -21,6 +22,12 @@ void add_chat_options(CLI::App& command, ChatChoices& choices) {
   add(command.add_flag("--hide-thoughts", choices.hide_thoughts, "show the answer only"));
 }
 
+CLI::Option* add_length_option(CLI::App& command, int64_t& max_tokens) {
+  return command
+      .add_option("-n,--max-tokens", max_tokens, "longest answer in tokens, as 512 or 4k; -1: no limit (default)")
+      ->transform(answer_length());
+}
+
 CLI::Option* add_stop_option(CLI::App& command, std::vector<std::string>& stops) {
   return command.add_option("--stop", stops, "end the answer in front of this text; may be given several times")
       ->expected(1)
@@ -28,11 +35,16 @@ CLI::Option* add_stop_option(CLI::App& command, std::vector<std::string>& stops)
       ->allow_extra_args(false);
 }
 
-void require_stops(const std::vector<std::string>& stops) {
+void require_stops(const std::vector<std::string>& stops, const std::string& name) {
   for (const std::string& stop : stops) {
-    require(!stop.empty(), ErrorKind::usage, "--stop: expected text, found nothing");
-    require_utf8(stop, "--stop");
+    require(!stop.empty(), ErrorKind::usage, "{}: expected text, found nothing", name);
+    require_utf8(stop, name);
   }
+}
+
+void require_thinking_switch(const ChatTemplate& format, const std::string& name) {
+  require(format.can_switch_thinking(), ErrorKind::usage, "{}: the chat template {} has no switch for thinking: {}",
+          name, format.name(), format.thinks() ? "its model thinks as it likes" : "it knows no thoughts");
 }
 
 ChatTemplate chat_template_of(const LoadedModel& session, const ChatChoices& choices) {
@@ -46,9 +58,7 @@ ChatTemplate chat_template_of(const LoadedModel& session, const ChatChoices& cho
          "gives it a chat format",
          file.path(), fitting.empty() ? "NAME" : fitting.front());
   }
-  require(!choices.thinking() || chosen->can_switch_thinking(), ErrorKind::usage,
-          "{}: the chat template {} has no switch for thinking", choices.think ? "--think" : "--no-think",
-          chosen->name());
+  if (choices.thinking()) require_thinking_switch(*chosen, choices.think ? "--think" : "--no-think");
   return std::move(*chosen);
 }
 

@@ -28,10 +28,16 @@ struct ChatChoices {
 
 void add_chat_options(CLI::App& command, ChatChoices& choices);
 
+// The longest answer, in tokens; -1: no limit.
+CLI::Option* add_length_option(CLI::App& command, int64_t& max_tokens);
+
 // Texts that end an answer, which is what stands before them.
 CLI::Option* add_stop_option(CLI::App& command, std::vector<std::string>& stops);
-// Throws Error(usage): an empty one, one that is not UTF-8.
-void require_stops(const std::vector<std::string>& stops);
+// Throws Error(usage) that begins with `name`: an empty one, one that is not UTF-8.
+void require_stops(const std::vector<std::string>& stops, const std::string& name = "--stop");
+
+// Throws Error(usage) that begins with `name`, who wants thinking switched, and says why the template cannot.
+void require_thinking_switch(const ChatTemplate& format, const std::string& name);
 
 // The template of a conversation with this model. Throws Error(model): it has none (what helps is said), or one that
 // cannot be read; Error(usage): thinking is to be switched and the template has no switch.

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 #include "quant/error.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -28,6 +29,18 @@ std::string read_text(const std::string& path) {
   char buffer[1 << 16];
   while (const size_t n = std::fread(buffer, 1, sizeof buffer, in.get())) text.append(buffer, n);
   require(!std::ferror(in.get()), ErrorKind::file, "{}: {}", name, std::strerror(errno));
+  return text;
+}
+
+std::string plain_text(std::string text) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  size_t from = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0, to = 0;
+  for (; from < text.size(); ++from) {
+    if (text[from] == '\r' && from + 1 < text.size() && text[from + 1] == '\n') continue;
+    text[to++] = text[from];
+  }
+  text.resize(to);
+  if (text.ends_with('\n')) text.pop_back();
   return text;
 }
 

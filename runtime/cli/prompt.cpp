@@ -36,18 +36,6 @@ std::string read_plain(const std::string& path) {
 
 }  // namespace
 
-std::string plain_text(std::string text) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  size_t from = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0, to = 0;
-  for (; from < text.size(); ++from) {
-    if (text[from] == '\r' && from + 1 < text.size() && text[from + 1] == '\n') continue;
-    text[to++] = text[from];
-  }
-  text.resize(to);
-  if (text.ends_with('\n')) text.pop_back();
-  return text;
-}
-
 std::string read_prompt(const PromptSources& sources) {
   std::string prompt;
   const auto add = [&](const std::string& text) {

@@ -18,7 +18,4 @@ struct PromptSources {
 // the last line's end (echo's). Throws Error(usage): nothing was given, not UTF-8; Error(file): cannot be read.
 std::string read_prompt(const PromptSources& sources);
 
-// The rule for files and pipes: without byte order mark, with \n as line ends, without the last one.
-std::string plain_text(std::string text);
-
 }  // namespace hearth::cli

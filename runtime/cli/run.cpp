@@ -16,6 +16,8 @@
 #include "runtime/cli/files.h"
 #include "runtime/cli/numbers.h"
 #include "runtime/cli/prompt.h"
+#include "runtime/cli/reading_line.h"
+#include "runtime/cli/sampler_options.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/engine/answer_form.h"
@@ -163,7 +165,9 @@ void run(const RunArguments& arguments) {
   options.max_tokens = arguments.max_tokens;
   options.stop_tokens = prompt.stops;
   options.constraint = form_of(arguments, session, format ? &*format : nullptr, prompt);
-  const GenerateResult result = generate_at_terminal(conversation, prompt.tokens, sampler, options, answer);
+  ReadingLine reading;
+  const GenerateResult result =
+      generate_answer(conversation, prompt.tokens, sampler, options, answer, terminal_callbacks(reading));
   answer.finish();
   recorder.finish(result.reason == StopReason::interrupted);
   tell_refusal(session, arguments.session);
@@ -193,9 +197,7 @@ void add_run(CLI::App& app) {
   add(command->add_flag("--chat", arguments->chat, "the text is a message to the assistant"));
   add(command->add_flag("--special", arguments->special, "read control tokens in the text as such"));
   add(command->add_option("--suffix", arguments->suffix, "fill in what stands between the text and this one"));
-  add(command->add_option("-n,--max-tokens", arguments->max_tokens,
-                          "longest answer in tokens, as 512 or 4k; -1: no limit (default)"))
-      ->transform(answer_length());
+  add(add_length_option(*command, arguments->max_tokens));
   add(add_stop_option(*command, arguments->stops));
   CLI::Option* schema = add(command->add_option("--schema", arguments->schema,
                                                 "a file with a JSON Schema: the answer is JSON that satisfies it"));

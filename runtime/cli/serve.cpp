@@ -14,6 +14,7 @@
 #include "runtime/cli/chat_options.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/numbers.h"
+#include "runtime/cli/sampler_options.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/engine/engine.h"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "runtime/engine/load.h"
-#include "runtime/engine/sampling_defaults.h"
+#include "runtime/engine/sampler.h"
 
 namespace CLI {
 class App;
@@ -30,8 +30,6 @@ struct SessionOptions {
 // The model itself, the first word of its commands.
 void add_model_option(CLI::App& command, SessionOptions& options);
 void add_session_options(CLI::App& command, SessionOptions& options);
-
-void add_sampler_options(CLI::App& command, SamplingChoices& choices);
 
 // load_model for whoever sits at a terminal: its notes become lines on standard error, its progress a bar. Catches
 // interrupts from then on (terminal.h), also while it loads: throws Error(interrupted).

@@ -27,6 +27,8 @@ struct SamplingChoices {
   std::optional<float> temperature, top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty;
   std::optional<int> top_k, repetition_window;
   std::optional<uint64_t> seed;  // none: another one each time
+
+  bool operator==(const SamplingChoices&) const = default;
 };
 // With every option and the seed decided: what is left open, the model recommends.
 SamplerOptions chosen_sampling(const SamplingChoices& choices, const GgufMetadata& metadata, const ChatTemplate* chat);

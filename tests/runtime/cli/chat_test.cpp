@@ -86,11 +86,16 @@ TEST_CASE("/json binds the answers that follow") {
   CHECK(contains(refused.out, "12 + 7 = 19"));
 }
 
-TEST_CASE("only known words are commands") {
-  const auto result = chat("/etc/hosts is which file?\n//stats\n/statistics\n");
-  CHECK(result.exit_code == 0);
-  CHECK(std::count(result.out.begin(), result.out.end(), '\n') >= 3);  // three answers
+TEST_CASE("a word that looks like a command and is none is refused, and says which one may be meant") {
+  const auto result = chat("/etc/hosts is which file?\n//stats\n/statistics\n/retyr\n/clear the table\n/\n/Undo\n");
+  CHECK(result.exit_code == 2);
+  CHECK(std::count(result.out.begin(), result.out.end(), '\n') >= 2);  // two answers
   CHECK(!contains(result.err, "tok/s"));
+  CHECK(contains(result.err, "line 3: unknown command /statistics (/help lists them; //statistics sends it"));
+  CHECK(contains(result.err, "line 4: unknown command /retyr: did you mean /retry? ("));
+  CHECK(contains(result.err, "line 6: unknown command / ("));
+  CHECK(contains(result.err, "line 7: unknown command /Undo: did you mean /undo? ("));
+  CHECK(contains(result.err, "line 5: /clear: expected nothing behind it, found \"the table\""));
 }
 
 TEST_CASE("Windows line ends and a byte order mark are not text") {
