@@ -15,9 +15,10 @@ namespace hearth::test {
 // A pseudo-terminal with `hearth chat` on it.
 class Terminal {
  public:
-  // `program`: hearth, or the one with an emulated GPU; `options` of `hearth chat`; `gpu`: HEARTH_EMULATED_GPU.
+  // `program`: hearth, or the one with an emulated GPU; `options` of `hearth chat`; `gpu`: HEARTH_EMULATED_GPU; `term`:
+  // TERM, "dumb" where what comes is not to be edited on the screen.
   Terminal(const std::string& home, std::vector<std::string> options, std::string program = hearth_program(),
-           const std::string& gpu = "") {
+           const std::string& gpu = "", const char* term = "dumb") {
     options.insert(options.begin(), {program, "chat", demo_model()});
     std::vector<char*> arguments;
     for (std::string& option : options) arguments.push_back(option.data());
@@ -26,7 +27,7 @@ class Terminal {
     child_ = forkpty(&fd_, nullptr, nullptr, &size);
     REQUIRE(child_ >= 0);
     if (child_ == 0) {
-      setenv("TERM", "dumb", 1);
+      setenv("TERM", term, 1);
       setenv("HOME", home.c_str(), 1);
       unsetenv("XDG_STATE_HOME");
       if (!gpu.empty()) setenv("HEARTH_EMULATED_GPU", gpu.c_str(), 1);
