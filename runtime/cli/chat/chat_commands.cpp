@@ -31,7 +31,7 @@ struct ChatCommandTable {
       {"/undo", "", "take the last message and its answer back", &ChatCommands::undo},
       {"/drop", "", "forget the oldest turns until half the context is free", &ChatCommands::drop},
       {"/clear", "", "start anew", &ChatCommands::clear},
-      {"/save", "PATH", "write the conversation and its settings into a file", &ChatCommands::save},
+      {"/save", "[PATH]", "write the conversation and its settings into a file", &ChatCommands::save},
       {"/load", "PATH", "go on with the conversation in a file", &ChatCommands::load},
       {"/copy", "[code]", "put the last answer, or its code, on the clipboard", &ChatCommands::copy},
       {"/stats", "", "tokens, speed, what is left of the context, the seed", &ChatCommands::stats},

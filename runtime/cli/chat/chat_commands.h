@@ -71,7 +71,8 @@ class ChatCommands {
   LineEditor& editor_;
   const ChatSettings at_start_;
   Transcript transcript_;
-  bool warned_ = false;  // that the context is nearly full
+  std::string saved_at_;  // where the conversation was saved or loaded last; "": nowhere
+  bool warned_ = false;   // that the context is nearly full
 };
 
 }  // namespace hearth::cli

@@ -9,10 +9,11 @@
 namespace hearth::cli {
 
 void ChatCommands::save(const std::string& typed) {
-  const std::string path = typed_path(typed);
+  const std::string path = typed.empty() ? saved_at_ : typed_path(typed);
   require(!path.empty(), ErrorKind::usage, "/save: expected a path, found nothing");
   const ChatState state = session_.state();
   write_chat(path, saved_chat(state, model_.model->config().name));
+  saved_at_ = path;
   note("(saved: {} messages in {})\n", state.entries.size(), path);
 }
 
@@ -26,6 +27,7 @@ void ChatCommands::load(const std::string& typed) {
   } catch (const Error& error) {
     fail(error.kind, "{}: {}", path, error.what());
   }
+  saved_at_ = path;
   transcript_.remark(fmt::format("/load {}", path));
   note("(loaded: {} messages; {}{}{})\n", n, context_text(),
        session_.used_tokens() > session_.n_ctx() ? "; /drop makes room" : "",

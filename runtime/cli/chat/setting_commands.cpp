@@ -37,6 +37,7 @@ void ChatCommands::system(const std::string& text) {
   require_utf8(text, "/system");
   session_.set(with_setting(session_.settings(), "system", text, at_start_));
   session_.clear();
+  saved_at_.clear();
   transcript_.remark(fmt::format("/system {}", text));
   note("(a new conversation under {})\n",
        session_.settings().system.empty() ? "no system message" : "this system message");

@@ -137,6 +137,7 @@ void ChatCommands::drop(const std::string&) {
 
 void ChatCommands::clear(const std::string&) {
   session_.clear();
+  saved_at_.clear();
   transcript_.remark("/clear");
   note("(a new conversation)\n");
 }

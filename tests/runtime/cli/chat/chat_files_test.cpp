@@ -65,6 +65,20 @@ TEST_CASE("/save and /load: what is refused changes nothing") {
   CHECK(read_text(dir / "chat.json") == before);
 }
 
+TEST_CASE("/save alone writes where the conversation was saved or loaded last, and not after it was begun anew") {
+  const TempDir dir;
+  const std::string one = dir / "one.json", two = dir / "two.json";
+  const auto saved = piped_chat("/save " + one + "\n" + kAskFrance + "/save\n/clear\n/save\n/system x\n/save\n");
+  CHECK(saved.exit_code == 2);
+  CHECK(contains(saved.err, "(saved: 0 messages in " + one + ")\n(saved: 2 messages in " + one + ")\n"));
+  CHECK(contains(saved.err, "line 5: /save: expected a path, found nothing"));
+  CHECK(contains(saved.err, "line 7: /save: expected a path, found nothing"));
+  fs::copy_file(one, two);
+  CHECK(contains(piped_chat("/load " + two + "\n/undo\n/save\n").err, "(saved: 0 messages in " + two + ")"));
+  CHECK(contains(read_text(one), "France"));
+  CHECK(!contains(read_text(two), "France"));
+}
+
 TEST_CASE("/file puts texts in front of the next message, with their sizes") {
   const TempDir dir;
   write_text(dir / "my notes.txt", "The answer is 42.\r\n");
