@@ -107,11 +107,11 @@ bool Answering::token(size_t index, const GeneratedToken& token) {
   const bool thought_before = answer.thinking();
   if (task_.each.n_logprobs >= 0) choice.logged.push_back(token);  // first: the answer hands it on with the text
   if (task_.calls) tokens_[index].push_back(token.token);
+  ++choice.n_tokens;
   const size_t text_before = answer.text().size();
   answer.add(token.token);
   if (answer.text().size() > text_before) n_of_text_[index] = choice.logged.size();
   const bool thought = thought_before || answer.thinking();
-  ++choice.n_tokens;
   choice.n_thinking += thought;
   if (thought) n_of_text_[index] = 0;
   if (thought) choice.logged.clear();  // all so far were thoughts and their marks

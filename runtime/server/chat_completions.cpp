@@ -65,7 +65,7 @@ class ChatWriter : public OpenAiWriter {
     Json one = empty_choice(choice, nullptr);
     one["delta"] = std::move(delta);
     if (!logged.empty()) one["logprobs"] = logprobs(logged);
-    return event(chunk(std::move(one)));
+    return event(chunk(choice, std::move(one)));
   }
   Json logprobs(std::span<const GeneratedToken> logged) const {
     return {{"content", logprobs_json(*model().tokenizer, logged)}, {"refusal", nullptr}};

@@ -75,6 +75,19 @@ void order_results(std::vector<SaidMessage>& said) {
   }
 }
 
+// What the model thought before the answer that it goes on with, or what it goes on thinking. The line ends around the
+// closing mark are as those around the one that the prompt ends with.
+void add_thoughts(const std::string& thoughts, bool answered, ChatPrompt& prompt) {
+  if (thoughts.empty())
+    refuse("messages",
+           "the last one is the assistant's, but this model thinks before it answers: expected its thoughts as "
+           "`reasoning_content`, found none");
+  const bool on_lines = prompt.parts.back().text.ends_with('\n');
+  prompt.parts.push_back({thoughts, false});
+  if (answered) prompt.parts.push_back({on_lines ? "\n</think>\n\n" : "</think>", true});
+  prompt.opens_thoughts = !answered;
+}
+
 }  // namespace
 
 void refuse_part(const std::string& path, const std::string& type) {
@@ -114,11 +127,12 @@ std::vector<SaidMessage> read_messages(const Fields& body) {
 ChatPrompt render_conversation(std::vector<SaidMessage> said, const ChatOptions& options, bool continue_last,
                                const ServedModel& model) {
   if (!model.chat) refuse("", "the model has no chat template: /v1/completions continues a text");
-  std::string begun;
+  std::string begun, thoughts;
   if (continue_last) {
     if (said.empty() || said.back().message.role != Role::assistant || !said.back().message.tool_calls.empty())
       refuse("messages", "expected an assistant's text as the last message, which the model is to go on with");
     begun = said.back().message.content;
+    thoughts = said.back().message.thoughts;
     said.pop_back();
   }
   order_results(said);
@@ -132,10 +146,10 @@ ChatPrompt render_conversation(std::vector<SaidMessage> said, const ChatOptions&
   }
   if (continue_last) {
     if (prompt.opens_thoughts)
-      refuse("messages",
-             "the last one is the assistant's, but this model thinks before it answers: nothing can be put "
-             "into its mouth");
-    prompt.parts.push_back({model.chat->answer_lead() + begun, false});
+      add_thoughts(thoughts, !begun.empty(), prompt);
+    else
+      prompt.parts.push_back({model.chat->answer_lead(), false});
+    prompt.parts.push_back({begun, false});
   }
   return prompt;
 }

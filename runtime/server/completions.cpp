@@ -29,7 +29,7 @@ class CompletionWriter : public OpenAiWriter {
     Json one = empty_choice(choice, nullptr);
     one["text"] = piece.answer;
     if (!logged.empty()) one["logprobs"] = logprobs(choice.index, logged);
-    return event(chunk(std::move(one)));
+    return event(chunk(choice, std::move(one)));
   }
 
  private:

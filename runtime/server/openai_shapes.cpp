@@ -29,7 +29,7 @@ Usage usage_of(std::span<const Choice> choices, int n) {
     usage.thinking += choice.n_thinking;
     if (choice.index % size_t(n) != 0) continue;
     usage.prompt += choice.n_prompt;
-    usage.cached += choice.summary.cached_tokens;
+    usage.cached += choice.over ? choice.summary.cached_tokens : choice.reading.cached;
   }
   return usage;
 }
@@ -116,7 +116,10 @@ Json logprobs_json(const Tokenizer& tokenizer, std::span<const GeneratedToken> t
 StreamWishes read_stream_wishes(const Fields& body) {
   StreamWishes wishes;
   wishes.progress = body.flag("return_progress").value_or(false);
-  if (const auto options = body.object("stream_options")) wishes.usage = options->flag("include_usage").value_or(false);
+  if (const auto options = body.object("stream_options")) {
+    wishes.usage = options->flag("include_usage").value_or(false);
+    wishes.running_usage = options->flag("continuous_usage_stats").value_or(false);
+  }
   return wishes;
 }
 

@@ -43,6 +43,7 @@ Json logprobs_json(const Tokenizer& tokenizer, std::span<const GeneratedToken> t
 // What a stream is to hold beside the text.
 struct StreamWishes {
   bool usage = false, progress = false;
+  bool running_usage = false;  // in every piece, as far as the answer has come (vLLM's continuous_usage_stats)
 };
 StreamWishes read_stream_wishes(const Fields& body);
 

@@ -25,13 +25,13 @@ Json OpenAiWriter::whole(std::span<const Choice> choices) {
 
 std::string OpenAiWriter::reading(const Choice& choice) {
   if (!wishes_.progress) return {};
-  Json json = chunk(empty_choice(choice, nullptr));
+  Json json = chunk(choice, empty_choice(choice, nullptr));
   json["prompt_progress"] = progress_json(choice);
   return event(json);
 }
 
 std::string OpenAiWriter::ended(const Choice& choice) {
-  Json json = chunk(empty_choice(choice, finish_reason(choice)));
+  Json json = chunk(choice, empty_choice(choice, finish_reason(choice)));
   add_extras(json, choice);
   return event(json);
 }
@@ -46,10 +46,13 @@ std::string OpenAiWriter::completed(std::span<const Choice> choices) {
   return events + "data: [DONE]\n\n";
 }
 
-Json OpenAiWriter::chunk(Json choice) const {
+Json OpenAiWriter::chunk(const Choice& of, Json choice) const {
   Json json = head(words_.chunk);
   json["choices"].push_back(std::move(choice));
-  if (wishes_.usage) json["usage"] = nullptr;
+  if (wishes_.running_usage)
+    json["usage"] = usage_json(usage_of({&of, 1}, 1));
+  else if (wishes_.usage)
+    json["usage"] = nullptr;
   return json;
 }
 

@@ -26,7 +26,7 @@ class OpenAiWriter : public AnswerWriter {
   virtual Json whole_choice(const Choice& choice) = 0;
   virtual Json empty_choice(const Choice& choice, const Json& finish) const = 0;
 
-  Json chunk(Json choice) const;
+  Json chunk(const Choice& of, Json choice) const;
   const ServedModel& model() const { return *model_; }
   bool wants_logprobs() const { return logprobs_; }
 

@@ -83,6 +83,22 @@ TEST_CASE("chat: usage comes in a piece of its own, without choices") {
   CHECK(events[5].data == "[DONE]");
 }
 
+TEST_CASE("chat: usage in every piece, where that is asked for") {
+  Bed bed;
+  bed.generator.says = said_bytes("Hi");
+  bed.generator.n_cached = 2;
+  const auto events = bed.stream(
+      kPath, with(asks("Hi"), {{"return_progress", true}, {"stream_options", {{"continuous_usage_stats", true}}}}));
+  REQUIRE(events.size() == 7);  // role, reading twice, two letters, the end, [DONE]
+  const auto usage = [&](size_t i) { return events[i].json()["usage"]; };
+  for (const auto& [i, said] : {std::pair{2, 0}, {3, 1}, {4, 2}, {5, 2}}) {
+    CAPTURE(i);
+    CHECK(usage(size_t(i))["completion_tokens"] == said);
+    CHECK(usage(size_t(i))["prompt_tokens"] == bed.last().prompt.size());
+    CHECK(usage(size_t(i))["prompt_tokens_details"]["cached_tokens"] == 2);
+  }
+}
+
 TEST_CASE("chat: how far the prompt is read, where that is asked for") {
   Bed bed;
   bed.generator.says = {};
@@ -227,8 +243,34 @@ TEST_CASE("chat: an answer that was begun is gone on with") {
   CHECK(bed.last_prompt().ends_with("<｜Assistant｜>Well,"));
   CHECK(answer["choices"][0]["message"]["content"] == " then");
   check_refused(bed, kPath, with(asks("Hi"), {{"continue_final_message", true}}), "messages", "an assistant's text");
-  Bed thinker("deepseek-r1");
-  check_refused(thinker, kPath, with(said(begun), {{"continue_final_message", true}}), "messages", "thinks before");
+}
+
+TEST_CASE("chat: an answer behind thoughts is gone on with, and so are thoughts") {
+  const auto continued = [](Bed& bed, const Json& message, const Json& more) {
+    bed.generator.says = said_bytes(" then");
+    const Json begun = {{{"role", "user"}, {"content", "Hi"}}, message};
+    return bed.post(kPath, with(with(said(begun), {{"continue_final_message", true}}), more))["choices"][0]["message"];
+  };
+  const Json answer = {{"role", "assistant"}, {"content", "Well,"}, {"reasoning_content", "so"}};
+  const Json thought = {{"role", "assistant"}, {"content", ""}, {"reasoning_content", "so"}};
+  const Json on = {{"enable_thinking", true}}, off = {{"enable_thinking", false}};
+
+  Bed r1("deepseek-r1");
+  CHECK(continued(r1, answer, Json::object())["content"] == " then");
+  CHECK(r1.last_prompt().ends_with("<｜Assistant｜><think>\nso\n</think>\n\nWell,"));
+  CHECK(continued(r1, thought, Json::object())["reasoning_content"] == " then");
+  CHECK(r1.last_prompt().ends_with("<｜Assistant｜><think>\nso"));
+  check_refused(r1, kPath,
+                {{"messages", {{{"role", "user"}, {"content", "Hi"}}, {{"role", "assistant"}, {"content", "Well,"}}}},
+                 {"continue_final_message", true}},
+                "messages", "thinks before");
+
+  Bed v31("deepseek-v3.1");
+  CHECK(continued(v31, answer, on)["content"] == " then");
+  CHECK(v31.last_prompt().ends_with("<think>so</think>Well,"));
+  CHECK(continued(v31, answer, off)["content"] == " then");  // as it answers then: without thoughts
+  CHECK(v31.last_prompt().ends_with("</think>Well,"));
+  CHECK(!contains(v31.last_prompt(), "so"));
 }
 
 TEST_CASE("chat: lengths, stop strings, stop tokens") {
