@@ -19,9 +19,11 @@
 #include "runtime/cli/terminal.h"
 #include "runtime/engine/engine.h"
 #include "runtime/eval/inspect.h"
+#include "runtime/eval/report.h"
 #include "runtime/server/api.h"
 #include "runtime/server/http_keys.h"
 #include "runtime/server/http_server.h"
+#include "runtime/support/system_memory.h"
 
 namespace hearth::cli {
 namespace {
@@ -76,6 +78,9 @@ server::ServedModel served(const ServeArguments& arguments, const LoadedModel& s
   served.n_ctx_trained = model.config().context_length;
   served.n_params = int64_t(inspect(model.file()).n_parameters);
   served.file_bytes = model.file().file_bytes();
+  const WeightPlaces places = weight_places(model, usable_memory());
+  served.gpu = runs_on_gpu(model) ? session.gpu : "";
+  served.gpu_bytes = places.gpu, served.memory_bytes = places.memory, served.disk_bytes = places.disk;
   return served;
 }
 

@@ -105,4 +105,20 @@ std::vector<Fact> expert_report(const Model& model) {
   };
 }
 
+WeightPlaces weight_places(const Model& model, uint64_t usable) {
+  const Plan& plan = model.plan();
+  if (plan.layers.empty()) {
+    const uint64_t all = inspect(model.file()).tensor_bytes;
+    const uint64_t held = usable == 0 ? all : std::min(all, usable);
+    return {.memory = held, .disk = all - held};
+  }
+  const auto weights = [](const TierPlan& tier) {
+    uint64_t sum = 0;
+    for (int kind = int(MemoryClass::attention); kind < kMemoryClasses; ++kind)
+      sum += tier.classes[MemoryClass(kind)];
+    return sum;
+  };
+  return {weights(plan.vram), weights(plan.ram), weights(plan.disk)};
+}
+
 }  // namespace hearth

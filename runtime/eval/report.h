@@ -20,4 +20,11 @@ std::vector<Fact> tier_facts(const Model& model);
 // What became of that: hits, and what each side and each way between them did. Empty: all is in one memory.
 std::vector<Fact> expert_report(const Model& model);
 
+// Bytes of weights by where they lie; of a mapped file, what is more than `usable` (usable_memory(); 0: unknown) is on
+// disk.
+struct WeightPlaces {
+  uint64_t gpu = 0, memory = 0, disk = 0;
+};
+WeightPlaces weight_places(const Model& model, uint64_t usable);
+
 }  // namespace hearth

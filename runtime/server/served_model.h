@@ -31,6 +31,8 @@ struct ServedModel {
   // For people; 0: not known.
   int64_t n_ctx_trained = 0, n_params = 0;
   uint64_t file_bytes = 0;
+  std::string gpu = {};                                      // what it is; empty: nothing runs on one
+  uint64_t gpu_bytes = 0, memory_bytes = 0, disk_bytes = 0;  // of weights, by where they lie
 };
 
 class CallMemory;

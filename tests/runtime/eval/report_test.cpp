@@ -44,6 +44,12 @@ TEST_CASE("report: the first lines name model, machine, context and memory") {
   CHECK(model_line(model).starts_with("tiny: "));
   CHECK(model_line(model).ends_with(", context of 128 tokens"));
   CHECK(tier_facts(model).empty());
+  const uint64_t all = inspect(model.file()).tensor_bytes;
+  CHECK(weight_places(model, 0).memory == all);
+  CHECK(weight_places(model, all + 1).disk == 0);
+  CHECK(weight_places(model, 1000).memory == 1000);
+  CHECK(weight_places(model, 1000).disk == all - 1000);
+  CHECK(weight_places(model, 1000).gpu == 0);
   run_some(model);
   CHECK(expert_report(model).empty());
 }
@@ -66,6 +72,8 @@ TEST_CASE("report: a whole model on the GPU") {
   CHECK(contains(fact(startup_facts(model), "memory"), " on the GPU, "));
   CHECK(contains(fact(tier_facts(model), "experts"), "(8 of 8 in every layer)"));
   CHECK(contains(fact(tier_facts(model), "vram"), " used as planned"));
+  CHECK(weight_places(model, 0).gpu >= inspect(model.file()).tensor_bytes);
+  CHECK(weight_places(model, 0).memory == 0);
 }
 
 TEST_CASE("report: experts in two memories, where they are and what became of it") {
@@ -75,6 +83,9 @@ TEST_CASE("report: experts in two memories, where they are and what became of it
     CHECK(running_line(model) == "running on the GPU, with experts on the CPU (scalar, 1 thread)");
     CHECK(contains(fact(tier_facts(model), "experts"), where));
     CHECK(contains(fact(tier_facts(model), "experts"), " in memory"));
+    CHECK(weight_places(model, 0).gpu > 0);
+    CHECK(weight_places(model, 0).memory > 0);
+    CHECK(weight_places(model, 0).disk == 0);
     run_some(model);
     const HybridCounts& counts = model.hybrid()->counts();
     REQUIRE(counts.chosen == 3 * 2 * 3);  // tokens, layers, experts

@@ -147,6 +147,7 @@ TEST_CASE("api: properties as llama.cpp's clients look for them; the file's fold
   CHECK(props["chat_template"] == "the template");
   CHECK(props["bos_token"] == "<｜begin▁of▁sentence｜>");
   CHECK(props["modalities"]["vision"] == false);
+  CHECK(props["placement"] == Json{{"gpu", "a GPU"}, {"gpu_bytes", 1000}, {"memory_bytes", 200}, {"disk_bytes", 30}});
   CHECK(props["chat_template_caps"]["supports_tools"] == true);
   CHECK(Bed("").get("/props")["chat_template_caps"]["supports_tools"] == false);
 }

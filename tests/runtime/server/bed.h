@@ -69,7 +69,11 @@ struct Bed {
               .tokenizer = &served_tokenizer(),
               .chat = chat ? &*chat : nullptr,
               .chat_template = "the template",
-              .sampling = {.temperature = 0.5f, .top_p = 0.9f}};
+              .sampling = {.temperature = 0.5f, .top_p = 0.9f},
+              .gpu = "a GPU",
+              .gpu_bytes = 1000,
+              .memory_bytes = 200,
+              .disk_bytes = 30};
     loading->ready({model, &generator});
     api.emplace(loading, options);
     generator.says = said_bytes("Hello you.");
