@@ -23,6 +23,7 @@
 #include "runtime/server/api.h"
 #include "runtime/server/http_keys.h"
 #include "runtime/server/http_server.h"
+#include "runtime/server/page.h"
 #include "runtime/support/system_memory.h"
 
 namespace hearth::cli {
@@ -46,6 +47,8 @@ server::HttpOptions http_options(const ServeArguments& arguments) {
   for (const std::string& host : arguments.hosts) options.access.hosts.push_back(server::checked_host(host));
   for (const std::string& origin : arguments.origins) options.access.origins.push_back(server::checked_origin(origin));
   if (!arguments.key_file.empty()) options.access.keys = server::read_api_keys(arguments.key_file);
+  options.access.open_paths.push_back("/");
+  for (const server::PageFile& file : server::page_files()) options.access.open_paths.emplace_back(file.path);
   options.error_body = server::api_error_body;
   server::require_keys_or_consent(arguments.host, !options.access.keys.empty(), arguments.no_key);
   return options;

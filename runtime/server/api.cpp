@@ -8,11 +8,12 @@
 
 #include "runtime/server/api_error.h"
 #include "runtime/server/endpoints.h"
+#include "runtime/server/page.h"
 
 namespace hearth::server {
 
 struct Api::Route {
-  enum class Kind { health, metrics, models, model, properties, at_once, generated };
+  enum class Kind { page, health, metrics, models, model, properties, at_once, generated };
 
   std::string_view method, path;  // a path that ends with / stands for all that begin with it
   Kind kind;
@@ -52,6 +53,7 @@ std::string api_error_body(int status, const std::string& message, const std::st
 const Api::Route* Api::find_route(std::string_view path) {
   using enum Route::Kind;
   static constexpr Route kRoutes[] = {
+      {"GET", "/", page},
       {"GET", "/health", health},
       {"GET", "/metrics", metrics},
       {"GET", "/v1/models", models},
@@ -69,7 +71,9 @@ const Api::Route* Api::find_route(std::string_view path) {
       {"POST", "/v1/embeddings", at_once, refuse_embeddings},
   };
   for (const Route& route : kRoutes)
-    if (path == route.path || (route.kind == model && path.starts_with(route.path))) return &route;
+    if (path == route.path || (route.kind == model && path.starts_with(route.path)) ||
+        (route.kind == page && find_page_file(path)))
+      return &route;
   return nullptr;
 }
 
@@ -108,6 +112,8 @@ void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpExchange>
 
 void Api::answer(const Route& route, const HttpRequest& request, const std::shared_ptr<HttpExchange>& exchange) {
   using enum Route::Kind;
+  if (route.kind == page)
+    return exchange->reply(page_response(*find_page_file(request.path), request.header("if-none-match")));
   if (route.kind == health) return exchange->reply(this->health());
   if (route.kind == metrics) return exchange->reply(this->metrics());
   const Serving serving = loading_->serving();

@@ -36,7 +36,7 @@ const std::vector<std::string> kGets = {"/v1/models", "/v1/models/tiny", "/props
 
 TEST_CASE("api: unknown paths and methods, in the words of whoever asks") {
   Bed bed;
-  for (const char* path : {"/", "/v1", "/v1/chat", "/v1/modelsx", "/V1/models", "/health/", "/api/tags"}) {
+  for (const char* path : {"/index", "//", "/v1", "/v1/chat", "/v1/modelsx", "/V1/models", "/health/", "/api/tags"}) {
     CAPTURE(path);
     const HttpResponse response = bed.start("GET", path, "")->response();
     CHECK(response.status == 404);
