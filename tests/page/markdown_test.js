@@ -52,13 +52,13 @@ test('links go to http and https alone', () => {
 });
 
 test('formulas are text, and nothing in them is anything else', () => {
-  equal(inline('\\(a_1 * b_2 * c\\)'), '(math \\(a_1 * b_2 * c\\))');
-  equal(inline('so $x_1^2$ is'), 'so  (math $x_1^2$)  is');
+  equal(inline('\\(a_1 * b_2 * c\\)'), '(math a_1 * b_2 * c)');
+  equal(inline('so $x_1^2$ is'), 'so  (math x_1^2)  is');
   equal(inline('it costs $5 and $6'), 'it costs $5 and $6');
-  equal(inline('$a$'), '(math $a$)');
-  equal(shown('$$\na_1 * b\n$$\nnext'), '(math $$\na_1 * b\n$$)(p next)');
-  equal(shown('\\[\nx\n\\]'), '(math \\[\nx\n\\])');
-  equal(inline('\\[ x \\] there'), '(math \\[ x \\])  there');
+  equal(inline('$a$'), '(math a)');
+  equal(shown('$$\na_1 * b\n$$\nnext'), '(math a_1 * b)(p next)');
+  equal(shown('\\[\nx\n\\]'), '(math x)');
+  equal(inline('\\[ x \\] there'), '(math x)  there');
 });
 
 test('headings, rules, paragraphs', () => {

@@ -46,6 +46,9 @@ test('settings', async () => {
   await refused(() => parseTools('{'), 'expected JSON');
   await refused(() => parseTools('{}'), 'a list of functions');
   await refused(() => parseTools('[{}]'), 'a name in number 1');
+  const full = new Settings({getItem: () => null, setItem() { throw new DOMException('full', 'QuotaExceededError'); }});
+  equal(full.set({sampling: {top_k: 1}}), 'The browser has no room left for settings.');
+  equal(full.request(), {top_k: 1});
   const keys = new Keys(storageOf(kept));
   keys.set('secret');
   equal(new Keys(storageOf(kept)).get(), 'secret');

@@ -182,9 +182,11 @@ class State(PageTest):
         self.assertEqual(self.said(), ["Keep me", "An answer."])
 
     def test_two_tabs(self):
-        go = threading.Event()
+        go, more = threading.Event(), threading.Event()
         self.addCleanup(go.set)
-        self.script.answers = [[("text", "An answer.")], [("text", "Slowly"), ("wait", go), ("text", " done.")], [("text", "Quickly.")]]
+        self.script.answers = [[("text", "An answer.")],
+                               [("text", "Slowly"), ("wait", more), ("text", " on,"), ("wait", go), ("text", " done.")],
+                               [("text", "Quickly.")]]
         self.ask("Shared")
         first = self.browser.tab()
         where = self.browser.run("return location.hash")
@@ -198,20 +200,24 @@ class State(PageTest):
             self.browser.switch(second)
             self.soon("Slowly")  # what the first one keeps, the second one shows
             self.press("Edit message", "document.querySelectorAll('.message.user')[1]")
-            self.browser.type(".editor textarea", ", from the second" + ENTER)
+            self.browser.type(".editor textarea", ", from the")
+            more.set()
+            self.soon("Slowly on")  # what is being edited stays
+            self.browser.type(".editor textarea", " second" + ENTER)
             self.soon("Quickly.")
             self.answered()
             self.browser.switch(first)
             go.set()
-            self.soon("Slowly done.")
+            self.soon("Slowly on, done.")
             self.answered()
             self.browser.switch(second)
             self.soon("Quickly.")
             self.browser.until("return document.querySelectorAll('.message.user')[1].textContent.includes('2 / 2')")
-            for tab, said in [(second, "Quickly."), (first, "Slowly done.")]:
+            for tab in (second, first):
                 self.browser.switch(tab)
                 self.reload()
-                self.browser.until("return document.querySelectorAll('.message').length === 4")
+                self.assertEqual(len(self.said()), 4)
+                self.soon("/ 2")  # of both branches
             self.press("Delete Shared", "document.getElementById('titles')")
             self.press("Delete", "document.getElementById('question')")
             self.browser.until("return document.querySelectorAll('.message').length === 0", "no message in the first")

@@ -119,7 +119,7 @@ class Talk(PageTest):
         self.assertTrue(self.text(".thoughts summary").startswith("Thought for "))
         self.assertNotIn("enable_thinking", self.last_request())
         self.accessible()
-        for words, sent in [("Thinks first", True), ("No thinking", False)]:
+        for words, sent in [("Thinking: on", True), ("Thinking: off", False)]:
             self.browser.click("#think")
             self.assertEqual(self.text("#think"), words)
             self.ask("Again")

@@ -31,9 +31,10 @@ class WebDriverError(Exception):
 
 
 class Browser:
-    def __init__(self, width=1200, height=800, dark=False):
+    def __init__(self, width=1200, height=800, dark=False, environment=None):
         self.folder = tempfile.mkdtemp(prefix="hearth-page-")
-        environment = dict(os.environ, HOME=self.folder, XDG_CONFIG_HOME=self.folder, XDG_CACHE_HOME=self.folder)
+        environment = {**os.environ, "HOME": self.folder, "XDG_CONFIG_HOME": self.folder, "XDG_CACHE_HOME": self.folder,
+                       **(environment or {})}
         self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                        text=True, env=environment, start_new_session=True)
         self.session = None

@@ -55,6 +55,10 @@ export class Chat extends EventTarget {
     const found = await this.attempt(() => this.storage.get(id));
     if (id !== this.conversation.id || this.isAnswering()) return;
     if (!found) return this.startNew();
+    for (const [id, node] of Object.entries(found.nodes)) {
+      const shown = this.conversation.nodes[id];  // the same object where nothing has changed, so that its view stays
+      if (shown?.changed === node.changed) found.nodes[id] = shown;
+    }
     const leaf = found.nodes[this.conversation.leaf] ? this.conversation.leaf : found.leaf;
     const followed = pathTo(found).some((node) => node.id === leaf);  // the other tab went on from what is shown here
     this.conversation = {...found, leaf: followed ? found.leaf : leaf};

@@ -129,7 +129,7 @@ export class Composer {
 
   drawThinking() {
     const {think} = this.settings.values;
-    byId('think').textContent = think === null ? 'Thinks as it likes' : think ? 'Thinks first' : 'No thinking';
+    byId('think').textContent = `Thinking: ${think === null ? 'auto' : think ? 'on' : 'off'}`;
     byId('think').setAttribute('aria-pressed', think === null ? 'mixed' : String(think));
   }
 }

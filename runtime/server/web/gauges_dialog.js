@@ -3,7 +3,7 @@
 import {byId, element} from './dom.js';
 import {bytes, count, percent, speed} from './numbers.js';
 import {gaugesOf, parseMetrics} from './metrics.js';
-import {closeButton} from './settings_dialog.js';
+import {dialogHead} from './settings_dialog.js';
 
 const kBetween = 1500;  // milliseconds
 
@@ -16,8 +16,7 @@ export class GaugesDialog {
 
   open() {
     this.box = element('div.gauges');
-    this.dialog.replaceChildren(
-        element('div.bar', {}, element('h2', {id: 'gauges-title'}, 'Gauges'), closeButton(this.dialog)), this.box);
+    this.dialog.replaceChildren(dialogHead(this.dialog, 'Gauges'), this.box);
     this.dialog.showModal();
     this.refresh();
   }

@@ -1,6 +1,6 @@
 // Markdown within a line: text into a tree of plain objects, {kind, text} or {kind, children}.
 //
-// Kinds: text, code, math (its source, as it is written), break, em, strong, strike, link (href, children). HTML is
+// Kinds: text, code, math (its source, without the marks around it), break, em, strong, strike, link (href, children). HTML is
 // text like any other. In time linear in the text: what searches ahead has a limit, and nesting ends at kDeepest.
 
 export const kDeepest = 24;
@@ -95,7 +95,7 @@ class InlineParser {
     const from = this.at + open.length;
     const end = this.text.slice(from, from + kFarthest).indexOf(close);
     if (end < 1) return false;
-    this.push({kind: 'math', text: this.text.slice(this.at, from + end + close.length), display});
+    this.push({kind: 'math', text: this.text.slice(from, from + end).trim(), display});
     this.at = from + end + close.length;
     return true;
   }
@@ -106,7 +106,7 @@ class InlineParser {
     const ahead = this.text.slice(this.at, this.at + kFarthest);
     const found = /^\$(?![\s$])[^$\n]*[^\s$\\]\$(?!\d)/.exec(ahead) ?? /^\$[^\s$\\]\$(?!\d)/.exec(ahead);
     if (!found) return this.take(1);
-    this.push({kind: 'math', text: found[0], display: false});
+    this.push({kind: 'math', text: found[0].slice(1, -1), display: false});
     this.at += found[0].length;
   }
 

@@ -83,7 +83,7 @@ class BlockParser {
       const end = this.lines[i].indexOf(close, from);
       if (end < 0) continue;
       if (!isBlank(this.lines[i].slice(end + 2))) return null;  // text follows: it is within a paragraph
-      const text = this.lines.slice(this.at, i + 1).join('\n').trim();
+      const text = this.lines.slice(this.at, i + 1).join('\n').trim().slice(2, -2).trim();
       this.at = i + 1;
       return {kind: 'math', text};
     }

@@ -18,8 +18,17 @@ export const kSampling = [
 
 const kDefaults = {theme: 'auto', system: '', think: null, tools: '', sampling: {}};
 
+// Browsers may be told to let pages keep nothing: then it is kept as long as the page is open.
+function browserStorage() {
+  try {
+    return localStorage;
+  } catch {
+    return {getItem: () => null, setItem() {}, removeItem() {}};
+  }
+}
+
 export class Settings {
-  constructor(storage = localStorage) {
+  constructor(storage = browserStorage()) {
     this.storage = storage;
     this.values = {...kDefaults};
     this.read();
@@ -40,10 +49,16 @@ export class Settings {
     if (typeof this.values.think !== 'boolean') this.values.think = null;
   }
 
-  // Throws where the browser keeps nothing.
+  // "", or one line where the browser does not keep them; they count all the same.
   set(changes) {
     Object.assign(this.values, changes);
-    this.storage.setItem(kSettings, JSON.stringify(this.values));
+    try {
+      this.storage.setItem(kSettings, JSON.stringify(this.values));
+      return '';
+    } catch (error) {
+      return error.name === 'QuotaExceededError' ? 'The browser has no room left for settings.'
+          : `The browser does not keep settings: ${error.message}`;
+    }
   }
 
   // Of requests.
@@ -78,7 +93,7 @@ export function parseTools(text) {
 }
 
 export class Keys {
-  constructor(storage = localStorage) {
+  constructor(storage = browserStorage()) {
     this.storage = storage;
     this.key = '';
     try {

@@ -15,7 +15,7 @@ export class SettingsDialog {
   open() {
     this.error = element('p.state.bad', {role: 'alert', hidden: true});
     this.form = element('form', {method: 'dialog'},
-        element('div.bar', {}, element('h2', {id: 'settings-title'}, 'Settings'), closeButton(this.dialog)),
+        dialogHead(this.dialog, 'Settings'),
         this.systemPart(), this.samplingPart(), this.toolsPart(), this.keyPart(), this.filesPart(), this.error,
         element('div.bar.end', {}, element('button.primary', {type: 'submit'}, 'Keep')));
     this.form.addEventListener('submit', (event) => {
@@ -87,9 +87,10 @@ export class SettingsDialog {
       const system = this.systemForNew.checked ? this.system.value : this.settings.values.system;
       this.keepKey();
       this.chat.setSystem(this.system.value);
-      this.settings.set({sampling, tools: this.tools.value, system});
+      const trouble = this.settings.set({sampling, tools: this.tools.value, system});
+      if (trouble) throw new Error(trouble);
     } catch (error) {
-      this.error.textContent = error.name === 'QuotaExceededError' ? 'The browser has no room left for settings.' : error.message;
+      this.error.textContent = error.message;
       this.error.hidden = false;
       return;
     }
@@ -136,6 +137,8 @@ export class SettingsDialog {
   }
 }
 
-export function closeButton(dialog) {
-  return iconButton('close', 'Close', () => dialog.close());
+// Its title has the focus at first: it is read, nothing is chosen, and no phone shows its keyboard.
+export function dialogHead(dialog, title) {
+  return element('div.bar', {}, element('h2', {id: `${dialog.id}-title`, tabindex: -1, autofocus: true}, title),
+                 iconButton('close', 'Close', () => dialog.close()));
 }

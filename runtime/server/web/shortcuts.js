@@ -1,7 +1,7 @@
 // Keys, and the table that tells of them.
 
 import {byId, element} from './dom.js';
-import {closeButton} from './settings_dialog.js';
+import {dialogHead} from './settings_dialog.js';
 
 const kKeys = [
   ['Enter', 'send'],
@@ -20,7 +20,7 @@ const kKeys = [
 export function openKeys() {
   const dialog = byId('keys');
   const rows = kKeys.map(([key, what]) => element('tr', {}, element('th', {scope: 'row'}, element('kbd', {}, key)), element('td', {}, what)));
-  dialog.replaceChildren(element('div.bar', {}, element('h2', {id: 'keys-title'}, 'Keys'), closeButton(dialog)),
+  dialog.replaceChildren(dialogHead(dialog, 'Keys'),
                          element('table.keys', {}, element('tbody', {}, rows)));
   dialog.showModal();
 }
