@@ -47,17 +47,19 @@ class PageTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.browser = webdriver.Browser()
+        cls.server = FakeServer()  # one for all: browsers make a process for every origin
         cls.first_tab = cls.browser.tab()
 
     @classmethod
     def tearDownClass(cls):
         cls.browser.close()
+        cls.server.close()
 
     def setUp(self):
-        self.server = FakeServer()  # on another port: storage of its own
-        self.addCleanup(self.server.close)
         self.script = self.server.script
+        self.script.reset()
         self.script.answers = [[("text", "An answer.")]]
+        self.browser.cdp("Storage.clearDataForOrigin", origin=self.server.url[:-1], storageTypes="all")
         self.browser.resize(1200, 800)
         self.browser.theme(dark=False)
         self.open()
@@ -66,8 +68,13 @@ class PageTest(unittest.TestCase):
         lines = [line["message"] for line in self.browser.console() if line["level"] != "INFO"]
         lines = [line for line in lines if not any(part in line for part in self.expected_console)]
         self.assertEqual(lines, [], "the console")
-        self.assertEqual(self.browser.run("return performance.getEntriesByType('resource').map(e => e.name)"
-                                          ".filter(name => !name.startsWith(location.origin) && !name.startsWith('blob:'))"), [])
+        self.assertEqual(
+            self.browser.run(
+                "return performance.getEntriesByType('resource').map(e => e.name)"
+                ".filter(name => !name.startsWith(location.origin) && !name.startsWith('blob:'))"
+            ),
+            [],
+        )
 
     def open(self, where=""):
         self.browser.open(self.server.url + where)
@@ -91,15 +98,22 @@ class PageTest(unittest.TestCase):
         self.answered()
 
     def answered(self):
-        self.browser.until("return !document.querySelector('[aria-busy=true]') && document.querySelector('.message.assistant:last-child .foot button')",
-                           "the end of the answer")
+        self.browser.until(
+            "return !document.querySelector('[aria-busy=true]') && document.querySelector('.message.assistant:last-child .foot button')",
+            "the end of the answer",
+        )
 
     def press(self, label, within="document"):
-        self.browser.until(f"""const all = [...{within}.querySelectorAll('button')].filter(b => b.checkVisibility() && (b.getAttribute('aria-label') ?? b.textContent.trim()) === {label!r});
-                               if (!all.length) return false; all[all.length - 1].click(); return true""", label)
+        self.browser.until(
+            f"""const all = [...{within}.querySelectorAll('button')].filter(b => b.checkVisibility() && (b.getAttribute('aria-label') ?? b.textContent.trim()) === {label!r});
+                               if (!all.length) return false; all[all.length - 1].click(); return true""",
+            label,
+        )
 
     def said(self):
-        return self.browser.run("return [...document.querySelectorAll('.message')].map(m => m.querySelector('.words, .prose:not(.thoughts .prose)')?.textContent.toWellFormed() ?? '')")
+        return self.browser.run(
+            "return [...document.querySelectorAll('.message')].map(m => m.querySelector('.words, .prose:not(.thoughts .prose)')?.textContent.toWellFormed() ?? '')"
+        )
 
     def soon(self, text, css="#messages"):
         self.browser.until(f"return document.querySelector({css!r})?.textContent.includes({text!r})", f"{css}: {text}")

@@ -10,8 +10,10 @@ WEB = ROOT / "runtime/server/web"
 HERE = ROOT / "tests/page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # As the program has it: serve_page_test.py compares.
-POLICY = ("default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-          "require-trusted-types-for 'script'; trusted-types 'none'")
+POLICY = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
 
 METRICS = """# HELP hearth_requests Requests at the engine now.
 # TYPE hearth_requests gauge
@@ -35,19 +37,23 @@ class Script:
     cached, done, ms), ("wait", event), ("error", message), ("cut",), ("finish", reason)."""
 
     def __init__(self):
-        self.answers = []     # lists of steps, one for each request; the last one stays
-        self.requests = []    # bodies, as they came
+        self.reset()
+
+    def reset(self):
+        self.answers = []  # lists of steps, one for each request; the last one stays
+        self.requests = []  # bodies, as they came
         self.left = threading.Event()  # a client left in the middle of an answer
-        self.loading = None   # 0 to 1: the model is not there yet
-        self.key = None       # that is asked for
-        self.refusal = None   # (status, message) of all chats
-        self.switch = False   # thinking can be switched
+        self.loading = None  # 0 to 1: the model is not there yet
+        self.key = None  # that is asked for
+        self.refusal = None  # (status, message) of all chats
+        self.switch = False  # thinking can be switched
         self.n_ctx = 8192
 
 
 def handler_of(script):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        left = threading.Event()
 
         def log_message(self, *_):
             pass
@@ -56,7 +62,7 @@ def handler_of(script):
             try:
                 super().handle_one_request()
             except (BrokenPipeError, ConnectionResetError):
-                script.left.set()
+                self.left.set()
                 self.close_connection = True
 
         def reply(self, status, body, kind="application/json", headers=()):
@@ -85,8 +91,16 @@ def handler_of(script):
             file = HERE / path[7:] if path.startswith("/tests/") else WEB / (path[1:] or "index.html")
             if file.parent not in (WEB, HERE) or not file.is_file():
                 return self.refuse(404, f"there is no {path}")
-            self.reply(200, file.read_bytes(), TYPES.get(file.suffix, "application/json") + "; charset=utf-8",
-                       [("Content-Security-Policy", POLICY), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-cache")])
+            self.reply(
+                200,
+                file.read_bytes(),
+                TYPES.get(file.suffix, "application/json") + "; charset=utf-8",
+                [
+                    ("Content-Security-Policy", POLICY),
+                    ("X-Content-Type-Options", "nosniff"),
+                    ("Cache-Control", "no-cache"),
+                ],
+            )
 
         def told(self, path):
             if path == "/metrics":
@@ -95,12 +109,26 @@ def handler_of(script):
                 return self.reply(200, (state + (METRICS if ready else "")).encode(), "text/plain")
             if script.loading is not None:
                 return self.refuse(503, "the model is loading", "model_loading")
-            self.reply(200, {
-                "model_alias": "DeepSeek-V2-Lite", "can_switch_thinking": script.switch,
-                "default_generation_settings": {"n_ctx": script.n_ctx, "params": {"temperature": 0.30000001192092896, "top_p": 0.95}},
-                "placement": {"gpu": "NVIDIA RTX 4090", "gpu_bytes": 7.1e9, "memory_bytes": 2.9e9, "disk_bytes": 5e8}})
+            self.reply(
+                200,
+                {
+                    "model_alias": "DeepSeek-V2-Lite",
+                    "can_switch_thinking": script.switch,
+                    "default_generation_settings": {
+                        "n_ctx": script.n_ctx,
+                        "params": {"temperature": 0.30000001192092896, "top_p": 0.95},
+                    },
+                    "placement": {
+                        "gpu": "NVIDIA RTX 4090",
+                        "gpu_bytes": 7.1e9,
+                        "memory_bytes": 2.9e9,
+                        "disk_bytes": 5e8,
+                    },
+                },
+            )
 
         def do_POST(self):
+            self.left = script.left  # of this test: the next one has another
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if not self.allowed():
                 return
@@ -116,8 +144,12 @@ def handler_of(script):
             self.stream(steps)
 
         def event(self, delta, **more):
-            chunk = {"object": "chat.completion.chunk", "model": "DeepSeek-V2-Lite",
-                     "choices": [{"index": 0, "delta": delta, "finish_reason": more.pop("finish", None)}], **more}
+            chunk = {
+                "object": "chat.completion.chunk",
+                "model": "DeepSeek-V2-Lite",
+                "choices": [{"index": 0, "delta": delta, "finish_reason": more.pop("finish", None)}],
+                **more,
+            }
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
             self.wfile.flush()
 
@@ -127,12 +159,22 @@ def handler_of(script):
             for step in steps:
                 if not self.step(*step):
                     return
-            timings = {"cache_n": 80, "prompt_n": 40, "predicted_n": self.said, "predicted_per_second": 23.4, "prompt_per_second": 812.0}
+            timings = {
+                "cache_n": 80,
+                "prompt_n": 40,
+                "predicted_n": self.said,
+                "predicted_per_second": 23.4,
+                "prompt_per_second": 812.0,
+            }
             self.event({}, finish=self.ending, timings=timings, usage=self.usage())
             self.wfile.write(b"data: [DONE]\n\n")
 
         def usage(self):
-            return {"prompt_tokens": 120, "completion_tokens": self.said, "prompt_tokens_details": {"cached_tokens": 80}}
+            return {
+                "prompt_tokens": 120,
+                "completion_tokens": self.said,
+                "prompt_tokens_details": {"cached_tokens": 80},
+            }
 
         def step(self, kind, *rest):
             """False: nothing follows."""
@@ -172,7 +214,7 @@ def handler_of(script):
 def pieces(text):
     """Cut as tokens would be: a few characters each, and many for what is long."""
     size = max(4, len(text) // 400)
-    return [text[i:i + size] for i in range(0, len(text), size)]
+    return [text[i : i + size] for i in range(0, len(text), size)]
 
 
 class FakeServer:

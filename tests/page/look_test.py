@@ -32,10 +32,12 @@ look();
 class Look(PageTest):
     def test_fifty_hostile_answers(self):
         def steps(answer):
-            text = answer["text"] * answer.get("repeat", 1)
+            text = answer["text"] * min(answer.get("repeat", 1), 300)  # long ones: hostile_test.js
             return [("thoughts", text[:20000]), ("text", text)]
 
-        self.script.answers = [steps(answer) for answer in HOSTILE] + [[("call", "<img src=x onerror=harmed=1>", '{"a": "<script>harmed=1</script>"}')]]
+        self.script.answers = [steps(answer) for answer in HOSTILE] + [
+            [("call", "<img src=x onerror=harmed=1>", '{"a": "<script>harmed=1</script>"}')]
+        ]
         title = self.browser.run("return document.title")
         for answer in HOSTILE:
             self.assertEqual(self.browser.run_async(ASK, answer.get("shows", [])), [], answer["name"])
@@ -50,12 +52,15 @@ class Look(PageTest):
 
     def test_the_policy_holds(self):
         """What would be loaded or run, if markup got in by whatever way, is stopped by the policy."""
-        self.assertEqual(self.browser.run("""
+        self.assertEqual(
+            self.browser.run("""
             const tried = [];
             for (const act of [() => { document.body.innerHTML = '<b>x</b>'; }, () => document.body.insertAdjacentHTML('beforeend', 'x'),
                                () => { const script = document.createElement('script'); script.textContent = 'harmed = 1'; document.body.append(script); }])
               try { act(); tried.push('done'); } catch (error) { tried.push(error.name); }
-            return tried"""), ["TypeError"] * 3)
+            return tried"""),
+            ["TypeError"] * 3,
+        )
         self.browser.run_async("""
             const done = arguments[0];
             const image = new Image();
@@ -65,7 +70,10 @@ class Look(PageTest):
         self.assertFalse(self.browser.run("return 'harmed' in window"))
         self.browser.run("performance.clearResourceTimings()")  # where what was stopped is listed, too
         stopped = [line["message"] for line in self.browser.console()]
-        self.assertTrue(all("Content Security Policy" in line or "Trusted" in line or "TrustedHTML" in line for line in stopped), stopped)
+        self.assertTrue(
+            all("Content Security Policy" in line or "Trusted" in line or "TrustedHTML" in line for line in stopped),
+            stopped,
+        )
 
     def test_keyboard_alone(self):
         self.assertEqual(self.browser.run("return document.activeElement.id"), "message")
@@ -100,12 +108,16 @@ class Look(PageTest):
         seen = self.browser.run("document.activeElement.blur(); return []")
         for _ in range(wanted + 5):
             self.browser.keys(TAB)
-            seen.append(self.browser.run("""
+            seen.append(
+                self.browser.run(
+                    """
                 const e = document.activeElement;
                 if (e === document.body) return null;
                 e.dataset.reached = 'yes';
                 const style = getComputedStyle(e), box = getComputedStyle(e.closest('#composer') ?? e);
-                return [e.outerHTML.slice(0, 80), style.outlineStyle !== 'none' || e.id === 'message' && box.borderTopColor]"""))
+                return [e.outerHTML.slice(0, 80), style.outlineStyle !== 'none' || e.id === 'message' && box.borderTopColor]"""
+                )
+            )
         missed = self.browser.run("""
             return [...document.querySelectorAll('a, button, input, textarea, summary, [tabindex="0"]')]
                 .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.disabled && e.tabIndex >= 0 && !e.dataset.reached)
@@ -165,15 +177,28 @@ class Look(PageTest):
         self.press("Gauges")
         self.soon("Placement", "#gauges")
         shown = self.text("#gauges")
-        for part in ["In the GPU’s memory\n7.1 GB", "In memory\n2.9 GB", "on disk\n500 MB", "NVIDIA RTX 4090", "found on the GPU\n91 %",
-                     "not read again\n65 %", "6,400 tokens\n40 %", "1 of 4", "23.4 tok/s"]:
+        for part in [
+            "In the GPU’s memory\n7.1 GB",
+            "In memory\n2.9 GB",
+            "on disk\n500 MB",
+            "NVIDIA RTX 4090",
+            "found on the GPU\n91 %",
+            "not read again\n65 %",
+            "6,400 tokens\n40 %",
+            "1 of 4",
+            "23.4 tok/s",
+        ]:
             self.assertIn(part, shown)
         self.accessible()
 
     def test_what_is_said_to_screen_readers(self):
         self.ask("Hi")
-        self.assertEqual(self.browser.run("return document.getElementById('messages').getAttribute('aria-live')"), "off")
-        self.assertEqual(self.browser.run("return document.getElementById('announcer').textContent"), "Answer complete: An answer.")
+        self.assertEqual(
+            self.browser.run("return document.getElementById('messages').getAttribute('aria-live')"), "off"
+        )
+        self.assertEqual(
+            self.browser.run("return document.getElementById('announcer').textContent"), "Answer complete: An answer."
+        )
         self.accessible()
 
 

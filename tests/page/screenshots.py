@@ -53,7 +53,9 @@ class Shots:
         self.browser.resize(width, height)
         self.browser.theme(dark)
         self.browser.run("document.getElementById('scroll').scrollTop = arguments[0]", top)
-        self.browser.run_async("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))")
+        self.browser.run_async(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+        )
         picture = self.browser.screenshot()
         (self.folder / name).write_bytes(picture)
         print(f"{name}: {len(picture) / 1000:.0f} kB")

@@ -26,8 +26,12 @@ class Serve:
         environment = dict(os.environ)
         if gate:
             environment |= {"LD_PRELOAD": str(BUILD / "tests/libslow_disk.so"), "HEARTH_TEST_GATE": gate}
-        self.process = subprocess.Popen([HEARTH, "serve", model, "--port", "0", "--alias", "demo", "--temp", "0", *options],
-                                        stderr=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            [HEARTH, "serve", model, "--port", "0", "--alias", "demo", "--temp", "0", *options],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
         for line in self.process.stderr:
             found = re.search(r"listening on (http://[^,]*), loading" if gate else r"ready: .* at (http://.*)/v1", line)
             if found:
@@ -56,15 +60,19 @@ class ServePage(PageTest):
         cls.folder = tempfile.TemporaryDirectory(prefix="hearth-page-")
         os.environ["XDG_CACHE_HOME"] = cls.folder.name  # what the program measures of this machine is not kept
         cls.model = f"{cls.folder.name}/demo.gguf"
-        subprocess.run([HEARTH, "convert", ROOT / "demo/checkpoint", cls.model, "--recipe", "bf16"], check=True,
-                       capture_output=True)
+        subprocess.run(
+            [HEARTH, "convert", ROOT / "demo/checkpoint", cls.model, "--recipe", "bf16"],
+            check=True,
+            capture_output=True,
+        )
         cls.one = Serve(cls.model)
+        cls.fake, cls.server = cls.server, cls.one
 
     @classmethod
     def tearDownClass(cls):
-        cls.one.close()
         cls.folder.cleanup()
-        super().tearDownClass()
+        cls.fake.close()
+        super().tearDownClass()  # closes cls.server, which is cls.one
 
     def setUp(self):
         self.server = self.one
@@ -136,7 +144,9 @@ class ServePage(PageTest):
         self.server = Serve(self.model, "--isa", "scalar", "--threads", "1")
         self.addCleanup(self.server.close)
         self.open()
-        self.browser.run("localStorage.setItem('hearth.settings', JSON.stringify({sampling: {temperature: 100, top_p: 1}}))")
+        self.browser.run(
+            "localStorage.setItem('hearth.settings', JSON.stringify({sampling: {temperature: 100, top_p: 1}}))"
+        )
         self.reload()
         self.write("Talk" + ENTER)
         for _ in range(20):  # it may have ended by chance

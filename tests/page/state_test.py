@@ -10,12 +10,19 @@ import unittest
 
 import webdriver
 from bed import PageTest
+from fake_server import FakeServer
 from webdriver import ENTER
 
 
 class State(PageTest):
     # Browsers themselves write failed requests into the console.
-    expected_console = ("status of 401", "status of 400", "status of 500", "net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE_CHUNKED")
+    expected_console = (
+        "status of 401",
+        "status of 400",
+        "status of 500",
+        "net::ERR_CONNECTION_REFUSED",
+        "net::ERR_INCOMPLETE_CHUNKED",
+    )
 
     def test_while_the_model_loads(self):
         self.ask("Before")
@@ -70,7 +77,11 @@ class State(PageTest):
         self.assertEqual(self.text(".state[role=alert]"), "the prompt has 9000 tokens, the context 8192")
         self.accessible()
         self.script.refusal = None
-        self.script.answers = [[("text", "Half of"), ("error", "the server ends")], [("text", "Some of"), ("cut",)], [("text", " it.")]]
+        self.script.answers = [
+            [("text", "Half of"), ("error", "the server ends")],
+            [("text", "Some of"), ("cut",)],
+            [("text", " it.")],
+        ]
         self.press("Answer again")
         self.soon("the server ends")
         self.answered()
@@ -83,7 +94,9 @@ class State(PageTest):
         self.assertIsNone(self.browser.run("return document.querySelector('.state[role=alert]')"))
 
     def test_a_server_that_is_gone(self):
-        self.script.answers = [[("text", "Half"), ("cut",)]]
+        self.server = FakeServer()
+        self.server.script.answers = [[("text", "Half"), ("cut",)]]
+        self.open()
         self.ask("One")
         self.server.close()
         self.browser.run("performance.clearResourceTimings()")
@@ -131,7 +144,9 @@ class State(PageTest):
         self.soon("First question", "#title")
         self.browser.type("#search", "sec")
         self.assertEqual(self.browser.run(titles), ["Second question"])
-        self.browser.run("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+        self.browser.run(
+            "document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))"
+        )
         self.press("Rename First question")
         self.accessible()
         self.browser.run("document.querySelector('#question input').value = ''")
@@ -184,9 +199,11 @@ class State(PageTest):
     def test_two_tabs(self):
         go, more = threading.Event(), threading.Event()
         self.addCleanup(go.set)
-        self.script.answers = [[("text", "An answer.")],
-                               [("text", "Slowly"), ("wait", more), ("text", " on,"), ("wait", go), ("text", " done.")],
-                               [("text", "Quickly.")]]
+        self.script.answers = [
+            [("text", "An answer.")],
+            [("text", "Slowly"), ("wait", more), ("text", " on,"), ("wait", go), ("text", " done.")],
+            [("text", "Quickly.")],
+        ]
         self.ask("Shared")
         first = self.browser.tab()
         where = self.browser.run("return location.hash")

@@ -16,12 +16,16 @@ class Talk(PageTest):
         self.script.answers = [[("text", "First **words**"), ("wait", go), ("text", " and the rest.\n\n" + LESSON)]]
         self.write("Explain quicksort" + ENTER)
         self.soon("First words")
-        self.assertTrue(self.browser.run("return !document.getElementById('stop').hidden && document.getElementById('send').hidden"))
+        self.assertTrue(
+            self.browser.run("return !document.getElementById('stop').hidden && document.getElementById('send').hidden")
+        )
         self.assertEqual(self.browser.run("return document.querySelector('.prose strong').textContent"), "words")
         go.set()
         self.answered()
-        found = self.browser.run("return ['h1', '.heading', 'ol > li', '.code pre', 'td', '.math.display', 'blockquote a'].map("
-                                 "s => document.querySelectorAll('.prose ' + s).length)")
+        found = self.browser.run(
+            "return ['h1', '.heading', 'ol > li', '.code pre', 'td', '.math.display', 'blockquote a'].map("
+            "s => document.querySelectorAll('.prose ' + s).length)"
+        )
         self.assertEqual(found, [0, 1, 2, 1, 6, 1, 1])
         self.assertEqual(self.contents(), [("user", "Explain quicksort")])
         self.assertIn("tok/s", self.text(".figures"))
@@ -53,7 +57,12 @@ class Talk(PageTest):
         self.accessible()
 
     def test_again_and_branches(self):
-        self.script.answers = [[("text", "first")], [("text", "second")], [("text", "to the edited")], [("text", "more")]]
+        self.script.answers = [
+            [("text", "first")],
+            [("text", "second")],
+            [("text", "to the edited")],
+            [("text", "more")],
+        ]
         self.ask("Question")
         self.press("Answer again")
         self.soon("second")
@@ -69,7 +78,9 @@ class Talk(PageTest):
         self.answered()
         self.assertEqual(self.said(), ["Question, edited", "to the edited"])
         self.ask("And more")
-        self.assertEqual(self.contents(), [("user", "Question, edited"), ("assistant", "to the edited"), ("user", "And more")])
+        self.assertEqual(
+            self.contents(), [("user", "Question, edited"), ("assistant", "to the edited"), ("user", "And more")]
+        )
         self.reload()
         self.assertEqual(self.said(), ["Question, edited", "to the edited", "And more", "more"])
         self.press("Branch before", "document.querySelector('.message.user')")
@@ -105,7 +116,9 @@ class Talk(PageTest):
     def test_thoughts_are_folded(self):
         go = threading.Event()
         self.script.switch = True
-        self.script.answers = [[("thoughts", "First I *think*.\n\nThen"), ("wait", go), ("thoughts", " more."), ("text", "Yes.")]]
+        self.script.answers = [
+            [("thoughts", "First I *think*.\n\nThen"), ("wait", go), ("thoughts", " more."), ("text", "Yes.")]
+        ]
         self.reload()
         self.write("Is it?" + ENTER)
         self.soon("Thinking,", ".thoughts summary")
@@ -127,7 +140,10 @@ class Talk(PageTest):
         self.assertEqual(self.last_request()["messages"][1]["reasoning_content"], "First I *think*.\n\nThen more.")
 
     def test_calls_are_folded_and_answered_by_hand(self):
-        self.script.answers = [[("text", "Let me look."), ("call", "get_weather", '{"city": "Oslo"}')], [("text", "It rains.")]]
+        self.script.answers = [
+            [("text", "Let me look."), ("call", "get_weather", '{"city": "Oslo"}')],
+            [("text", "It rains.")],
+        ]
         self.press("Settings")
         self.browser.click("#settings details summary")
         self.browser.type("#tools", '[{"name": "get_weather", "parameters": {}}]')
@@ -149,7 +165,14 @@ class Talk(PageTest):
 
     def test_reading_with_time_left(self):
         go = threading.Event()
-        self.script.answers = [[("progress", 5000, 1000, 2000, 2000), ("wait", go), ("progress", 5000, 1000, 5000, 8000), ("text", "Read.")]]
+        self.script.answers = [
+            [
+                ("progress", 5000, 1000, 2000, 2000),
+                ("wait", go),
+                ("progress", 5000, 1000, 5000, 8000),
+                ("text", "Read."),
+            ]
+        ]
         self.write("A long one" + ENTER)
         self.soon("Reading: 2,000 of 5,000 tokens, 6.0 s left")
         self.assertAlmostEqual(self.browser.run("return document.querySelector('.state progress').value"), 0.4)
@@ -159,7 +182,9 @@ class Talk(PageTest):
         self.assertEqual(self.said(), ["A long one", "Read."])
 
     def test_a_long_answer_is_drawn_in_time(self):
-        self.script.answers = [[("text", ("Some *words* of a paragraph, `code` and more.\n\n- item\n- item\n\n" * 3000))]]
+        self.script.answers = [
+            [("text", ("Some *words* of a paragraph, `code` and more.\n\n- item\n- item\n\n" * 3000))]
+        ]
         self.ask("Much")
         self.assertEqual(self.browser.run("return document.querySelectorAll('.prose > p').length"), 3000)
 

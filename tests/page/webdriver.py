@@ -33,21 +33,54 @@ class WebDriverError(Exception):
 class Browser:
     def __init__(self, width=1200, height=800, dark=False, environment=None):
         self.folder = tempfile.mkdtemp(prefix="hearth-page-")
-        environment = {**os.environ, "HOME": self.folder, "XDG_CONFIG_HOME": self.folder, "XDG_CACHE_HOME": self.folder,
-                       **(environment or {})}
-        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                       text=True, env=environment, start_new_session=True)
+        environment = {
+            **os.environ,
+            "HOME": self.folder,
+            "XDG_CONFIG_HOME": self.folder,
+            "XDG_CACHE_HOME": self.folder,
+            **(environment or {}),
+        }
+        self.driver = subprocess.Popen(
+            ["chromedriver", "--port=0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
         self.session = None
         try:
             self.port = self._port()
-            arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                         "--disable-extensions", "--hide-scrollbars", f"--window-size={width},{height}",
-                         f"--user-data-dir={self.folder}/profile"]
-            made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": {
-                "browserName": "chrome",
-                "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium") or shutil.which("chromium-browser")},
-                "goog:loggingPrefs": {"browser": "ALL"}}}})
+            arguments = [
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--disable-extensions",
+                "--hide-scrollbars",
+                f"--window-size={width},{height}",
+                f"--user-data-dir={self.folder}/profile",
+            ]
+            made = self._call(
+                "POST",
+                "/session",
+                {
+                    "capabilities": {
+                        "alwaysMatch": {
+                            "browserName": "chrome",
+                            "goog:chromeOptions": {
+                                "args": arguments,
+                                "binary": shutil.which("chromium") or shutil.which("chromium-browser"),
+                            },
+                            "goog:loggingPrefs": {"browser": "ALL"},
+                        }
+                    }
+                },
+            )
             self.session = made["sessionId"]
             self.resize(width, height)
             self.theme(dark)
@@ -65,8 +98,9 @@ class Browser:
     def _call(self, method, path, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2 * PATIENCE)
         try:
-            connection.request(method, path, None if body is None else json.dumps(body),
-                               {"Content-Type": "application/json"})
+            connection.request(
+                method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
+            )
             value = json.loads(connection.getresponse().read())["value"]
         finally:
             connection.close()
@@ -99,8 +133,13 @@ class Browser:
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def theme(self, dark):
-        self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
-                                                         {"name": "prefers-reduced-motion", "value": "reduce"}])
+        self.cdp(
+            "Emulation.setEmulatedMedia",
+            features=[
+                {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+                {"name": "prefers-reduced-motion", "value": "reduce"},
+            ],
+        )
 
     def new_tab(self):
         handle = self._do("/window/new", {"type": "tab"})["handle"]
@@ -137,7 +176,9 @@ class Browser:
         return self._do("/element", {"using": "css selector", "value": css})[ELEMENT]
 
     def click(self, css):
-        self.until(f"const e = document.querySelector({json.dumps(css)}); return e && e.getClientRects().length > 0", css)
+        self.until(
+            f"const e = document.querySelector({json.dumps(css)}); return e && e.getClientRects().length > 0", css
+        )
         self._do(f"/element/{self.find(css)}/click")
 
     def type(self, css, text):

@@ -73,11 +73,16 @@ function drawTitle() {
 
 const prefersDark = window.matchMedia('(prefers-color-scheme: dark)');
 
+function isDark() {
+  const {theme} = settings.values;
+  return theme === 'dark' || (theme === 'auto' && prefersDark.matches);
+}
+
 function drawTheme() {
   const {theme} = settings.values;
   if (theme === 'auto') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  const dark = theme === 'dark' || (theme === 'auto' && prefersDark.matches);
+  const dark = isDark();
   const label = dark ? 'To the light theme' : 'To the dark theme';
   byId('theme').setAttribute('aria-label', label);
   byId('theme').title = label;
@@ -85,8 +90,7 @@ function drawTheme() {
 }
 
 function switchTheme() {
-  const dark = document.documentElement.dataset.theme === 'dark' || (settings.values.theme === 'auto' && prefersDark.matches);
-  const chosen = dark ? 'light' : 'dark';
+  const chosen = isDark() ? 'light' : 'dark';
   // What the system has is followed again as soon as it is the same.
   settings.set({theme: (chosen === 'dark') === prefersDark.matches ? 'auto' : chosen});
   drawTheme();
@@ -98,7 +102,8 @@ const startNew = () => sidebar.startNew();
 const openSettings = () => settingsDialog.open();
 const openGauges = () => gaugesDialog.open();
 
-for (const [id, name] of [['to-end', 'down'], ['open-gauges', 'gauge'], ['open-settings', 'gear']]) byId(id).append(icon(name));
+for (const [id, name] of [['to-end', 'down'], ['open-gauges', 'gauge'], ['open-settings', 'gear']])
+  byId(id).append(icon(name));
 byId('theme').addEventListener('click', switchTheme);
 byId('open-settings').addEventListener('click', openSettings);
 byId('open-gauges').addEventListener('click', openGauges);
@@ -113,7 +118,9 @@ window.addEventListener('storage', () => {  // another tab chose
   drawTheme();
   composer.drawThinking();
 });
-listenForKeys({stop: () => composer.stop(), startNew, step: (by) => sidebar.step(by), settings: openSettings, gauges: openGauges});
+listenForKeys({
+  stop: () => composer.stop(), step: (by) => sidebar.step(by), startNew, settings: openSettings, gauges: openGauges,
+});
 
 connection.addEventListener('change', drawConnection);
 chat.addEventListener('trouble', ({detail}) => complain(detail));

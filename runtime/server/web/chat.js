@@ -34,7 +34,7 @@ export class Chat extends EventTarget {
 
   // False: there is no such conversation (any more).
   async open(id) {
-    const live = [...this.answerings.values()].find((answering) => answering.conversation.id === id)?.conversation;
+    const live = this.answering({id})?.conversation;
     const found = live ?? await this.attempt(() => this.storage.get(id));
     if (!found) return false;
     this.conversation = found;
@@ -66,18 +66,18 @@ export class Chat extends EventTarget {
   }
 
   isAnswering(conversation = this.conversation) {
-    return [...this.answerings.values()].some((answering) => answering.conversation.id === conversation.id);
+    return this.answering(conversation) !== null;
   }
 
-  // The one that is shown.
-  answering() {
-    return [...this.answerings.values()].find((answering) => answering.conversation.id === this.conversation.id) ?? null;
+  answering({id} = this.conversation) {
+    return [...this.answerings.values()].find(({conversation}) => conversation.id === id) ?? null;
   }
 
   // --- What is said.
 
   send(content, files = []) {
-    const node = addNode(this.conversation, this.conversation.leaf, {role: 'user', content, ...(files.length && {files})});
+    const fields = {role: 'user', content, ...(files.length && {files})};
+    const node = addNode(this.conversation, this.conversation.leaf, fields);
     return this.answer(node);
   }
 
@@ -203,7 +203,8 @@ export class Chat extends EventTarget {
   }
 
   async rename(id, title) {
-    const conversation = id === this.conversation.id ? this.conversation : await this.attempt(() => this.storage.get(id));
+    const shown = id === this.conversation.id;
+    const conversation = shown ? this.conversation : await this.attempt(() => this.storage.get(id));
     if (!conversation) return;
     conversation.title = title;
     conversation.changed = Math.max(Date.now(), conversation.changed);

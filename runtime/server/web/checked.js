@@ -22,10 +22,11 @@ export function imported(text) {
   if (file?.format !== kFormat || !Array.isArray(file.conversations))
     throw new BadFile(`Expected a file that this page exported ("format": "${kFormat}"), found another one.`);
   if (file.version !== 1)
-    throw new BadFile(`Expected a file of version 1, found version ${JSON.stringify(file.version ?? null).slice(0, 20)}.`);
+    throw new BadFile(`Expected a file of version 1, found version ${quoted(file.version ?? null)}.`);
   return file.conversations.map(checkedConversation);
 }
 
+const quoted = (value) => JSON.stringify(value).slice(0, 40);
 const text = (value) => (typeof value === 'string' ? value : '');
 const time = (value) => (Number.isFinite(value) && value > 0 ? value : Date.now());
 const isId = (value) => typeof value === 'string' && /^[\w-]{1,64}$/.test(value) && value !== '__proto__';
@@ -37,7 +38,7 @@ export function checkedConversation(value, number) {
   const nodes = {};
   for (const [id, node] of Object.entries(value.nodes)) {
     if (!isId(id) || node?.id !== id || !['user', 'assistant', 'tool'].includes(node.role))
-      throw new BadFile(`${which}: expected a message with an id and a role, found ${JSON.stringify(id).slice(0, 40)}.`);
+      throw new BadFile(`${which}: expected a message with an id and a role, found ${quoted(id)}.`);
     nodes[id] = checkedNode(node);
   }
   for (const node of Object.values(nodes))
@@ -77,12 +78,16 @@ function checkedNode(node) {
   out.thoughts = text(node.thoughts);
   out.thought_ms = Number.isFinite(node.thought_ms) ? node.thought_ms : 0;
   if (Array.isArray(node.calls))
-    out.calls = node.calls.map((call) => ({id: text(call?.id), name: text(call?.name), arguments: text(call?.arguments)}));
+    out.calls = node.calls.map(checkedCall);
   out.finish = text(node.finish) || 'stopped';
   out.error = text(node.error);
   out.model = text(node.model);
   for (const key of ['usage', 'timings']) out[key] = numbersOf(node[key]);
   return out;
+}
+
+function checkedCall(call) {
+  return {id: text(call?.id), name: text(call?.name), arguments: text(call?.arguments)};
 }
 
 // {name: number}, nothing else.

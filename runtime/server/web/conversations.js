@@ -9,7 +9,9 @@
 //   Times are milliseconds since 1970. `leaf` is the last message of the branch that is shown; a parent of null is the
 //   beginning.
 
-export const newId = () => crypto.getRandomValues(new Uint32Array(4)).reduce((id, n) => id + n.toString(36).padStart(7, '0'), '');
+export function newId() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(36).padStart(7, '0')).join('');
+}
 
 export function newConversation(system = '') {
   const now = Date.now();
@@ -66,7 +68,10 @@ export function messagesFor(conversation, leaf) {
 
 function messageOf(node) {
   if (node.role === 'tool') return {role: 'tool', tool_call_id: node.call_id, content: node.content};
-  if (node.role === 'user') return {role: 'user', content: [...(node.files ?? []).map(fileText), node.content].join('\n\n')};
+  if (node.role === 'user') {
+    const parts = [...(node.files ?? []).map(fileText), node.content];
+    return {role: 'user', content: parts.join('\n\n')};
+  }
   const message = {role: 'assistant', content: node.content};
   if (node.thoughts) message.reasoning_content = node.thoughts;
   if (node.calls?.length)

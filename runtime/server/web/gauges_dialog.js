@@ -1,4 +1,4 @@
-// What the machine does: where the weights lie, what its caches spare, how fast it is. Asked for only while it is shown.
+// What the machine does: where the weights lie, what its caches spare, how fast it is. Asked for while it is shown.
 
 import {byId, element} from './dom.js';
 import {bytes, count, percent, speed} from './numbers.js';
@@ -36,22 +36,28 @@ export class GaugesDialog {
 
 function placementGauges(placement) {
   if (!placement) return [];
-  const parts = [['GPU', placement.gpu_bytes], ['memory', placement.memory_bytes], ['disk', placement.disk_bytes]];
+  const parts = [
+    ['In the GPU’s memory', placement.gpu_bytes], ['In memory', placement.memory_bytes],
+    ['In the file, on disk', placement.disk_bytes],
+  ];
   const all = parts.reduce((sum, [, n]) => sum + n, 0);
   const shown = parts.filter(([, n]) => n > 0);
   return [
     element('h3', {}, 'Placement of the weights'),
-    ...shown.map(([where, n]) => gauge(`In ${where === 'GPU' ? 'the GPU’s memory' : where === 'disk' ? 'the file, on disk' : 'memory'}`, n / all, bytes(n))),
-    element('p.faint', {}, placement.gpu ? placement.gpu : 'No GPU: the processor computes.'),
+    ...shown.map(([where, n]) => gauge(where, n / all, bytes(n))),
+    element('p.faint', {}, placement.gpu || 'No GPU: the processor computes.'),
   ];
 }
 
 function rows(g) {
   return [
     element('h3', {}, 'Caches'),
-    g.expertHits === null ? fact('Expert cache', 'all experts are in one memory') : gauge('Expert cache: found on the GPU', g.expertHits),
-    g.prefixReuse === null ? fact('Prefix reuse', 'no prompt yet') : gauge('Prefix reuse: tokens of prompts not read again', g.prefixReuse),
-    g.cacheUsed === null ? fact('Context memory', 'none yet') : gauge(`Context memory in use, of ${count(g.cachePositions)} tokens`, g.cacheUsed),
+    g.expertHits === null ? fact('Expert cache', 'all experts are in one memory')
+                          : gauge('Expert cache: found on the GPU', g.expertHits),
+    g.prefixReuse === null ? fact('Prefix reuse', 'no prompt yet')
+                           : gauge('Prefix reuse: tokens of prompts not read again', g.prefixReuse),
+    g.cacheUsed === null ? fact('Context memory', 'none yet')
+                         : gauge(`Context memory in use, of ${count(g.cachePositions)} tokens`, g.cacheUsed),
     element('h3', {}, 'Work'),
     gauge('Conversations running', g.mostRunning ? g.running / g.mostRunning : 0, `${g.running} of ${g.mostRunning}`),
     fact('Waiting', count(g.waiting)),

@@ -1,11 +1,17 @@
 // Markdown within a line: text into a tree of plain objects, {kind, text} or {kind, children}.
 //
-// Kinds: text, code, math (its source, without the marks around it), break, em, strong, strike, link (href, children). HTML is
-// text like any other. In time linear in the text: what searches ahead has a limit, and nesting ends at kDeepest.
+// Kinds: text, code, math (its source, without the marks around it), break, em, strong, strike, link (href, children).
+// HTML is text like any other. In time linear in the text: what searches ahead has a limit, and nesting ends at
+// kDeepest.
 
 export const kDeepest = 24;
 const kFarthest = 2000;  // characters that an address, a title or a formula in a line may have
-const kTarget = /^\(\s{0,4}(?:<([^<>\n]*)>|([^\s()]*(?:\([^\s()]*\)[^\s()]*)*))(?:\s{1,4}(?:"[^"]*"|'[^']*'))?\s{0,4}\)/;
+// "(address)" or "(address "title")", behind "]". One parenthesis within another may be part of the address.
+const kTarget = new RegExp([
+  String.raw`^\(\s{0,4}`,
+  String.raw`(?:<([^<>\n]*)>|([^\s()]*(?:\([^\s()]*\)[^\s()]*)*))`,
+  String.raw`(?:\s{1,4}(?:"[^"]*"|'[^']*'))?\s{0,4}\)`,
+].join(''));
 const kPunctuation = /[!-/:-@[-`{-~]/;
 
 // The address, as the browser has it, if it is one that may be followed: absolute, http or https, without a name in
@@ -146,7 +152,8 @@ class InlineParser {
     this.at += length;
   }
 
-  // [words](address "title") and ![words](address): a picture is a link to it, as the page loads nothing from elsewhere.
+  // [words](address "title") and ![words](address): a picture is a link to it, as the page loads nothing from
+  // elsewhere.
   closeBracket() {
     this.flush();
     const index = this.brackets.pop();
@@ -167,7 +174,6 @@ class InlineParser {
     this.at = target.end;
   }
 
-  // Behind "]": "(address)" or "(address "title")".
   target() {
     const from = this.at + 1;
     const ahead = this.text.slice(from, from + kFarthest);

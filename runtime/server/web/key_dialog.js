@@ -17,12 +17,14 @@ export class KeyDialog {
   open() {
     const field = element('input', {id: 'key-field', type: 'password', autocomplete: 'off', required: true});
     const wrong = this.keys.get() !== '';
-    const form = element('form', {method: 'dialog'}, element('h2', {id: 'key-title'}, 'This server asks for a key'),
-                         wrong && element('p.state.bad', {role: 'alert'}, 'The key that was given is not one of its keys.'),
-                         element('label', {for: 'key-field'}, 'Key, as whoever runs the server has given it to you'), field,
-                         element('p.faint', {}, 'It is kept in this browser.'),
-                         element('div.bar.end', {}, element('button', {type: 'button', onclick: () => this.dialog.close()}, 'Not now'),
-                                 element('button.primary', {type: 'submit'}, 'Use it')));
+    const form = element(
+        'form', {method: 'dialog'}, element('h2', {id: 'key-title'}, 'This server asks for a key'),
+        wrong && element('p.state.bad', {role: 'alert'}, 'The key that was given is not one of its keys.'),
+        element('label', {for: 'key-field'}, 'Key, as whoever runs the server has given it to you'), field,
+        element('p.faint', {}, 'It is kept in this browser.'),
+        element('div.bar.end', {},
+                element('button', {type: 'button', onclick: () => this.dialog.close()}, 'Not now'),
+                element('button.primary', {type: 'submit'}, 'Use it')));
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.keys.set(field.value.trim());

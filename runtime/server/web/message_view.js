@@ -22,9 +22,10 @@ export class MessageView {
 
   makeWords() {
     const {node} = this;
-    for (const file of node.files ?? [])
-      this.body.append(element('details.file', {}, element('summary', {}, icon('file'), `${file.name}, ${count(file.text.length)} characters`),
-                               codeNode({language: file.name, text: file.text})));
+    for (const {name, text} of node.files ?? []) {
+      const summary = element('summary', {}, icon('file'), `${name}, ${count(text.length)} characters`);
+      this.body.append(element('details.file', {}, summary, codeNode({language: name, text})));
+    }
     if (node.role === 'tool') this.body.append(folded('tool', 'Result of the call', codeNode({text: node.content})));
     else if (node.content) this.body.append(element('div.words', {dir: 'auto'}, node.content));
   }
@@ -56,7 +57,8 @@ export class MessageView {
     const {node, answering} = this;
     this.thoughts.hidden = !node.thoughts;
     const seconds = duration((node.thought_ms ?? 0) / 1000);
-    setText(this.thoughtSummary, answering?.phase === 'thinking' ? `Thinking, ${seconds}` : node.thought_ms ? `Thought for ${seconds}` : 'Thoughts');
+    const thinking = answering?.phase === 'thinking';
+    setText(this.thoughtSummary, thinking ? `Thinking, ${seconds}` : `Thought for ${seconds}`);
     this.drawThoughts(!answering);
     draw(this.text, node.content, !answering);
     this.drawCalls();
@@ -85,7 +87,8 @@ export class MessageView {
   resultForm(calls) {
     const fields = calls.map((call, i) => {
       const id = `result-${this.node.id}-${i}`;
-      return [element('label', {for: id}, `What ${call.name} returned`), element('textarea', {id, rows: 2, required: true})];
+      const field = element('textarea', {id, rows: 2, required: true});
+      return [element('label', {for: id}, `What ${call.name} returned`), field];
     });
     const form = element('form.results', {}, fields, element('button.primary', {type: 'submit'}, 'Send results'));
     form.addEventListener('submit', (event) => {
@@ -115,11 +118,14 @@ export class MessageView {
   footParts() {
     const {node, act} = this;
     const parts = [this.branches()];
-    const button = (name, label, run) => iconButton(name, label, run);
-    if (node.role !== 'tool') parts.push(button('copy', 'Copy message', () => this.copy()), button('edit', 'Edit message', () => this.edit()));
+    const add = (name, label, run) => parts.push(iconButton(name, label, run));
+    if (node.role !== 'tool') {
+      add('copy', 'Copy message', () => this.copy());
+      add('edit', 'Edit message', () => this.edit());
+    }
     if (node.role === 'assistant') {
-      parts.push(button('again', 'Answer again', () => act.again(node)));
-      if (this.last && canGoOn(node)) parts.push(button('onward', 'Continue the answer', () => act.goOn(node)));
+      add('again', 'Answer again', () => act.again(node));
+      if (this.last && canGoOn(node)) add('onward', 'Continue the answer', () => act.goOn(node));
       parts.push(element('span.figures.faint', {}, figures(node)));
     }
     return parts.filter(Boolean);
@@ -129,10 +135,12 @@ export class MessageView {
     const all = siblingsOf(this.conversation, this.node);
     if (all.length < 2) return null;
     const at = all.findIndex((one) => one.id === this.node.id);
-    const to = (step, name, label) => iconButton(name, label, () => this.act.showBranch(all[at + step], name), {disabled: !all[at + step]});
-    return element('span.branches', {role: 'group', 'aria-label': 'Branches'}, to(-1, 'left', 'Branch before'),
-                   element('span', {'aria-label': `Branch ${at + 1} of ${all.length}`, role: 'img'}, `${at + 1} / ${all.length}`),
-                   to(1, 'right', 'Branch behind'));
+    const to = (other, name, label) =>
+        iconButton(name, label, () => this.act.showBranch(other, name), {disabled: !other});
+    const words = {'aria-label': `Branch ${at + 1} of ${all.length}`, role: 'img'};
+    return element('span.branches', {role: 'group', 'aria-label': 'Branches'},
+                   to(all[at - 1], 'left', 'Branch before'), element('span', words, `${at + 1} / ${all.length}`),
+                   to(all[at + 1], 'right', 'Branch behind'));
   }
 
   async copy() {
@@ -154,17 +162,22 @@ export class MessageView {
       this.foot.querySelector('[aria-label="Edit message"]')?.focus();
     };
     const verb = this.node.role === 'user' ? 'Send' : 'Keep';
-    const form = element('form.editor', {}, area, element('div.bar', {},
-        element('button', {type: 'button', onclick: close}, 'Cancel'), element('button.primary', {type: 'submit'}, verb)));
+    const buttons = element('div.bar', {}, element('button', {type: 'button', onclick: close}, 'Cancel'),
+                            element('button.primary', {type: 'submit'}, verb));
+    const form = element('form.editor', {}, area, buttons);
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       if (area.value.trim() || this.node.files) this.act.edit(this.node, area.value);
     });
     form.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') close();
-      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && this.node.role === 'user') form.requestSubmit();
-      if (['Escape', 'Enter'].includes(event.key)) event.stopPropagation();
-      if (event.key === 'Enter' && !event.shiftKey && this.node.role === 'user') event.preventDefault();
+      if (event.key === 'Escape') {
+        event.preventDefault();
+        close();
+      } else if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && event.target === area &&
+                 this.node.role === 'user') {
+        event.preventDefault();
+        form.requestSubmit();
+      }
     });
     this.body.hidden = this.foot.hidden = true;
     this.body.after(form);

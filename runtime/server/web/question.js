@@ -17,9 +17,10 @@ export async function askText(title, value) {
 
 function put(title, inside, yes) {
   const dialog = byId('question');
-  const form = element('form', {method: 'dialog'}, element('h2', {id: 'question-title'}, title), inside,
-                       element('div.bar', {}, element('button', {type: 'button', onclick: () => dialog.close('no')}, 'Cancel'),
-                               element('button.primary', {type: 'submit', value: 'yes'}, yes)));
+  const buttons = element('div.bar', {},
+                          element('button', {type: 'button', onclick: () => dialog.close('no')}, 'Cancel'),
+                          element('button.primary', {type: 'submit', value: 'yes'}, yes));
+  const form = element('form', {method: 'dialog'}, element('h2', {id: 'question-title'}, title), inside, buttons);
   dialog.replaceChildren(form);
   dialog.returnValue = 'no';
   dialog.showModal();

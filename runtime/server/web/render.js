@@ -71,10 +71,9 @@ export function codeNode({language = '', text}) {
     }
     setTimeout(() => { words.textContent = 'Copy'; }, 2000);
   };
-  return element('div.code', {},
-                 element('div.code-head', {}, element('span.language', {}, name),
-                         element('button.quiet.small', {type: 'button', 'aria-label': `Copy code, ${name}`, onclick: copy},
-                                 icon('copy'), words)),
+  const button = element('button.quiet.small', {type: 'button', 'aria-label': `Copy code, ${name}`, onclick: copy},
+                         icon('copy'), words);
+  return element('div.code', {}, element('div.code-head', {}, element('span.language', {}, name), button),
                  element('pre', {tabindex: 0, role: 'region', 'aria-label': `Code, ${name}`}, code));
 }
 

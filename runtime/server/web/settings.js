@@ -1,5 +1,5 @@
-// What the user has chosen, for all conversations of this browser: one object in localStorage, and the key in a place of
-// its own, so that exporting or looking at one does not show the other.
+// What the user has chosen, for all conversations of this browser: one object in localStorage, and the key in a place
+// of its own, so that looking at one does not show the other.
 
 const kSettings = 'hearth.settings', kKey = 'hearth.key';
 

@@ -40,10 +40,12 @@ export class SettingsDialog {
     const told = this.connection.properties?.default_generation_settings?.params ?? {};
     this.fields = kSampling.map(({name, label, low, high, step}) => {
       const own = name === 'seed' ? 'random' : name === 'max_tokens' ? 'no limit' : told[name] ?? 'the server’s';
-      const field = element('input', {id: `s-${name}`, type: 'number', min: low, max: high, step: 'any', inputmode: 'decimal',
-                                      'data-step': step, placeholder: typeof own === 'number' ? +own.toPrecision(4) : own});
+      const placeholder = typeof own === 'number' ? +own.toPrecision(4) : own;
+      const id = `s-${name}`;
+      const field = element('input', {id, type: 'number', min: low, max: high, step: 'any', placeholder});
       field.value = this.settings.values.sampling[name] ?? '';
-      return {name, field, whole: step === 1, part: element('div.field', {}, element('label', {for: `s-${name}`}, label), field)};
+      const part = element('div.field', {}, element('label', {for: id}, label), field);
+      return {name, field, part, whole: step === 1};
     });
     return element('fieldset', {}, element('legend', {}, 'Sampling'),
                    element('p.faint', {}, 'What is left empty is as the server has it.'),
@@ -51,36 +53,43 @@ export class SettingsDialog {
   }
 
   toolsPart() {
-    this.tools = element('textarea', {id: 'tools', rows: 3, spellcheck: 'false', placeholder: '[{"name": "get_weather", "parameters": {...}}]'});
+    const placeholder = '[{"name": "get_weather", "parameters": {...}}]';
+    this.tools = element('textarea', {id: 'tools', rows: 3, spellcheck: 'false', placeholder});
     this.tools.value = this.settings.values.tools;
-    return element('details', {}, element('summary', {}, 'Functions'),
-                   element('label', {for: 'tools'}, 'Functions that the model may call, as JSON; what they return, you say'), this.tools);
+    const label = 'Functions that the model may call, as JSON; what they return, you say';
+    return element('details', {}, element('summary', {}, 'Functions'), element('label', {for: 'tools'}, label),
+                   this.tools);
   }
 
   keyPart() {
     this.key = element('input', {id: 'api-key', type: 'password', autocomplete: 'off'});
     this.key.value = this.keys.get();
-    return element('details', {}, element('summary', {}, 'Key'),
-                   element('label', {for: 'api-key'}, 'The key that the server asks for, kept in this browser'), this.key);
+    const label = 'The key that the server asks for, kept in this browser';
+    return element('details', {}, element('summary', {}, 'Key'), element('label', {for: 'api-key'}, label), this.key);
   }
 
   filesPart() {
-    const file = element('input', {type: 'file', accept: '.json,application/json', hidden: true, 'aria-label': 'File of conversations', tabindex: -1,
-                                   onchange: ({target}) => this.import(target)});
+    const file = element('input', {
+      type: 'file', accept: '.json,application/json', hidden: true, 'aria-label': 'File of conversations', tabindex: -1,
+      onchange: ({target}) => this.import(target),
+    });
     const button = (text, onclick) => element('button', {type: 'button', onclick}, text);
     this.told = element('p.faint', {role: 'status'});
     return element('fieldset', {}, element('legend', {}, 'Conversations'),
                    element('p.faint', {}, 'They are kept in this browser and nowhere else.'),
-                   element('div.bar', {}, button('Export all', () => this.exportAll()), button('Import', () => file.click()),
-                           button('Delete all', () => this.removeAll()), file), this.told);
+                   element('div.bar', {}, button('Export all', () => this.exportAll()),
+                           button('Import', () => file.click()), button('Delete all', () => this.removeAll()), file),
+                   this.told);
   }
 
   keep() {
     try {
       const sampling = {};
       for (const {name, field, whole} of this.fields) {
-        if (!field.checkValidity() || (whole && field.value && !Number.isInteger(field.valueAsNumber)))
-          throw new Error(`${field.labels[0].textContent}: expected a ${whole ? 'whole ' : ''}number from ${field.min} to ${field.max}.`);
+        if (!field.checkValidity() || (whole && field.value && !Number.isInteger(field.valueAsNumber))) {
+          const kind = whole ? 'whole number' : 'number';
+          throw new Error(`${field.labels[0].textContent}: expected a ${kind} from ${field.min} to ${field.max}.`);
+        }
         if (field.value) sampling[name] = field.valueAsNumber;
       }
       if (this.tools.value.trim()) parseTools(this.tools.value);
@@ -131,7 +140,8 @@ export class SettingsDialog {
 
   async removeAll() {
     const ids = this.chat.titles.map(({id}) => id);
-    if (!ids.length || !await ask('Delete all conversations?', `${ids.length} of them cannot be had back.`, 'Delete all')) return;
+    if (!ids.length) return;
+    if (!await ask('Delete all conversations?', `${ids.length} of them cannot be had back.`, 'Delete all')) return;
     await this.chat.remove(ids);
     this.told.textContent = `${ids.length} deleted.`;
   }

@@ -19,7 +19,8 @@ const kKeys = [
 
 export function openKeys() {
   const dialog = byId('keys');
-  const rows = kKeys.map(([key, what]) => element('tr', {}, element('th', {scope: 'row'}, element('kbd', {}, key)), element('td', {}, what)));
+  const rows = kKeys.map(([key, what]) =>
+      element('tr', {}, element('th', {scope: 'row'}, element('kbd', {}, key)), element('td', {}, what)));
   dialog.replaceChildren(dialogHead(dialog, 'Keys'),
                          element('table.keys', {}, element('tbody', {}, rows)));
   dialog.showModal();

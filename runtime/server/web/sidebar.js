@@ -82,10 +82,12 @@ export class Sidebar {
       await this.chat.remove([id]);
       byId(this.narrow.matches ? 'close-sidebar' : 'new').focus();
     };
-    const answers = this.chat.isAnswering({id}) && element('span.dot', {role: 'img', 'aria-label': 'is being answered'});
+    const dot = this.chat.isAnswering({id}) &&
+        element('span.dot', {role: 'img', 'aria-label': 'is being answered'});
+    const current = {title: name, 'aria-current': shown ? 'true' : null};
     return element('li', {'data-id': id, class: shown ? 'shown' : null},
-                   element('button.open', {type: 'button', title: name, 'aria-current': shown ? 'true' : null, onclick: open},
-                           answers, element('span', {dir: 'auto'}, name)),
+                   element('button.open', {type: 'button', ...current, onclick: open}, dot,
+                           element('span', {dir: 'auto'}, name)),
                    iconButton('edit', `Rename ${name}`, rename), iconButton('bin', `Delete ${name}`, remove));
   }
 
