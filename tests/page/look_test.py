@@ -94,6 +94,11 @@ class Look(PageTest):
         self.browser.keys(ESCAPE)
         self.browser.keys("/")
         self.assertEqual(self.browser.run("return document.activeElement.id"), "message")
+        self.browser.run("document.querySelector('[aria-label=\"Answer again\"]').focus()")
+        self.browser.keys(ENTER)
+        self.soon("2 / 2")
+        self.answered()
+        self.assertEqual(self.browser.run("return document.activeElement.id"), "scroll")  # where Tab goes on from
         self.browser.keys(ALT, "n")
         self.browser.until("return document.querySelectorAll('.message').length === 0")
         self.assertEqual(self.browser.run("return document.activeElement.id"), "message")

@@ -152,6 +152,25 @@ test('a text that grows is drawn as it would be whole, however it is cut', () =>
   }
 });
 
+test('an answer that was finished goes on', () => {
+  const box = document.createElement('div');
+  const growing = new GrowingMarkdown(box);
+  const begun = '$$\n# x\n> q\n- a\n- b\n\ntext\n\n';  // blocks that a late mark changes
+  for (let i = 0; i <= begun.length; ++i) growing.update(begun.slice(0, i));
+  growing.finish(begun);
+  const whole = `${begun}more\n\n- end`;
+  for (let i = begun.length; i <= whole.length; ++i) growing.update(whole.slice(0, i));
+  equal([...box.childNodes].map(shortly).join(''), shown(whole));
+  const late = '$$\n# x\n> q\n- a\n# y\nb\n$$';
+  const other = new GrowingMarkdown(box);
+  box.replaceChildren();
+  for (let i = 0; i <= late.length; ++i) other.update(late.slice(0, i));
+  other.finish(late);
+  equal([...box.childNodes].map(shortly).join(''), shown(late));
+  for (const more of ['\n', '\nand', '\nand on']) other.update(late + more);
+  equal([...box.childNodes].map(shortly).join(''), shown(`${late}\nand on`));
+});
+
 test('what is settled stays: its elements are not made again', () => {
   const box = document.createElement('div');
   const growing = new GrowingMarkdown(box);

@@ -39,9 +39,12 @@ export class ConversationView {
     const old = this.views;
     this.views = new Map();
     path.forEach((node, i) => this.views.set(node.id, this.viewOf(old, node, i === path.length - 1)));
+    const hadFocus = this.box.contains(document.activeElement);
     const wanted = [...this.views.values()].map((view) => view.element);
     if (wanted.length !== this.box.children.length || wanted.some((one, i) => one !== this.box.children[i]))
       this.box.replaceChildren(...wanted);
+    // What had the focus is gone: Tab goes on from here, and not from the top of the page.
+    if (hadFocus && document.activeElement === document.body) this.scroller.focus({preventScroll: true});
     byId('welcome').hidden = path.length > 0;
     this.keepAtEnd();
   }

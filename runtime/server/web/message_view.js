@@ -1,4 +1,4 @@
-// One message of a conversation, drawn. An answer that grows keeps its view, and only what is new is drawn.
+// One message of a conversation, drawn by `update`. An answer that grows keeps its view, and only what is new is drawn.
 
 import {count, duration, percent, readingText, speed, tokens} from './numbers.js';
 import {announce, copyText, element, icon, iconButton} from './dom.js';
@@ -17,7 +17,6 @@ export class MessageView {
                            element('h2.visually-hidden', {}, kWho[node.role]), this.body, this.foot);
     if (node.role === 'assistant') this.makeAnswer();
     else this.makeWords();
-    this.update(null);
   }
 
   makeWords() {
@@ -49,8 +48,17 @@ export class MessageView {
     this.answering = answering;
     if (this.node.role === 'assistant') this.drawAnswer();
     this.element.setAttribute('aria-busy', answering ? 'true' : 'false');
-    if (!answering) this.foot.replaceChildren(...this.footParts());
-    else if (this.foot.firstChild) this.foot.replaceChildren();
+    this.drawFoot();
+  }
+
+  // Only where something is different: a button may have the focus.
+  drawFoot() {
+    const {node, answering, last} = this;
+    const siblings = siblingsOf(this.conversation, node).map(({id}) => id);
+    const key = answering ? '' : JSON.stringify([siblings, last, canGoOn(node), figures(node)]);
+    if (key === this.footKey) return;
+    this.footKey = key;
+    this.foot.replaceChildren(...(answering ? [] : this.footParts()));
   }
 
   drawAnswer() {

@@ -88,11 +88,20 @@ export function renderMarkdown(text) {
 export class GrowingMarkdown {
   constructor(container) {
     this.container = container;
-    this.settled = 0;    // characters
-    this.nodes = [];     // of the blocks behind, with what they were made of
+    this.begin();
+  }
+
+  begin() {
+    this.settled = 0;       // characters
+    this.nodes = [];        // of the blocks behind, with what they were made of
+    this.replaced = false;  // by `finish`: what goes on begins anew
   }
 
   update(text) {
+    if (this.replaced) {
+      this.container.replaceChildren();
+      this.begin();
+    }
     const blocks = parseMarkdown(text.slice(this.settled));
     blocks.forEach((block, i) => this.put(i, block));
     for (const {node} of this.nodes.splice(blocks.length)) node.remove();
@@ -129,6 +138,8 @@ export class GrowingMarkdown {
     this.container.normalize();
     const same = whole.childNodes.length === this.container.childNodes.length &&
         [...whole.childNodes].every((node, i) => node.isEqualNode(this.container.childNodes[i]));
-    if (!same) this.container.replaceChildren(...whole.childNodes);
+    if (same) return;
+    this.container.replaceChildren(...whole.childNodes);
+    this.replaced = true;
   }
 }
