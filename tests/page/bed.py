@@ -81,6 +81,8 @@ class PageTest(unittest.TestCase):
         self.ready()
 
     def reload(self):
+        """When all that was said is kept."""
+        self.browser.until("return document.documentElement.dataset.keeping !== 'true'", "what is said is kept")
         self.browser.reload()
         self.ready()
 

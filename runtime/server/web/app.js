@@ -134,6 +134,7 @@ chat.addEventListener('shown', () => {
 chat.addEventListener('ended', ({detail: {node}}) => {
   announce(node.error ? `The answer failed: ${node.error}` : `Answer complete: ${node.content.slice(0, 200)}`);
 });
+chat.addEventListener('keeping', ({detail}) => { document.documentElement.dataset.keeping = detail; });  // for tests
 window.addEventListener('hashchange', () => chat.open(location.hash.slice(1)));
 window.addEventListener('pagehide', () => {
   for (const {conversation} of chat.answerings.values()) chat.save(conversation);

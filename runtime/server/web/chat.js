@@ -8,7 +8,8 @@ const kBetweenSaves = 1000;  // milliseconds, while an answer comes
 
 export class Chat extends EventTarget {
   // Events: `shown` (another conversation, or another branch of it), `grown` (an answer that is shown), `list` (of
-  // titles), `trouble` (detail: one line, or '' when it is over)
+  // titles), `ended` (detail: an answering), `keeping` (detail: whether something is not written yet), `trouble`
+  // (detail: one line, or '' when it is over)
   constructor({server, connection, storage, settings}) {
     super();
     Object.assign(this, {server, connection, storage, settings});
@@ -183,12 +184,14 @@ export class Chat extends EventTarget {
       state.again = true;
       return state.saving;
     }
+    this.say('keeping', true);
     state.saving = this.write(conversation).finally(() => {
       state.saving = null;
       if (state.again) {
         state.again = false;
         return this.save(conversation);
       }
+      this.say('keeping', [...this.saves.values()].some(({saving, timer}) => saving || timer));
     });
     return state.saving;
   }
@@ -199,7 +202,7 @@ export class Chat extends EventTarget {
     if (!whole) return;
     Object.assign(conversation.nodes, whole.nodes);
     if (Object.keys(conversation.nodes).length !== before && conversation === this.conversation) this.say('shown');
-    await this.refreshList();
+    this.refreshList();
   }
 
   async rename(id, title) {

@@ -62,6 +62,12 @@ export function iconButton(name, label, onclick, more = {}) {
   return element('button.quiet', {type: 'button', 'aria-label': label, title: label, onclick, ...more}, icon(name));
 }
 
+// The head of a dialog. Its title has the focus at first: it is read, nothing is chosen, and no phone shows its keyboard.
+export function dialogHead(dialog, title) {
+  return element('div.bar', {}, element('h2', {id: `${dialog.id}-title`, tabindex: -1, autofocus: true}, title),
+                 iconButton('close', 'Close', () => dialog.close()));
+}
+
 export const byId = (id) => document.getElementById(id);
 
 // Said to screen readers once, when they have finished what they say.

@@ -1,9 +1,8 @@
 // What the machine does: where the weights lie, what its caches spare, how fast it is. Asked for while it is shown.
 
-import {byId, element} from './dom.js';
+import {byId, dialogHead, element} from './dom.js';
 import {bytes, count, percent, speed} from './numbers.js';
 import {gaugesOf, parseMetrics} from './metrics.js';
-import {dialogHead} from './settings_dialog.js';
 
 const kBetween = 1500;  // milliseconds
 

@@ -15,16 +15,25 @@ export async function askText(title, value) {
   return answer === null ? null : field.value.trim();
 }
 
+// True, or null. A `close` that belongs to the question before may still be on its way.
 function put(title, inside, yes) {
   const dialog = byId('question');
-  const buttons = element('div.bar', {},
-                          element('button', {type: 'button', onclick: () => dialog.close('no')}, 'Cancel'),
-                          element('button.primary', {type: 'submit', value: 'yes'}, yes));
-  const form = element('form', {method: 'dialog'}, element('h2', {id: 'question-title'}, title), inside, buttons);
-  dialog.replaceChildren(form);
-  dialog.returnValue = 'no';
-  dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes' ? true : null), {once: true});
+    const over = (answer) => {
+      dialog.removeEventListener('close', closed);
+      dialog.close();
+      resolve(answer);
+    };
+    const closed = () => dialog.open || over(null);
+    const buttons = element('div.bar', {}, element('button', {type: 'button', onclick: () => over(null)}, 'Cancel'),
+                            element('button.primary', {type: 'submit'}, yes));
+    const form = element('form', {method: 'dialog'}, element('h2', {id: 'question-title'}, title), inside, buttons);
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      over(true);
+    });
+    dialog.addEventListener('close', closed);
+    dialog.replaceChildren(form);
+    dialog.showModal();
   });
 }

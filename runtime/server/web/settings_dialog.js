@@ -1,6 +1,6 @@
 // The system prompt, sampling, functions, the key, and conversations out of and into files.
 
-import {byId, element, iconButton} from './dom.js';
+import {byId, dialogHead, element} from './dom.js';
 import {BadFile, exported, imported, kMostImported} from './checked.js';
 import {ask} from './question.js';
 import {bytes} from './numbers.js';
@@ -145,10 +145,4 @@ export class SettingsDialog {
     await this.chat.remove(ids);
     this.told.textContent = `${ids.length} deleted.`;
   }
-}
-
-// Its title has the focus at first: it is read, nothing is chosen, and no phone shows its keyboard.
-export function dialogHead(dialog, title) {
-  return element('div.bar', {}, element('h2', {id: `${dialog.id}-title`, tabindex: -1, autofocus: true}, title),
-                 iconButton('close', 'Close', () => dialog.close()));
 }

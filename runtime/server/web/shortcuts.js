@@ -1,7 +1,6 @@
 // Keys, and the table that tells of them.
 
-import {byId, element} from './dom.js';
-import {dialogHead} from './settings_dialog.js';
+import {byId, dialogHead, element} from './dom.js';
 
 const kKeys = [
   ['Enter', 'send'],
