@@ -11,7 +11,7 @@ if [ "${1:-}" = --all ]; then
   files=$(git ls-files $rooms)
 else
   since=$(($(git log -1 --format=%ct) - 4 * 3600))
-  files=$(git log --since="$since" --name-only --format= -- $rooms | sed '/^$/d; s/\.h$/.cpp/' |
+  files=$(git log --since="$since" --name-only --format= -- $rooms | sed -nE 's/\.(h|cpp)$/.cpp/p' |
     awk '!seen[$0]++ && ++n <= 16')  # the last ones first; CI has no time for more
 fi
 build=build-single

@@ -149,19 +149,21 @@ class ServePage(PageTest):
         )
         self.reload()
         self.write("Talk" + ENTER)
-        for _ in range(20):  # it may have ended by chance
+        for _ in range(20):  # the answer may have been complete by chance
             self.browser.until("return document.querySelector('.prose:not(:empty)')")
             self.browser.run("document.getElementById('stop').click()")
             self.answered()
-            if self.text(".message.assistant .state") == "Stopped.":
+            while self.metric('requests{state="running"}') > 0:
+                pass
+            if self.metric('requests_total{result="cancelled"}') > 0:
                 break
             self.press("Answer again")
-        cancelled = 'hearth_requests_total{result="cancelled"} '
+        else:
+            self.fail("the server went on each time")
         self.assertEqual(self.text(".message.assistant .state"), "Stopped.")
-        for _ in range(1000):
-            if int(self.server.get("/metrics").body.decode().split(cancelled)[1].split()[0]) > 0:
-                return
-        self.fail("the server went on")
+
+    def metric(self, name):
+        return int(re.search(f"^hearth_{re.escape(name)} (\\d+)", self.server.get("/metrics").body.decode(), re.M)[1])
 
     def test_while_it_loads_and_with_a_key(self):
         gate = f"{self.folder.name}/gate"
