@@ -80,7 +80,8 @@ TEST_CASE("page: a browser that has a file is told so") {
     CHECK(response.body.empty());
     CHECK(header_of(response, "ETag") == etag);
   }
-  for (const std::string known : {"\"other\"", "\"", "W/", ",,,", etag.substr(1).c_str()})
+  for (const std::string& known :
+       {std::string("\"other\""), std::string("\""), std::string("W/"), std::string(",,,"), etag.substr(1)})
     CHECK(asked_for(bed, "/", known).status == 200);
 }
 
