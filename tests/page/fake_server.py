@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -218,14 +219,36 @@ def pieces(text):
     return [text[i : i + size] for i in range(0, len(text), size)]
 
 
+class Connections(ThreadingHTTPServer):
+    """Knows its connections: browsers keep them open, and closing means all of them."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.connections = []
+
+    def get_request(self):
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
+
+    def cut(self):
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it is closed already
+
+
 class FakeServer:
     def __init__(self):
         self.script = Script()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self.script))
-        self.server.daemon_threads = True
+        self.server = Connections(("127.0.0.1", 0), handler_of(self.script))
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+        self.server.cut()
