@@ -43,7 +43,9 @@ test('time grows as the text does', () => {
       return performance.now() - began;
     };
     time(1000);
-    const short = time(10000), long = time(40000);
-    check(long < 12 * short + 300, `${JSON.stringify(piece)}: ${short} ms, four times as long: ${long} ms`);
+    const short = time(10000), limit = 12 * short + 300;
+    let long = Infinity;  // the best of a few: the machine may have been busy with something else
+    for (let i = 0; i < 5 && long >= limit; ++i) long = Math.min(long, time(40000));
+    check(long < limit, `${JSON.stringify(piece)}: ${short} ms, four times as long: ${long} ms`);
   }
 });
