@@ -114,8 +114,7 @@ WeightPlaces weight_places(const Model& model, uint64_t usable) {
   }
   const auto weights = [](const TierPlan& tier) {
     uint64_t sum = 0;
-    for (int kind = int(MemoryClass::attention); kind < kMemoryClasses; ++kind)
-      sum += tier.classes[MemoryClass(kind)];
+    for (int kind = int(MemoryClass::attention); kind < kMemoryClasses; ++kind) sum += tier.classes[MemoryClass(kind)];
     return sum;
   };
   return {weights(plan.vram), weights(plan.ram), weights(plan.disk)};
