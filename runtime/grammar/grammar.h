@@ -49,7 +49,7 @@ struct SchemaOptions {
   // standard that cannot be asserted are refused then, unknown ones stay annotations.
   bool formats = false;
   // Between the parts of a document one blank, or one or two line ends and an indentation: against models that write
-  // blanks for ever. Else as JSON has it: any number.
+  // blanks for ever. And numbers end after 40 bytes where they may: against digits for ever. Else as JSON has it.
   bool few_blanks = false;
 };
 

@@ -102,6 +102,7 @@ bool JsonMachine::begin_value(JsonState& state, uint8_t byte) const {
       const int32_t first = node(way).numbers;
       return first < 0 || (way.a = program.pools.numbers.step(first, byte)) == NumberPool::kDead;
     });
+    state.at = 1;
     return became(state, Phase::number);
   }
   if (byte == '[' || byte == '{') {
@@ -142,12 +143,22 @@ bool JsonMachine::step_string(JsonState& state, uint8_t byte) const {
 }
 
 bool JsonMachine::step_number(JsonState& state, uint8_t byte) const {
+  NumberPool& numbers = program_->pools.numbers;
+  const auto accepted = [&](const Way& way) { return numbers.accepts(way.a); };
   if (!is_blank(byte) && byte != ',' && byte != ']' && byte != '}') {
+    if (few_blanks_) {
+      constexpr uint8_t kLongest = 40;  // bytes: a number that may end there ends, else its exponent comes
+      const auto scales = [&](const Way& way) { return numbers.step(way.a, 'e') != NumberPool::kDead; };
+      if (state.at >= kLongest && (std::any_of(state.ways.begin(), state.ways.end(), accepted) ||
+                                   ((byte | 32) != 'e' && std::any_of(state.ways.begin(), state.ways.end(), scales))))
+        state.ways.clear();
+      state.at = std::min<uint8_t>(state.at + 1, kLongest);
+    }
     std::erase_if(state.ways,
                   [&](Way& way) { return (way.a = program_->pools.numbers.step(way.a, byte)) == NumberPool::kDead; });
     return became(state, Phase::number);
   }
-  std::erase_if(state.ways, [&](const Way& way) { return !program_->pools.numbers.accepts(way.a); });
+  std::erase_if(state.ways, [&](const Way& way) { return !accepted(way); });
   return end_value(state) && advance(state, byte);
 }
 

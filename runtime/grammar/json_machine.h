@@ -34,7 +34,7 @@ struct JsonState {
     FramePtr frame = {};
   };
   Phase phase = Phase::value;
-  uint8_t word = 0, at = 0;  // which one, how much of it was read
+  uint8_t word = 0, at = 0;  // which one, how much of it was read; of a number, where blanks are few
   uint8_t blanks = 0;        // just read, where they are few: see JsonMachine::step_blank
   std::vector<Way> ways = {};
   std::string name = {};  // as far as it was read, as written

@@ -133,3 +133,21 @@ TEST_CASE("from every place that was reached something may come, or the text may
   }
   CHECK(finished > 50);
 }
+
+TEST_CASE("numbers of answers end: digits for ever are no answer") {
+  const auto taken = [](const char* schema, const std::string& text, bool few) {
+    Matcher matcher(compile_schema(schema, {.few_blanks = few}));
+    return matcher.advance(text);
+  };
+  const std::string digits(100, '7');
+  for (const char* schema : {"{}", R"({"type": "integer"})", R"({"minimum": 10})"}) {
+    CHECK(taken(schema, digits, true) == 40);
+    CHECK(taken(schema, digits, false) == 100);
+  }
+  // Where it may not end yet, its exponent comes, or it goes on.
+  CHECK(taken(R"({"type": "integer"})", "7." + digits, true) == 40);
+  CHECK(taken(R"({"type": "integer"})", "7." + digits.substr(0, 38) + "e50", true) == 43);
+  CHECK(taken(("{\"minimum\": 1" + std::string(60, '0') + "}").c_str(), digits, true) == 61);
+  CHECK(taken(R"({"items": {"type": "integer"}})", "[" + digits.substr(0, 40) + ", " + digits, true) ==
+        1 + 40 + 2 + 40);
+}
