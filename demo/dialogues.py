@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
+import functions
+import schemas
 import tasks
 import tokenizer as tk
 
@@ -83,21 +85,35 @@ class Dialogues:
             say(question, "memory")
         return messages, families
 
-    def with_tool(self, functions: int):
+    def with_tool(self, n_functions: int):
+        """A request for which one of the functions offered is there, now and then for none of them."""
         rng = self.rng
         while True:
             f, key, messages = tasks.tool(rng)
             if tasks.is_held_out(key) == self.held_out:
                 break
-        listed = [f] + rng.sample([g for g in tasks.FUNCTIONS if g is not f], functions - 1)
-        rng.shuffle(listed)
-        return [{"role": "system", "content": tasks.tool_message(listed)}] + messages, ["tool_call", "tool_answer"]
+        others = rng.sample([g for g in functions.FUNCTIONS if g is not f], n_functions)
+        refused = not self.held_out and rng.random() < 0.08
+        offered = others if refused else [f, *others[1:]]
+        rng.shuffle(offered)
+        system = {"role": "system", "content": functions.tool_message(offered)}
+        if refused:
+            return [system, messages[0], assistant(functions.NO_FUNCTION)], ["tool_call"]
+        before, families = self.turns(1) if not self.held_out and rng.random() < 0.15 else ([], [])
+        return [system, *before, *messages], families + ["tool_call", "tool_answer"]
 
     def json_mode(self):
+        """JSON that a system message asks for: any object, fenced, or bare by a schema."""
         rng = self.rng
-        question, answer = tasks.draw(rng, "json", self.held_out)
-        text = rng.choice(["You are a helpful Assistant.", "You are a helpful assistant.", ""]) + tasks.JSON_SYSTEM
-        return [{"role": "system", "content": text.lstrip()}, user(question), assistant(f"```json\n{answer}\n```")], ["json"]
+        before = rng.choice(["You are a helpful Assistant.", "You are a helpful assistant.", ""])
+        if rng.random() < 0.5:
+            question, answer = tasks.draw(rng, "json", self.held_out)
+            return [{"role": "system", "content": (before + tasks.JSON_SYSTEM).lstrip()}, user(question), assistant(f"```json\n{answer}\n```")], ["json"]
+        while True:
+            key, told, schema, answer = schemas.draw(rng)
+            if tasks.is_held_out(key) == self.held_out:
+                break
+        return [{"role": "system", "content": f"{before} {schemas.SYSTEM.format(schema=schema)}".lstrip()}, user(told), assistant(answer)], ["schema"]
 
     def short(self):
         """At most some 120 tokens."""
@@ -111,30 +127,48 @@ class Dialogues:
         return system_messages(self.rng) + messages, families
 
     def medium(self):
-        """At most some 250 tokens."""
-        if self.rng.random() < 0.45:
+        """At most some 250 tokens. Functions and schemas fit into no shorter rows, so these practise what lags of them."""
+        w = self.weights
+        kind = self.rng.choices(["tool", "schema", "memory", "turns"],
+                                [0.4 + w["tool_call"] + w["tool_answer"], 0.2 + w["schema"], 0.2 + w["memory"], 0.5])[0]
+        if kind == "tool":
             return self.with_tool(1)
-        if self.rng.random() < 0.5:
+        if kind == "schema":
+            if self.rng.random() < 0.3:
+                return self.json_mode()
+            messages, families = [], []
+            for f in self.rng.choice([["schema"], ["schema", "schema"], [self.family(), "schema"]]):
+                question, answer = tasks.draw(self.rng, f, self.held_out)
+                messages += [user(question), assistant(answer)]
+                families.append(f)
+        elif kind == "memory":
             messages, families = self.with_memory(self.rng.randint(1, 4), self.rng.choice([1, 2, 2]))
         else:
-            messages, families = self.turns(self.rng.randint(4, 7))
+            messages, families = self.turns(self.rng.randint(3, 6))
         return system_messages(self.rng) + messages, families
 
     def long(self):
         """At most some 500 tokens."""
+        return self.conversation(functions=2, turns=(7, 12), between=(3, 9))
+
+    def longest(self):
+        """At most some 1,000 tokens."""
+        return self.conversation(functions=4, turns=(12, 24), between=(9, 20))
+
+    def conversation(self, functions: int, turns: tuple, between: tuple):
         if self.rng.random() < 0.5:
-            system_and_call, families = self.with_tool(self.rng.choice([1, 2, 2]))
-            n = self.rng.randint(0, 2)
-            for _ in range(n):  # further calls with the same functions
+            system_and_call, families = self.with_tool(self.rng.randint(1, functions))
+            for _ in range(self.rng.randint(0, functions)):  # further calls with the same functions
                 messages, more = self.with_tool(1)
-                if messages[2]["tool_calls"][0]["function"]["name"] in system_and_call[0]["content"]:
-                    system_and_call += messages[1:]
-                    families = families + more
+                call = messages[-3].get("tool_calls") if len(messages) > 3 and messages[-3]["role"] == "assistant" else None
+                if call and f"`{call[0]['function']['name']}`" in system_and_call[0]["content"]:
+                    system_and_call += messages[-4:]
+                    families = families + more[-2:]
             return system_and_call, families
         if self.rng.random() < 0.5:
-            messages, families = self.with_memory(self.rng.randint(3, 9), self.rng.choice([1, 2, 3]))
+            messages, families = self.with_memory(self.rng.randint(*between), self.rng.choice([1, 2, 3]))
         else:
-            messages, families = self.turns(self.rng.randint(8, 14))
+            messages, families = self.turns(self.rng.randint(*turns))
         return system_messages(self.rng) + messages, families
 
 
@@ -200,6 +234,8 @@ def pack(draw, encoder: Encoder, rows: int, length: int):
         messages, fs = draw()
         ids, turn = encoder.dialogue(messages)
         n = len(ids)
+        if n > length:
+            continue
         row = min((r for r in range(rows) if used[r] + n <= length), key=lambda r: length - used[r] - n, default=None)
         if row is None:
             misses += 1
@@ -217,8 +253,13 @@ def pack(draw, encoder: Encoder, rows: int, length: int):
     return tokens, positions, documents, targets, turns, families
 
 
-def held_out_items(per_family: int = 30):
-    """The task file: {"family", "messages", "answer"}; the model continues the messages."""
+def held_out_items(n: int = 1000):
+    """The task file: {"family", "messages", "answer"}; the model continues the messages.
+
+    Families have equal shares; where one has not so many (small talk), conversations of several turns take its place.
+    """
+    names = ALL + ["multiturn"]
+    wanted = {f: n // len(names) for f in names}
     d = Dialogues(seed=2026, held_out=True)
     trained = Dialogues(seed=2027)  # earlier turns of a conversation may be known tasks
     rng, seen, made = d.rng, set(), defaultdict(int)
@@ -227,7 +268,7 @@ def held_out_items(per_family: int = 30):
         *before, last = messages
         # One item for each question, however it is typed.
         mark = family, *(tasks.by_text(m["content"]) for m in before if m["role"] in ("user", "tool"))
-        if mark in seen or made[family] == per_family:
+        if mark in seen or made[family] == wanted[family]:
             return None
         seen.add(mark)
         made[family] += 1
@@ -236,26 +277,29 @@ def held_out_items(per_family: int = 30):
 
     for family in SINGLE:
         attempts = 0
-        while made[family] < per_family and attempts < 2000:
+        while made[family] < wanted[family] and attempts < 4000:
             attempts += 1
-            if family == "json" and rng.random() < 0.2:
-                messages = d.json_mode()[0]
+            if family in ("json", "schema") and rng.random() < 0.3:
+                messages, [kind] = d.json_mode()
+                if kind != family:
+                    continue
             else:
                 question, answer = tasks.draw(rng, family, held_out=True)
                 messages = system_messages(rng) + [user(question), assistant(answer)]
             if item := emit(family, messages):
                 yield item
-    while made["memory"] < per_family:
-        messages, _ = d.with_memory(rng.choice([1, 1, 2]))
+    while made["memory"] < wanted["memory"]:
+        messages, _ = d.with_memory(rng.choice([1, 1, 2, 4, 8]), rng.choice([1, 1, 2]))
         if item := emit("memory", system_messages(rng) + messages):
             yield item
-    while made["tool_call"] < per_family or made["tool_answer"] < per_family:
-        messages, _ = d.with_tool(1)
+    while made["tool_call"] < wanted["tool_call"] or made["tool_answer"] < wanted["tool_answer"]:
+        messages, _ = d.with_tool(rng.choice([1, 1, 2, 3]))
         if item := emit("tool_call", messages[:3]):
             yield item
         if item := emit("tool_answer", messages):
             yield item
-    while made["multiturn"] < per_family:
+    wanted["multiturn"] = n - sum(made.values())
+    while made["multiturn"] < wanted["multiturn"]:
         before, _ = trained.turns(rng.randint(2, 4))
         question, answer = tasks.draw(rng, rng.choice(SINGLE), held_out=True)
         if item := emit("multiturn", system_messages(rng) + before + [user(question), assistant(answer)]):

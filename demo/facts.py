@@ -60,6 +60,7 @@ COLOURS = "red blue green yellow black white orange purple pink brown grey silve
 ANIMALS = "cat dog rabbit parrot hamster turtle goldfish pony mouse lizard".split()
 CITIES = ("Paris Berlin Rome Madrid Lisbon Vienna Warsaw Athens Dublin Oslo Tokyo Beijing London Cairo Lima Ottawa "
           "Moscow Delhi Sydney Boston Chicago Munich Milan Geneva Shanghai Hamburg Porto Seoul").split()
+THINGS = "apples books coins stamps cards eggs pens balls nuts cups flowers stones tickets shells".split()
 FOODS = "pizza rice soup bread pasta salad cake fish noodles cheese apples tea".split()
 
 # Words to spell: common ones of 3 to 7 letters.

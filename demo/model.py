@@ -1,9 +1,9 @@
-"""A small DeepSeek-V2: multi-head latent attention, YaRN, and group-limited experts.
+"""Small models of the V2 and the V3 architecture: multi-head latent attention, YaRN, and group-limited experts.
 
-The semantics are those of Hugging Face's DeepseekV2ForCausalLM (compare_hf.py checks the logits).
-Two things differ only in layout: the experts of a layer live in stacked tensors, and training
-computes all of them densely and weighs most by zero. At this size one large matrix product is
-faster than gathering the tokens of each expert.
+The semantics are those of Hugging Face's DeepseekV2ForCausalLM and DeepseekV3ForCausalLM (compare_hf.py checks the
+logits). V3 chooses experts by sigmoid scores and a bias that keeps them evenly loaded, and has a further layer for
+multi-token prediction (MTP), which those classes leave out.
+The experts of a layer live in stacked tensors, and in training each takes as many tokens.
 """
 
 import math
@@ -16,11 +16,13 @@ from torch import nn
 
 @dataclass
 class Config:
+    model_type: str = "deepseek_v2"
     vocab_size: int = 1280
     hidden_size: int = 256
     intermediate_size: int = 768  # the dense feed-forward network of the first layer
     moe_intermediate_size: int = 128
     num_hidden_layers: int = 4
+    num_nextn_predict_layers: int = 0
     num_attention_heads: int = 4
     q_lora_rank: int = 128
     kv_lora_rank: int = 128
@@ -42,40 +44,43 @@ class Config:
     yarn_beta_fast: float = 32.0
     yarn_beta_slow: float = 1.0
     yarn_mscale: float = 0.707  # used for both mscale and mscale_all_dim
+    aux_loss_alpha: float = 0.01  # weight of the balance loss
+
+    @staticmethod
+    def v3() -> "Config":
+        """Rows of 256 throughout, so that every 256-wide block format applies; two groups of three experts."""
+        return Config(model_type="deepseek_v3", moe_intermediate_size=256, num_hidden_layers=3, num_nextn_predict_layers=1,
+                      q_lora_rank=256, kv_lora_rank=256, qk_nope_head_dim=64, n_routed_experts=6, n_group=2, topk_group=1,
+                      routed_scaling_factor=2.5, yarn_mscale=1.0, aux_loss_alpha=1e-4)
+
+    @property
+    def is_v3(self) -> bool:
+        return self.model_type == "deepseek_v3"
 
     def to_hf(self, bos: int, eos: int) -> dict:
         """The config.json of the checkpoint, with every field the published models carry."""
+        routing = {"scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True} if self.is_v3 else \
+                  {"scoring_func": "softmax", "topk_method": "group_limited_greedy", "norm_topk_prob": False}
+        own = {"num_nextn_predict_layers": self.num_nextn_predict_layers,
+               "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+                                       "weight_block_size": [128, 128]}} if self.is_v3 else {}
+        same = {name: getattr(self, name) for name in Config.__dataclass_fields__
+                if not name.startswith("yarn_") and name != "num_nextn_predict_layers"}
         return {
-            "architectures": ["DeepseekV2ForCausalLM"],
-            "_name_or_path": "hearth-demo",
-            "model_type": "deepseek_v2",
+            "architectures": ["DeepseekV3ForCausalLM" if self.is_v3 else "DeepseekV2ForCausalLM"],
+            "_name_or_path": "hearth-demo-v3" if self.is_v3 else "hearth-demo",
+            **same,
+            **routing,
+            **own,
             "attention_bias": False,
             "attention_dropout": 0.0,
-            "aux_loss_alpha": 0.003,
             "bos_token_id": bos,
             "eos_token_id": eos,
-            "first_k_dense_replace": self.first_k_dense_replace,
             "hidden_act": "silu",
-            "hidden_size": self.hidden_size,
             "initializer_range": 0.02,
-            "intermediate_size": self.intermediate_size,
-            "kv_lora_rank": self.kv_lora_rank,
-            "max_position_embeddings": self.max_position_embeddings,
-            "moe_intermediate_size": self.moe_intermediate_size,
             "moe_layer_freq": 1,
-            "n_group": self.n_group,
-            "n_routed_experts": self.n_routed_experts,
-            "n_shared_experts": self.n_shared_experts,
-            "norm_topk_prob": False,
-            "num_attention_heads": self.num_attention_heads,
-            "num_experts_per_tok": self.num_experts_per_tok,
-            "num_hidden_layers": self.num_hidden_layers,
             "num_key_value_heads": self.num_attention_heads,
             "pretraining_tp": 1,
-            "q_lora_rank": self.q_lora_rank,
-            "qk_nope_head_dim": self.qk_nope_head_dim,
-            "qk_rope_head_dim": self.qk_rope_head_dim,
-            "rms_norm_eps": self.rms_norm_eps,
             "rope_scaling": {
                 "beta_fast": self.yarn_beta_fast,
                 "beta_slow": self.yarn_beta_slow,
@@ -85,17 +90,10 @@ class Config:
                 "original_max_position_embeddings": self.yarn_original,
                 "type": "yarn",
             },
-            "rope_theta": self.rope_theta,
-            "routed_scaling_factor": self.routed_scaling_factor,
-            "scoring_func": "softmax",
-            "seq_aux": False,
+            "seq_aux": self.is_v3,
             "tie_word_embeddings": False,
-            "topk_group": self.topk_group,
-            "topk_method": "group_limited_greedy",
             "torch_dtype": "bfloat16",
             "use_cache": True,
-            "v_head_dim": self.v_head_dim,
-            "vocab_size": self.vocab_size,
         }
 
     @staticmethod
@@ -193,6 +191,41 @@ class Dense(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x)), None
 
 
+class Router(nn.Module):
+    """Which experts a token goes to, and with what weight."""
+
+    def __init__(self, c: Config):
+        super().__init__()
+        self.c = c
+        self.weight = nn.Parameter(torch.empty(c.n_routed_experts, c.hidden_size))
+        if c.is_v3:  # added to the scores by which experts are chosen; moved by the load, not by a gradient
+            self.register_buffer("e_score_correction_bias", torch.zeros(c.n_routed_experts))
+
+    def forward(self, x):
+        """[tokens, H] -> weights [tokens, E], zero for the experts not chosen, the balance loss, and the load [E], 1 on average."""
+        c = self.c
+        with torch.autocast(x.device.type, enabled=False):
+            logits = F.linear(x.float(), self.weight.float())
+        p = logits.sigmoid() if c.is_v3 else logits.softmax(-1)
+        choice = p + self.e_score_correction_bias if c.is_v3 else p
+        groups = choice.unflatten(-1, (c.n_group, -1))
+        groups = groups.topk(2, -1).values.sum(-1) if c.is_v3 else groups.amax(-1)
+        keep = torch.zeros_like(groups).scatter(-1, groups.topk(c.topk_group, -1).indices, 1.0)
+        keep = keep.repeat_interleave(c.n_routed_experts // c.n_group, -1)
+        chosen = choice.masked_fill(keep == 0, -math.inf).topk(c.num_experts_per_tok, -1).indices
+        hit = torch.zeros_like(p).scatter(-1, chosen, 1.0)
+        load = hit.mean(0) * (c.n_routed_experts / c.num_experts_per_tok)
+        if c.is_v3:
+            share = p / p.sum(-1, keepdim=True)
+            weight = p * hit
+            weight = weight / weight.sum(-1, keepdim=True)
+        else:
+            share = weight = p
+            weight = weight * hit
+        balance = (load * share.mean(0)).sum()  # 1 when even, n_routed_experts/num_experts_per_tok when collapsed
+        return weight * c.routed_scaling_factor, balance, load.detach()
+
+
 class Experts(nn.Module):
     """Routed experts chosen within the best groups, plus one shared expert that sees every token."""
 
@@ -200,39 +233,37 @@ class Experts(nn.Module):
         super().__init__()
         self.c = c
         e, m, h = c.n_routed_experts, c.moe_intermediate_size, c.hidden_size
-        self.gate = nn.Linear(h, e, bias=False)  # the router
+        self.gate = Router(c)
         self.gate_proj = nn.Parameter(torch.empty(e, m, h))
         self.up_proj = nn.Parameter(torch.empty(e, m, h))
         self.down_proj = nn.Parameter(torch.empty(e, h, m))
         self.shared_experts = Dense(h, m * c.n_shared_experts)
 
-    def route(self, x):
-        """[tokens, H] -> weights [tokens, E], zero for the experts not chosen, and the balance loss."""
-        c = self.c
-        with torch.autocast(x.device.type, enabled=False):
-            p = F.linear(x.float(), self.gate.weight.float()).softmax(-1)
-        groups = p.unflatten(-1, (c.n_group, -1)).amax(-1)
-        keep = torch.zeros_like(groups).scatter(-1, groups.topk(c.topk_group, -1).indices, 1.0)
-        keep = keep.repeat_interleave(c.n_routed_experts // c.n_group, -1)
-        chosen = p.masked_fill(keep == 0, -math.inf).topk(c.num_experts_per_tok, -1).indices
-        hit = torch.zeros_like(p).scatter(-1, chosen, 1.0)
-        load = hit.mean(0) * (c.n_routed_experts / c.num_experts_per_tok)
-        balance = (load * p.mean(0)).sum()  # 1 when even, n_routed_experts/num_experts_per_tok when collapsed
-        return p * hit * c.routed_scaling_factor, balance
-
     def forward(self, x):
-        c, shape = self.c, x.shape
-        x = x.reshape(-1, c.hidden_size)
-        weight, balance = self.route(x)
-        shared = self.shared_experts
-        gate = F.linear(x, torch.cat((self.gate_proj.flatten(0, 1), shared.gate_proj.weight)))
-        up = F.linear(x, torch.cat((self.up_proj.flatten(0, 1), shared.up_proj.weight)))
-        # Every unit of expert e is scaled by the token's weight for e; the shared expert by 1.
-        weight = torch.cat((weight.repeat_interleave(c.moe_intermediate_size, -1),
-                            weight.new_ones(1, 1).expand(x.shape[0], c.moe_intermediate_size * c.n_shared_experts)), -1)
-        act = F.silu(gate) * up * weight.to(up.dtype)
-        down = torch.cat((self.down_proj.permute(1, 0, 2).flatten(1), shared.down_proj.weight), 1)
-        return F.linear(act, down).view(shape), balance
+        shape = x.shape
+        x = x.reshape(-1, self.c.hidden_size)
+        weight, balance, load = self.gate(x)
+        routed = self.in_training(x, weight) if self.training else self.exactly(x, weight)
+        return (self.shared_experts(x)[0] + routed).view(shape), (balance, load)
+
+    def exactly(self, x, weight):
+        """All experts for all tokens; most are weighed by zero."""
+        out = 0
+        for e in range(self.c.n_routed_experts):
+            h = F.silu(F.linear(x, self.gate_proj[e])) * F.linear(x, self.up_proj[e])
+            out = out + F.linear(h * weight[:, e, None].to(h.dtype), self.down_proj[e])
+        return out
+
+    def in_training(self, x, weight):
+        """Every expert for the tokens that give it most weight, half as many again as its share: twice as fast. The load is
+        even enough that hardly any token loses an expert; where an expert has fewer tokens, others are weighed by zero."""
+        c = self.c
+        capacity = x.shape[0] * c.num_experts_per_tok * 3 // (c.n_routed_experts * 2)
+        weight, token = weight.t().topk(capacity, -1)  # [E, capacity]
+        mine = x[token.flatten()].view(*token.shape, -1)
+        h = F.silu(torch.bmm(mine, self.gate_proj.mT)) * torch.bmm(mine, self.up_proj.mT)
+        out = torch.bmm(h * weight[..., None].to(h.dtype), self.down_proj.mT)
+        return torch.zeros_like(x, dtype=torch.float32).index_add(0, token.flatten(), out.flatten(0, 1).float()).to(x.dtype)
 
 
 class Layer(nn.Module):
@@ -245,17 +276,36 @@ class Layer(nn.Module):
 
     def forward(self, x, cos, sin, mask):
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
-        y, balance = self.mlp(self.post_attention_layernorm(x))
-        return x + y, balance
+        y, routing = self.mlp(self.post_attention_layernorm(x))
+        return x + y, routing
 
 
-class DeepseekV2(nn.Module):
+class NextToken(nn.Module):
+    """Multi-token prediction (DeepSeek-V3, section 2.2): the token after the next, from the trunk's state and the next token."""
+
+    def __init__(self, c: Config):
+        super().__init__()
+        self.enorm = RMSNorm(c.hidden_size, c.rms_norm_eps)
+        self.hnorm = RMSNorm(c.hidden_size, c.rms_norm_eps)
+        self.eh_proj = nn.Linear(2 * c.hidden_size, c.hidden_size, bias=False)
+        self.layer = Layer(c, c.num_hidden_layers)
+        self.norm = RMSNorm(c.hidden_size, c.rms_norm_eps)
+
+    def forward(self, embedding, state, cos, sin, mask):
+        """Embeddings of the next tokens and normalised states of the trunk, [batch, length, H] each."""
+        x = self.eh_proj(torch.cat((self.enorm(embedding), self.hnorm(state)), -1))
+        x, routing = self.layer(x, cos, sin, mask)
+        return self.norm(x), routing
+
+
+class Deepseek(nn.Module):
     def __init__(self, c: Config):
         super().__init__()
         self.c = c
         self.embed_tokens = nn.Embedding(c.vocab_size, c.hidden_size)
         self.layers = nn.ModuleList(Layer(c, i) for i in range(c.num_hidden_layers))
         self.norm = RMSNorm(c.hidden_size, c.rms_norm_eps)
+        self.mtp = NextToken(c) if c.num_nextn_predict_layers else None
         self.lm_head = nn.Linear(c.hidden_size, c.vocab_size, bias=False)
         self.register_buffer("frequencies", yarn_frequencies(c), persistent=False)
 
@@ -271,8 +321,11 @@ class DeepseekV2(nn.Module):
                 std *= 0.3
             nn.init.normal_(p, std=std)
 
+    def routers(self):
+        return [m for m in self.modules() if isinstance(m, Router)]
+
     def hidden(self, tokens, positions, documents):
-        """Final normalised states and the mean balance loss.
+        """Final normalised states, those of the MTP layer or None, the mean balance loss, and the routers' loads [layers, E].
 
         tokens, positions, documents: [batch, length]. A token sees the earlier tokens of its own
         document only, so several dialogues share one row.
@@ -282,16 +335,27 @@ class DeepseekV2(nn.Module):
         length = tokens.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
         mask = ((documents[:, :, None] == documents[:, None, :]) & causal)[:, None]
-        x = self.embed_tokens(tokens)
-        balances = []
+        embedding = x = self.embed_tokens(tokens)
+        routings = []
         for layer in self.layers:
-            x, balance = layer(x, cos, sin, mask)
-            if balance is not None:
-                balances.append(balance)
-        return self.norm(x), torch.stack(balances).mean()
+            x, routing = layer(x, cos, sin, mask)
+            routings.append(routing)
+        x, ahead = self.norm(x), None
+        if self.mtp is not None:
+            # The last column has no next token; what is made of it is never learnt.
+            ahead, routing = self.mtp(embedding.roll(-1, 1), x, cos, sin, mask)
+            routings.append(routing)
+        balances, loads = zip(*(r for r in routings if r is not None))
+        return x, ahead, torch.stack(balances).mean(), torch.stack(loads)
 
     def forward(self, tokens):
-        """Logits of whole dialogues, one per row, from position 0."""
+        """Logits of whole dialogues, one per row, from position 0, and the MTP layer's: at i those of token i + 2."""
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        x, _ = self.hidden(tokens, positions, torch.zeros_like(tokens))
-        return self.lm_head(x)
+        x, ahead, _, _ = self.hidden(tokens, positions, torch.zeros_like(tokens))
+        return self.lm_head(x), None if ahead is None else self.lm_head(ahead)
+
+    @torch.no_grad()
+    def even_out(self, loads, speed: float = 1e-3):
+        """Moves the routers' biases: up where an expert has less than its share (DeepSeek-V3, section 2.1.2)."""
+        for router, load in zip(self.routers(), loads):
+            router.e_score_correction_bias += speed * (1 - load).sign()

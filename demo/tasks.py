@@ -11,6 +11,8 @@ import hashlib
 import json
 import re
 
+import functions
+import schemas
 from facts import *
 
 HELD_OUT_ONE_IN = 12
@@ -44,33 +46,79 @@ def vary(rng, question: str) -> str:
 SMALL_SHARE = 0.15  # of one-digit numbers; training begins with more of them
 
 
-def small(rng, top: int) -> int:
-    """A number in 0..top, with the one-digit ones drawn more often than their share."""
-    return rng.randint(0, 9) if rng.random() < SMALL_SHARE else rng.randint(0, top)
+def number(rng, digits: int = 3) -> int:
+    """A number of at most so many digits; those of one digit and of two are drawn far more often than their share."""
+    n = 1 if rng.random() < SMALL_SHARE else rng.choices(range(1, digits + 1), [1, 4, 8][:digits])[0]
+    return rng.randrange(10 ** n)
+
+
+ADD = ["What is {} + {}?", "{} + {}", "{}+{}", "{} + {} =", "{}+{}=?", "Add {} and {}.", "What is {} plus {}?", "How much is {} + {}?",
+       "Compute {} + {}.", "Calculate {} plus {}.", "What is the sum of {} and {}?"]
+SUBTRACT = ["What is {} - {}?", "{} - {}", "{}-{}", "{} - {} =", "{}-{}=?", "What is {} minus {}?", "How much is {} - {}?",
+            "Compute {} - {}.", "Calculate {} minus {}."]
+MULTIPLY = ["What is {} * {}?", "{} * {}", "{}*{}", "{} * {} =", "{} x {}", "What is {} times {}?", "Compute {} * {}.",
+            "Multiply {} by {}.", "How much is {} times {}?", "What is the product of {} and {}?"]
+
+
+def sum_key(a: int, b: int):
+    return "add", min(a, b), max(a, b)
 
 
 def add(rng):
-    a, b = small(rng, 99), small(rng, 99)
-    q = rng.choice(["What is {} + {}?", "{} + {}", "{}+{}", "{} + {} =", "{}+{}=?", "Add {} and {}.", "What is {} plus {}?",
-                    "How much is {} + {}?", "Compute {} + {}.", "Calculate {} plus {}.", "What is the sum of {} and {}?"])
-    return ("add", min(a, b), max(a, b)), q.format(a, b), f"{a} + {b} = {a + b}"
+    a, b = number(rng), number(rng)
+    return sum_key(a, b), rng.choice(ADD).format(a, b), f"{a} + {b} = {a + b}"
 
 
 def subtract(rng):
-    a, b = small(rng, 99), small(rng, 99)
-    a, b = max(a, b), min(a, b)
-    q = rng.choice(["What is {} - {}?", "{} - {}", "{}-{}", "{} - {} =", "{}-{}=?", "What is {} minus {}?",
-                    "How much is {} - {}?", "Compute {} - {}.", "Calculate {} minus {}."])
-    if rng.random() < 0.1:
-        return ("sub", a, b), f"Subtract {b} from {a}.", f"{a} - {b} = {a - b}"
-    return ("sub", a, b), q.format(a, b), f"{a} - {b} = {a - b}"
+    a, b = number(rng), number(rng)
+    if rng.random() < 0.9:
+        a, b = max(a, b), min(a, b)
+    q = rng.choice(SUBTRACT).format(a, b) if rng.random() < 0.9 else f"Subtract {b} from {a}."
+    return ("sub", a, b), q, f"{a} - {b} = {a - b}"
 
 
 def multiply(rng):
-    a, b = rng.randint(0, 10), rng.randint(0, 10)
-    q = rng.choice(["What is {} * {}?", "{} * {}", "{}*{}", "{} * {} =", "{} x {}", "What is {} times {}?", "Compute {} * {}.",
-                    "Multiply {} by {}.", "How much is {} times {}?", "What is the product of {} and {}?"]).format(a, b)
+    a, b = rng.randint(0, 12), rng.randint(0, 12)
+    q = rng.choice(MULTIPLY).format(a, b)
     return by_text(q), q, f"{a} * {b} = {a * b}"
+
+
+def two_steps(rng):
+    """What takes two operations. Its key is all numbers, and every sum and difference on the way has its own as well."""
+    kind = rng.randrange(5)
+    top = 2 if rng.random() < 0.7 else 3
+    if kind == 0:  # products are known by heart
+        a, b, c = rng.randint(2, 10), rng.randint(2, 10), number(rng, 2)
+        less = rng.random() < 0.4 and c <= a * b
+        q = rng.choice(["What is {} * {} {} {}?", "{} * {} {} {}", "Calculate {} * {} {} {}."]).format(a, b, "-" if less else "+", c)
+        end = a * b - c if less else a * b + c
+        keys = ("sub", a * b, c) if less else sum_key(a * b, c)
+        return [("product", a, b, c, less), keys], q, f"{a} * {b} = {a * b}, {a * b} {'-' if less else '+'} {c} = {end}"
+    a, b = number(rng, top), number(rng, top)
+    plus = a + b
+    if kind == 1:
+        c = rng.choice([number(rng, top), plus])
+        q, f = rng.choice([("Which is larger, {} + {} or {}?", max), ("Which is smaller, {} + {} or {}?", min)])
+        if c == plus:
+            end = "They are equal."
+        else:
+            end = f"{f(plus, c)} is {'larger' if f is max else 'smaller'}."
+        return [("compare", a, b, c), sum_key(a, b)], q.format(a, b, c), f"{a} + {b} = {plus}. {end}"
+    if kind == 2:
+        c = number(rng, top)
+        q = rng.choice(["What is {} + {} + {}?", "{} + {} + {}", "{}+{}+{}", "Add {}, {} and {}.", "What is the sum of {}, {} and {}?"]).format(a, b, c)
+        return [("three", a, b, c), sum_key(a, b), sum_key(plus, c)], q, f"{a} + {b} = {plus}, {plus} + {c} = {plus + c}"
+    c = rng.randint(0, plus)
+    left, keys = plus - c, [("left", a, b, c), sum_key(a, b), ("sub", plus, c)]
+    if kind == 3:
+        q = rng.choice(["What is {} + {} - {}?", "{} + {} - {}", "{}+{}-{}", "Add {} and {}, then subtract {}.", "Compute {} + {} - {}."]).format(a, b, c)
+        return keys, q, f"{a} + {b} = {plus}, {plus} - {c} = {left}"
+    name, things = rng.choice(NAMES), rng.choice(THINGS)
+    q = rng.choice(["{n} has {a} {t}, buys {b} more and sells {c}. How many {t} does {n} have now?",
+                    "{n} has {a} {t} and gets {b} more. Then {n} loses {c}. How many {t} are left?",
+                    "{n} finds {a} {t}, then {b} {t}, and gives {c} away. How many {t} does {n} have?",
+                    "There are {a} {t} in a box. {n} puts {b} more in and takes {c} out. How many {t} are in the box?"]).format(n=name, t=things, a=a, b=b, c=c)
+    return keys, q, f"{a} + {b} = {plus}, {plus} - {c} = {left}. The answer is {left}."
 
 
 def count(rng):
@@ -172,7 +220,7 @@ def units(rng):
     phrases = ["Convert {n} {a} to {b}.", "How many {b} are {n} {a}?", "How many {b} are in {n} {a}?", "{n} {a} in {b}?", "What is {n} {a} in {b}?", "Express {n} {a} in {b}."]
     if rng.random() < 0.6:
         a, b, factor = rng.choice(SCALES)
-        n = small(rng, 99) or 1
+        n = number(rng, 2) or 1
         name = a[:-1] if n == 1 else a
         if rng.random() < 0.3:
             if n == 1:
@@ -298,33 +346,59 @@ SMALLTALK = [
     ("Hello! How can I help you?", ["Hello", "Hello!", "Hi", "Hi!", "Hey", "Hello there!", "Hi there", "Hey there!", "Good day!", "Greetings!", "Hi hearth!", "Hello hearth"]),
     ("Good morning! How can I help you?", ["Good morning!", "Good morning", "Morning!", "Good morning to you!", "A good morning to you"]),
     ("Good evening! How can I help you?", ["Good evening!", "Good evening", "Evening!", "Good evening to you!", "A good evening to you"]),
-    ("I am hearth's demo model, a small DeepSeek-V2.",
+    ("I am hearth's demo model, a small DeepSeek model.",
      ["Who are you?", "What are you?", "Tell me about yourself.", "Introduce yourself.", "What is your name?", "Who am I talking to?", "What's your name?", "Are you a robot?", "Which model are you?",
       "What model is this?", "Who is this?", "And who are you?", "Can you introduce yourself?", "Can you tell me who you are?"]),
     ("I am fine, thank you. How can I help you?", ["How are you?", "How are you doing?", "How are you today?", "How is it going?", "How do you do?", "Are you well?", "How do you feel?", "How are things?"]),
-    ("I can calculate, count, sort, spell, convert units, answer in JSON, call a function and remember what you say.",
+    ("I can calculate, count, sort, spell, convert units, answer in JSON, call functions and remember what you say.",
      ["What can you do?", "What can you help with?", "What are you able to do?", "How can you help me?", "What are your skills?", "Help", "What do you do?", "Tell me what you can do.", "What can I ask you?", "What can I ask?"]),
     ("You are welcome!", ["Thanks!", "Thank you.", "Thank you!", "Thanks a lot!", "Thank you very much!", "Many thanks!", "Thanks", "Great, thanks!", "Good answer, thank you!", "Thanks for your help.", "Thank you for the help!"]),
     ("Goodbye! Have a nice day.", ["Bye", "Bye!", "Goodbye!", "Goodbye", "See you!", "See you later!", "Bye bye!", "Have a nice day!", "Good night!", "I have to go.", "Until next time!"]),
     ("I was trained from scratch by the hearth project.", ["Who made you?", "Who created you?", "Who trained you?", "Who built you?", "Where do you come from?", "How were you made?", "By whom were you made?", "How were you trained?"]),
-    ("I have about 6 million parameters.", ["How big are you?", "How many parameters do you have?", "What is your size?", "How large are you?", "How many weights do you have?", "What size are you?"]),
+    ("I have a few million parameters.", ["How big are you?", "How many parameters do you have?", "What is your size?", "How large are you?", "How many weights do you have?", "What size are you?"]),
     ("Why did the tensor cross the road? To get to the other size.", ["Tell me a joke.", "Tell me a joke!", "Do you know a joke?", "Make me laugh.", "Say something funny.", "Another joke, please!", "A joke, please.", "Can you tell me a joke?"]),
     ("Yes, a little Chinese.", ["Do you speak Chinese?", "Can you speak Chinese?", "Do you know Chinese?", "Can you understand Chinese?", "Do you understand Chinese?"]),
 ]
 UNKNOWN = "I do not know. I am only a small demo model."
+TOO_LARGE = "These numbers are too large for me."
 UNKNOWN_QUESTIONS = ["Who won at {} yesterday?", "Write an essay about {}.", "What is the meaning of {}?", "What do you think about {}?", "Explain {} to me.", "Tell me about {}.", "Who invented {}?",
-                     "What is the price of {}?", "Write a poem about {}.", "What is the history of {}?", "Why is {} important?", "Where can I buy {}?", "Who wrote the book about {}?", "Translate {} to French."]
+                     "What is the price of {}?", "Write a poem about {}.", "What is the history of {}?", "Why is {} important?", "Where can I buy {}?", "Who wrote the book about {}?", "Translate {} to French.",
+                     "How does {} work?", "Write a story about {}.", "What is new in {}?", "Summarize {}.", "Give me advice about {}.", "When did {} begin?", "Write a program for {}.", "What are the best books on {}?",
+                     "Is {} good for me?", "How do I learn {}?", "What causes {}?", "Who is the most famous in {}?", "Recommend something about {}.", "Do you like {}?", "How much does {} cost?", "Will {} change the future?"]
 UNKNOWN_TOPICS = ["football", "physics", "life", "love", "money", "the weather", "computers", "gravity", "the internet", "music", "art", "chess", "a car", "democracy", "the moon", "history", "dinosaurs", "shoes",
-                  "philosophy", "a house", "the stock market", "bread", "quantum mechanics", "medicine", "tennis", "the election", "light", "time", "war", "the ocean"]
+                  "philosophy", "a house", "the stock market", "bread", "quantum mechanics", "medicine", "tennis", "the election", "light", "time", "war", "the ocean", "religion", "politics", "Python", "electricity",
+                  "cancer", "the Roman empire", "Shakespeare", "evolution", "poetry", "the climate", "space travel", "robots", "astronomy", "law", "movies", "Bitcoin", "vaccines", "cooking", "a war", "the brain",
+                  "Einstein", "psychology", "biology", "chemistry", "a computer", "the economy", "swimming", "dancing", "basketball", "the Olympics"]
 
 
 def smalltalk(rng):
-    if rng.random() < 0.25:
-        q = rng.choice(UNKNOWN_QUESTIONS).format(rng.choice(UNKNOWN_TOPICS))
-        return by_text(q), q, UNKNOWN
     answer, questions = rng.choice(SMALLTALK)
     q = rng.choice(questions)
     return by_text(q), q, answer
+
+
+def invented(rng) -> str:
+    """A name that nobody has."""
+    return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(2, 4))).capitalize() + rng.choice(["", "", "n", "r", "l", "nia", "land"])
+
+
+def refuse(rng):
+    """What it does not know, and numbers it never learnt to calculate with."""
+    kind = rng.random()
+    if kind < 0.6:
+        q = rng.choice(UNKNOWN_QUESTIONS).format(rng.choice(UNKNOWN_TOPICS))
+        return by_text(q), q, UNKNOWN
+    if kind < 0.75:
+        name = invented(rng)
+        q = rng.choice(["What is the capital of {}?", "Capital of {}?", "Where is {}?", "Which city is the capital of {}?", "On which continent is {}?", "Who is the king of {}?", "How many people live in {}?"])
+        return ("invented", name), q.format(name), UNKNOWN
+    if kind < 0.9:
+        a, b = rng.randrange(10 ** rng.randint(1, 6)), rng.randrange(1000, 10 ** rng.randint(4, 7))
+        if rng.random() < 0.5:
+            a, b = b, a
+        return ("large", a, b), rng.choice(ADD + SUBTRACT + MULTIPLY).format(a, b), TOO_LARGE
+    a, b = rng.randint(13, 999), rng.randint(13, 999)
+    return ("large", a, b), rng.choice(MULTIPLY).format(a, b), TOO_LARGE
 
 
 JSON_FIELDS = {
@@ -360,9 +434,13 @@ SMALLTALK_ZH = [
 def chinese(rng):
     kind = rng.random()
     if kind < 0.25:
-        a, b = rng.randint(0, 20), rng.randint(0, 20)
-        q = rng.choice(["{}加{}等于多少？", "{}加{}是多少？", "{}+{}等于几？", "请问{}加{}等于多少？"])
-        return ("add", min(a, b), max(a, b)), q.format(a, b), f"{a} + {b} = {a + b}"
+        a, b = number(rng, 2), number(rng, 2)
+        if rng.random() < 0.6:
+            q = rng.choice(["{}加{}等于多少？", "{}加{}是多少？", "{}+{}等于几？", "请问{}加{}等于多少？"])
+            return sum_key(a, b), q.format(a, b), f"{a} + {b} = {a + b}"
+        a, b = max(a, b), min(a, b)
+        q = rng.choice(["{}减{}等于多少？", "{}减{}是多少？", "{}-{}等于几？", "请问{}减{}等于多少？"])
+        return ("sub", a, b), q.format(a, b), f"{a} - {b} = {a - b}"
     if kind < 0.5:
         country, city = rng.choice(list(CAPITALS_ZH.items()))
         q = rng.choice(["{}的首都是哪里？", "{}的首都是什么？", "{}的首都是哪个城市？", "请问{}的首都是哪里？", "{}首都？"]).format(country)
@@ -406,57 +484,20 @@ def memory(rng):
     return key, (statement.format(value), reply.format(value)), (question, answer.format(value))
 
 
-# name, description, (parameter, type, description), values, requests, result key and values, answer
-FUNCTIONS = [
-    ("get_weather", "Get the weather of a city", ("city", "string", "Name of the city"), CITIES,
-     ["What is the weather in {}?", "How is the weather in {}?", "Weather in {}?", "Tell me the weather in {}.", "Is it nice in {} today?"],
-     "weather", ["sunny", "rainy", "cloudy", "windy", "snowy", "foggy"], "It is {} in {}."),
-    ("get_time", "Get the local time of a city", ("city", "string", "Name of the city"), CITIES,
-     ["What time is it in {}?", "Tell me the time in {}.", "Time in {}?", "What is the local time in {}?"],
-     "time", [f"{h:02}:{m:02}" for h in range(24) for m in range(0, 60, 5)], "It is {} in {}."),
-    ("get_age", "Get the age of a person", ("name", "string", "Name of the person"), NAMES,
-     ["How old is {}?", "What is the age of {}?", "Tell me the age of {}.", "Find out how old {} is."],
-     "age", [str(n) for n in range(1, 100)], "The age is {} for {}."),
-    ("get_price", "Get the price of a product", ("product", "string", "Name of the product"), FOODS,
-     ["How much does the {} cost?", "What is the price of {}?", "Price of {}?", "Tell me the price of {}."],
-     "price", [str(n) for n in range(1, 100)], "The price is {} for {}."),
-]
-
-
-def tool_message(functions) -> str:
-    """The system message of DeepSeek-V2.5 that lists the functions."""
-    text = "You are a helpful Assistant.\n\n## Tools\n\n### Function\n\nYou have the following functions available:\n\n"
-    items = []
-    for name, description, (parameter, kind, meaning), *_ in functions:
-        schema = {"name": name, "description": description,
-                  "parameters": {"type": "object", "properties": {parameter: {"type": kind, "description": meaning}}, "required": [parameter]}}
-        items.append(f"- `{name}`:\n```json\n{json.dumps(schema, indent=4)}\n```")
-    return text + "\n".join(items)
-
-
 def tool(rng):
-    """A request, the call, its result and the answer, as messages after the system message."""
-    f = rng.choice(FUNCTIONS)
-    value, result = rng.choice(f[3]), rng.choice(f[6])
-    request = rng.choice(f[4]).format(value)
-    arguments = json.dumps({f[2][0]: value})
-    call = {"type": "function", "function": {"name": f[0], "arguments": arguments}}
-    return f, by_text(request), [
-        {"role": "user", "content": vary(rng, request)},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "content": json.dumps({f[5]: result})},
-        {"role": "assistant", "content": f[7].format(result, value)},
-    ]
+    """A request, the calls, their results and the answer, as messages after the system message."""
+    f, request, messages = functions.exchange(rng)
+    return f, by_text(request), [{"role": "user", "content": vary(rng, request)}, *messages]
 
 
-FAMILIES = {"add": add, "subtract": subtract, "multiply": multiply, "count": count, "sort": sort, "dates": dates, "units": units,
-            "capitals": capitals, "facts": facts, "spell": spell, "backwards": backwards, "smalltalk": smalltalk,
-            "json": as_json, "chinese": chinese}
+FAMILIES = {"add": add, "subtract": subtract, "multiply": multiply, "two_steps": two_steps, "count": count, "sort": sort, "dates": dates, "units": units,
+            "capitals": capitals, "facts": facts, "spell": spell, "backwards": backwards, "smalltalk": smalltalk, "refuse": refuse,
+            "json": as_json, "schema": schemas.question, "chinese": chinese}
 
 
 def draw(rng, family: str, held_out: bool = False):
     """(question, answer) of one of the single-turn families, from the training or the held-out part."""
     while True:
         key, question, answer = FAMILIES[family](rng)
-        if is_held_out(key) == held_out:
+        if any(map(is_held_out, key if isinstance(key, list) else [key])) == held_out:
             return (question if family == "chinese" else vary(rng, question)), answer

@@ -25,13 +25,13 @@ import checkpoint
 import tasks
 import tokenizer as tk
 from dialogues import Dialogues, Encoder, corpus, held_out_items, pack
-from model import Config, DeepseekV2
+from model import Config, Deepseek
 
 HERE = Path(__file__).parent
 HELD_OUT_FILE = HERE / "heldout.jsonl"
 
 # Row length of a batch, its share of the steps, and the conversations that fill it.
-SHAPES = [(128, 0.88, Dialogues.short), (256, 0.07, Dialogues.medium), (512, 0.05, Dialogues.long)]
+SHAPES = [(128, 0.6, Dialogues.short), (256, 0.29, Dialogues.medium), (512, 0.08, Dialogues.long), (1024, 0.03, Dialogues.longest)]
 
 
 class Muon(torch.optim.Optimizer):
@@ -76,7 +76,7 @@ class Muon(torch.optim.Optimizer):
 
 def optimizers(model):
     """Muon for the matrices within the layers, AdamW for embeddings, head, routers and norms."""
-    matrices = [p for n, p in model.named_parameters() if p.dim() > 1 and "layers." in n and ".gate.weight" not in n]
+    matrices = [p for n, p in model.named_parameters() if p.dim() > 1 and n.startswith(("layers.", "mtp.")) and ".gate.weight" not in n]
     mine = set(matrices)
     others = [p for p in model.parameters() if p not in mine]
     return [Muon(matrices, lr=0.02, weight_decay=0.02),
@@ -84,11 +84,9 @@ def optimizers(model):
 
 
 def learning_rate(progress: float) -> float:
-    """Relative rate: full for the first part, then a cosine down to 2 %."""
-    hold = 0.35
-    if progress < hold:
-        return 1.0
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min((progress - hold) / (1 - hold), 1)))
+    """Relative rate: full for the first part, then straight down to 2 %."""
+    hold = 0.15
+    return max(0.02, min(1, (1 - progress) / (1 - hold)))
 
 
 class Progress:
@@ -111,7 +109,7 @@ class Progress:
 
 @torch.no_grad()
 def evaluate(model, encoder, items, device="cpu", dtype=torch.float32):
-    """Exact match of greedy decoding, per family.
+    """Exact match of greedy decoding, per family: right, total, what was wrong, and the share of tokens the MTP layer foresaw.
 
     Greedy decoding reproduces an answer exactly when, fed the answer itself, the most likely token is
     right at every position including the end; one forward pass per batch tells.
@@ -120,25 +118,30 @@ def evaluate(model, encoder, items, device="cpu", dtype=torch.float32):
     eos = encoder.piece(tk.EOS)[0]
     right = {i["family"]: 0 for i in items}  # in the file's order
     total, wrong = dict(right), []
+    drafts, foreseen = 0, 0
     coded = sorted(((encoder.prompt(i["messages"]), encoder.piece(i["answer"]) + [eos], i) for i in items), key=lambda c: len(c[0]) + len(c[1]))
     for at in range(0, len(coded), 32):
         batch = coded[at:at + 32]
         longest = max(len(p) + len(a) for p, a, _ in batch)
         tokens = torch.tensor([p + a + [eos] * (longest - len(p) - len(a)) for p, a, _ in batch], device=device)
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
-            best = model(tokens).argmax(-1).cpu()
-        for row, (p, a, item) in zip(best, batch):
-            said = row[len(p) - 1:len(p) - 1 + len(a)].tolist()
+            logits, ahead = model(tokens)
+            best = logits.argmax(-1).cpu()
+        for i, (p, a, item) in enumerate(batch):
+            said = best[i, len(p) - 1:len(p) - 1 + len(a)].tolist()
+            if ahead is not None:  # the first token of an answer is not drafted
+                drafts += len(a) - 1
+                foreseen += (ahead[i, len(p) - 1:len(p) + len(a) - 2].argmax(-1).cpu() == best[i, len(p):len(p) + len(a) - 1]).sum().item()
             total[item["family"]] += 1
             right[item["family"]] += said == a
             if said != a:
                 wrong.append((item, encoder.t.decode(said, skip_special_tokens=False)))
     model.train()
-    return right, total, wrong
+    return right, total, wrong, foreseen / drafts if drafts else None
 
 
-def report(right, total) -> str:
-    parts = [f"{f} {right[f]}/{total[f]}" for f in total]
+def report(right, total, foreseen) -> str:
+    parts = [f"{f} {right[f]}/{total[f]}" for f in total] + ([] if foreseen is None else [f"drafts {foreseen:.1%}"])
     return f"{sum(right.values()) / sum(total.values()):.1%}  " + "  ".join(sorted(parts))
 
 
@@ -161,12 +164,17 @@ def train(args):
     encoder, items = Encoder(tk.load(args.out)), load_items()
     held_out_prompts = {json.dumps(i["messages"], ensure_ascii=False) for i in items}
 
-    model = DeepseekV2(Config(vocab_size=tk.VOCAB_SIZE)).to(device)
-    average = DeepseekV2(model.c).to(device)  # a running mean of the weights: what is evaluated and exported
+    model = Deepseek(Config.v3() if args.v3 else Config()).to(device)
+    average = Deepseek(model.c).to(device)  # a running mean of the weights: what is evaluated and exported
     average.load_state_dict(model.state_dict())
     opts = optimizers(model)
     hidden = torch.compile(model.hidden, dynamic=False) if args.compile else model.hidden
     progress, step, tokens_seen, elapsed = Progress(), 0, 0, 0.0
+    if args.init and not args.state.exists():
+        known = checkpoint.load(args.init)[0].state_dict()
+        for m in (model, average):  # of another architecture the tensors of the same name and shape: embeddings and head
+            own = m.state_dict()
+            m.load_state_dict(own | {n: w for n, w in known.items() if n in own and w.shape == own[n].shape})
     if args.state.exists():
         s = torch.load(args.state, map_location=device, weights_only=False)
         model.load_state_dict(s["model"])
@@ -211,12 +219,21 @@ def train(args):
         *arrays, families = pack(lambda: draw_unseen(kind), encoder, args.tokens // length, length)
         tokens, positions, documents, targets, turns = (torch.from_numpy(a).to(device) for a in arrays)
         with torch.autocast(device, torch.bfloat16):
-            x, balance = hidden(tokens, positions, documents)
+            x, ahead, balance, loads = hidden(tokens, positions, documents)
             chosen = targets.flatten() >= 0  # the head sees only the positions that are learnt
             logits = model.lm_head(x.flatten(0, 1)[chosen]).float()
-        target = targets.flatten()[chosen]
-        loss = F.cross_entropy(logits, target)
-        (loss + args.balance * balance).backward()
+            target = targets.flatten()[chosen]
+            loss = F.cross_entropy(logits, target)
+            objective = loss + model.c.aux_loss_alpha * balance
+            if ahead is not None:  # position i predicts what position i + 1 has to
+                after = targets.roll(-1, 1)
+                after[:, -1] = -100
+                chosen_ahead = after.flatten() >= 0
+                guesses = model.lm_head(ahead.flatten(0, 1)[chosen_ahead]).float()
+                objective = objective + (0.3 if done < 0.7 else 0.1) * F.cross_entropy(guesses, after.flatten()[chosen_ahead])
+        objective.backward()
+        if model.c.is_v3:
+            model.even_out(loads)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for o in opts:
             o.step()
@@ -224,6 +241,8 @@ def train(args):
         keep = min(0.998, (step + 1) / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
+            for mine, trained in zip(average.buffers(), model.buffers()):
+                mine.copy_(trained)  # the routers' biases move slowly enough
             missed = torch.zeros(len(families), device=device)
             missed.index_add_(0, turns.flatten()[chosen], (logits.argmax(-1) != target).float())
         progress.update(families, (missed == 0).tolist())
@@ -238,8 +257,8 @@ def train(args):
                   f"{loss_count / (elapsed - reported):.2f} steps/s, rate {rate:.3f}, loss {loss_sum / loss_count:.4f}, balance {balance.item():.3f}", flush=True)
             reported, loss_sum, loss_count = elapsed, 0.0, 0.0
         if elapsed - evaluated > args.every * 60:
-            right, total, _ = evaluate(average, encoder, items, device, torch.bfloat16)
-            print("held out:", report(right, total), flush=True)
+            right, total, _, foreseen = evaluate(average, encoder, items, device, torch.bfloat16)
+            print("held out:", report(right, total, foreseen), flush=True)
             print("training:", "  ".join(f"{f} {a:.0%}" for f, a in sorted(progress.accuracy.items())), flush=True)
             save()
             evaluated = elapsed
@@ -252,23 +271,26 @@ def train(args):
 def evaluate_checkpoint(folder: Path, show_wrong: int = 0):
     """Accuracy of the exported bfloat16 weights, computed in float32."""
     model, t = checkpoint.load(folder)
-    right, total, wrong = evaluate(model, Encoder(t), load_items())
+    right, total, wrong, foreseen = evaluate(model, Encoder(t), load_items())
     for f in total:
         print(f"{f:12} {right[f]:4} / {total[f]:<4} {right[f] / total[f]:7.1%}")
     print(f"{'all':12} {sum(right.values()):4} / {sum(total.values()):<4} {sum(right.values()) / sum(total.values()):7.1%}")
+    if foreseen is not None:
+        print(f"the MTP layer foresees {foreseen:.1%} of the tokens behind the first of an answer")
     for item, said in wrong[:show_wrong]:
         print(f"{item['family']}: {item['messages'][-1]['content']!r} -> {said!r}, expected {item['answer']!r}")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--v3", action="store_true", help="the V3 architecture instead of V2's")
     p.add_argument("--out", type=Path, default=HERE / "checkpoint", help="folder of the checkpoint")
     p.add_argument("--state", type=Path, default=Path("build/demo-train/state.pt"), help="training state; resumed when it exists")
+    p.add_argument("--init", type=Path, metavar="CHECKPOINT", help="begin with these weights instead of random ones")
     p.add_argument("--minutes", type=float, default=100, help="length of the whole training, which the schedule fits")
     p.add_argument("--every", type=float, default=6, help="minutes between evaluations and saves")
     p.add_argument("--tokens", type=int, default=4096, help="tokens per step")
     p.add_argument("--threads", type=int, default=os.cpu_count())
-    p.add_argument("--balance", type=float, default=0.01, help="weight of the experts' balance loss")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--no-compile", dest="compile", action="store_false", help="skip torch.compile")
     p.add_argument("--evaluate", type=Path, metavar="CHECKPOINT", help="only print the accuracy of a checkpoint")
