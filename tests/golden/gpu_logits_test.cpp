@@ -208,7 +208,10 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
     const CloseCalls calls(kTolerance);
     Model model(GgufFile::open(file), {.ops = &gpu(), .device = gpu_device()});
     const Tokenizer tokenizer(model.file().metadata());
-    const auto tokens = tokenizer.encode("User: What is 12 + 7?\n\nAssistant: 12 + 7 = 19", true);
+    const auto tokens = tokenizer.encode(
+        "<｜begin▁of▁sentence｜><｜User｜>What is 12 + 7?<｜Assistant｜>12 + 7 = 19<｜end▁of▁sentence｜>"
+        "<｜User｜>Count from 10 to 17.<｜Assistant｜>10, 11, 12",
+        true);
     REQUIRE(tokens.size() > 16);
     const size_t V = size_t(model.config().vocab_size);
     const auto expected = all_logits(scalar, tokens);
@@ -218,10 +221,9 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
                         relative_error(together, expected), relative_error(few, expected), clear.size(),
                         std::ranges::count(clear, true)));
     const int off = tokens_off(together, expected, V, kTolerance), off_few = tokens_off(few, expected, V, kTolerance);
-    // Hardly a token is without a close call, so all are compared. In small slices of q4_k_m one is off, whose next
-    // could be anything (what follows "What is"?).
+    // Hardly a token is without a close call, so all are compared.
     CHECK(off == 0);
-    CHECK(off_few <= (std::string_view(recipe) == "q4_k_m"));
+    CHECK(off_few == 0);
     CHECK(continue_greedily(model, tokens, 6) == continue_greedily(scalar, tokens, 6));
   }
 }

@@ -98,7 +98,7 @@ TEST_CASE("the demo's answers are bound to a schema, asked by a client or on the
                                         .out}) {
       CAPTURE(text);
       const Json value = Json::parse(text);
-      CHECK(value["sum"].get<int64_t>() >= 10);
+      CHECK(value["sum"].get<double>() >= 10);  // and of any number of digits
       CHECK(value.size() <= 2);
     }
   }
