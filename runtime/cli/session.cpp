@@ -92,9 +92,9 @@ LoadedModel open_session(const SessionOptions& options) {
   };
   listener.progress_over = [&] { bar.reset(); };
   listener.header_read = [&](const GgufFile& file) {
-    if (options.header_read) options.header_read();
     if (options.check) require_finite_weights(file);
     catch_interrupts();
+    if (options.header_read) options.header_read();
   };
   listener.check = check_interrupt;
   return load_model(load, listener);
