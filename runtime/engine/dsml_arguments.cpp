@@ -35,16 +35,17 @@ std::string pointer_to(const std::string& name) {
   return "/properties/" + escaped;
 }
 
-// What is written between the tags; null: JSON, of the property's schema.
+// The strings that are written between the tags as they are, one of them or any (free); none: JSON of the schema is.
 std::vector<TextPart> raw_values(const Json& schema) {
   if (!schema.is_object()) return {};
   const auto only = [&](const std::set<std::string>& keys) {
     return std::ranges::all_of(
         schema.items(), [&](const auto& item) { return keys.contains(item.key()) || is_annotation(item.key()); });
   };
-  if (schema.value("type", Json()) == "string" && only({"type"})) return {{.kind = TextPart::Kind::free}};
+  if (schema.value("type", Json("string")) != "string") return {};
+  if (schema.contains("type") && only({"type"})) return {{.kind = TextPart::Kind::free}};
   const Json values = schema.contains("const") ? Json::array({schema["const"]}) : schema.value("enum", Json());
-  if (!values.is_array() || values.empty() || !only({schema.contains("const") ? "const" : "enum"})) return {};
+  if (!values.is_array() || values.empty() || !only({"type", schema.contains("const") ? "const" : "enum"})) return {};
   std::vector<TextPart> texts;
   for (const Json& value : values) {
     if (!value.is_string() || value.get<std::string>().find("</") != std::string::npos) return {};

@@ -128,13 +128,15 @@ TEST_CASE("V3.2's arguments are bound one by one: strings as they are, all else 
   CHECK(!reads(lengths, parameter("s", false, "\"abc\"")));
   CHECK(!reads(lengths, parameter("s", true, "ab")));
   CHECK(!reads(lengths, parameter("n", false, "1.5")));
-  const std::string words = R"({"properties": {"e": {"enum": ["red", "blue"]}, "c": {"const": "x"}, "never": false,
+  const std::string words =
+      R"({"properties": {"e": {"enum": ["red", "blue"]}, "c": {"type": "string", "const": "x"}, "never": false,
                                 "m": {"enum": ["a", 1]}}, "required": ["e", "other"], "additionalProperties": {"type": "boolean"}})";
   const std::string other = parameter("other", false, "true");
   CHECK(reads(words, parameter("e", true, "red") + parameter("c", true, "x") + other));
   CHECK(reads(words, parameter("e", true, "blue") + parameter("m", false, "\"a\"") + other));
   CHECK(!reads(words, parameter("e", true, "green") + other));
   CHECK(!reads(words, parameter("e", true, "red")));
+  CHECK(!reads(words, parameter("e", true, "red") + parameter("c", false, "\"x\"") + other));
   CHECK(!reads(words, parameter("e", true, "red") + parameter("never", false, "1") + other));
 }
 
