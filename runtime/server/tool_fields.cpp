@@ -63,7 +63,8 @@ void keep_only(const Json& named, const std::string& path, ToolWishes& wishes) {
   std::vector<bool> keep(wishes.names.size());
   for (size_t i = 0; i < named.size(); ++i) {
     const Fields tool(named[i], path_of(path, i));
-    if (tool.required_text("type") != "function") refuse(tool.path("type"), "expected function, found another");
+    if (const std::string type = tool.required_text("type"); type != "function")
+      refuse(tool.path("type"), "expected function, found {}", to_text(type.substr(0, 100)));
     const auto inside = tool.object("function");
     const std::string name = (inside ? *inside : tool).required_text("name");
     const auto at = std::ranges::find(wishes.names, name);

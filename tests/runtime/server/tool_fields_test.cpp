@@ -102,7 +102,7 @@ TEST_CASE("tools: of those allowed alone the model is told, and it may call no o
     check_refused(bed, place.path, allowed({{"mode", "none"}, {"tools", {place.named("g")}}}),
                   list.substr(0, list.size() - 5) + "mode");
     check_refused(bed, place.path, allowed({{"tools", {place.named("h")}}}), list + "[0].name", "found \"h\"");
-    check_refused(bed, place.path, allowed({{"tools", {{{"type", "mcp"}}}}}), list + "[0].type");
+    check_refused(bed, place.path, allowed({{"tools", {{{"type", "mcp"}}}}}), list + "[0].type", "found \"mcp\"");
     check_refused(bed, place.path, allowed({{"tools", {5}}}), list + "[0]");
   }
 }
