@@ -122,10 +122,22 @@ def as_xgrammar_reads(schema):
         elif word == "pattern":
             value = "^(?:" + value.removeprefix("^").removesuffix("$") + ")$"
         read[word] = value
-    if types == "object" and not any(k in schema for k in ("properties", "additionalProperties", "patternProperties", "minProperties", "maxProperties")):
-        read.pop("required", None)
-    if "patternProperties" in read:
+    if types == "integer" and len(read.keys() & set(XGRAMMAR_KEYWORDS["number"])) > 0:
+        read.pop("multipleOf", None)
+    if types == "array" and "minContains" in schema:  # without `contains`, too
+        read["minItems"] = max(read.get("minItems", 0), schema["minContains"])
+    if types == "object" and "required" in read:  # of names that `properties` has; for others any member will do
+        known = [name for name in read["required"] if name in schema.get("properties", {})]
+        if len(known) < len(read["required"]) and "properties" in schema:
+            read["minProperties"] = max(read.get("minProperties", 0), 1)
+        read["required"] = known
+    if "properties" in read and "patternProperties" in schema:  # together they count for nothing
+        for word in ("properties", "additionalProperties", "required"):
+            read.pop(word, None)
+    elif "patternProperties" in read:
         read.setdefault("additionalProperties", False)
+    elif "propertyNames" in read and read.get("additionalProperties") is False:
+        read.pop("additionalProperties")
     return read
 
 
@@ -134,11 +146,13 @@ def explained_of_xgrammar(schema, text, accepted):
     read = as_xgrammar_reads(schema)
     if isinstance(read, dict):
         read = read | {"$defs": {k: as_xgrammar_reads(s) for k, s in schema.get("$defs", {}).items()}}
+    if not accepted and "\\" in text and ("minLength" in json.dumps(schema) or "maxLength" in json.dumps(schema)):
+        return what + "with escapes in strings of bounded length, which it has without"
     if not accepted and ", " in text and ("enum" in json.dumps(schema) or "const" in json.dumps(schema)):
         return what + "with an enum's or const's lists and objects, which it wants without blanks"
     if verdict_of(read, text) == accepted:
         return what + "by the keywords that it looks at (as_xgrammar_reads)"
-    return what + ((not accepted and written_otherwise(text)) or f"others: {json.dumps(schema)[:200]} {text[:60]}")
+    return what + ((not accepted and written_otherwise(text)) or f"others: {json.dumps(schema)[:2000]} {text[:600]}")
 
 
 class LlGuidance:
