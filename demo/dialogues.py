@@ -89,7 +89,7 @@ class Dialogues:
         """A request for which one of the functions offered is there, now and then for none of them."""
         rng = self.rng
         while True:
-            f, key, messages = tasks.tool(rng)
+            f, key, messages = tasks.tool(rng, practice=not self.held_out)
             if tasks.is_held_out(key) == self.held_out:
                 break
         others = rng.sample([g for g in functions.FUNCTIONS if g is not f], n_functions)
@@ -130,7 +130,7 @@ class Dialogues:
         """At most some 250 tokens. Functions and schemas fit into no shorter rows, so these practise what lags of them."""
         w = self.weights
         kind = self.rng.choices(["tool", "schema", "memory", "turns"],
-                                [0.4 + w["tool_call"] + w["tool_answer"], 0.2 + w["schema"], 0.2 + w["memory"], 0.5])[0]
+                                [0.2 + 3 * (w["tool_call"] + w["tool_answer"]), 0.1 + 2 * w["schema"], 0.1 + w["memory"], 0.4])[0]
         if kind == "tool":
             return self.with_tool(1)
         if kind == "schema":

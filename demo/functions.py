@@ -99,9 +99,12 @@ def call_and_result(rng, f: Function, arguments: dict):
     return call, {"role": "tool", "content": json.dumps({f.result: result})}, said
 
 
-def exchange(rng):
-    """(functions needed, request, messages from the calls on); now and then the same function for two values."""
-    f = rng.choice(FUNCTIONS)
+def exchange(rng, practice: bool):
+    """(functions needed, request, messages from the calls on); now and then the same function for two values.
+
+    What has more parameters is practised more.
+    """
+    f = rng.choices(FUNCTIONS, [max(1, len(f.parameters)) ** 2 for f in FUNCTIONS])[0] if practice else rng.choice(FUNCTIONS)
     arguments = [draw_arguments(rng, f)]
     request = rng.choice(f.requests)
     spoken = {p: words(v) for p, v in arguments[0].items()}

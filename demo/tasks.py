@@ -44,6 +44,12 @@ def vary(rng, question: str) -> str:
 
 
 SMALL_SHARE = 0.15  # of one-digit numbers; training begins with more of them
+HARDER = 1.0  # below 1 the later kinds of a family, which are harder, are drawn more often: in training
+
+
+def kind_of(rng) -> float:
+    """Which kind of a family's questions: 0 to 1."""
+    return rng.random() ** HARDER
 
 
 def number(rng, digits: int = 3) -> int:
@@ -71,7 +77,9 @@ def add(rng):
 
 def subtract(rng):
     a, b = number(rng), number(rng)
-    if rng.random() < 0.9:
+    if HARDER < 1 and rng.random() < 0.2:  # about as large as each other
+        b = max(0, a - rng.randrange(21))
+    if kind_of(rng) < 0.9:
         a, b = max(a, b), min(a, b)
     q = rng.choice(SUBTRACT).format(a, b) if rng.random() < 0.9 else f"Subtract {b} from {a}."
     return ("sub", a, b), q, f"{a} - {b} = {a - b}"
@@ -122,7 +130,7 @@ def two_steps(rng):
 
 
 def count(rng):
-    kind = rng.random()
+    kind = kind_of(rng)
     if kind < 0.35:
         a = rng.randint(0, 60)
         b = a + rng.randint(3, 8)
@@ -156,13 +164,15 @@ def count(rng):
 
 
 def sort(rng):
-    kind = rng.random()
+    kind = kind_of(rng)
     if kind < 0.25:
         a, b = rng.sample(range(100), 2)
         q, f = rng.choice([("Which is larger, {} or {}?", max), ("Which is smaller, {} or {}?", min), ("Is {} or {} the larger number?", max)])
         return ("larger", min(a, b), max(a, b)), q.format(a, b), f"{f(a, b)}"
     top = 9 if rng.random() < 0.3 else 99
     numbers = rng.sample(range(top + 1), rng.choice([3, 3, 3, 4]))
+    if HARDER < 1 and top > 9 and rng.random() < 0.3:  # one of one digit
+        numbers[rng.randrange(len(numbers))] = rng.choice([n for n in range(10) if n not in numbers])
     listed = (", " if rng.random() < 0.7 else " ").join(map(str, numbers))
     key = ("sort", *sorted(numbers))
     if kind < 0.7:
@@ -305,7 +315,7 @@ VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
 def word(rng, longest: int) -> str:
     """A common word, or an invented one so that spelling is more than what is known by heart."""
     while True:
-        if rng.random() < 0.5:
+        if kind_of(rng) < 0.5:
             w = rng.choice(WORDS)
         else:
             w = "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) + (rng.choice(CONSONANTS) if rng.random() < 0.4 else "")
@@ -359,6 +369,18 @@ SMALLTALK = [
     ("Why did the tensor cross the road? To get to the other size.", ["Tell me a joke.", "Tell me a joke!", "Do you know a joke?", "Make me laugh.", "Say something funny.", "Another joke, please!", "A joke, please.", "Can you tell me a joke?"]),
     ("Yes, a little Chinese.", ["Do you speak Chinese?", "Can you speak Chinese?", "Do you know Chinese?", "Can you understand Chinese?", "Do you understand Chinese?"]),
 ]
+# More ways to ask for the same, in training only: by heart is what these questions are known by.
+MORE_SMALLTALK = [
+    ("I am hearth's demo model, a small DeepSeek model.",
+     ["Who am I speaking with?", "What kind of model are you?", "Describe yourself.", "Tell me something about yourself.", "Say who you are.", "Are you a model?", "Tell me who you are.",
+      "What should I call you?", "Say something about yourself.", "Please introduce yourself."]),
+    ("I was trained from scratch by the hearth project.", ["Where are you from?", "Where were you trained?", "Who is your maker?", "Who wrote you?", "Where did you come from?", "Which project made you?", "Who taught you?"]),
+    ("I have a few million parameters.", ["How many parameters are in you?", "How many weights are in you?", "How many weights has this model?", "How small are you?", "What is the number of your weights?",
+                                          "How many parameters does this model have?"]),
+    ("Why did the tensor cross the road? To get to the other size.", ["A joke!", "One joke, please.", "Please tell a joke.", "I want to hear a joke.", "Give me a joke.", "A funny joke, please."]),
+    ("You are welcome!", ["Thank you so much!", "Thanks, that helps.", "I thank you."]),
+    ("Goodbye! Have a nice day.", ["Bye for now!", "Good bye!", "See you soon!", "I am leaving."]),
+]
 UNKNOWN = "I do not know. I am only a small demo model."
 TOO_LARGE = "These numbers are too large for me."
 UNKNOWN_QUESTIONS = ["Who won at {} yesterday?", "Write an essay about {}.", "What is the meaning of {}?", "What do you think about {}?", "Explain {} to me.", "Tell me about {}.", "Who invented {}?",
@@ -372,7 +394,7 @@ UNKNOWN_TOPICS = ["football", "physics", "life", "love", "money", "the weather",
 
 
 def smalltalk(rng):
-    answer, questions = rng.choice(SMALLTALK)
+    answer, questions = rng.choice(MORE_SMALLTALK if HARDER < 1 and rng.random() < 0.3 else SMALLTALK)
     q = rng.choice(questions)
     return by_text(q), q, answer
 
@@ -484,9 +506,9 @@ def memory(rng):
     return key, (statement.format(value), reply.format(value)), (question, answer.format(value))
 
 
-def tool(rng):
+def tool(rng, practice: bool):
     """A request, the calls, their results and the answer, as messages after the system message."""
-    f, request, messages = functions.exchange(rng)
+    f, request, messages = functions.exchange(rng, practice)
     return f, by_text(request), [{"role": "user", "content": vary(rng, request)}, *messages]
 
 

@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 HELD_OUT_FILE = HERE / "heldout.jsonl"
 
 # Row length of a batch, its share of the steps, and the conversations that fill it.
-SHAPES = [(128, 0.6, Dialogues.short), (256, 0.29, Dialogues.medium), (512, 0.08, Dialogues.long), (1024, 0.03, Dialogues.longest)]
+SHAPES = [(128, 0.55, Dialogues.short), (256, 0.34, Dialogues.medium), (512, 0.08, Dialogues.long), (1024, 0.03, Dialogues.longest)]
 
 
 class Muon(torch.optim.Optimizer):
@@ -104,7 +104,7 @@ class Progress:
     def reweigh(self, dialogues):
         """What lags is practised more; nothing is dropped."""
         for f in dialogues.weights:
-            dialogues.weights[f] = 0.08 + 3 * (1 - self.accuracy[f]) ** 2
+            dialogues.weights[f] = 0.04 + 1 - self.accuracy[f]
 
 
 @torch.no_grad()
@@ -170,8 +170,11 @@ def train(args):
     opts = optimizers(model)
     hidden = torch.compile(model.hidden, dynamic=False) if args.compile else model.hidden
     progress, step, tokens_seen, elapsed = Progress(), 0, 0, 0.0
-    if args.init and not args.state.exists():
+    practised = False
+    if args.init:
         known = checkpoint.load(args.init)[0].state_dict()
+        practised = known.keys() == model.state_dict().keys()
+    if args.init and not args.state.exists():
         for m in (model, average):  # of another architecture the tensors of the same name and shape: embeddings and head
             own = m.state_dict()
             m.load_state_dict(own | {n: w for n, w in known.items() if n in own and w.shape == own[n].shape})
@@ -186,6 +189,7 @@ def train(args):
     base = [[g.get("base", g["lr"]) for g in o.param_groups] for o in opts]
     dialogues = Dialogues(seed=args.seed * 1_000_003 + step)
     rng = random.Random(args.seed + step)
+    tasks.HARDER = 0.5
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {device}, step {step}, {elapsed / 60:.1f} min done", flush=True)
 
     def draw_unseen(kind):
@@ -208,8 +212,8 @@ def train(args):
     loss_sum = loss_count = 0.0
     while elapsed < args.minutes * 60:
         done = elapsed / (args.minutes * 60)
-        tasks.SMALL_SHARE = max(0.15, 0.7 - 4 * done)  # small numbers first
-        rate = learning_rate(done) * min(1, (step + 1) / 50)
+        tasks.SMALL_SHARE = 0.15 if practised else max(0.15, 0.7 - 4 * done)  # small numbers first
+        rate = args.rate * learning_rate(done) * min(1, (step + 1) / 50)
         for o, rates in zip(opts, base):
             for g, b in zip(o.param_groups, rates):
                 g["base"], g["lr"] = b, b * rate
@@ -287,6 +291,7 @@ def main():
     p.add_argument("--out", type=Path, default=HERE / "checkpoint", help="folder of the checkpoint")
     p.add_argument("--state", type=Path, default=Path("build/demo-train/state.pt"), help="training state; resumed when it exists")
     p.add_argument("--init", type=Path, metavar="CHECKPOINT", help="begin with these weights instead of random ones")
+    p.add_argument("--rate", type=float, default=1, metavar="R", help="learning rate at the beginning; less to continue from --init")
     p.add_argument("--minutes", type=float, default=100, help="length of the whole training, which the schedule fits")
     p.add_argument("--every", type=float, default=6, help="minutes between evaluations and saves")
     p.add_argument("--tokens", type=int, default=4096, help="tokens per step")
