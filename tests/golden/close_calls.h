@@ -95,6 +95,15 @@ class CloseCalls {
     }
     return clear;
   }
+  // Which have a close call of their own.
+  static std::vector<bool> on_edge() {
+    std::vector<bool> any;
+    for (const std::vector<bool>& layer : watched().layers) {
+      any.resize(layer.size());
+      for (size_t t = 0; t < layer.size(); ++t) any[t] = any[t] || layer[t];
+    }
+    return any;
+  }
 
  private:
   struct Watched {

@@ -39,15 +39,21 @@ std::vector<float> step_by_step(Model& model, std::span<const Token> tokens) {
   return logits;
 }
 
-// Of how many tokens is some logit off by more than `tolerance` of the largest logit of all?
-int tokens_off(const std::vector<float>& logits, const std::vector<float>& expected, size_t V, double tolerance) {
+// Of how many tokens, on the edge between experts or not, is some logit off by more than kTolerance of the largest of
+// all?
+struct TokensOff {
+  int on_edge = 0, others = 0;
+};
+TokensOff tokens_off(const std::vector<float>& logits, const std::vector<float>& expected,
+                     const std::vector<bool>& on_edge) {
+  const size_t V = expected.size() / on_edge.size();
   double largest = 0;
   for (const float x : expected) largest = std::max(largest, double(std::abs(x)));
-  int n = 0;
-  for (size_t t = 0; t < expected.size(); t += V) {
+  TokensOff n;
+  for (size_t t = 0; t < on_edge.size(); ++t) {
     double off = 0;
-    for (size_t i = t; i < t + V; ++i) off = std::max(off, double(std::abs(logits[i] - expected[i])));
-    n += off > tolerance * largest;
+    for (size_t i = t * V; i < (t + 1) * V; ++i) off = std::max(off, double(std::abs(logits[i] - expected[i])));
+    if (off > kTolerance * largest) ++(on_edge[t] ? n.on_edge : n.others);
   }
   return n;
 }
@@ -200,12 +206,14 @@ TEST_CASE("gpu: golden checkpoints in every kind of format give the scalar table
   }
 }
 
-// The demo is trained, so rounding hardly ever sends a token to another expert; with random weights it soon does.
+// The demo is trained, so rounding hardly ever sends a token to another expert; with random weights it soon does. It
+// may where the router hangs by less than kEdge, once in a dialogue, as it may anywhere.
+constexpr double kEdge = 5e-3;
 TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same answers") {
   for (const char* recipe : {"bf16", "q4_k_m", "fp8", "int4"}) {
     const std::string file = converted(source_dir() / "demo" / "checkpoint", recipe);
     Model scalar(GgufFile::open(file), {.ops = &CloseCalls::ops()});
-    const CloseCalls calls(kTolerance);
+    const CloseCalls calls(kEdge);
     Model model(GgufFile::open(file), {.ops = &gpu(), .device = gpu_device()});
     const Tokenizer tokenizer(model.file().metadata());
     const auto tokens = tokenizer.encode(
@@ -213,17 +221,18 @@ TEST_CASE("gpu: the demo model gives the scalar table's logits, and the same ans
         "<｜User｜>Count from 10 to 17.<｜Assistant｜>10, 11, 12",
         true);
     REQUIRE(tokens.size() > 16);
-    const size_t V = size_t(model.config().vocab_size);
     const auto expected = all_logits(scalar, tokens);
-    const std::vector<bool> clear = calls.clear_tokens();
+    const std::vector<bool> on_edge = calls.on_edge();
     const auto together = all_logits(model, tokens), few = few_by_few(model, tokens);
-    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} few by few; of {} tokens {} without a close call", recipe,
-                        relative_error(together, expected), relative_error(few, expected), clear.size(),
-                        std::ranges::count(clear, true)));
-    const int off = tokens_off(together, expected, V, kTolerance), off_few = tokens_off(few, expected, V, kTolerance);
-    // Hardly a token is without a close call, so all are compared.
-    CHECK(off == 0);
-    CHECK(off_few == 0);
+    const auto n_on_edge = std::ranges::count(on_edge, true);
+    MESSAGE(fmt::format("{}: {:.2g} together, {:.2g} few by few; of {} tokens {} on an edge", recipe,
+                        relative_error(together, expected), relative_error(few, expected), on_edge.size(), n_on_edge));
+    CHECK(2 * n_on_edge <= ptrdiff_t(on_edge.size()));
+    for (const auto& logits : {together, few}) {
+      const TokensOff off = tokens_off(logits, expected, on_edge);
+      CHECK(off.others == 0);
+      CHECK(off.on_edge <= 1);
+    }
     CHECK(continue_greedily(model, tokens, 6) == continue_greedily(scalar, tokens, 6));
   }
 }
