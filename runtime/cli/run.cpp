@@ -168,7 +168,7 @@ void run(const RunArguments& arguments) {
   ReadingLine reading;
   const GenerateResult result =
       generate_answer(conversation, prompt.tokens, sampler, options, answer, terminal_callbacks(reading));
-  answer.finish();
+  answer.finish(result.reason);
   recorder.finish(result.reason == StopReason::interrupted);
   tell_refusal(session, arguments.session);
   keep_decode_speed(session, result);

@@ -32,8 +32,9 @@ void Answer::add(Token token) {
   add_text(utf8_.push(bytes), control);
 }
 
-void Answer::finish() {
-  add_text(utf8_.finish(), false);
+void Answer::finish(StopReason reason) {
+  const bool cut = reason == StopReason::max_tokens || reason == StopReason::context_full;
+  if (!cut) add_text(utf8_.finish(), false);
   if (parser_ && parses_thoughts_) {
     parser_->finish(events_);
     take_events();

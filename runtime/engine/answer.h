@@ -53,8 +53,9 @@ class Answer {
                         const std::optional<CallWishes>& calls = {});
 
   void add(Token token);
-  // The answer is over: what was held back belongs to it.
-  void finish();
+  // The answer is over: what was held back belongs to it. Where a limit cut it within a character, that is left out: so
+  // what a grammar allows goes on from what was said.
+  void finish(StopReason reason = StopReason::eos);
 
   // A stop string is complete, or all calls are made: the rest is not listened to.
   bool stopped() const { return stops_.stopped() || calls_over_; }

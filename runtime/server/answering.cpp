@@ -127,7 +127,7 @@ void Answering::finished(size_t index, const GenerationSummary& summary) {
   choice.summary = summary;
   choice.stopped_by = answer.stopped_by();
   drop_stop_string(index);
-  answer.finish();
+  answer.finish(summary.reason);
   choice.text = answer.text();
   choice.thoughts = answer.thoughts();
   choice.over = true;

@@ -215,7 +215,7 @@ GenerateResult ChatSession::stream(const Prompt& prompt, ChatMessage& said, List
   GenerateResult result =
       generate_answer(conversation_, prompt.tokens, *sampler_, options, answer, std::move(listener.callbacks));
   if (result.stopped_unanswered()) return result;
-  answer.finish();
+  answer.finish(result.reason);
   said.content = answer.text();
   said.thoughts = answer.thoughts();
   // Tokens of a stop string, or half of one, were not said: what stands before it is encoded anew.

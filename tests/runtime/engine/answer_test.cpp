@@ -224,6 +224,17 @@ TEST_CASE("answer: whole characters only; broken ones are U+FFFD, an unfinished 
   CHECK(shown.all().answer == answer.text());
 }
 
+TEST_CASE("answer: of one that a limit cut within a character, that is left out") {
+  for (const StopReason reason : {StopReason::max_tokens, StopReason::context_full, StopReason::eos}) {
+    Shown shown;
+    Answer answer = Answer::continuation(tokenizer(), {}, shown.sink());
+    for (const Token token : bytes_of("a\xE2\x82")) answer.add(token);
+    answer.finish(reason);
+    CHECK(answer.text() == (reason == StopReason::eos ? "a\uFFFD" : "a"));
+    CHECK(shown.all().answer == answer.text());
+  }
+}
+
 TEST_CASE("answer: thoughts are set apart, whether the model opens them or the prompt has") {
   CHECK(said("<think>\nwell\n</think>\n\nyes") == SplitText{"well", "yes"});
   CHECK(said("well\n</think>\n\nyes", true) == SplitText{"well", "yes"});
