@@ -7,16 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "convert/make_file.h"
 #include "quant/gguf.h"
 
 namespace hearth {
-
-struct ConvertProgress {
-  std::string tensor;                        // the tensor being converted; "verifying" at the end
-  uint64_t bytes_done = 0, bytes_total = 0;  // of the output file's tensor data
-  uint64_t source_bytes = 0;                 // read from the checkpoint so far
-  uint64_t bytes_verified = 0;               // read back from the written file so far
-};
 
 struct ConvertOptions {
   std::string checkpoint_dir, output;
@@ -45,6 +39,8 @@ struct ConvertReport {
   std::vector<std::string> notes;  // what the user should know: fallbacks by group, tensors skipped, odd things found,
                                    // and after a conversion weights that did not fit
 };
+
+void add_notes(ConvertReport& report, const std::vector<std::string>& notes);
 
 // Everything but the writing: exact size and the format of each tensor. Throws Error.
 ConvertReport plan_conversion(const ConvertOptions& options);

@@ -1,255 +1,237 @@
 #include "convert/quantize.h"
 
 #include <algorithm>
-#include <array>
-#include <cassert>
+#include <atomic>
+#include <charconv>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <map>
+#include <optional>
 
-#include "quant/blocks.h"
-#include "quant/encode.h"
+#include "convert/name_table.h"
+#include "convert/recipe.h"
+#include "convert/row_encoder.h"
 #include "quant/error.h"
-#include "quant/fp.h"
+#include "quant/gguf_keys.h"
 
 namespace hearth {
 
+namespace fs = std::filesystem;
+
 namespace {
 
-const std::array<float, 256>& e4m3_values() {
-  static const std::array<float, 256> table = [] {
-    std::array<float, 256> values;
-    for (int i = 0; i < 256; ++i) values[i] = e4m3_to_float(uint8_t(i));
-    return values;
-  }();
-  return table;
+// "blk.12.attn_q.weight" -> 12 and "attn_q.weight"; what belongs to no layer: -1 and the whole name.
+struct LayerName {
+  int64_t layer = -1;
+  std::string_view within;
+};
+LayerName split_name(std::string_view name) {
+  constexpr std::string_view kBlock = "blk.";
+  if (!name.starts_with(kBlock)) return {-1, name};
+  LayerName found;
+  const char* const first = name.data() + kBlock.size();
+  const auto [end, error] = std::from_chars(first, name.data() + name.size(), found.layer);
+  if (error != std::errc() || end == name.data() + name.size() || *end != '.') return {-1, name};
+  found.within = name.substr(size_t(end + 1 - name.data()));
+  return found;
 }
 
-int64_t source_cols(const SourceTensor& weight) {
-  return weight.shape.cols();
+// Of the tensors that we write, and of those that other programs write instead; none: a tensor that nobody knows.
+std::optional<Role> role_of(std::string_view within) {
+  if (within == name::kAttnKvB) return Role::latent;
+  if (within == name::kFfnGateUpExps) return Role::expert_in;
+  for (const NameRow& row : name_table()) {
+    if (within == row.gguf) return row.role;
+  }
+  return std::nullopt;
 }
 
-std::span<const std::byte> row_bytes(const SourceTensor& weight, int64_t row, int64_t n) {
-  const size_t bytes = size_t(source_cols(weight)) * weight.elem_bytes();
-  return weight.bytes.subspan(size_t(row) * bytes, size_t(n) * bytes);
-}
-
-[[noreturn]] void refuse_value(const SourceTensor& weight, int64_t row, int64_t col, float value) {
-  const std::string index = weight.shape.rank == 1 ? fmt::format("[{}]", col) : fmt::format("[{}, {}]", row, col);
-  const char* found = std::isnan(value) ? "NaN" : value > 0 ? "infinity" : "-infinity";
-  fail(ErrorKind::format, "{}: expected finite weights, found {} at {}", weight.place(), found, index);
-}
-
-// One pass without branches, so that it vectorizes: the exponent is all ones in NaN and infinity.
-bool all_finite(const float* x, int64_t n) {
-  uint32_t bad = 0;
-  for (int64_t i = 0; i < n; ++i) bad |= uint32_t((float_bits(x[i]) & 0x7f800000) == 0x7f800000);
-  return bad == 0;
-}
-
-// Weights that the encoder of F16 replaces by the largest number of that type.
-int64_t count_beyond_f16(const float* x, int64_t n) {
-  constexpr float kRoundsToInfinity = 65520;
-  int64_t count = 0;
-  for (int64_t i = 0; i < n; ++i) count += std::abs(x[i]) >= kRoundsToInfinity;
-  return count;
-}
-
-// Row `row` of a source as floats [cols].
-void read_row(const WeightSource& source, int64_t row, std::vector<std::byte>& aligned, float* out) {
-  const SourceTensor& weight = *source.weight;
-  const int64_t cols = source_cols(weight);
-  std::span<const std::byte> bytes = row_bytes(weight, row, 1);
-  if (weight.dtype->fp8) {
-    const auto* q = reinterpret_cast<const uint8_t*>(bytes.data());
-    const std::array<float, 256>& values = e4m3_values();
-    for (int64_t begin = 0; begin < cols; begin += source.scale_cols) {
-      const float scale = scale_at(source, row, begin);
-      const int64_t end = std::min(begin + source.scale_cols, cols);
-      for (int64_t c = begin; c < end; ++c) out[c] = values[q[c]] * scale;
+// The rows of a tensor in another format.
+class Requantizer : public RowMaker {
+ public:
+  Requantizer(const GgufFile& file, const Tensor& tensor, const Format& format)
+      : file_(file), tensor_(tensor), format_(format) {
+    for (const auto& part : file.parts()) {
+      if (tensor.data >= part->bytes().data() && tensor.data < part->bytes().data() + part->size()) part_ = part.get();
     }
+  }
+
+  void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const override {
+    if (tensor_.format == &format_) {
+      std::memcpy(blocks, rows(first, n).data(), rows(first, n).size());
+      return;
+    }
+    const int64_t cols = tensor_.shape.cols();
+    scratch.rows.resize(size_t(cols));
+    for (int64_t i = first; i < first + n; ++i, blocks += format_.bytes(cols)) {
+      tensor_.format->decode(rows(i, 1).data(), scratch.rows.data(), cols);
+      check_finite(scratch.rows, i);
+      if (format_.id == FormatId::f16) clamped_ += count_beyond_f16(scratch.rows.data(), cols);
+      format_.encode(scratch.rows.data(), nullptr, blocks, cols);
+    }
+  }
+  int64_t n_clamped() const override { return clamped_; }
+
+  uint64_t source_bytes(int64_t first, int64_t n) const override { return rows(first, n).size(); }
+  void will_need(int64_t first, int64_t n) const override {
+    if (part_) part_->will_need(rows(first, n));
+  }
+  void dont_need(int64_t first, int64_t n) const override {
+    if (part_) part_->dont_need(rows(first, n));
+  }
+
+ private:
+  std::span<const std::byte> rows(int64_t first, int64_t n) const {
+    return {tensor_.data + size_t(first) * tensor_.row_bytes(), size_t(n) * tensor_.row_bytes()};
+  }
+  void check_finite(const std::vector<float>& row, int64_t i) const {
+    const auto bad = std::ranges::find_if(row, [](float x) { return !std::isfinite(x); });
+    if (bad == row.end()) return;
+    fail(ErrorKind::format, "{}: tensor {}: expected finite weights, found {} in row {}, column {}", file_.path(),
+         tensor_.name, *bad, i, bad - row.begin());
+  }
+
+  const GgufFile& file_;
+  const Tensor& tensor_;
+  const Format& format_;
+  const MappedFile* part_ = nullptr;
+  mutable std::atomic<int64_t> clamped_ = 0;
+};
+
+struct Plan {
+  GgufFile file;
+  std::vector<const Tensor*> sources;  // in the order of the new file
+  std::vector<GgufTensorPlan> tensors;
+  GgufMetadata metadata;
+  ConvertReport report;
+};
+
+// Layers of the model itself; those behind them are for multi-token prediction.
+int64_t main_layers(const GgufFile& file) {
+  const auto layers = file.metadata().unsigned_integer(key::kBlockCount);
+  require(layers.has_value(), ErrorKind::model, "{}: expected the key {}, found none", file.path(), key::kBlockCount);
+  return int64_t(*layers) - int64_t(file.metadata().unsigned_integer(key::kNextnPredictLayers).value_or(0));
+}
+
+void require_deepseek(const GgufFile& file) {
+  const std::string found = file.metadata().string(key::kArchitecture).value_or("none");
+  require(found == key::kDeepseek2, ErrorKind::model, "{}: expected a model of the architecture {}, found {}",
+          file.path(), key::kDeepseek2, found);
+  std::vector<const Tensor*> foreign;
+  for (const Tensor& tensor : file.tensors()) {
+    if (!tensor.format->computed()) foreign.push_back(&tensor);
+  }
+  require(foreign.empty(), ErrorKind::model,
+          "{}: {} tensor{} in formats that are not computed here: {}; the first is {}", file.path(), foreign.size(),
+          foreign.size() == 1 ? "" : "s", format_counts(foreign), foreign.empty() ? "" : foreign.front()->name);
+}
+
+void choose_formats(Plan& plan, const Recipe& recipe) {
+  const int64_t n_layers = main_layers(plan.file);
+  const auto is_mtp = [&](const Tensor* tensor) { return split_name(tensor->name).layer >= n_layers; };
+  for (const Tensor& tensor : plan.file.tensors()) plan.sources.push_back(&tensor);
+  std::ranges::stable_partition(plan.sources, [&](const Tensor* tensor) { return !is_mtp(tensor); });
+
+  uint64_t bytes = 0, weights = 0;
+  int64_t n_wider = 0;
+  std::map<std::string, int> grouped;
+  for (const Tensor* source : plan.sources) {
+    const auto [layer, within] = split_name(source->name);
+    const std::optional<Role> role = role_of(within);
+    OutputTensor output;
+    output.name = source->name;
+    output.role = role.value_or(Role::vector);
+    output.layer = layer;
+    output.mtp = is_mtp(source);
+    output.shape = source->shape;
+    const ChosenFormat chosen =
+        role ? choose_format(recipe, output, n_layers) : ChosenFormat{source->format, source->format};
+    std::string note;
+    if (!role) note = "not a tensor that recipes know: kept as it is";
+    if (chosen.format != chosen.wanted) {
+      note = fmt::format("rows of {} do not fit {} ({}): {}", output.shape.cols(), chosen.wanted->name,
+                         chosen.wanted->block_elems, chosen.format->name);
+    }
+    if (!note.empty()) ++grouped[fmt::format("{}: {}", within, note)];
+    n_wider += output.role != Role::vector && chosen.format->bits_per_weight() > source->format->bits_per_weight();
+    plan.tensors.push_back({source->name, chosen.format, source->shape, output.mtp});
+    const uint64_t size = plan.tensors.back().bytes();
+    bytes += size;
+    weights += uint64_t(source->shape.elems());
+    plan.report.tensors.push_back({source->name, chosen.format->name, source->shape.text(), note, size});
+  }
+  plan.report.bits_per_weight = 8.0 * double(bytes) / double(weights);
+  for (const auto& [note, count] : grouped)
+    plan.report.notes.push_back(fmt::format("{} ({} tensor{})", note, count, count == 1 ? "" : "s"));
+  if (n_wider > 0) {
+    plan.report.notes.push_back(
+        fmt::format("{} of {} tensors had fewer bits than they get: they take more room and are no better", n_wider,
+                    plan.tensors.size()));
+  }
+}
+
+// Everything is kept but what tells of the old file.
+void choose_metadata(Plan& plan, const Recipe& recipe) {
+  GgufMetadata& metadata = plan.metadata = plan.file.metadata();
+  for (const char* own : {key::kSplitNo, key::kSplitCount, key::kSplitTensorsCount, key::kHearthAppendix}) {
+    metadata.erase(own);
+  }
+  if (recipe.file_type >= 0) {
+    metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(recipe.file_type)));
   } else {
-    if (reinterpret_cast<uintptr_t>(bytes.data()) % weight.elem_bytes() != 0) {  // safetensors promises no alignment
-      aligned.assign(bytes.begin(), bytes.end());
-      bytes = aligned;
-    }
-    weight.dtype->format->decode(bytes.data(), out, cols);
+    metadata.erase(key::kFileType);
   }
-  if (all_finite(out, cols)) return;
-  for (int64_t c = 0; c < cols; ++c) {
-    if (!std::isfinite(out[c])) refuse_value(weight, row, c, out[c]);
+  metadata.set(key::kQuantizationVersion, GgufValue::of_u32(2));
+  metadata.set(key::kHearthVersion, GgufValue::of_string(HEARTH_VERSION));
+  if (!metadata.find(key::kHearthSource)) {
+    metadata.set(key::kHearthSource, GgufValue::of_string(fs::path(plan.file.path()).filename().string()));
   }
+  metadata.set(key::kHearthRecipe, GgufValue::of_string(recipe.name));
+  metadata.set(key::kHearthChecksums, GgufValue::of_u64s(std::vector<uint64_t>(plan.tensors.size())));
 }
 
-constexpr int64_t kBlock = BlockF8_E4M3::kElems;
-
-// Whether each run of kBlock weights along a row has one scale; then the same down a column.
-bool scales_follow_rows(const WeightSource& source) {
-  return source.scale_cols % kBlock == 0 || source.scale_cols >= source.weight->shape.cols();
-}
-bool scales_follow_columns(const WeightSource& source) {
-  return source.scale_rows % kBlock == 0 || source.scale_rows >= source.weight->shape.dim[0];
-}
-
-// One block of a row of the file, with the checkpoint's codes and scale.
-BlockF8_E4M3 carry_block(const WeightSource& source, int64_t row, int64_t col, const uint8_t (&q)[kBlock]) {
-  const float scale = scale_at(source, row, col);
-  require(std::isfinite(scale), ErrorKind::format, "{}: expected finite scales, found {} for block [{}, {}]",
-          source.scale->place(), scale, row / source.scale_rows, col / source.scale_cols);
-  return f8_e4m3_block(q, scale);
+Plan make_plan(const QuantizeOptions& options) {
+  const Recipe& recipe = find_recipe(options.recipe);
+  Plan plan;
+  plan.file = GgufFile::open(options.input);
+  require_deepseek(plan.file);
+  choose_formats(plan, recipe);
+  choose_metadata(plan, recipe);
+  plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
+  if (options.check_planned) {
+    add_notes(plan.report, options.check_planned(GgufFile::planned(options.output, plan.metadata, plan.tensors)));
+  }
+  return plan;
 }
 
-bool is_e4m3_nan(uint8_t q) {
-  return (q & 0x7f) == 0x7f;
+void check_output(const QuantizeOptions& options, const GgufFile& file) {
+  std::error_code error;
+  require(!options.output.empty(), ErrorKind::usage, "expected the name of an output file");
+  for (const auto& part : file.parts()) {
+    require(!fs::equivalent(part->path(), options.output, error), ErrorKind::usage,
+            "{}: is the file to be quantized, so it cannot be the output", options.output);
+  }
+  require(options.overwrite || !fs::exists(options.output, error), ErrorKind::usage,
+          "{}: exists already, and overwriting was not asked for", options.output);
 }
 
 }  // namespace
 
-RowEncoder::RowEncoder(const OutputTensor& tensor, const Format& format) : tensor_(tensor), format_(format) {
-  const Transform transform = tensor.transform;
-  const SourceTensor& weight = *tensor.sources.front().weight;
-  if (transform == Transform::k_part) unit_ = tensor.shape.dim[1];
-  if (transform == Transform::k_part || transform == Transform::v_part) {
-    head_rows_ = weight.shape.dim[0] / tensor.shape.dim[0];
-  }
-  // A row of the transposed part runs down a column of the source. Each of its blocks has one scale if the whole weight
-  // has one, or if every head begins at a multiple of 128 rows (V3: 128 + 128 rows a head).
-  const auto can_carry = [&](const WeightSource& source) {
-    if (!source.weight->dtype->fp8) return false;
-    if (transform != Transform::k_part) return scales_follow_rows(source);
-    const bool one_scale = source.scale_rows >= source.weight->shape.dim[0];
-    return scales_follow_columns(source) && (one_scale || head_rows_ % kBlock == 0);
+ConvertReport plan_quantization(const QuantizeOptions& options) {
+  return make_plan(options).report;
+}
+
+ConvertReport quantize_file(const QuantizeOptions& options) {
+  require(options.n_threads >= 1, ErrorKind::usage, "expected 1 thread or more, found {}", options.n_threads);
+  Plan plan = make_plan(options);
+  check_output(options, plan.file);
+  const auto rows = [&](size_t i) {
+    return std::make_unique<Requantizer>(plan.file, *plan.sources[i], *plan.tensors[i].format);
   };
-  carries_fp8_ = format.id == FormatId::f8_e4m3 && std::all_of(tensor.sources.begin(), tensor.sources.end(), can_carry);
-}
-
-RowEncoder::SourceRow RowEncoder::locate(int64_t row) const {
-  switch (tensor_.transform) {
-    case Transform::copy:
-      return {&tensor_.sources[0], row};
-    case Transform::stack:
-      return {&tensor_.sources[size_t(row / tensor_.shape.dim[1])], row % tensor_.shape.dim[1]};
-    case Transform::v_part: {
-      const int64_t dv = tensor_.shape.dim[1];
-      return {&tensor_.sources[0], row / dv * head_rows_ + (head_rows_ - dv) + row % dv};
-    }
-    case Transform::k_part:
-      break;
-  }
-  assert(false);
-  return {};
-}
-
-// Calls f with each run of neighbouring source rows.
-template <class F>
-void RowEncoder::for_each_source_range(int64_t first, int64_t n, F f) const {
-  if (tensor_.transform == Transform::k_part) {
-    const SourceTensor& weight = *tensor_.sources[0].weight;
-    for (int64_t head = first / unit_; head < (first + n) / unit_; ++head) {
-      f(SourceRange{&weight, row_bytes(weight, head * head_rows_, tensor_.shape.dim[2])});
-    }
-    return;
-  }
-  for (int64_t row = first; row < first + n;) {
-    const SourceRow begin = locate(row);
-    int64_t count = 1;
-    while (row + count < first + n) {
-      const SourceRow next = locate(row + count);
-      if (next.source != begin.source || next.row != begin.row + count) break;
-      ++count;
-    }
-    f(SourceRange{begin.source->weight, row_bytes(*begin.source->weight, begin.row, count)});
-    row += count;
-  }
-}
-
-uint64_t RowEncoder::source_bytes(int64_t first, int64_t n) const {
-  uint64_t total = 0;
-  for_each_source_range(first, n, [&](const SourceRange& range) { total += range.bytes.size(); });
-  return total;
-}
-
-void RowEncoder::will_need(int64_t first, int64_t n) const {
-  for_each_source_range(first, n, [](const SourceRange& range) {
-    if (range.tensor->file) range.tensor->file->will_need(range.bytes);
-  });
-}
-
-void RowEncoder::dont_need(int64_t first, int64_t n) const {
-  for_each_source_range(first, n, [](const SourceRange& range) {
-    if (range.tensor->file) range.tensor->file->dont_need(range.bytes);
-  });
-}
-
-// The key rows of a head [dn, r] -> out [r, dn].
-void RowEncoder::read_head_transposed(int64_t head, Scratch& scratch, float* out) const {
-  const int64_t r = tensor_.shape.dim[1], dn = tensor_.shape.dim[2];
-  scratch.source.resize(size_t(r));
-  for (int64_t i = 0; i < dn; ++i) {
-    read_row(tensor_.sources[0], head * head_rows_ + i, scratch.aligned, scratch.source.data());
-    for (int64_t c = 0; c < r; ++c) out[c * dn + i] = scratch.source[size_t(c)];
-  }
-}
-
-void RowEncoder::carry_head_transposed(int64_t head, std::byte* blocks) const {
-  const WeightSource& source = tensor_.sources[0];
-  const int64_t r = tensor_.shape.dim[1], dn = tensor_.shape.dim[2], first = head * head_rows_;
-  const auto* q = reinterpret_cast<const uint8_t*>(row_bytes(*source.weight, first, dn).data());
-  for (int64_t c = 0; c < r; ++c) {
-    for (int64_t begin = 0; begin < dn; begin += kBlock) {
-      uint8_t column[kBlock];
-      for (int64_t i = 0; i < kBlock; ++i) {
-        column[i] = q[(begin + i) * r + c];
-        if (is_e4m3_nan(column[i])) refuse_value(*source.weight, first + begin + i, c, NAN);
-      }
-      const BlockF8_E4M3 block = carry_block(source, first + begin, c, column);
-      std::memcpy(blocks, &block, sizeof block);
-      blocks += sizeof block;
-    }
-  }
-}
-
-void RowEncoder::encode_carried(int64_t first, int64_t n, std::byte* blocks) const {
-  const int64_t cols = tensor_.shape.cols();
-  for (int64_t i = first; i < first + n; ++i) {
-    const auto [source, row] = locate(i);
-    const auto* q = reinterpret_cast<const uint8_t*>(row_bytes(*source->weight, row, 1).data());
-    for (int64_t begin = 0; begin < cols; begin += kBlock) {
-      uint8_t part[kBlock];
-      std::memcpy(part, q + begin, kBlock);
-      for (int64_t j = 0; j < kBlock; ++j) {
-        if (is_e4m3_nan(part[j])) refuse_value(*source->weight, row, begin + j, NAN);
-      }
-      const BlockF8_E4M3 block = carry_block(*source, row, begin, part);
-      std::memcpy(blocks, &block, sizeof block);
-      blocks += sizeof block;
-    }
-  }
-}
-
-void RowEncoder::encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const {
-  assert(first % unit_ == 0 && n % unit_ == 0);
-  const int64_t cols = tensor_.shape.cols();
-  const size_t row_size = format_.bytes(cols);
-  const bool transposed = tensor_.transform == Transform::k_part;
-  if (carries_fp8_) {
-    if (!transposed) return encode_carried(first, n, blocks);
-    for (int64_t i = 0; i < n; i += unit_) carry_head_transposed((first + i) / unit_, blocks + size_t(i) * row_size);
-    return;
-  }
-  scratch.rows.resize(size_t(unit_ * cols));
-  for (int64_t i = 0; i < n; i += unit_) {
-    if (transposed) {
-      read_head_transposed((first + i) / unit_, scratch, scratch.rows.data());
-    } else {
-      const auto [source, row] = locate(first + i);
-      read_row(*source, row, scratch.aligned, scratch.rows.data());
-    }
-    if (format_.id == FormatId::f16) clamped_ += count_beyond_f16(scratch.rows.data(), unit_ * cols);
-    // Row by row, so that the bytes do not depend on how the work was cut into pieces.
-    for (int64_t j = 0; j < unit_; ++j) {
-      format_.encode(scratch.rows.data() + j * cols, nullptr, blocks + size_t(i + j) * row_size, cols);
-    }
-  }
+  add_notes(plan.report,
+            make_file({options.output, plan.metadata, plan.tensors, rows}, options.n_threads, options.progress));
+  return plan.report;
 }
 
 }  // namespace hearth

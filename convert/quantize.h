@@ -1,66 +1,29 @@
-// Rows of a checkpoint's tensors -> rows of the file: read, dequantized if they are FP8, transformed, encoded.
+// A GGUF file -> the same model by another recipe, in one file.
 #pragma once
 
-#include <atomic>
-#include <cstddef>
-#include <cstdint>
+#include <functional>
+#include <string>
 #include <vector>
 
-#include "convert/name_map.h"
-#include "quant/format.h"
+#include "convert/convert.h"
+#include "quant/gguf.h"
 
 namespace hearth {
 
-// Encodes any rows of one output tensor, in any order, from several threads.
-class RowEncoder {
- public:
-  // `tensor` and what it refers to must outlive the encoder. `format` fits the tensor's rows.
-  RowEncoder(const OutputTensor& tensor, const Format& format);
-
-  // What a thread keeps between calls.
-  struct Scratch {
-    std::vector<float> rows, source;
-    std::vector<std::byte> aligned;
-  };
-
-  // Rows first .. first + n must start and end at a multiple of this: the heads of a transposed tensor stay whole.
-  int64_t unit() const { return unit_; }
-  // True: FP8 blocks keep their bytes and scales, so the file decodes to exactly the checkpoint's weights.
-  bool carries_fp8() const { return carries_fp8_; }
-
-  // -> blocks [n, row bytes]. Throws Error(format) for NaN or infinity, naming the source tensor and where in it.
-  void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const;
-
-  // The number of weights so far that were too large for F16 and became its largest number.
-  int64_t n_clamped() const { return clamped_; }
-
-  // The checkpoint's bytes that these rows are made from: their number, and hints to the kernel about them.
-  uint64_t source_bytes(int64_t first, int64_t n) const;
-  void will_need(int64_t first, int64_t n) const;
-  void dont_need(int64_t first, int64_t n) const;
-
- private:
-  struct SourceRow {
-    const WeightSource* source;
-    int64_t row;
-  };
-  struct SourceRange {
-    const SourceTensor* tensor;
-    std::span<const std::byte> bytes;
-  };
-  SourceRow locate(int64_t row) const;  // not of transposed tensors
-  template <class F>
-  void for_each_source_range(int64_t first, int64_t n, F f) const;
-  void encode_carried(int64_t first, int64_t n, std::byte* blocks) const;
-  void read_head_transposed(int64_t head, Scratch& scratch, float* out) const;
-  void carry_head_transposed(int64_t head, std::byte* blocks) const;
-
-  const OutputTensor& tensor_;
-  const Format& format_;
-  int64_t head_rows_ = 0;  // rows of a head in kv_b, dn + dv; 0 if the source is not kv_b
-  int64_t unit_ = 1;
-  bool carries_fp8_ = false;
-  mutable std::atomic<int64_t> clamped_ = 0;
+struct QuantizeOptions {
+  std::string input, output;  // input: any part of a split file
+  std::string recipe = "q4_k_m";
+  int n_threads = 1;
+  bool overwrite = false;  // if false, an existing output is refused
+  // As those of ConvertOptions.
+  std::function<std::vector<std::string>(const GgufFile&)> check_planned = {};
+  std::function<bool(const ConvertProgress&)> progress = {};
 };
+
+// Everything but the writing: exact size and the format of each tensor. Throws Error.
+ConvertReport plan_quantization(const QuantizeOptions& options);
+// What is in the recipe's format already is copied, the rest is decoded and encoded anew. All metadata is kept but what
+// tells of the file itself. Reads the file back and verifies checksums, then renames to the final name. Throws Error.
+ConvertReport quantize_file(const QuantizeOptions& options);
 
 }  // namespace hearth

@@ -100,6 +100,7 @@ int main(int argc, char** argv) {
   cli::add_run(app);
   cli::add_serve(app);
   cli::add_convert(app);
+  cli::add_quantize(app);
   cli::add_plan(app);
   cli::add_inspect(app);
   cli::add_verify(app);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/runtime/cli/hearth.h"
+#include "tests/support/text_file.h"
 
 using namespace hearth::test;
 
@@ -21,6 +22,29 @@ TEST_CASE("convert --dry-run tells the exact size and writes nothing") {
     CHECK(contains(plan.out, " " + std::to_string(fs::file_size(out)) + " bytes"));
     CHECK(run_hearth({"verify", out}).exit_code == 0);
   }
+}
+
+TEST_CASE("quantize makes of a converted file what convert makes of the checkpoint") {
+  TempDir dir;
+  const std::string converted = dir / "converted.gguf", quantized = dir / "quantized.gguf";
+  REQUIRE(run_hearth({"convert", demo_checkpoint(), converted, "--recipe", "q4_k_m"}).exit_code == 0);
+  const auto plan = run_hearth({"quantize", demo_model(), quantized, "--dry-run"});
+  CHECK(contains(plan.out, " " + std::to_string(fs::file_size(converted)) + " bytes"));
+  CHECK(!fs::exists(quantized));
+  const auto made = run_hearth({"quantize", demo_model(), quantized});
+  REQUIRE_MESSAGE(made.exit_code == 0, made.err);
+  CHECK(contains(made.err, "quantizing " + demo_model() + " by recipe q4_k_m"));
+  CHECK(contains(made.err, "written and verified"));
+  const bool same = read_text(converted) == read_text(quantized);
+  CHECK(same);
+  check_refused(run_hearth({"quantize", demo_model(), quantized}), 2, {"quantized.gguf", "exists"});
+  check_refused(run_hearth({"quantize", demo_model(), demo_model(), "--force"}), 2, {"cannot be the output"});
+  check_refused(run_hearth({"quantize", dir / "missing.gguf", dir / "out.gguf"}), 1, {"missing.gguf"});
+  const auto full = run_hearth({"quantize", demo_model(), dir / "full.gguf"}, {.file_size_limit = 1 << 20});
+  CHECK(full.exit_code == 1);
+  CHECK(contains(full.err, "full.gguf"));
+  CHECK(!fs::exists(dir / "full.gguf"));
+  CHECK(!fs::exists(dir / "full.gguf.partial"));
 }
 
 TEST_CASE("run is reproducible and speaks JSON" * doctest::test_suite("each table")) {

@@ -1,0 +1,70 @@
+#include "runtime/cli/making.h"
+
+#include <chrono>
+
+#include "kernels/cpu/backend.h"
+#include "runtime/cli/numbers.h"
+#include "runtime/cli/terminal.h"
+#include "runtime/support/seconds_since.h"
+#include "runtime/support/size_text.h"
+
+namespace hearth::cli {
+namespace {
+
+void print_plan(const ConvertReport& report) {
+  for (const auto& row : report.tensors)
+    print("{:44} {:9} {:>22} {:>12}  {}\n", row.name, row.format, row.shape, row.bytes, row.note);
+}
+
+void print_notes(const ConvertReport& report) {
+  for (const auto& text : report.notes) note("note: {}\n", text);
+}
+
+}  // namespace
+
+int MakingArguments::n_threads() const {
+  return threads > 0 ? threads : default_threads();
+}
+
+void add_making_options(CLI::App& command, MakingArguments& arguments) {
+  std::string names;
+  for (const auto& name : recipe_names()) names += (names.empty() ? "" : " ") + name;
+  command.add_option("--recipe", arguments.recipe, "which format each tensor gets: " + names)->capture_default_str();
+  command.add_option("--threads,-t", arguments.threads, "threads; 0: one per core (default: the same)")
+      ->transform(whole_number(0, 1024));
+  command.add_flag("--dry-run", arguments.dry_run, "print every tensor's format and the exact size, write nothing");
+  command.add_flag("--force", arguments.force, "replace an existing output file");
+  command.add_flag("-v,--verbose", arguments.verbose, "print every tensor's format");
+}
+
+void make(const MakingArguments& arguments, const Making& making) {
+  if (arguments.dry_run) {
+    const ConvertReport plan = making.plan();
+    print_plan(plan);
+    print_notes(plan);
+    print("{}: {} tensors, {} bytes ({}), {:.2f} bits per weight\n", arguments.output, plan.tensors.size(),
+          plan.file_bytes, decimal_size_text(double(plan.file_bytes)), plan.bits_per_weight);
+    return;
+  }
+  catch_interrupts();
+  const auto start = std::chrono::steady_clock::now();
+  ProgressBar bar("converting"), verifying("verifying ");
+  bool begun = false;  // what is refused is refused before
+  const ConvertReport report = making.make([&](const ConvertProgress& p) {
+    if (!begun) note("{} by recipe {}\n", making.begun, arguments.recipe);
+    begun = true;
+    if (p.bytes_verified > 0)
+      verifying.show(p.bytes_verified, p.bytes_total, "");
+    else
+      bar.show(p.bytes_done, p.bytes_total, p.tensor);
+    return !interrupted();
+  });
+  verifying.finish();
+  if (arguments.verbose) print_plan(report);
+  print_notes(report);
+  note("{}: {}, {} tensors, {:.2f} bits per weight, written and verified in {:.1f} s\n", arguments.output,
+       decimal_size_text(double(report.file_bytes)), report.tensors.size(), report.bits_per_weight,
+       seconds_since(start));
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,32 @@
+// What the commands that make a file have in common: `hearth convert` and `hearth quantize`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "convert/convert.h"
+
+namespace hearth::cli {
+
+struct MakingArguments {
+  std::string output, recipe = "q4_k_m";
+  bool dry_run = false, force = false, verbose = false;
+  int threads = 0;
+
+  int n_threads() const;
+};
+
+// --recipe, --threads, --dry-run, --force, --verbose.
+void add_making_options(CLI::App& command, MakingArguments& arguments);
+
+struct Making {
+  std::string begun;  // "converting DIR": the line that tells what it does, once it does it
+  std::function<ConvertReport()> plan;
+  std::function<ConvertReport(const std::function<bool(const ConvertProgress&)>& progress)> make;
+};
+
+// Prints the plan, or makes the file with its progress shown; then what the user should know.
+void make(const MakingArguments& arguments, const Making& making);
+
+}  // namespace hearth::cli
