@@ -1,11 +1,13 @@
 // Every block as it lies in the file: a drawing of its bits, the value of weight i, bits per weight. Little-endian.
-// Layouts up to IQ4_XS are ggml's; F8_E4M3 and I4_G128 are ours. Decoding them is decode.h.
+// Layouts up to IQ1_M are ggml's; F8_E4M3 and I4_G128 are ours. Decoding them is decode.h.
 //
 // In the drawings a row is one byte, bit 7 left; `q5 lo4` is the low 4 bits of q of weight 5. fp16 fields are raw bits.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "quant/codebooks.h"
 
 namespace hearth {
 
@@ -181,6 +183,104 @@ struct BlockIQ4_XS {
   uint8_t qs[128];
 };
 static_assert(sizeof(BlockIQ4_XS) == 136);
+
+// ---- 256 weights from codebooks (codebooks.h): an index names a point, a tuple of eight levels, or of four in IQ3.
+// Bit i % 8 of the eight signs of weights 8 m .. 8 m + 7 is 1 where weight i is negative. Where only seven are stored,
+// the eighth makes the number of ones even. Scales are in units of d / kUnits.
+
+// IQ2_XXS, 2.0625 bits per weight: 8 groups of 32.  d / 8 * (2 scale + 1) * sign * level,  scale 0..15
+//
+//   qs[8g .. 8g+3]: the indices of weights 32g .. 32g + 31, eight bits each.   qs[8g+4 .. 8g+7], a 32-bit word:
+//
+//     31    28 27    21 20    14 13     7 6      0
+//    [ scale  | signs 3 | signs 2 | signs 1 | signs 0 ]   seven bits each
+struct BlockIQ2_XXS {
+  using Book = codebook::Iq2Xxs;
+  static constexpr int kElems = 256, kUnits = 8;
+  uint16_t d;  // fp16
+  uint8_t qs[64];
+};
+static_assert(sizeof(BlockIQ2_XXS) == 66);
+
+// IQ2_XS, 2.3125 bits per weight: 16 groups of 16.  d / 8 * (2 scale + 1) * sign * level,  scale 0..15
+//
+//              15     9 8      0                      7      4 3      0
+//   qs[m]     [ signs  | index  ]     scales[k / 2]  [ k odd  | k even ]   k = i / 16
+struct BlockIQ2_XS {
+  using Book = codebook::Iq2Xs;
+  static constexpr int kElems = 256, kUnits = 8;
+  uint16_t d;  // fp16
+  uint16_t qs[32];
+  uint8_t scales[8];
+};
+static_assert(sizeof(BlockIQ2_XS) == 74);
+
+// IQ2_S, 2.5625 bits per weight: 16 groups of 16, as IQ2_XS with all signs and ten bits of index: the high two of m are
+// bits 2 (m % 4) and 2 (m % 4) + 1 of qh[m / 4]
+struct BlockIQ2_S {
+  using Book = codebook::Iq2S;
+  static constexpr int kElems = 256, kUnits = 8;
+  uint16_t d;         // fp16
+  uint8_t qs[32];     // low bits of the indices
+  uint8_t signs[32];  // of weights 8 m .. 8 m + 7
+  uint8_t qh[8];
+  uint8_t scales[8];
+};
+static_assert(sizeof(BlockIQ2_S) == 82);
+
+// IQ3_XXS, 3.0625 bits per weight: 8 groups of 32.  d / 4 * (2 scale + 1) * sign * level,  scale 0..15
+//
+//   qs[m]: the index of weights 4m .. 4m + 3.   words[4g .. 4g+3]: signs and scale of group g as in IQ2_XXS
+struct BlockIQ3_XXS {
+  using Book = codebook::Iq3Xxs;
+  static constexpr int kElems = 256, kUnits = 4;
+  uint16_t d;  // fp16
+  uint8_t qs[64];
+  uint8_t words[32];
+};
+static_assert(sizeof(BlockIQ3_XXS) == 98);
+
+// IQ3_S, 3.4375 bits per weight: 8 groups of 32.  d * (2 scale + 1) * sign * level,  scale 0..15: scales as in IQ2_XS;
+// bit m % 8 of qh[m / 8] is the ninth bit of the index of weights 4m .. 4m + 3
+struct BlockIQ3_S {
+  using Book = codebook::Iq3S;
+  static constexpr int kElems = 256, kUnits = 1;
+  uint16_t d;  // fp16
+  uint8_t qs[64];
+  uint8_t qh[8];
+  uint8_t signs[32];
+  uint8_t scales[4];
+};
+static_assert(sizeof(BlockIQ3_S) == 110);
+
+// IQ1_S, 1.5625 bits per weight: 8 groups of 32.  d / 8 * (2 scale + 1) * (level + shift),  level -8, 0 or 8, scale
+// 0..7, shift 1 or -1.  qs[m]: the low eight bits of the index of weights 8m .. 8m + 7
+//
+//            15      14   12 11                                 0
+//   qh[g]   [ minus | scale | high three bits of m = 4g+3 .. 4g  ]
+struct BlockIQ1_S {
+  using Book = codebook::Iq1;
+  static constexpr int kElems = 256, kUnits = 8;
+  uint16_t d;  // fp16
+  uint8_t qs[32];
+  uint16_t qh[8];
+};
+static_assert(sizeof(BlockIQ1_S) == 50);
+
+// IQ1_M, 1.75 bits per weight: 16 groups of 16, as IQ1_S with a shift for each eight weights, and an fp16 d in pieces:
+// its nibble n is bits 12 to 15 of scales[n]
+//
+//               7       6  4 3       2  0                          11  9 8   6 5   3 2   0
+//   qh[m / 2]  [ minus | high | minus | high ]    scales[k / 4]   [ k+3 | k+2 | k+1 | k   ]   k = i / 16
+//               m odd          m even
+struct BlockIQ1_M {
+  using Book = codebook::Iq1;
+  static constexpr int kElems = 256, kUnits = 8;
+  uint8_t qs[32];
+  uint8_t qh[16];
+  uint16_t scales[4];
+};
+static_assert(sizeof(BlockIQ1_M) == 56);
 
 // ---- 128 weights: what ggml lacks.
 

@@ -136,6 +136,122 @@ HEARTH_HD inline float decode(const BlockIQ4_XS& b, int i) {
   return fp16_to_float(b.d) * float(group_scale(b, i / 32)) * iq4_value(level(b, i));
 }
 
+// ---- 256 weights from codebooks: of the m-th eight weights (or four, in IQ3: `four`) the index; the signs, a bit
+// each; the integer scale
+
+HEARTH_HD inline uint32_t word_at(const uint8_t* bytes) {
+  return bytes[0] | bytes[1] << 8 | bytes[2] << 16 | uint32_t(bytes[3]) << 24;
+}
+// Eight signs of which seven are stored.
+HEARTH_HD inline uint32_t eight_signs(uint32_t seven) {
+  uint32_t parity = seven ^ seven >> 4;
+  parity ^= parity >> 2;
+  return seven | ((parity ^ parity >> 1) & 1) << 7;
+}
+// The words of IQ2_XXS and IQ3_XXS.
+HEARTH_HD inline uint32_t signs_of_word(uint32_t word, int m) {
+  return eight_signs(word >> 7 * (m % 4) & 127);
+}
+HEARTH_HD inline int scale_of_word(uint32_t word) {
+  return 2 * int(word >> 28) + 1;
+}
+HEARTH_HD inline int odd_scale(const uint8_t* nibbles, int k) {
+  return 2 * (nibbles[k / 2] >> 4 * (k % 2) & 15) + 1;
+}
+
+HEARTH_HD inline int index_at(const BlockIQ2_XXS& b, int m) {
+  return b.qs[m / 4 * 8 + m % 4];
+}
+HEARTH_HD inline uint32_t signs_at(const BlockIQ2_XXS& b, int m) {
+  return signs_of_word(word_at(b.qs + m / 4 * 8 + 4), m);
+}
+HEARTH_HD inline int scale_at(const BlockIQ2_XXS& b, int m) {
+  return scale_of_word(word_at(b.qs + m / 4 * 8 + 4));
+}
+HEARTH_HD inline int index_at(const BlockIQ2_XS& b, int m) {
+  return b.qs[m] & 511;
+}
+HEARTH_HD inline uint32_t signs_at(const BlockIQ2_XS& b, int m) {
+  return eight_signs(b.qs[m] >> 9);
+}
+HEARTH_HD inline int scale_at(const BlockIQ2_XS& b, int m) {
+  return odd_scale(b.scales, m / 2);
+}
+HEARTH_HD inline int index_at(const BlockIQ2_S& b, int m) {
+  return b.qs[m] | (b.qh[m / 4] >> 2 * (m % 4) & 3) << 8;
+}
+HEARTH_HD inline uint32_t signs_at(const BlockIQ2_S& b, int m) {
+  return b.signs[m];
+}
+HEARTH_HD inline int scale_at(const BlockIQ2_S& b, int m) {
+  return odd_scale(b.scales, m / 2);
+}
+HEARTH_HD inline int index_at(const BlockIQ3_XXS& b, int four) {
+  return b.qs[four];
+}
+HEARTH_HD inline uint32_t signs_at(const BlockIQ3_XXS& b, int m) {
+  return signs_of_word(word_at(b.words + m / 4 * 4), m);
+}
+HEARTH_HD inline int scale_at(const BlockIQ3_XXS& b, int m) {
+  return scale_of_word(word_at(b.words + m / 4 * 4));
+}
+HEARTH_HD inline int index_at(const BlockIQ3_S& b, int four) {
+  return b.qs[four] | bit(b.qh, four) << 8;
+}
+HEARTH_HD inline uint32_t signs_at(const BlockIQ3_S& b, int m) {
+  return b.signs[m];
+}
+HEARTH_HD inline int scale_at(const BlockIQ3_S& b, int m) {
+  return odd_scale(b.scales, m / 4);
+}
+HEARTH_HD inline int index_at(const BlockIQ1_S& b, int m) {
+  return b.qs[m] | (b.qh[m / 4] >> 3 * (m % 4) & 7) << 8;
+}
+HEARTH_HD inline int scale_at(const BlockIQ1_S& b, int m) {
+  return 2 * (b.qh[m / 4] >> 12 & 7) + 1;
+}
+HEARTH_HD inline int shift_at(const BlockIQ1_S& b, int m) {  // in eighths, as the levels
+  return b.qh[m / 4] >> 15 ? -1 : 1;
+}
+HEARTH_HD inline int index_at(const BlockIQ1_M& b, int m) {
+  return b.qs[m] | (b.qh[m / 2] >> 4 * (m % 2) & 7) << 8;
+}
+HEARTH_HD inline int scale_at(const BlockIQ1_M& b, int m) {
+  return 2 * (b.scales[m / 8] >> 3 * (m / 2 % 4) & 7) + 1;
+}
+HEARTH_HD inline int shift_at(const BlockIQ1_M& b, int m) {
+  return b.qh[m / 2] >> 4 * (m % 2) & 8 ? -1 : 1;
+}
+HEARTH_HD inline uint16_t half_d(const BlockIQ1_M& b) {
+  return uint16_t(b.scales[0] >> 12 | (b.scales[1] >> 8 & 0xf0) | (b.scales[2] >> 4 & 0xf00) | (b.scales[3] & 0xf000));
+}
+
+template <class Block>
+HEARTH_HD inline uint16_t half_d(const Block& b) {
+  return b.d;
+}
+
+// The level of weight i, with its sign or its shift.
+template <class Block>
+HEARTH_HD inline int level_from_codebook(const Block& b, int i) {
+  using Book = typename Block::Book;
+  const int level = codebook::coordinate<Book>(index_at(b, i / Book::kCoords), i % Book::kCoords);
+  if constexpr (Book::kShifted) {
+    return level + shift_at(b, i / 8);
+  } else {
+    return signs_at(b, i / 8) >> i % 8 & 1 ? -level : level;
+  }
+}
+
+template <class Block>
+requires requires {
+  typename Block::Book;
+}
+HEARTH_HD inline float decode(const Block& b, int i) {
+  return fp16_to_float(half_d(b)) * (1.0f / Block::kUnits) * float(scale_at(b, i / 8)) *
+         float(level_from_codebook(b, i));
+}
+
 // ---- Whole blocks
 
 template <class Block>
@@ -209,6 +325,30 @@ HEARTH_HD inline void decode_block(const BlockIQ4_XS& b, float* out) {
     for (int l = 0; l < 16; ++l) {
       out[32 * g + l] = step * iq4_value(qs[l] & 15);
       out[32 * g + 16 + l] = step * iq4_value(qs[l] >> 4);
+    }
+  }
+}
+
+template <class Block>
+requires requires {
+  typename Block::Book;
+}
+HEARTH_HD inline void decode_block(const Block& b, float* out) {
+  using Book = typename Block::Book;
+  const float d = fp16_to_float(half_d(b)) * (1.0f / Block::kUnits);
+  for (int m = 0; m < 32; ++m, out += 8) {
+    const float step = d * float(scale_at(b, m));
+    int levels[8];
+    for (int i = 0; i < 8; i += Book::kCoords) {
+      const uint32_t point = codebook::point<Book>(index_at(b, (8 * m + i) / Book::kCoords));
+      for (int j = 0; j < Book::kCoords; ++j) levels[i + j] = Book::level(int(point >> 4 * j & 15));
+    }
+    if constexpr (Book::kShifted) {
+      const int shift = shift_at(b, m);
+      for (int i = 0; i < 8; ++i) out[i] = step * float(levels[i] + shift);
+    } else {
+      const uint32_t signs = signs_at(b, m);
+      for (int i = 0; i < 8; ++i) out[i] = step * float(signs >> i & 1 ? -levels[i] : levels[i]);
     }
   }
 }

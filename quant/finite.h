@@ -37,6 +37,10 @@ inline bool finite_half(uint16_t h) {
   return (h & 0x7c00) != 0x7c00;
 }
 
+inline bool finite_block(const BlockIQ1_M& b) {
+  return finite_half(half_d(b));
+}
+
 template <class Block>
 bool finite_block(const Block& b) {
   bool finite = finite_half(b.d);

@@ -64,13 +64,18 @@ using LargeFormats =
     FormatList<Row<FormatId::q2_k, BlockQ2_K>, Row<FormatId::q3_k, BlockQ3_K>, Row<FormatId::q4_k, BlockQ4_K>,
                Row<FormatId::q5_k, BlockQ5_K>, Row<FormatId::q6_k, BlockQ6_K>, Row<FormatId::iq4_xs, BlockIQ4_XS>,
                Row<FormatId::tq2_0, BlockTQ2_0>>;
+using CodebookFormats =
+    FormatList<Row<FormatId::iq2_xxs, BlockIQ2_XXS>, Row<FormatId::iq2_xs, BlockIQ2_XS>,
+               Row<FormatId::iq2_s, BlockIQ2_S>, Row<FormatId::iq3_xxs, BlockIQ3_XXS>, Row<FormatId::iq3_s, BlockIQ3_S>,
+               Row<FormatId::iq1_s, BlockIQ1_S>, Row<FormatId::iq1_m, BlockIQ1_M>>;
 
 template <class... Rows>
 constexpr bool contains(FormatList<Rows...>, FormatId id) {
   return ((Rows::id == id) || ...);
 }
 inline bool has_kernels(FormatId id) {
-  return contains(FloatFormats{}, id) || contains(SmallFormats{}, id) || contains(LargeFormats{}, id);
+  return contains(FloatFormats{}, id) || contains(SmallFormats{}, id) || contains(LargeFormats{}, id) ||
+         contains(CodebookFormats{}, id);
 }
 
 // Calls f.template operator()<Block>() for the block type of a format. False: the format is not in the list.
@@ -80,7 +85,8 @@ bool with_block(FormatList<Rows...>, FormatId id, const F& f) {
 }
 template <class F>
 bool with_block(FormatId id, const F& f) {
-  return with_block(FloatFormats{}, id, f) || with_block(SmallFormats{}, id, f) || with_block(LargeFormats{}, id, f);
+  return with_block(FloatFormats{}, id, f) || with_block(SmallFormats{}, id, f) || with_block(LargeFormats{}, id, f) ||
+         with_block(CodebookFormats{}, id, f);
 }
 
 }  // namespace hearth::gpu

@@ -24,7 +24,8 @@ GGML = {
     "BF16": [],
 }
 # Behind all others, whose random numbers stay what they were.
-LATER = {"TQ2_0": [64]}
+LATER = {"TQ2_0": [64], "IQ2_XXS": [0], "IQ2_XS": [0], "IQ2_S": [0], "IQ3_XXS": [0], "IQ3_S": [0], "IQ1_S": [0],
+         "IQ1_M": []}
 
 
 def halves(n):
@@ -70,6 +71,9 @@ def ggml(name, n, half_fields):
     kind = gguf.GGMLQuantizationType[name]
     elems, size = gguf.GGML_QUANT_SIZES[kind]
     blocks = random_blocks(n, size, half_fields)
+    if name == "IQ1_M":  # an fp16 in the top nibbles of the last four words
+        words = blocks[:, 48:].view(np.uint16)
+        words[:] = words & 0xFFF | (halves(n)[:, None] >> np.array([0, 4, 8, 12], dtype=np.uint16) & 15) << 12
     if name in ("F32", "BF16"):  # finite: no all-ones exponent
         top = blocks[:, -2:].view(np.uint16)
         top[(top & 0x7F80) == 0x7F80] ^= 0x4000

@@ -88,6 +88,13 @@ TEST_CASE("decode(block, i) equals the reference bit for bit") {
         decode_one_by_one<BlockQ5_K>(FormatId::q5_k, v, out) || decode_one_by_one<BlockQ6_K>(FormatId::q6_k, v, out) ||
         decode_one_by_one<BlockIQ4_NL>(FormatId::iq4_nl, v, out) ||
         decode_one_by_one<BlockIQ4_XS>(FormatId::iq4_xs, v, out) ||
+        decode_one_by_one<BlockIQ2_XXS>(FormatId::iq2_xxs, v, out) ||
+        decode_one_by_one<BlockIQ2_XS>(FormatId::iq2_xs, v, out) ||
+        decode_one_by_one<BlockIQ2_S>(FormatId::iq2_s, v, out) ||
+        decode_one_by_one<BlockIQ3_XXS>(FormatId::iq3_xxs, v, out) ||
+        decode_one_by_one<BlockIQ3_S>(FormatId::iq3_s, v, out) ||
+        decode_one_by_one<BlockIQ1_S>(FormatId::iq1_s, v, out) ||
+        decode_one_by_one<BlockIQ1_M>(FormatId::iq1_m, v, out) ||
         decode_one_by_one<BlockTQ2_0>(FormatId::tq2_0, v, out) ||
         decode_one_by_one<BlockF8_E4M3>(FormatId::f8_e4m3, v, out) ||
         decode_one_by_one<BlockI4_G128>(FormatId::i4_g128, v, out);

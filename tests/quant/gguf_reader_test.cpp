@@ -193,14 +193,14 @@ TEST_CASE("tensor shapes, formats and places") {
 }
 
 TEST_CASE("tensors in formats that are only listed are read as far as their sizes tell") {
-  const Tensor iq2 = parse_copy(one_tensor({512, 3}, 16).text()).tensors[0];
-  CHECK(std::string(iq2.format->name) == "IQ2_XXS");
-  CHECK(iq2.bytes() == 3 * 132);
+  const Tensor tq1 = parse_copy(one_tensor({512, 3}, 34).text()).tensors[0];
+  CHECK(std::string(tq1.format->name) == "TQ1_0");
+  CHECK(tq1.bytes() == 3 * 108);
   const Tensor ks = parse_copy(one_tensor({512, 3}, 144).text()).tensors[0];  // 4 bytes before the blocks of a row
   CHECK(ks.row_bytes() == 4 + 2 * 136);
   CHECK(ks.bytes() == 3 * (4 + 2 * 136));
-  check_refused(one_tensor({512, 32}, 16), "tensor blk.0.x takes 4224 bytes at 0 of the data, the file has 4096");
-  check_refused(one_tensor({500}, 16), "rows of IQ2_XXS need a multiple of 256 columns, found 500");
+  check_refused(one_tensor({512, 40}, 34), "tensor blk.0.x takes 4320 bytes at 0 of the data, the file has 4096");
+  check_refused(one_tensor({500}, 34), "rows of TQ1_0 need a multiple of 256 columns, found 500");
 }
 
 TEST_CASE("a tensor of a type that nobody knows reaches to the next one, or to the end") {

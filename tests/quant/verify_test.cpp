@@ -100,7 +100,7 @@ TEST_CASE("without checksums only weights that are not finite are found") {
 // Where a format keeps numbers that may be NaN or infinite: bytes from the beginning of a block.
 struct Place {
   FormatId format;
-  size_t offset, bytes;  // 2: fp16 unless the format is BF16; 1: e4m3
+  size_t offset, bytes;  // 2: fp16 unless the format is BF16; 1: e4m3; 8: fp16 in the top nibbles of four words
 };
 const std::vector<Place> kPlaces = {
     {FormatId::f32, 0, 4},     {FormatId::f16, 0, 2},     {FormatId::bf16, 0, 2},      {FormatId::q4_0, 0, 2},
@@ -109,13 +109,16 @@ const std::vector<Place> kPlaces = {
     {FormatId::q3_k, 108, 2},  {FormatId::q4_k, 0, 2},    {FormatId::q4_k, 2, 2},      {FormatId::q5_k, 0, 2},
     {FormatId::q5_k, 2, 2},    {FormatId::q6_k, 208, 2},  {FormatId::iq4_nl, 0, 2},    {FormatId::iq4_xs, 0, 2},
     {FormatId::f8_e4m3, 0, 4}, {FormatId::f8_e4m3, 4, 1}, {FormatId::f8_e4m3, 131, 1}, {FormatId::i4_g128, 0, 2},
-    {FormatId::tq2_0, 64, 2},
+    {FormatId::tq2_0, 64, 2},  {FormatId::iq2_xxs, 0, 2}, {FormatId::iq2_xs, 0, 2},    {FormatId::iq2_s, 0, 2},
+    {FormatId::iq3_xxs, 0, 2}, {FormatId::iq3_s, 0, 2},   {FormatId::iq1_s, 0, 2},     {FormatId::iq1_m, 48, 8},
 };
 
 // Bit patterns that are no numbers, for a number of so many bytes.
 std::vector<std::string> not_numbers(const Place& place) {
   using namespace std::string_literals;
   if (place.bytes == 1) return {"\x7f"s, "\xff"s};
+  if (place.bytes == 8)
+    return {"\0\0\0\0\0\xc0\0\x70"s, "\0\0\0\0\0\xc0\0\xf0"s, "\0\0\0\0\0\xe0\0\x70"s, "\0\x10\0\0\0\xc0\0\xf0"s};
   if (place.bytes == 4) return {"\x00\x00\x80\x7f"s, "\x00\x00\x80\xff"s, "\x00\x00\xc0\x7f"s, "\x01\x00\x80\xff"s};
   if (place.format == FormatId::bf16) return {"\x80\x7f"s, "\x80\xff"s, "\xc0\x7f"s, "\x81\xff"s};
   return {"\x00\x7c"s, "\x00\xfc"s, "\x00\x7e"s, "\x01\xfc"s};
@@ -438,12 +441,12 @@ TEST_CASE("of formats that are not computed the bytes are compared, and nothing 
   const TempDir dir;
   const std::string path = dir / "x.gguf";
   const auto with = [&](char byte) {
-    const std::string data(66 + 30, byte);
-    const auto sum = checksum(std::as_bytes(std::span(data).first(66)));
+    const std::string data(54 + 42, byte);
+    const auto sum = checksum(std::as_bytes(std::span(data).first(54)));
     GgufBytes b;
     b.header(1, 2).key(key::kHearthChecksums, GgufType::array).number(uint32_t(GgufType::u64)).number(uint64_t(1));
     b.number(sum).key(key::kHearthChecksumNames, GgufType::array).number(uint32_t(GgufType::string));
-    b.number(uint64_t(1)).string("a IQ2_XXS").tensor("a", {256}, 16, 0).pad(32);
+    b.number(uint64_t(1)).string("a TQ1_0").tensor("a", {256}, 34, 0).pad(32);
     return b.text() + data;
   };
   write_text(path, with('\x7f'));
@@ -452,6 +455,6 @@ TEST_CASE("of formats that are not computed the bytes are compared, and nothing 
   CHECK(report.n_matching == 1);
   CHECK(report.n_not_computed == 1);
   CHECK(verify(GgufFile::open(path), {.checksums = false}).problems == Problems{});
-  overwrite(path, "a", 65, "x");
+  overwrite(path, "a", 53, "x");
   CHECK(problems_of(path).size() == 1);
 }

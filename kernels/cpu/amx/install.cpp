@@ -6,6 +6,7 @@
 #include "kernels/cpu/amx/floats.h"
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/matmul_tile.h"
+#include "kernels/cpu/avx512/codebook_decoders.h"
 #include "kernels/cpu/avx512/install.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/matmul.h"
@@ -37,11 +38,14 @@ const Engine& engine() {
       in_tiles(FormatId::q4_1, tile_panels<Q4_1>),           in_tiles(FormatId::q5_0, tile_panels<Q5_0>),
       in_tiles(FormatId::q5_1, tile_panels<Q5_1>),           in_tiles(FormatId::q8_0, tile_panels<Q8_0>),
       in_tiles(FormatId::iq4_nl, tile_panels<IQ4_NL>),       in_tiles(FormatId::i4_g128, tile_panels<I4_G128>),
-      in_tiles(FormatId::tq2_0, tile_panels<TQ2_0>),
+      in_tiles(FormatId::tq2_0, tile_panels<TQ2_0>),         in_tiles(FormatId::iq2_xxs, tile_panels<IQ2_XXS>),
+      in_tiles(FormatId::iq2_xs, tile_panels<IQ2_XS>),       in_tiles(FormatId::iq2_s, tile_panels<IQ2_S>),
+      in_tiles(FormatId::iq3_xxs, tile_panels<IQ3_XXS>),     in_tiles(FormatId::iq3_s, tile_panels<IQ3_S>),
+      in_tiles(FormatId::iq1_s, tile_panels<IQ1_S>),         in_tiles(FormatId::iq1_m, tile_panels<IQ1_M>),
   };
   constexpr int kRows = int(sizeof rows / sizeof rows[0]);
   static const Engine engine = {
-      {{rows, kRows}, kFloats, kLargeBlocks, kSmallBlocks}, quantize, avx512_bf16::round, silu_product};
+      {{rows, kRows}, kFloats, kLargeBlocks, kSmallBlocks, kCodebooks}, quantize, avx512_bf16::round, silu_product};
   return engine;
 }
 

@@ -14,8 +14,9 @@
 // numbers d at byte kD and dmin at byte kDmin: weight = d * scale * byte - dmin * min. Smaller blocks:
 // weight = scale * byte + added, both half-precision numbers, at bytes kScaleAt and kAddedAt.
 //
-// Formats whose rows have a header have kHeader, its bytes. In place of kD they have d(row, p), and in place of
-// kScaleAt scales(row, p, n), eight floats; both may read the header, which is at `row`.
+// Formats whose rows have a header have kHeader, its bytes. They and others whose unit is more than a half have, in
+// place of kD, d(row, p), and in place of kScaleAt scales(row, p, n), eight floats; both may read the header, which is
+// at `row`.
 #pragma once
 
 #include <cstddef>
@@ -34,6 +35,12 @@ requires requires {
   D::kHeader;
 }
 constexpr int kHeaderOf<D> = D::kHeader;
+
+// Is the unit of the integer scales more than a half in the block?
+template <class D>
+constexpr bool kOwnUnit = requires(const uint8_t* p) {
+  D::d(p, p);
+};
 
 HEARTH_INLINE __m256i low_bits(__m256i v, int n) {
   return _mm256_and_si256(v, _mm256_set1_epi8(char((1 << n) - 1)));
@@ -264,7 +271,7 @@ HEARTH_INLINE __m256 group_halves(const uint8_t* p, int at, int n) {
 // The unit d of the integer scales of the block of 256 at p, in the row that begins at `row`.
 template <class D>
 HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
-  if constexpr (kHeaderOf<D> != 0) {
+  if constexpr (kOwnUnit<D>) {
     return D::d(row, p);
   } else {
     return half_to_float(p + D::kD);

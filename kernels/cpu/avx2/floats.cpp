@@ -310,7 +310,7 @@ constexpr FloatDecoder kDecoders[] = {
 const FloatDecoders kFloatDecoders = {kDecoders, int(sizeof kDecoders / sizeof kDecoders[0])};
 
 DecodeRow float_decoder(const Format& format) {
-  for (const FloatDecoders* list : {&kFloatDecoders, &kLargeDecoders, &kSmallDecoders}) {
+  for (const FloatDecoders* list : {&kFloatDecoders, &kLargeDecoders, &kSmallDecoders, &kCodebookDecoders}) {
     for (int i = 0; i < list->n; ++i) {
       if (list->first[i].id == format.id) return list->first[i].decode;
     }

@@ -8,7 +8,7 @@
 namespace hearth {
 namespace avx2 {
 const Engine& engine() {
-  static const Engine engine = {{kFloats, kLargeBlocks, kSmallBlocks}, quantize, nullptr, silu_product};
+  static const Engine engine = {{kFloats, kLargeBlocks, kSmallBlocks, kCodebooks}, quantize, nullptr, silu_product};
   return engine;
 }
 

@@ -46,7 +46,7 @@ HEARTH_INLINE __m128 halves_of_rows(const uint8_t* const* p, int at) {
 
 template <class D>
 HEARTH_INLINE __m128 factors_of_rows(const FourRows& rows, const uint8_t* const* p) {
-  if constexpr (kHeaderOf<D> != 0) {
+  if constexpr (kOwnUnit<D>) {
     return _mm_setr_ps(block_factor<D>(rows.p[0], p[0]), block_factor<D>(rows.p[1], p[1]),
                        block_factor<D>(rows.p[2], p[2]), block_factor<D>(rows.p[3], p[3]));
   } else {

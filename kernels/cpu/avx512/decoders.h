@@ -15,8 +15,8 @@
 //   d(p), dmin(p)    blocks of 256: half-precision units of the words scales(p) and mins(p), one for each 16 weights
 //   scales(p)        smaller blocks: eight floats, for the groups in order; mins(p), likewise, are subtracted
 //
-// Formats whose rows have a header have kHeader, its bytes, and instead d(row, p), the number itself, or for smaller
-// blocks scales(row, p); both may read the header, which is at `row`.
+// Formats whose rows have a header have kHeader, its bytes. They and others whose unit is more than a half have instead
+// d(row, p), the number itself, or for smaller blocks scales(row, p); both may read the header, which is at `row`.
 #pragma once
 
 #include "kernels/cpu/avx512/simd.h"
@@ -33,6 +33,12 @@ requires requires {
   D::kHeader;
 }
 constexpr int kHeaderOf<D> = D::kHeader;
+
+// Is the unit of the integer scales more than a half in the block?
+template <class D>
+constexpr bool kOwnUnit = requires(const uint8_t* p) {
+  D::d(p, p);
+};
 
 HEARTH_INLINE __m512i low_bits(__m512i v, int n) {
   return _mm512_and_si512(v, _mm512_set1_epi8(char((1 << n) - 1)));
@@ -385,7 +391,7 @@ struct I4_G128 {
 // The unit d of the integer scales of a block of 256.
 template <class D>
 HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint8_t* p) {
-  if constexpr (kHeaderOf<D> != 0) {
+  if constexpr (kOwnUnit<D>) {
     return D::d(row, p);
   } else {
     return half_to_float(D::d(p));

@@ -63,5 +63,6 @@ struct Job {
 bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
 bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
 bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
+bool launch_codebooks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
 
 }  // namespace hearth::gpu::vec

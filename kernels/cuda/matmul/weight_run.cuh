@@ -174,6 +174,40 @@ struct WeightRun {
   }
 };
 
+// Blocks of a codebook: what is needed of them is read with the scales.
+template <class Block>
+requires(Block::kElems == 256 && Bits<Block>::kCodebook) struct WeightRun<Block> {
+  using B = Bits<Block>;
+  static constexpr unsigned kRuns = Block::kElems / kRun;
+  B bits;
+
+  GPU_FN static unsigned group(int run) { return unsigned(run) % kRuns * kGroupsOfRun; }
+
+  GPU_FN void load(const std::byte* row, const std::byte*, int run, int) {
+    const std::byte* block = row + kHeaderBytes<Block> + size_t(unsigned(run) / kRuns) * sizeof(Block);
+    RowHeader<Block> header;
+    header.load(row);
+    read_scales<kGroupsOfRun>(bits, header, InMemory{block}, group(run));
+  }
+  template <Form form, class Store>
+  GPU_FN void decode(int run, int, Store store) {
+    const unsigned k = group(run);
+    GPU_UNROLL
+    for (int i = 0; i < kGroupsOfRun; ++i) {
+      GPU_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        uint32_t a, b;
+        bits.eight(k, i, j, a, b);
+        store(2 * i + j, pack<form>(bits, k, i, a, b));
+      }
+    }
+  }
+  GPU_FN void scales(int run, int, RunScales<Block>& to) const {
+    GPU_UNROLL
+    for (int i = 0; i < to.kCount; ++i) to.set(i, bits, group(run), i * to.kGroups);
+  }
+};
+
 // A block in the registers of a window, from byte `first` on. All offsets are known at compile time.
 struct InWindow {
   const uint32_t* word;

@@ -53,8 +53,26 @@ struct Unit {
   GPU_FN static unsigned first(unsigned u) { return 16 * group(u); }
 
   GPU_FN static void load(const RowHeader<Block>& header, const std::byte* block, unsigned u, ByteUnit& unit) {
-    constexpr bool kSharedBytes = B::low_at(0) == B::low_at(B::kApart);
     const unsigned first = group(u);
+    if constexpr (B::kCodebook) {
+      GPU_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        B bits;
+        read_scales<1>(bits, header, InMemory{block}, first + unsigned(h));
+        unit.scale[h] = bits.scale(first + unsigned(h), 0);
+        GPU_UNROLL
+        for (int j = 0; j < 2; ++j)
+          bits.eight(first + unsigned(h), 0, j, unit.q[4 * h + 2 * j], unit.q[4 * h + 2 * j + 1]);
+      }
+    } else {
+      load_levels(header, block, first, unit);
+    }
+  }
+
+ private:
+  GPU_FN static void load_levels(const RowHeader<Block>& header, const std::byte* block, unsigned first,
+                                 ByteUnit& unit) {
+    constexpr bool kSharedBytes = B::low_at(0) == B::low_at(B::kApart);
     uint32_t low[kSharedBytes ? 4 : 8], high[4] = {};
     load_staged<B::kAlign>(block + B::low_at(first), low);
     if constexpr (B::kHigh) load_staged<B::kAlign>(block + B::high_at(first), high);
