@@ -1,7 +1,6 @@
 #include "convert/convert.h"
 
 #include <filesystem>
-#include <map>
 
 #include "convert/foreign.h"
 #include "convert/generation_config.h"
@@ -27,7 +26,6 @@ struct Plan {
   HfConfig config;
   Checkpoint checkpoint;
   NameMap names;
-  std::vector<ChosenFormat> formats;  // of names.tensors
   std::vector<GgufTensorPlan> tensors;
   GgufMetadata metadata;
   ConvertReport report;
@@ -80,44 +78,23 @@ GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfToken
   return metadata;
 }
 
-// "ffn_down_exps.weight" of "blk.3.ffn_down_exps.weight".
-std::string role_name(const OutputTensor& tensor) {
-  return tensor.layer < 0 ? tensor.name : tensor.name.substr(name::in_layer(int(tensor.layer), "").size());
-}
-
-// The note of a tensor: how it departs from the recipe. Empty if it does not.
-std::string row_note(const OutputTensor& tensor, const ChosenFormat& chosen) {
-  if (chosen.format != chosen.wanted) {
-    return fmt::format("rows of {} do not fit {} ({}): {}", tensor.shape.cols(), chosen.wanted->name,
-                       chosen.wanted->block_elems, chosen.format->name);
-  }
+// How a tensor departs from what the checkpoint has. Empty if it does not.
+std::string row_note(const OutputTensor& tensor, const Format& format) {
   const bool from_fp8 = tensor.sources.front().weight->dtype->fp8;
-  if (from_fp8 && chosen.format->id == FormatId::f8_e4m3 && !RowEncoder(tensor, *chosen.format).carries_fp8()) {
+  if (from_fp8 && format.id == FormatId::f8_e4m3 && !RowEncoder(tensor, format).carries_fp8()) {
     return "the checkpoint's FP8 scales do not follow these rows: encoded anew";
   }
   return "";
 }
 
-void choose_formats(Plan& plan, const Recipe& recipe) {
-  uint64_t bytes = 0, weights = 0;
-  std::map<std::string, int> grouped;  // notes, with the number of tensors of each
+void choose_formats(Plan& plan, const ConvertOptions& options) {
+  FormatPlan formats(options.recipe, options.tensor_rules, plan.config.n_layers);
   for (const OutputTensor& tensor : plan.names.tensors) {
-    const ChosenFormat chosen = choose_format(recipe, tensor, plan.config.n_layers);
-    plan.formats.push_back(chosen);
-    // MTP tensors go to the appendix: llama.cpp refuses files with tensors that it does not ask for, and it asks for no
-    // MTP layer.
-    plan.tensors.push_back({tensor.name, chosen.format, tensor.shape, tensor.mtp});
-    const uint64_t size = plan.tensors.back().bytes();
-    bytes += size;
-    weights += uint64_t(tensor.shape.elems());
-    const std::string note = row_note(tensor, chosen);
-    if (!note.empty()) ++grouped[role_name(tensor) + ": " + note];
-    plan.report.tensors.push_back({tensor.name, chosen.format->name, tensor.shape.text(), note, size});
+    const ChosenFormat chosen = formats.choose(tensor);
+    formats.add(tensor, chosen, row_note(tensor, *chosen.format));
   }
-  plan.report.bits_per_weight = 8.0 * double(bytes) / double(weights);
-  for (const auto& [note, count] : grouped) {
-    plan.report.notes.push_back(fmt::format("{} ({} tensor{})", note, count, count == 1 ? "" : "s"));
-  }
+  plan.tensors = formats.tensors();
+  formats.report(plan.report);
 }
 
 // The tokenizer's files, and the special tokens that config.json and generation_config.json name.
@@ -146,7 +123,7 @@ Plan make_plan(const ConvertOptions& options) {
   plan.checkpoint = Checkpoint::open(options.checkpoint_dir);
   read_sizes_off_tensors(plan.checkpoint, plan.config);
   plan.names = map_names(plan.config, plan.checkpoint, options.keep_mtp);
-  choose_formats(plan, recipe);
+  choose_formats(plan, options);
   plan.metadata = make_metadata(plan, recipe, tokenizer, generation);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   for (const auto& notes :
@@ -171,10 +148,6 @@ void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
 }
 
 }  // namespace
-
-void add_notes(ConvertReport& report, const std::vector<std::string>& notes) {
-  report.notes.insert(report.notes.end(), notes.begin(), notes.end());
-}
 
 ConvertReport plan_conversion(const ConvertOptions& options) {
   return make_plan(options).report;

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include "convert/name_table.h"
@@ -127,15 +126,14 @@ void require_deepseek(const GgufFile& file) {
           foreign.size() == 1 ? "" : "s", format_counts(foreign), foreign.empty() ? "" : foreign.front()->name);
 }
 
-void choose_formats(Plan& plan, const Recipe& recipe) {
+void choose_formats(Plan& plan, const QuantizeOptions& options) {
   const int64_t n_layers = main_layers(plan.file);
   const auto is_mtp = [&](const Tensor* tensor) { return split_name(tensor->name).layer >= n_layers; };
   for (const Tensor& tensor : plan.file.tensors()) plan.sources.push_back(&tensor);
   std::ranges::stable_partition(plan.sources, [&](const Tensor* tensor) { return !is_mtp(tensor); });
 
-  uint64_t bytes = 0, weights = 0;
+  FormatPlan formats(options.recipe, options.tensor_rules, n_layers);
   int64_t n_wider = 0;
-  std::map<std::string, int> grouped;
   for (const Tensor* source : plan.sources) {
     const auto [layer, within] = split_name(source->name);
     const std::optional<Role> role = role_of(within);
@@ -145,25 +143,16 @@ void choose_formats(Plan& plan, const Recipe& recipe) {
     output.layer = layer;
     output.mtp = is_mtp(source);
     output.shape = source->shape;
-    const ChosenFormat chosen =
-        role ? choose_format(recipe, output, n_layers) : ChosenFormat{source->format, source->format};
-    std::string note;
-    if (!role) note = "not a tensor that recipes know: kept as it is";
-    if (chosen.format != chosen.wanted) {
-      note = fmt::format("rows of {} do not fit {} ({}): {}", output.shape.cols(), chosen.wanted->name,
-                         chosen.wanted->block_elems, chosen.format->name);
+    if (!role) {
+      formats.add(output, {source->format, source->format}, "not a tensor that recipes know: kept as it is");
+      continue;
     }
-    if (!note.empty()) ++grouped[fmt::format("{}: {}", within, note)];
-    n_wider += output.role != Role::vector && chosen.format->bits_per_weight() > source->format->bits_per_weight();
-    plan.tensors.push_back({source->name, chosen.format, source->shape, output.mtp});
-    const uint64_t size = plan.tensors.back().bytes();
-    bytes += size;
-    weights += uint64_t(source->shape.elems());
-    plan.report.tensors.push_back({source->name, chosen.format->name, source->shape.text(), note, size});
+    const ChosenFormat chosen = formats.choose(output);
+    n_wider += *role != Role::vector && chosen.format->bits_per_weight() > source->format->bits_per_weight();
+    formats.add(output, chosen);
   }
-  plan.report.bits_per_weight = 8.0 * double(bytes) / double(weights);
-  for (const auto& [note, count] : grouped)
-    plan.report.notes.push_back(fmt::format("{} ({} tensor{})", note, count, count == 1 ? "" : "s"));
+  plan.tensors = formats.tensors();
+  formats.report(plan.report);
   if (n_wider > 0) {
     plan.report.notes.push_back(
         fmt::format("{} of {} tensors had fewer bits than they get: they take more room and are no better", n_wider,
@@ -196,7 +185,7 @@ Plan make_plan(const QuantizeOptions& options) {
   Plan plan;
   plan.file = GgufFile::open(options.input);
   require_deepseek(plan.file);
-  choose_formats(plan, recipe);
+  choose_formats(plan, options);
   choose_metadata(plan, recipe);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   if (options.check_planned) {

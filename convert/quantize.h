@@ -1,23 +1,15 @@
 // A GGUF file -> the same model by another recipe, in one file.
 #pragma once
 
-#include <functional>
 #include <string>
-#include <vector>
 
-#include "convert/convert.h"
-#include "quant/gguf.h"
+#include "convert/format_plan.h"
+#include "convert/making_options.h"
 
 namespace hearth {
 
-struct QuantizeOptions {
-  std::string input, output;  // input: any part of a split file
-  std::string recipe = "q4_k_m";
-  int n_threads = 1;
-  bool overwrite = false;  // if false, an existing output is refused
-  // As those of ConvertOptions.
-  std::function<std::vector<std::string>(const GgufFile&)> check_planned = {};
-  std::function<bool(const ConvertProgress&)> progress = {};
+struct QuantizeOptions : MakingOptions {
+  std::string input;  // any part of a split file
 };
 
 // Everything but the writing: exact size and the format of each tensor. Throws Error.

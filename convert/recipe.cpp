@@ -222,13 +222,16 @@ const Recipe& find_recipe(std::string_view name) {
   fail(ErrorKind::usage, "unknown recipe {}: expected one of {}", name, fmt::join(recipe_names(), " "));
 }
 
+ChosenFormat fitting_format(const Format& wanted, int64_t row) {
+  const Format* format = &wanted;
+  while (!format->fits(row)) format = &format_of(fallback_of(format->id));
+  return {format, &wanted};
+}
+
 ChosenFormat choose_format(const Recipe& recipe, const OutputTensor& tensor, int64_t n_layers) {
   const RecipeFormats& formats = recipe.formats[int(tensor.role)];
   const bool better = tensor.layer >= 0 && deserves_better(tensor.layer, n_layers);
-  FormatId id = better ? formats.better : formats.usual;
-  const Format* wanted = &format_of(id);
-  while (!format_of(id).fits(tensor.shape.cols())) id = fallback_of(id);
-  return {&format_of(id), wanted};
+  return fitting_format(format_of(better ? formats.better : formats.usual), tensor.shape.cols());
 }
 
 }  // namespace hearth

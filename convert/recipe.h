@@ -29,6 +29,8 @@ struct ChosenFormat {
   const Format* wanted;  // what the recipe says; differs from `format` where the rows did not fit
 };
 
+// The format, or the first of its fallbacks whose block divides the row.
+ChosenFormat fitting_format(const Format& wanted, int64_t row);
 // The recipe's format for the tensor, or the first of its fallbacks whose block divides the row.
 ChosenFormat choose_format(const Recipe& recipe, const OutputTensor& tensor, int64_t n_layers);
 

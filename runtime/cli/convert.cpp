@@ -6,7 +6,6 @@
 
 #include "runtime/cli/commands.h"
 #include "runtime/cli/making.h"
-#include "runtime/cli/planned_file.h"
 
 namespace hearth::cli {
 namespace {
@@ -18,13 +17,9 @@ struct ConvertArguments : MakingArguments {
 
 void convert(const ConvertArguments& arguments) {
   ConvertOptions options;
+  arguments.set(options);
   options.checkpoint_dir = arguments.checkpoint;
-  options.output = arguments.output;
-  options.recipe = arguments.recipe;
-  options.n_threads = arguments.n_threads();
-  options.overwrite = arguments.force;
   options.keep_mtp = !arguments.no_mtp;
-  options.check_planned = check_planned_file;
   make(arguments, {"converting " + arguments.checkpoint, [&] { return plan_conversion(options); },
                    [&](const auto& progress) {
                      options.progress = progress;

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/backend.h"
 #include "runtime/cli/numbers.h"
+#include "runtime/cli/planned_file.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/support/seconds_since.h"
 #include "runtime/support/size_text.h"
@@ -22,14 +23,24 @@ void print_notes(const ConvertReport& report) {
 
 }  // namespace
 
-int MakingArguments::n_threads() const {
-  return threads > 0 ? threads : default_threads();
+void MakingArguments::set(MakingOptions& options) const {
+  options.output = output;
+  options.recipe = recipe;
+  options.tensor_rules = tensors;
+  options.n_threads = threads > 0 ? threads : default_threads();
+  options.overwrite = force;
+  options.check_planned = check_planned_file;
 }
 
 void add_making_options(CLI::App& command, MakingArguments& arguments) {
   std::string names;
   for (const auto& name : recipe_names()) names += (names.empty() ? "" : " ") + name;
   command.add_option("--recipe", arguments.recipe, "which format each tensor gets: " + names)->capture_default_str();
+  command
+      .add_option("--tensor", arguments.tensors,
+                  "PATTERN=FORMAT: matrices in whose names the regular expression is found get that format "
+                  "(ffn_down_exps=q6_k); may be given more than once, the last that matches counts")
+      ->allow_extra_args(false);
   command.add_option("--threads,-t", arguments.threads, "threads; 0: one per core (default: the same)")
       ->transform(whole_number(0, 1024));
   command.add_flag("--dry-run", arguments.dry_run, "print every tensor's format and the exact size, write nothing");

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "convert/convert.h"
 
@@ -11,13 +12,15 @@ namespace hearth::cli {
 
 struct MakingArguments {
   std::string output, recipe = "q4_k_m";
+  std::vector<std::string> tensors;
   bool dry_run = false, force = false, verbose = false;
   int threads = 0;
 
-  int n_threads() const;
+  // All that these arguments decide.
+  void set(MakingOptions& options) const;
 };
 
-// --recipe, --threads, --dry-run, --force, --verbose.
+// --recipe, --tensor, --threads, --dry-run, --force, --verbose.
 void add_making_options(CLI::App& command, MakingArguments& arguments);
 
 struct Making {

@@ -6,7 +6,6 @@
 
 #include "runtime/cli/commands.h"
 #include "runtime/cli/making.h"
-#include "runtime/cli/planned_file.h"
 
 namespace hearth::cli {
 namespace {
@@ -17,12 +16,8 @@ struct QuantizeArguments : MakingArguments {
 
 void quantize(const QuantizeArguments& arguments) {
   QuantizeOptions options;
+  arguments.set(options);
   options.input = arguments.input;
-  options.output = arguments.output;
-  options.recipe = arguments.recipe;
-  options.n_threads = arguments.n_threads();
-  options.overwrite = arguments.force;
-  options.check_planned = check_planned_file;
   make(arguments, {"quantizing " + arguments.input, [&] { return plan_quantization(options); },
                    [&](const auto& progress) {
                      options.progress = progress;

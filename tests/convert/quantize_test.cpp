@@ -7,6 +7,7 @@
 
 #include "quant/gguf_keys.h"
 #include "tests/convert/tiny_checkpoint.h"
+#include "tests/support/convert.h"
 #include "tests/support/refusal.h"
 #include "tests/support/text_file.h"
 
@@ -26,7 +27,7 @@ struct Requantizing {
   }
   std::string converted(const std::string& recipe) const {
     const std::string output = dir / (recipe + ".gguf");
-    convert_checkpoint({.checkpoint_dir = dir.path() / "checkpoint", .output = output, .recipe = recipe});
+    convert(dir.path() / "checkpoint", output, recipe);
     return output;
   }
   std::string quantized(const std::string& recipe) {

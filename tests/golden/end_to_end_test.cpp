@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <optional>
 
-#include "convert/convert.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
 #include "runtime/offload/expert_cache.h"
@@ -19,6 +18,7 @@
 #include "runtime/offload/model_sizes.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include "tests/golden/close_calls.h"
+#include "tests/support/convert.h"
 #include "tests/support/paths.h"
 
 using namespace hearth;
@@ -39,10 +39,7 @@ const std::string& model_path() {
     if (given_model()) return std::string(given_model());
     if (const char* demo = std::getenv("HEARTH_DEMO")) return std::string(demo);
     const std::string demo = folder / "demo.gguf";
-    convert_checkpoint({.checkpoint_dir = (source_dir() / "demo" / "checkpoint").string(),
-                        .output = demo,
-                        .recipe = "q4_k_m",
-                        .n_threads = 2});
+    convert(source_dir() / "demo" / "checkpoint", demo, "q4_k_m");
     return demo;
   }();
   return path;

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "convert/convert.h"
 #include "quant/gguf_keys.h"
 #include "runtime/engine/model.h"
+#include "tests/support/convert.h"
 #include "tests/support/paths.h"
 
 namespace hearth::test {
@@ -87,9 +87,7 @@ inline std::string converted(const fs::path& checkpoint, const std::string& reci
   std::string file = checkpoint.string() + "-" + recipe + ".gguf";
   std::ranges::replace(file, '/', '_');
   const std::string output = folder / file;
-  if (!fs::exists(output)) {
-    convert_checkpoint({.checkpoint_dir = checkpoint.string(), .output = output, .recipe = recipe, .n_threads = 2});
-  }
+  if (!fs::exists(output)) convert(checkpoint, output, recipe);
   return output;
 }
 
