@@ -38,11 +38,12 @@ TensorRule tensor_rule(const std::string& text) {
 }
 
 FormatPlan::FormatPlan(const std::string& recipe, const std::vector<std::string>& rules, int64_t n_layers)
-    : recipe_(find_recipe(recipe)), n_matched_(rules.size()), n_layers_(n_layers) {
+    : n_matched_(rules.size()), n_layers_(n_layers) {
+  if (recipe != kKeep) recipe_ = &find_recipe(recipe);
   for (const std::string& rule : rules) rules_.push_back(tensor_rule(rule));
 }
 
-ChosenFormat FormatPlan::choose(const OutputTensor& tensor) {
+ChosenFormat FormatPlan::choose(const OutputTensor& tensor, const Format* source) {
   const Format* wanted = nullptr;
   if (tensor.role != Role::vector) {
     for (size_t i = 0; i < rules_.size(); ++i) {
@@ -51,7 +52,8 @@ ChosenFormat FormatPlan::choose(const OutputTensor& tensor) {
       ++n_matched_[i];
     }
   }
-  return wanted ? fitting_format(*wanted, tensor.shape.cols()) : choose_format(recipe_, tensor, n_layers_);
+  if (!recipe_ && !wanted) wanted = source;
+  return wanted ? fitting_format(*wanted, tensor.shape.cols()) : choose_format(*recipe_, tensor, n_layers_);
 }
 
 void FormatPlan::add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note) {

@@ -39,16 +39,18 @@ struct TensorRule {
 // Throws Error(usage): no such pattern, no such format.
 TensorRule tensor_rule(const std::string& text);
 
+// The recipe of files that keep their tensors' formats, all or all but those that a rule names.
+inline constexpr std::string_view kKeep = "keep";
+
 class FormatPlan {
  public:
   // Throws Error(usage) for a recipe or a rule that is none. n_layers: of the model itself, without those for
   // multi-token prediction.
   FormatPlan(const std::string& recipe, const std::vector<std::string>& rules, int64_t n_layers);
 
-  const Recipe& recipe() const { return recipe_; }
-  // Of the last rule that matches, else of the recipe; or the first of its fallbacks that fits the rows. Vectors and
-  // the router stay in F32.
-  ChosenFormat choose(const OutputTensor& tensor);
+  // Of the last rule that matches, else of the recipe (keep: `source`, the format that it has); or the first of its
+  // fallbacks that fits the rows. Vectors and the router stay in F32.
+  ChosenFormat choose(const OutputTensor& tensor, const Format* source = nullptr);
   // `note`: how the tensor departs from what was asked for, where that is not for its rows' length.
   void add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note = "");
 
@@ -57,7 +59,7 @@ class FormatPlan {
   void report(ConvertReport& to);
 
  private:
-  const Recipe& recipe_;
+  const Recipe* recipe_ = nullptr;  // null: keep
   std::vector<TensorRule> rules_;
   std::vector<int64_t> n_matched_;  // by rule
   int64_t n_layers_;

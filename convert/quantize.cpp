@@ -13,6 +13,7 @@
 #include "convert/row_encoder.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
+#include "quant/interleaved.h"
 
 namespace hearth {
 
@@ -50,21 +51,29 @@ std::optional<Role> role_of(std::string_view within) {
 class Requantizer : public RowMaker {
  public:
   Requantizer(const GgufFile& file, const Tensor& tensor, const Format& format)
-      : file_(file), tensor_(tensor), format_(format) {
+      : file_(file), tensor_(tensor), format_(format), interleaved_(Interleaved::of(uint32_t(tensor.format->id))) {
     for (const auto& part : file.parts()) {
       if (tensor.data >= part->bytes().data() && tensor.data < part->bytes().data() + part->size()) part_ = part.get();
     }
   }
 
+  int64_t unit() const override { return interleaved_ ? interleaved_->rows() : 1; }
   void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const override {
-    if (tensor_.format == &format_) {
-      std::memcpy(blocks, rows(first, n).data(), rows(first, n).size());
+    const std::byte* source = rows(first, n).data();
+    if (interleaved_) {
+      scratch.aligned.resize(rows(first, n).size());
+      take_apart(first, n, scratch.aligned.data());
+      source = scratch.aligned.data();
+    }
+    const Format& from = interleaved_ ? interleaved_->plain() : *tensor_.format;
+    const int64_t cols = tensor_.shape.cols();
+    if (&from == &format_) {
+      std::memcpy(blocks, source, size_t(n) * from.bytes(cols));
       return;
     }
-    const int64_t cols = tensor_.shape.cols();
     scratch.rows.resize(size_t(cols));
-    for (int64_t i = first; i < first + n; ++i, blocks += format_.bytes(cols)) {
-      tensor_.format->decode(rows(i, 1).data(), scratch.rows.data(), cols);
+    for (int64_t i = first; i < first + n; ++i, blocks += format_.bytes(cols), source += from.bytes(cols)) {
+      from.decode(source, scratch.rows.data(), cols);
       check_finite(scratch.rows, i);
       if (format_.id == FormatId::f16) clamped_ += count_beyond_f16(scratch.rows.data(), cols);
       format_.encode(scratch.rows.data(), nullptr, blocks, cols);
@@ -81,6 +90,12 @@ class Requantizer : public RowMaker {
   }
 
  private:
+  void take_apart(int64_t first, int64_t n, std::byte* to) const {
+    const int64_t cols = tensor_.shape.cols(), step = interleaved_->rows();
+    for (int64_t i = first; i < first + n; i += step, to += size_t(step) * interleaved_->plain().bytes(cols)) {
+      interleaved_->take_apart(rows(i, step).data(), cols, to);
+    }
+  }
   std::span<const std::byte> rows(int64_t first, int64_t n) const {
     return {tensor_.data + size_t(first) * tensor_.row_bytes(), size_t(n) * tensor_.row_bytes()};
   }
@@ -94,9 +109,19 @@ class Requantizer : public RowMaker {
   const GgufFile& file_;
   const Tensor& tensor_;
   const Format& format_;
+  std::unique_ptr<Interleaved> interleaved_;  // null: it is not
   const MappedFile* part_ = nullptr;
   mutable std::atomic<int64_t> clamped_ = 0;
 };
+
+// What the tensor's rows are, taken apart where they are interleaved; null: nothing that is computed here.
+const Format* plain_format(const Tensor& tensor) {
+  if (tensor.format->computed()) return tensor.format;
+  const auto interleaved = Interleaved::of(uint32_t(tensor.format->id));
+  const int64_t rows = tensor.shape.rows() / (tensor.shape.rank == 3 ? tensor.shape.dim[0] : 1);
+  const bool whole = interleaved && interleaved->fits(tensor.shape.cols()) && rows % interleaved->rows() == 0;
+  return whole ? &interleaved->plain() : nullptr;
+}
 
 struct Plan {
   GgufFile file;
@@ -119,7 +144,7 @@ void require_deepseek(const GgufFile& file) {
           file.path(), key::kDeepseek2, found);
   std::vector<const Tensor*> foreign;
   for (const Tensor& tensor : file.tensors()) {
-    if (!tensor.format->computed()) foreign.push_back(&tensor);
+    if (!plain_format(tensor)) foreign.push_back(&tensor);
   }
   require(foreign.empty(), ErrorKind::model,
           "{}: {} tensor{} in formats that are not computed here: {}; the first is {}", file.path(), foreign.size(),
@@ -143,12 +168,13 @@ void choose_formats(Plan& plan, const QuantizeOptions& options) {
     output.layer = layer;
     output.mtp = is_mtp(source);
     output.shape = source->shape;
+    const Format* had = plain_format(*source);
     if (!role) {
-      formats.add(output, {source->format, source->format}, "not a tensor that recipes know: kept as it is");
+      formats.add(output, {had, had}, "not a tensor that recipes know: kept as it is");
       continue;
     }
-    const ChosenFormat chosen = formats.choose(output);
-    n_wider += *role != Role::vector && chosen.format->bits_per_weight() > source->format->bits_per_weight();
+    const ChosenFormat chosen = formats.choose(output, had);
+    n_wider += *role != Role::vector && chosen.format->bits_per_weight() > had->bits_per_weight();
     formats.add(output, chosen);
   }
   plan.tensors = formats.tensors();
@@ -161,32 +187,33 @@ void choose_formats(Plan& plan, const QuantizeOptions& options) {
 }
 
 // Everything is kept but what tells of the old file.
-void choose_metadata(Plan& plan, const Recipe& recipe) {
+void choose_metadata(Plan& plan, const QuantizeOptions& options) {
   GgufMetadata& metadata = plan.metadata = plan.file.metadata();
   for (const char* own : {key::kSplitNo, key::kSplitCount, key::kSplitTensorsCount, key::kHearthAppendix}) {
     metadata.erase(own);
   }
-  if (recipe.file_type >= 0) {
-    metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(recipe.file_type)));
-  } else {
-    metadata.erase(key::kFileType);
+  const bool keep = options.recipe == kKeep;
+  const int file_type = keep ? -1 : find_recipe(options.recipe).file_type;
+  if (file_type >= 0) {
+    metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(file_type)));
+  } else if (!keep || std::ranges::any_of(plan.sources, [](auto* tensor) { return !tensor->format->computed(); })) {
+    metadata.erase(key::kFileType);  // keep: ik_llama.cpp has numbers of their own for interleaved files
   }
   metadata.set(key::kQuantizationVersion, GgufValue::of_u32(2));
   metadata.set(key::kHearthVersion, GgufValue::of_string(HEARTH_VERSION));
   if (!metadata.find(key::kHearthSource)) {
     metadata.set(key::kHearthSource, GgufValue::of_string(fs::path(plan.file.path()).filename().string()));
   }
-  metadata.set(key::kHearthRecipe, GgufValue::of_string(recipe.name));
+  metadata.set(key::kHearthRecipe, GgufValue::of_string(keep ? options.recipe : find_recipe(options.recipe).name));
   metadata.set(key::kHearthChecksums, GgufValue::of_u64s(std::vector<uint64_t>(plan.tensors.size())));
 }
 
 Plan make_plan(const QuantizeOptions& options) {
-  const Recipe& recipe = find_recipe(options.recipe);
   Plan plan;
   plan.file = GgufFile::open(options.input);
   require_deepseek(plan.file);
   choose_formats(plan, options);
-  choose_metadata(plan, recipe);
+  choose_metadata(plan, options);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   if (options.check_planned) {
     add_notes(plan.report, options.check_planned(GgufFile::planned(options.output, plan.metadata, plan.tensors)));

@@ -1,11 +1,13 @@
 #include "runtime/model/weights.h"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 #include <string>
 #include <string_view>
 
 #include "quant/gguf_keys.h"
+#include "quant/interleaved.h"
 #include "runtime/model/tensor_role.h"
 
 namespace hearth {
@@ -280,8 +282,12 @@ uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all)
 std::string not_computed(const GgufFile& file, const ModelConfig& config) {
   const std::vector<const Tensor*> tensors = Loader(file, config, nullptr, true, {}).not_computed();
   if (tensors.empty()) return "";
-  return fmt::format("{} tensor{} in formats that are not computed here: {}; the first is {}", tensors.size(),
-                     tensors.size() == 1 ? "" : "s", format_counts(tensors), tensors.front()->name);
+  const bool interleaved =
+      std::ranges::any_of(tensors, [](const Tensor* t) { return Interleaved::of(uint32_t(t->format->id)) != nullptr; });
+  return fmt::format(
+      "{} tensor{} in formats that are not computed here: {}; the first is {}{}", tensors.size(),
+      tensors.size() == 1 ? "" : "s", format_counts(tensors), tensors.front()->name,
+      interleaved ? " (hearth quantize IN.gguf OUT.gguf --recipe keep takes interleaved rows apart)" : "");
 }
 
 std::vector<WeightSize> weight_sizes(const GgufFile& file, const ModelConfig& config, bool all) {

@@ -7,6 +7,7 @@
 
 #include "quant/gguf_keys.h"
 #include "tests/convert/tiny_checkpoint.h"
+#include "tests/quant/gguf_bytes.h"
 #include "tests/support/convert.h"
 #include "tests/support/refusal.h"
 #include "tests/support/text_file.h"
@@ -94,6 +95,68 @@ TEST_CASE("from a format to F32: the weights that it decodes to") {
       REQUIRE(std::memcmp(wide.data + size_t(row) * wide.row_bytes(), expected.data(), wide.row_bytes()) == 0);
     }
   }
+}
+
+TEST_CASE("keep: every tensor has the bytes that it had, but for those that a rule names") {
+  Requantizing place(tiny_v3(false), "q4_k_m");
+  const std::string kept = place.quantized("keep");
+  std::string expected = read_text(place.options.input);
+  CHECK(GgufFile::open(place.options.output).metadata().string(key::kHearthRecipe) == "keep");
+  CHECK(GgufFile::open(place.options.output).metadata().unsigned_integer(key::kFileType) == 15);
+  const GgufFile before = GgufFile::open(place.options.input);
+  for (const bool ruled : {false, true}) {
+    if (ruled) place.options.tensor_rules = {"_up_exps=bf16"};
+    place.quantized("keep");
+    const GgufFile after = GgufFile::open(place.options.output);
+    for (const Tensor& tensor : before.tensors()) {
+      CAPTURE(tensor.name);
+      const Tensor& now = after.tensor(tensor.name);
+      if (ruled && contains(tensor.name, "_up_exps")) {
+        CHECK(now.format->id == FormatId::bf16);
+      } else {
+        REQUIRE(now.format == tensor.format);
+        CHECK(std::memcmp(now.data, tensor.data, tensor.bytes()) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("interleaved rows are taken apart") {
+  Requantizing place(tiny_lite(), "bf16");
+  const GgufFile before = GgufFile::open(place.options.input);
+  std::string text = read_text(place.options.input);
+  int n_interleaved = 0;
+  for (const Tensor& tensor : before.tensors()) {
+    const size_t rows = size_t(tensor.shape.rows()), cols = size_t(tensor.shape.cols());
+    if (tensor.format->id != FormatId::bf16 || (tensor.shape.rank == 3 ? size_t(tensor.shape.dim[1]) : rows) % 16 != 0)
+      continue;
+    const auto* plain = reinterpret_cast<const uint16_t*>(tensor.data);
+    std::vector<uint16_t> weights(rows * cols);
+    for (size_t r = 0; r < rows; ++r) {
+      for (size_t c = 0; c < cols; ++c)
+        weights[r / 16 * 16 * cols + c / 2 * 32 + r % 16 * 2 + c % 2] = plain[r * cols + c];
+    }
+    std::memcpy(text.data() + (tensor.data - before.parts().front()->bytes().data()), weights.data(), tensor.bytes());
+    text = with_type(text, tensor.name, 230);
+    ++n_interleaved;
+  }
+  REQUIRE(n_interleaved >= 10);
+  place.options.input = place.dir / "r16.gguf";
+  write_text(place.options.input, text);
+
+  place.options.n_threads = 3;
+  place.quantized("keep");
+  const GgufFile after = GgufFile::open(place.options.output);
+  CHECK(!after.metadata().find(key::kFileType));
+  for (const Tensor& tensor : before.tensors()) {
+    CAPTURE(tensor.name);
+    REQUIRE(after.tensor(tensor.name).format == tensor.format);
+    CHECK(std::memcmp(after.tensor(tensor.name).data, tensor.data, tensor.bytes()) == 0);
+  }
+  const std::string by_recipe = place.quantized("q4_k_m");
+  place.options.input = before.path();
+  const bool same = by_recipe == place.quantized("q4_k_m");
+  CHECK(same);
 }
 
 TEST_CASE("what cannot be quantized is refused, and nothing is left") {
