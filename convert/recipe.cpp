@@ -145,6 +145,92 @@ constexpr Recipe kRecipes[] = {
          q5_k | q5_k,      // shared_down
          q8_0 | q8_0,      // mtp_proj
      }},
+    // Mixes for models of which the routed experts are nearly all: these get the file's bits, all else enough.
+    {"iq4_m",
+     30,
+     {
+         f32 | f32,        // vector
+         q4_k | q4_k,      // embedding
+         q6_k | q6_k,      // head
+         q5_k | q5_k,      // query
+         q8_0 | q8_0,      // latent
+         q5_k | q5_k,      // attn_output
+         q4_k | q4_k,      // dense_in
+         q5_k | q6_k,      // dense_down
+         iq4_xs | iq4_xs,  // expert_in
+         iq4_xs | q5_k,    // expert_down
+         q5_k | q5_k,      // shared_in
+         q6_k | q6_k,      // shared_down
+         q8_0 | q8_0,      // mtp_proj
+     }},
+    {"iq3_m",
+     27,
+     {
+         f32 | f32,        // vector
+         q4_k | q4_k,      // embedding
+         q6_k | q6_k,      // head
+         q5_k | q5_k,      // query
+         q8_0 | q8_0,      // latent
+         q5_k | q5_k,      // attn_output
+         q4_k | q4_k,      // dense_in
+         q5_k | q6_k,      // dense_down
+         iq3_xxs | iq3_s,  // expert_in
+         iq3_s | iq4_xs,   // expert_down
+         q5_k | q5_k,      // shared_in
+         q6_k | q6_k,      // shared_down
+         q8_0 | q8_0,      // mtp_proj
+     }},
+    {"iq2_m",
+     29,
+     {
+         f32 | f32,          // vector
+         q4_k | q4_k,        // embedding
+         q6_k | q6_k,        // head
+         q5_k | q5_k,        // query
+         q8_0 | q8_0,        // latent
+         q5_k | q5_k,        // attn_output
+         q4_k | q4_k,        // dense_in
+         q5_k | q6_k,        // dense_down
+         iq2_xs | iq2_s,     // expert_in
+         iq3_xxs | iq3_xxs,  // expert_down
+         q5_k | q5_k,        // shared_in
+         q6_k | q6_k,        // shared_down
+         q8_0 | q8_0,        // mtp_proj
+     }},
+    {"iq2_xxs",
+     19,
+     {
+         f32 | f32,          // vector
+         q4_k | q4_k,        // embedding
+         q6_k | q6_k,        // head
+         q5_k | q5_k,        // query
+         q8_0 | q8_0,        // latent
+         q5_k | q5_k,        // attn_output
+         q4_k | q4_k,        // dense_in
+         q5_k | q6_k,        // dense_down
+         iq2_xxs | iq2_xxs,  // expert_in
+         iq2_xs | iq2_xs,    // expert_down
+         q5_k | q5_k,        // shared_in
+         q6_k | q6_k,        // shared_down
+         q8_0 | q8_0,        // mtp_proj
+     }},
+    {"iq1_s",
+     24,
+     {
+         f32 | f32,        // vector
+         q4_k | q4_k,      // embedding
+         q6_k | q6_k,      // head
+         q5_k | q5_k,      // query
+         q8_0 | q8_0,      // latent
+         q5_k | q5_k,      // attn_output
+         q4_k | q4_k,      // dense_in
+         q5_k | q6_k,      // dense_down
+         iq1_s | iq1_s,    // expert_in
+         iq1_m | iq2_xxs,  // expert_down
+         q5_k | q5_k,      // shared_in
+         q6_k | q6_k,      // shared_down
+         q8_0 | q8_0,      // mtp_proj
+     }},
     {"fp8",
      -1,
      {

@@ -22,8 +22,9 @@ std::string choice(const char* recipe, Role role, int64_t cols, int64_t layer = 
 }  // namespace
 
 TEST_CASE("the recipes of the command's help exist, others are refused with that list") {
-  const std::vector<std::string> expected = {"f32",  "f16",    "bf16", "q8_0",   "q6_k", "q5_k_m", "q4_k_m",
-                                             "q4_0", "q3_k_m", "q2_k", "iq4_xs", "fp8",  "int4"};
+  const std::vector<std::string> expected = {"f32",    "f16",   "bf16",    "q8_0",  "q6_k",   "q5_k_m",
+                                             "q4_k_m", "q4_0",  "q3_k_m",  "q2_k",  "iq4_xs", "iq4_m",
+                                             "iq3_m",  "iq2_m", "iq2_xxs", "iq1_s", "fp8",    "int4"};
   CHECK(recipe_names() == expected);
   CHECK(contains(refusal([] { find_recipe("q4"); }), "unknown recipe q4: expected one of f32 f16 bf16 q8_0"));
 }

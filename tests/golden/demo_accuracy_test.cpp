@@ -152,7 +152,7 @@ struct Demo {
   std::string exact;      // the recipe that keeps its numbers
   double least;           // the share of the questions that it answers
   size_t step;            // each so manieth question is for comparisons
-  std::vector<Row> rows;  // of every recipe
+  std::vector<Row> rows;  // of every recipe that its matrices suit
 
   fs::path checkpoint = source_dir() / "demo" / name;
   std::string path = converted(checkpoint, exact);
@@ -209,6 +209,11 @@ std::array<Demo, 2>& demos() {
             {"q3_k_m", 2.4, 1.8e-3},
             {"q2_k", 4.4, 4.5e-3},
             {"iq4_xs", 2.0, 2.9e-3},
+            {"iq4_m", 0.4, 5.1e-4},
+            {"iq3_m", 2.4, 8.0e-4},
+            {"iq2_m", 2.0, 1.4e-3},
+            {"iq2_xxs", 4.8, 3.0e-3},
+            {"iq1_s", 4.8, 9.4e-3},
             {"fp8", 0.0, 1.0e-7},
             {"int4", 1.2, 2.6e-3}}},
   };
@@ -289,8 +294,8 @@ void check_recipes(Demo& demo) {
   const Comparison base = compare(items, reference, reference);
   MESSAGE(fmt::format("{}: {:8} {:>7} {:>8} {:>9}   of {} items", demo.name, "recipe", "exact %", "lost", "KL",
                       items.size()));
-  for (const std::string& recipe : recipe_names()) {
-    const Row& row = demo.row(recipe);
+  for (const Row& row : demo.rows) {
+    const std::string recipe = row.recipe;
     Logits logits = all_logits(decoded(converted(demo.checkpoint, recipe)), items);
     const Comparison seen = compare(items, reference, logits);
     Logits& kept = demo.weights_alone[recipe];
@@ -309,8 +314,8 @@ void check_recipes(Demo& demo) {
 // nine in ten less than q4_k_m's.
 void check_activations(Demo& demo) {
   const std::vector<Item> items = demo.some_items(kFew);
-  for (const std::string& recipe : recipe_names()) {
-    const std::string path = converted(demo.checkpoint, recipe);
+  for (const Row& row : demo.rows) {
+    const std::string recipe = row.recipe, path = converted(demo.checkpoint, recipe);
     Logits& alone = demo.weights_alone[recipe];
     if (alone.empty()) alone = all_logits(decoded(path), items);
     Comparison seen = compare(items, alone, all_logits(path, items));

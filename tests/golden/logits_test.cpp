@@ -225,11 +225,13 @@ struct Row {
   double measured;
 };
 constexpr Row kRows[] = {
-    {"f32", FormatId::f32, 1e-6},    {"f32", FormatId::bf16, 0.0067}, {"f16", FormatId::f32, 0.0021},
-    {"bf16", FormatId::f32, 0.012},  {"q8_0", FormatId::f32, 0.049},  {"q6_k", FormatId::f32, 0.100},
-    {"q5_k_m", FormatId::f32, 0.40}, {"q4_k_m", FormatId::f32, 0.44}, {"q4_0", FormatId::f32, 0.70},
-    {"q3_k_m", FormatId::f32, 0.54}, {"q2_k", FormatId::f32, 0.54},   {"iq4_xs", FormatId::f32, 0.66},
-    {"fp8", FormatId::f32, 0.047},   {"int4", FormatId::f32, 0.63},
+    {"f32", FormatId::f32, 1e-6},     {"f32", FormatId::bf16, 0.0067}, {"f16", FormatId::f32, 0.0021},
+    {"bf16", FormatId::f32, 0.012},   {"q8_0", FormatId::f32, 0.049},  {"q6_k", FormatId::f32, 0.100},
+    {"q5_k_m", FormatId::f32, 0.40},  {"q4_k_m", FormatId::f32, 0.44}, {"q4_0", FormatId::f32, 0.70},
+    {"q3_k_m", FormatId::f32, 0.54},  {"q2_k", FormatId::f32, 0.54},   {"iq4_xs", FormatId::f32, 0.66},
+    {"iq4_m", FormatId::f32, 0.37},   {"iq3_m", FormatId::f32, 0.38},  {"iq2_m", FormatId::f32, 0.42},
+    {"iq2_xxs", FormatId::f32, 0.46}, {"iq1_s", FormatId::f32, 0.53},  {"fp8", FormatId::f32, 0.047},
+    {"int4", FormatId::f32, 0.63},
 };
 
 TEST_CASE("logits: every recipe and the bf16 cache stay where they were measured") {
