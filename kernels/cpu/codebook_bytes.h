@@ -11,6 +11,18 @@ struct PointBytes {
   Word of[n];
 };
 
+// The smaller ones also as the numbers of the levels, coordinate 0 lowest: two bits each (IQ2) or three (IQ3). A table
+// of words fits into a few registers.
+template <int n>
+struct alignas(64) PointCodes {
+  uint16_t of[n];
+};
+
+extern const PointCodes<256> kIq2XxsCodes;
+extern const PointCodes<512> kIq2XsCodes;
+extern const PointCodes<256> kIq3XxsCodes;
+extern const PointCodes<512> kIq3SCodes;
+
 extern const PointBytes<uint64_t, 256> kIq2XxsBytes;
 extern const PointBytes<uint64_t, 512> kIq2XsBytes;
 extern const PointBytes<uint64_t, 1024> kIq2SBytes;

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/avx512/decoders.h"
 #include "kernels/cpu/codebook_bytes.h"
+#include "quant/codebooks.h"
 
 namespace hearth {
 namespace {
@@ -19,15 +20,77 @@ HEARTH_INLINE uint64_t two_words_at(const uint8_t* p) {
   return words;
 }
 
-// Eight times seven signs, four in each half, -> eight times eight, of which the last makes the number of ones even.
-HEARTH_INLINE __mmask64 all_signs(uint64_t sevens) {
-  const auto both = [](uint64_t mask) HEARTH_INLINE_LAMBDA { return mask << 32 | mask; };
-  const uint64_t signs = (sevens & both(0x7f)) | (sevens & both(0x3f80)) << 1 | (sevens & both(0x1fc000)) << 2 |
-                         (sevens & both(0xfe00000)) << 3;
-  uint64_t parity = signs ^ signs >> 4;
-  parity ^= parity >> 2;
-  parity ^= parity >> 1;
-  return signs | (parity & both(0x01010101)) << 7;
+// Seven signs in each byte -> eight, of which the last makes the number of ones even.
+HEARTH_INLINE __m256i eight_signs(__m256i sevens) {
+  // Of a byte, the parity of the number of ones is that of its two nibbles together, by a table.
+  const __m256i odd =
+      _mm256_setr_epi64x(0x8000008000808000, 0x0080800080000080, 0x8000008000808000, 0x0080800080000080);
+  const __m256i nibbles = _mm256_xor_si256(sevens, _mm256_srli_epi16(sevens, 4));
+  return _mm256_or_si256(sevens, _mm256_shuffle_epi8(odd, _mm256_and_si256(nibbles, _mm256_set1_epi8(15))));
+}
+// Eight words, of each four times seven bits.
+HEARTH_INLINE __m256i signs_of_words(__m256i words) {
+  const __m256i seven = _mm256_set1_epi32(0x7f);
+  const auto byte = [&](int i) HEARTH_INLINE_LAMBDA {  // 7 i .. 7 i + 6 to 8 i .. 8 i + 6
+    return _mm256_and_si256(_mm256_slli_epi32(words, i), _mm256_slli_epi32(seven, 8 * i));
+  };
+  return eight_signs(_mm256_or_si256(_mm256_or_si256(byte(0), byte(1)), _mm256_or_si256(byte(2), byte(3))));
+}
+// Of 256 weights, those of vector i.
+HEARTH_INLINE __mmask64 signs_of_vector(__m256i signs, int i) {
+  const __m128i half = i < 2 ? _mm256_castsi256_si128(signs) : _mm256_extracti128_si256(signs, 1);
+  return __mmask64(i % 2 == 0 ? _mm_cvtsi128_si64(half) : _mm_extract_epi64(half, 1));
+}
+
+// Of 32 indices, words, those of points.
+HEARTH_INLINE __m512i look_up(const uint16_t* codes, __m512i index, int n_points) {
+  __m512i found[8];
+  HEARTH_UNROLL for (int i = 0; i < n_points / 64; ++i) {
+    found[i] = _mm512_permutex2var_epi16(load512(codes + 64 * i), index, load512(codes + 64 * i + 32));
+  }
+  const auto bit = [&](int b) HEARTH_INLINE_LAMBDA {
+    return _mm512_test_epi16_mask(index, _mm512_set1_epi16(int16_t(1 << b)));
+  };
+  const __mmask32 first = bit(6), second = bit(7);
+  const auto of_four = [&](const __m512i* four) HEARTH_INLINE_LAMBDA {
+    return _mm512_mask_blend_epi16(second, _mm512_mask_blend_epi16(first, four[0], four[1]),
+                                   _mm512_mask_blend_epi16(first, four[2], four[3]));
+  };
+  if (n_points == 256) return of_four(found);
+  return _mm512_mask_blend_epi16(bit(8), of_four(found), of_four(found + 4));
+}
+template <int n>
+HEARTH_INLINE __m512i look_up(const PointCodes<n>& codes, __m512i index) {
+  return look_up(codes.of, index, n);
+}
+
+// Level numbers of two bits, eight in a word, -> in bytes: words 8 i .. 8 i + 7.
+HEARTH_INLINE __m512i two_bits_each(__m512i codes, int i) {
+  const __m512i four_times =
+      _mm512_set_epi16(7, 7, 7, 7, 6, 6, 6, 6, 5, 5, 5, 5, 4, 4, 4, 4, 3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+  const __m512i word = _mm512_permutexvar_epi16(_mm512_add_epi16(four_times, _mm512_set1_epi16(int16_t(8 * i))), codes);
+  const __m512i pair = _mm512_srlv_epi16(word, _mm512_set1_epi64(0x000c000800040000));
+  // Of each word's lowest four bits, the upper two to its second byte.
+  return _mm512_ternarylogic_epi64(_mm512_and_si512(pair, _mm512_set1_epi16(3)), _mm512_slli_epi16(pair, 6),
+                                   _mm512_set1_epi16(0x300), 0xF8);  // a | (b & c)
+}
+// Of three bits, four in a word: words 16 i .. 16 i + 15.
+HEARTH_INLINE __m512i three_bits_each(__m512i codes, int i) {
+  const __m512i twice = _mm512_set_epi16(15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 5, 5,
+                                         4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+  const __m512i word = _mm512_permutexvar_epi16(_mm512_add_epi16(twice, _mm512_set1_epi16(int16_t(16 * i))), codes);
+  const __m512i pair = _mm512_srlv_epi16(word, _mm512_set1_epi32(0x00060000));
+  // Of each word's six bits, the upper three to its second byte.
+  return _mm512_ternarylogic_epi64(_mm512_and_si512(pair, _mm512_set1_epi16(7)), _mm512_slli_epi16(pair, 5),
+                                   _mm512_set1_epi16(0x700), 0xF8);
+}
+
+// 1 << offset plus or minus each level of a book, for byte shuffles.
+template <class Book>
+constexpr int64_t signed_levels(int offset, int sign) {
+  uint64_t bytes = 0;
+  for (int c = 0; c < Book::kLevels; ++c) bytes |= uint64_t((1 << offset) + sign * Book::level(c)) << 8 * c;
+  return int64_t(bytes);
 }
 
 // Eight tuples of eight.
@@ -36,15 +99,6 @@ HEARTH_INLINE __m512i tuples(const PointBytes<uint64_t, n>& bytes, const Index& 
   const auto point = [&](int k) HEARTH_INLINE_LAMBDA { return int64_t(bytes.of[index(k)]); };
   return _mm512_setr_epi64(point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7));
 }
-// Sixteen tuples of four.
-template <int n, class Index>
-HEARTH_INLINE __m512i tuples(const PointBytes<uint32_t, n>& bytes, const Index& index) {
-  const auto point = [&](int k) HEARTH_INLINE_LAMBDA {
-    return int64_t(bytes.of[index(2 * k)] | uint64_t(bytes.of[index(2 * k + 1)]) << 32);
-  };
-  return _mm512_setr_epi64(point(0), point(1), point(2), point(3), point(4), point(5), point(6), point(7));
-}
-
 // Scales s, stored as (s - 1) / 2.
 HEARTH_INLINE __m256i odd(__m256i words) {
   return _mm256_or_si256(_mm256_add_epi16(words, words), _mm256_set1_epi16(1));
@@ -73,14 +127,22 @@ struct Points {
     const __m512i zero = _mm512_set1_epi8(1 << offset);
     return _mm512_mask_sub_epi8(_mm512_add_epi8(zero, v), minus, zero, v);
   }
+  // The same from the numbers of a book's levels.
+  template <class Book>
+  HEARTH_INLINE static __m512i level_bytes(__m512i numbers, __mmask64 minus) {
+    constexpr int64_t kPlus = signed_levels<Book>(offset, 1), kMinus = signed_levels<Book>(offset, -1);
+    return _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(_mm512_set1_epi64(kPlus), numbers), minus,
+                                    _mm512_set1_epi64(kMinus), numbers);
+  }
 };
 
 struct IQ2_XXS : Points<BlockIQ2_XXS, 6> {
   static constexpr int kGroup = 32;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
-    p += 2 + 16 * i;
-    const __m512i v = tuples(kIq2XxsBytes, [&](int k) HEARTH_INLINE_LAMBDA { return p[k + k / 4 * 4]; });
-    return with_signs(v, all_signs(word_at(p + 4) | uint64_t(word_at(p + 12)) << 32));
+    const __m512i pairs = load512(p + 2);  // of dwords: indices; signs and scale
+    const __m512i codes = look_up(kIq2XxsCodes, _mm512_cvtepu8_epi16(_mm512_cvtepi64_epi32(pairs)));
+    const __m256i signs = signs_of_words(_mm512_cvtepi64_epi32(_mm512_srli_epi64(pairs, 32)));
+    return level_bytes<codebook::Iq2Xxs>(two_bits_each(codes, i), signs_of_vector(signs, i));
   }
   HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return vector(p, s); }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
@@ -91,15 +153,10 @@ struct IQ2_XXS : Points<BlockIQ2_XXS, 6> {
 struct IQ2_XS : Points<BlockIQ2_XS, 6> {
   static constexpr int kGroup = 16;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
-    p += 2 + 16 * i;
-    const __m512i v = tuples(kIq2XsBytes, [&](int k) HEARTH_INLINE_LAMBDA { return half_bits(p + 2 * k) & 511; });
-    const __m128i sevens = _mm_srli_epi16(load128(p), 9);
-    __m128i parity = _mm_xor_si128(sevens, _mm_srli_epi16(sevens, 4));
-    parity = _mm_xor_si128(parity, _mm_srli_epi16(parity, 2));
-    parity = _mm_xor_si128(parity, _mm_srli_epi16(parity, 1));
-    const __m128i eighth = _mm_slli_epi16(_mm_and_si128(parity, _mm_set1_epi16(1)), 7);
-    const __m128i signs = _mm_or_si128(sevens, eighth);
-    return with_signs(v, __mmask64(_mm_cvtsi128_si64(_mm_packus_epi16(signs, signs))));
+    const __m512i words = load512(p + 2);
+    const __m512i codes = look_up(kIq2XsCodes, _mm512_and_si512(words, _mm512_set1_epi16(511)));
+    const __m256i signs = eight_signs(_mm512_cvtepi16_epi8(_mm512_srli_epi16(words, 9)));
+    return level_bytes<codebook::Iq2Xs>(two_bits_each(codes, i), signs_of_vector(signs, i));
   }
   HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return vector(p, s); }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) { return odd(nibble_words(p + 66)); }
@@ -120,9 +177,9 @@ struct IQ2_S : Points<BlockIQ2_S, 6> {
 struct IQ3_XXS : Points<BlockIQ3_XXS, 6> {
   static constexpr int kGroup = 32;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
-    const uint8_t* q = p + 2 + 16 * i;
-    const __m512i v = tuples(kIq3XxsBytes, [&](int k) HEARTH_INLINE_LAMBDA { return q[k]; });
-    return with_signs(v, all_signs(two_words_at(p + 66 + 8 * i)));
+    const __m512i codes = look_up(kIq3XxsCodes, _mm512_cvtepu8_epi16(load256(p + 2 + i / 2 * 32)));
+    const __m256i signs = signs_of_words(load256(p + 66));
+    return level_bytes<codebook::Iq3Xxs>(three_bits_each(codes, i % 2), signs_of_vector(signs, i));
   }
   HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return vector(p, s); }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
@@ -133,10 +190,11 @@ struct IQ3_XXS : Points<BlockIQ3_XXS, 6> {
 struct IQ3_S : Points<BlockIQ3_S, 4> {
   static constexpr int kGroup = 32;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
-    const uint8_t* q = p + 2 + 16 * i;
-    const uint32_t high = uint32_t(half_bits(p + 66 + 2 * i)) << 8;  // a bit each
-    const __m512i v = tuples(kIq3SBytes, [&](int k) HEARTH_INLINE_LAMBDA { return q[k] | (high >> k & 0x100); });
-    return with_signs(v, two_words_at(p + 74 + 8 * i));
+    const __m512i low = _mm512_cvtepu8_epi16(load256(p + 2 + i / 2 * 32));
+    const __m512i index =
+        _mm512_mask_add_epi16(low, __mmask32(word_at(p + 66 + i / 2 * 4)), low, _mm512_set1_epi16(256));
+    return level_bytes<codebook::Iq3S>(three_bits_each(look_up(kIq3SCodes, index), i % 2),
+                                       two_words_at(p + 74 + 8 * i));
   }
   HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return vector(p, s); }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A GGUF file of DeepSeek-V2-Lite's shapes with random weights: for measuring speed, where no real model is at hand.
 
-    synthetic_gguf.py OUT.gguf [--layers N] [--vocab N]
+    synthetic_gguf.py OUT.gguf [--layers N] [--vocab N] [--experts FORMAT]
 
 Formats are those of a usual Q4_K file: Q4_K, with Q5_0 where rows are no multiple of 256, Q6_K for the head and for
-the down matrices that fit it, Q8_0 for the absorbed attention matrices, F32 for norms and router. 9.5 GB. The
-vocabulary is 256 bytes and placeholders, so texts are noise. Needs no module but Python's own.
+the down matrices that fit it, Q8_0 for the absorbed attention matrices, F32 for norms and router. 9.5 GB. --experts:
+another format for the gate and up matrices of the routed experts. The vocabulary is 256 bytes and placeholders, so texts are noise. Needs no module but Python's own.
 """
 import argparse
 import array
@@ -20,6 +20,12 @@ FORMATS = {
     "Q8_0": (8, 32, 34, (0,), 2.5e-4),
     "Q4_K": (12, 256, 144, (0,), 8e-5),
     "Q6_K": (14, 256, 210, (208,), 1.5e-5),
+    "IQ1_S": (19, 256, 50, (0,), 3e-3),
+    "IQ2_XXS": (16, 256, 66, (0,), 4e-4),
+    "IQ2_XS": (17, 256, 74, (0,), 4e-4),
+    "IQ2_S": (22, 256, 82, (0,), 4e-4),
+    "IQ3_XXS": (18, 256, 98, (0,), 2e-4),
+    "IQ3_S": (21, 256, 110, (0,), 1.5e-4),
 }
 DIM, HEADS, LORA, NOPE, ROPE, V_HEAD = 2048, 16, 512, 128, 64, 128
 INTER, MOE_INTER, EXPERTS, USED, SHARED = 10944, 1408, 64, 6, 2
@@ -89,7 +95,7 @@ def config(n_layers, n_vocab):
     ]
 
 
-def tensors(n_layers, n_vocab):
+def tensors(n_layers, n_vocab, experts):
     """(name, dimensions with the contiguous one first, format)"""
     def quantized(k, wanted="Q4_K"):
         return wanted if k % 256 == 0 else "Q5_0"
@@ -115,8 +121,8 @@ def tensors(n_layers, n_vocab):
             yield of("ffn_down", INTER, DIM, wanted="Q6_K")
             continue
         yield of("ffn_gate_inp", DIM, EXPERTS, wanted="F32")
-        yield of("ffn_gate_exps", DIM, MOE_INTER, EXPERTS)
-        yield of("ffn_up_exps", DIM, MOE_INTER, EXPERTS)
+        yield of("ffn_gate_exps", DIM, MOE_INTER, EXPERTS, wanted=experts)
+        yield of("ffn_up_exps", DIM, MOE_INTER, EXPERTS, wanted=experts)
         yield of("ffn_down_exps", MOE_INTER, DIM, EXPERTS)
         yield of("ffn_gate_shexp", DIM, MOE_INTER * SHARED)
         yield of("ffn_up_shexp", DIM, MOE_INTER * SHARED)
@@ -149,13 +155,15 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--layers", type=int, default=27)
     parser.add_argument("--vocab", type=int, default=102400)
+    parser.add_argument("--experts", default="Q4_K", choices=[name for name in FORMATS if "Q" in name])
     arguments = parser.parse_args()
 
     rng = random.Random(1)
-    pools = {name: random_blocks(name, rng) for name in FORMATS}
+    used = [name for name in FORMATS if "IQ" not in name or name == arguments.experts]
+    pools = {name: random_blocks(name, rng) for name in used}
     keys = config(arguments.layers, arguments.vocab) + tokenizer(arguments.vocab)
     header, places, offset = b"", [], 0
-    for name, dimensions, format_name in tensors(arguments.layers, arguments.vocab):
+    for name, dimensions, format_name in tensors(arguments.layers, arguments.vocab, arguments.experts):
         number, elements, size, _, _ = FORMATS[format_name]
         count = 1
         for d in dimensions:
