@@ -3,14 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <atomic>
 #include <map>
-#include <thread>
 
-#include "kernels/cpu/backend.h"
-#include "runtime/chat/chat_template.h"
 #include "runtime/engine/conversation.h"
-#include "tests/golden/golden.h"
+#include "tests/golden/demo_items.h"
 
 using namespace hearth;
 using namespace hearth::test;
@@ -26,45 +22,6 @@ struct Row {
   double lost_points;  // of 100
   double kl;           // nats per token
 };
-
-// A question with the exact answer, as text and as tokens (the answer's with eos).
-struct Item {
-  std::string family;
-  std::string answer;
-  std::vector<Token> prompt, expected;
-};
-
-ChatMessage message_of(const nlohmann::json& json) {
-  static const std::map<std::string, ChatMessage::Role> roles = {{"system", ChatMessage::Role::system},
-                                                                 {"user", ChatMessage::Role::user},
-                                                                 {"assistant", ChatMessage::Role::assistant},
-                                                                 {"tool", ChatMessage::Role::tool}};
-  ChatMessage message{roles.at(json.at("role").get<std::string>()), ""};
-  if (json.at("content").is_string()) message.content = json.at("content").get<std::string>();
-  for (const auto& call : json.value("tool_calls", nlohmann::json::array())) {
-    const auto& function = call.at("function");
-    message.tool_calls.push_back({function.at("name").get<std::string>(), function.at("arguments").get<std::string>()});
-  }
-  return message;
-}
-
-std::vector<Item> read_items(const Tokenizer& tokenizer, const ChatTemplate& chat) {
-  std::ifstream in(source_dir() / "demo" / "heldout.jsonl");
-  REQUIRE(in.good());
-  std::vector<Item> items;
-  for (std::string line; std::getline(in, line);) {
-    const auto json = nlohmann::json::parse(line);
-    std::vector<ChatMessage> messages;
-    for (const auto& m : json.at("messages")) messages.push_back(message_of(m));
-    Item item{json.at("family").get<std::string>(), json.at("answer").get<std::string>(), {}, {}};
-    item.prompt = tokenizer.encode(chat.render(messages).parts);
-    item.expected = tokenizer.encode(item.answer, true);
-    item.expected.push_back(tokenizer.eos().value());
-    items.push_back(std::move(item));
-  }
-  REQUIRE(items.size() >= 300);
-  return items;
-}
 
 // Items answered right, by family.
 struct Tally {
@@ -87,64 +44,6 @@ struct Tally {
     return line;
   }
 };
-
-// f(model, i) for all i < n, each thread with a model of its own: at this size that scales, threads inside do not.
-template <class F>
-void for_all(const std::string& path, size_t n, const F& f, const Ops& ops = cpu_ops("auto")) {
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    Model model(GgufFile::open(path), {.ops = &ops, .n_threads = 1});
-    for (size_t i = next++; i < n; i = next++) f(model, i);
-  };
-  std::vector<std::jthread> threads;
-  for (int i = 1; i < std::min(default_threads(), 8); ++i) threads.emplace_back(work);
-  work();
-}
-
-// Logits of every token of an answer, its predecessors given: [expected, V].
-std::vector<float> answer_logits(Model& model, const Item& item) {
-  std::vector<Token> tail{item.prompt.back()};
-  tail.insert(tail.end(), item.expected.begin(), item.expected.end() - 1);
-  KvCache cache = model.new_cache();
-  model.run(std::span(item.prompt).first(item.prompt.size() - 1), cache, {});
-  std::vector<float> logits(item.expected.size() * size_t(model.config().vocab_size));
-  model.run(tail, cache, logits, true);
-  return logits;
-}
-
-// Greedy decoding gives an answer exactly when each of its tokens is the likeliest after those before it.
-bool is_likeliest(std::span<const float> logits, const std::vector<Token>& expected) {
-  const size_t V = logits.size() / expected.size();
-  for (size_t t = 0; t < expected.size(); ++t) {
-    if (most_likely(logits.subspan(t * V, V)) != expected[t]) return false;
-  }
-  return true;
-}
-
-double log_sum_exp(std::span<const float> row) {
-  const double largest = row[size_t(most_likely(row))];
-  const float* const x = row.data();  // millions of values, not optimized
-  double sum = 0;
-  for (size_t i = 0; i < row.size(); ++i) sum += std::exp(double(x[i]) - largest);
-  return largest + std::log(sum);
-}
-
-// KL(p || q) in nats, summed over the rows of two sets of logits.
-double divergence(std::span<const float> p, std::span<const float> q, size_t rows) {
-  const size_t V = p.size() / rows;
-  double sum = 0;
-  for (size_t t = 0; t < rows; ++t) {
-    const double shift_a = log_sum_exp(p.subspan(t * V, V)), shift_b = log_sum_exp(q.subspan(t * V, V));
-    const float *const a = p.data() + t * V, *const b = q.data() + t * V;
-    for (size_t i = 0; i < V; ++i) {
-      const double log_p = double(a[i]) - shift_a;
-      sum += std::exp(log_p) * (log_p - (double(b[i]) - shift_b));
-    }
-  }
-  return sum;
-}
-
-using Logits = std::vector<std::vector<float>>;  // of each item, [expected, V]
 
 // One of the two checkpoints.
 struct Demo {
@@ -265,18 +164,13 @@ struct Comparison {
   double mean_kl = 0;      // over all tokens
 };
 
-Logits all_logits(const std::string& path, const std::vector<Item>& items) {
-  Logits logits(items.size());
-  for_all(path, items.size(), [&](Model& model, size_t i) { logits[i] = answer_logits(model, items[i]); });
-  return logits;
-}
-
 Comparison compare(const std::vector<Item>& items, const Logits& reference, const Logits& logits) {
   Comparison all;
   size_t n_tokens = 0;
   for (size_t i = 0; i < items.size(); ++i) {
     const size_t n = items[i].expected.size();
-    const double kl = divergence(reference[i], logits[i], n);
+    double kl = 0;
+    for (const double of_token : divergences(reference[i], logits[i], n)) kl += of_token;
     all.tally.add(items[i].family, is_likeliest(logits[i], items[i].expected));
     all.kl.push_back(kl / double(n));
     all.mean_kl += kl;
@@ -290,13 +184,13 @@ constexpr size_t kFew = 3;  // of those compared, each third shows what rounding
 
 void check_recipes(Demo& demo) {
   const std::vector<Item> items = demo.some_items();
-  const Logits reference = all_logits(demo.path, items);
+  const Logits reference = answers_logits(demo.path, items);
   const Comparison base = compare(items, reference, reference);
   MESSAGE(fmt::format("{}: {:8} {:>7} {:>8} {:>9}   of {} items", demo.name, "recipe", "exact %", "lost", "KL",
                       items.size()));
   for (const Row& row : demo.rows) {
     const std::string recipe = row.recipe;
-    Logits logits = all_logits(decoded(converted(demo.checkpoint, recipe)), items);
+    Logits logits = answers_logits(decoded(converted(demo.checkpoint, recipe)), items);
     const Comparison seen = compare(items, reference, logits);
     Logits& kept = demo.weights_alone[recipe];
     for (size_t i = 0; i < logits.size(); i += kFew) kept.push_back(std::move(logits[i]));
@@ -317,8 +211,8 @@ void check_activations(Demo& demo) {
   for (const Row& row : demo.rows) {
     const std::string recipe = row.recipe, path = converted(demo.checkpoint, recipe);
     Logits& alone = demo.weights_alone[recipe];
-    if (alone.empty()) alone = all_logits(decoded(path), items);
-    Comparison seen = compare(items, alone, all_logits(path, items));
+    if (alone.empty()) alone = answers_logits(decoded(path), items);
+    Comparison seen = compare(items, alone, answers_logits(path, items));
     std::ranges::sort(seen.kl);
     const double half = seen.kl[seen.kl.size() / 2], most = seen.kl[seen.kl.size() * 9 / 10];
     MESSAGE(fmt::format("{}, {}, {}: KL of half the items below {:.2g}, of nine in ten below {:.2g}, mean {:.2g}",
