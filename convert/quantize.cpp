@@ -114,13 +114,14 @@ class Requantizer : public RowMaker {
   mutable std::atomic<int64_t> clamped_ = 0;
 };
 
-// What the tensor's rows are, taken apart where they are interleaved; null: nothing that is computed here.
-const Format* plain_format(const Tensor& tensor) {
+// What a file that keeps its formats has: that of the tensor's rows, taken apart where they are interleaved. null:
+// nothing that is computed here.
+const Format* kept_format(const Tensor& tensor) {
   if (tensor.format->computed()) return tensor.format;
   const auto interleaved = Interleaved::of(uint32_t(tensor.format->id));
   const int64_t rows = tensor.shape.rows() / (tensor.shape.rank == 3 ? tensor.shape.dim[0] : 1);
   const bool whole = interleaved && interleaved->fits(tensor.shape.cols()) && rows % interleaved->rows() == 0;
-  return whole ? &interleaved->plain() : nullptr;
+  return whole ? &interleaved->kept() : nullptr;
 }
 
 struct Plan {
@@ -144,7 +145,7 @@ void require_deepseek(const GgufFile& file) {
           file.path(), key::kDeepseek2, found);
   std::vector<const Tensor*> foreign;
   for (const Tensor& tensor : file.tensors()) {
-    if (!plain_format(tensor)) foreign.push_back(&tensor);
+    if (!kept_format(tensor)) foreign.push_back(&tensor);
   }
   require(foreign.empty(), ErrorKind::model,
           "{}: {} tensor{} in formats that are not computed here: {}; the first is {}", file.path(), foreign.size(),
@@ -168,14 +169,16 @@ void choose_formats(Plan& plan, const QuantizeOptions& options) {
     output.layer = layer;
     output.mtp = is_mtp(source);
     output.shape = source->shape;
-    const Format* had = plain_format(*source);
+    const Format* had = kept_format(*source);
     if (!role) {
       formats.add(output, {had, had}, "not a tensor that recipes know: kept as it is");
       continue;
     }
     const ChosenFormat chosen = formats.choose(output, had);
     n_wider += *role != Role::vector && chosen.format->bits_per_weight() > had->bits_per_weight();
-    formats.add(output, chosen);
+    const auto interleaved = Interleaved::of(uint32_t(source->format->id));
+    const bool anew = interleaved && &interleaved->kept() != &interleaved->plain() && chosen.format == had;
+    formats.add(output, chosen, anew ? fmt::format("{} has finer scales: encoded anew", source->format->name) : "");
   }
   plan.tensors = formats.tensors();
   formats.report(plan.report);

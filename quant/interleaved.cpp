@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "quant/codebooks.h"
+#include "quant/fp.h"
+
 namespace hearth {
 
 // Of one row of a group: where its bits lie, block by block.
@@ -309,6 +312,28 @@ void bf16_r16(Moves& m) {
   m.half(4 * m.k, 0), m.half(4 * m.k + 2, 2);
 }
 
+constexpr uint32_t kIq1MR4 = 229;
+// A half for each row, then for each 32 weights qs [16], qh [8], scales [4].
+void decode_iq1_m_r4(const std::byte* group, int64_t n, float* rows) {
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(group);
+  for (int k = 0; k < 4; ++k) {
+    uint16_t half;
+    std::memcpy(&half, bytes + 2 * k, 2);
+    const float d = fp16_to_float(half);
+    for (int64_t unit = 0; unit < n / 32; ++unit) {
+      const uint8_t* const p = bytes + 8 + 28 * unit;
+      for (int m = 0; m < 4; ++m, rows += 8) {  // of eight weights
+        const int high = p[16 + 4 * (m / 2) + k] >> 4 * (m % 2) & 15, index = p[4 * m + k] | (high & 7) << 8;
+        const float step = d * float(p[24 + k] >> 4 * (m / 2) & 15);
+        const int shift = high & 8 ? -1 : 1;
+        for (int i = 0; i < 8; ++i) {
+          rows[i] = step * (float(codebook::coordinate<codebook::Iq1>(index, i) + shift) * 0.125f);
+        }
+      }
+    }
+  }
+}
+
 struct InterleavedLayout {
   uint32_t type, plain;  // GGUF type numbers
   int rows;
@@ -330,6 +355,12 @@ constexpr InterleavedLayout kInterleavedLayouts[] = {
 }  // namespace
 
 std::unique_ptr<Interleaved> Interleaved::of(uint32_t type) {
+  if (type == kIq1MR4) {
+    auto made = std::make_unique<Interleaved>();
+    made->plain_ = &format_of(FormatId::f32);
+    made->rows_ = 4;
+    return made;
+  }
   const auto layout = std::ranges::find(kInterleavedLayouts, type, &InterleavedLayout::type);
   if (layout == std::end(kInterleavedLayouts)) return nullptr;
   const Format* plain = find_format(layout->plain);
@@ -347,10 +378,12 @@ std::unique_ptr<Interleaved> Interleaved::of(uint32_t type) {
 }
 
 bool Interleaved::fits(int64_t cols) const {
+  if (moves_.empty()) return cols > 0 && cols % 32 == 0;
   return plain_->fits(cols) && (plain_->bytes(cols) - plain_->row_header) % unit_bytes_ == 0;
 }
 
 void Interleaved::take_apart(const std::byte* group, int64_t n, std::byte* rows) const {
+  if (moves_.empty()) return decode_iq1_m_r4(group, n, reinterpret_cast<float*>(rows));
   const size_t row_bytes = plain_->bytes(n), n_units = (row_bytes - plain_->row_header) / unit_bytes_;
   // A row's header becomes the plain row's, or the beginning of each of its blocks.
   const size_t in_unit = header_bytes_ - plain_->row_header, group_bytes = size_t(rows_) * (unit_bytes_ - in_unit);

@@ -42,7 +42,7 @@ uint64_t fnv1a(const std::vector<float>& values) {
 
 TEST_CASE("interleaved rows, taken apart, are what ik_llama.cpp decodes them to, bit for bit") {
   const std::vector<Record> records = interleaved_records();
-  REQUIRE(records.size() == 22);
+  REQUIRE(records.size() == 23);
   for (const Record& record : records) {
     CAPTURE(std::string(listed_format(record.type).name));
     const auto interleaved = Interleaved::of(record.type);
@@ -76,7 +76,9 @@ TEST_CASE("sixteen rows of BF16, by pairs") {
 
 TEST_CASE("formats of single rows are not interleaved, and short rows do not fill a plain block") {
   CHECK(!Interleaved::of(uint32_t(FormatId::q4_k)));
-  CHECK(!Interleaved::of(229));  // IQ1_M_R4: its scales have a bit more than IQ1_M's
+  CHECK(Interleaved::of(229)->plain().id == FormatId::f32);  // IQ1_M_R4: its scales have a bit more than IQ1_M's
+  CHECK(Interleaved::of(229)->kept().id == FormatId::iq1_m);
+  CHECK(Interleaved::of(219)->kept().id == FormatId::iq1_s);
   CHECK(!Interleaved::of(9999));
   CHECK(!Interleaved::of(219)->fits(32));
   CHECK(Interleaved::of(219)->fits(256));
