@@ -8,6 +8,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cuda/backend.h"
 #include "quant/error.h"
+#include "runtime/model/kv_layout.h"
 #include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
 #include "runtime/offload/expert_stats.h"
@@ -98,6 +99,7 @@ class Loader {
     guessed(config.notes);
     const std::string refusal = not_computed(file, config);
     require(refusal.empty(), ErrorKind::model, "{}: {}", file.path(), refusal);
+    if (const std::string layout = kv_layout_note(file, config); !layout.empty()) note("{}: {}", file.path(), layout);
     if (options_.needs_text) guessed(vocabulary_guesses(file.metadata()));
   }
 

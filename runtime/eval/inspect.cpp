@@ -6,6 +6,7 @@
 
 #include "quant/gguf_keys.h"
 #include "runtime/jinja/template.h"
+#include "runtime/model/kv_layout.h"
 #include "runtime/model/read_config.h"
 #include "runtime/model/weights.h"
 #include "runtime/tokenizer/tokenizer_vocabulary.h"
@@ -141,7 +142,9 @@ InspectReport inspect(const GgufFile& file) {
   report.n_parts = int64_t(file.parts().size());
   try {
     report.config = read_config(file);
+    report.kv_layout = kv_layout_text(file, report.config->n_layers);
     report.model = model_facts(*report.config);
+    report.model.push_back({"layout", report.kv_layout});
     report.why_not = not_computed(file, *report.config);
   } catch (const Error& e) {
     report.why_not = e.what();

@@ -1,13 +1,14 @@
 #include "runtime/model/weights.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "quant/gguf_keys.h"
 #include "quant/interleaved.h"
+#include "runtime/model/kv_layout.h"
 #include "runtime/model/tensor_role.h"
 
 namespace hearth {
@@ -138,7 +139,7 @@ class Loader {
     Tensor t = find(tensor, Shape(n));
     out_.active_bytes += t.bytes();
     if (t.format->id != FormatId::f32) {
-      std::byte* values = own(size_t(n) * sizeof(float));
+      std::byte* values = own(std::vector<std::byte>(size_t(n) * sizeof(float)));
       if (!measures_) t.format->decode(t.data, reinterpret_cast<float*>(values), n);
       t.format = &format_of(FormatId::f32);
       t.data = values;
@@ -146,7 +147,7 @@ class Loader {
     return reinterpret_cast<const float*>(adopt(t, Shape(1, n)).data);
   }
 
-  std::byte* own(size_t bytes) { return out_.owned.emplace_back(bytes).data(); }
+  std::byte* own(std::vector<std::byte> bytes) { return out_.owned.emplace_back(std::move(bytes)).data(); }
 
   void load_attention(LayerWeights& w) {
     const int64_t q_width = c_.n_heads * c_.qk_head_dim(), v_width = c_.n_heads * c_.v_head_dim;
@@ -160,13 +161,7 @@ class Loader {
     }
     w.attn_kv_a_mqa = matrix(here(name::kAttnKvAMqa), c_.cache_width(), c_.dim);
     w.attn_kv_a_norm = vector(here(name::kAttnKvANorm), c_.kv_lora_rank);
-    if (has(here(name::kAttnKB)) || !has(here(name::kAttnKvB))) {
-      w.attn_k_b = stacked(here(name::kAttnKB), c_.n_heads, c_.kv_lora_rank, c_.qk_nope_head_dim);
-      w.attn_v_b = stacked(here(name::kAttnVB), c_.n_heads, c_.v_head_dim, c_.kv_lora_rank);
-      used_.insert(here(name::kAttnKvB));  // some converters keep it beside the two
-    } else {
-      split_kv_b(w);
-    }
+    load_up_projections(w);
     w.attn_output = matrix(here(name::kAttnOutput), c_.dim, v_width);
     w.ffn_norm = vector(here(name::kFfnNorm), c_.dim);
     for (const Weight& part :
@@ -175,36 +170,36 @@ class Loader {
     }
   }
 
-  // Old files: per head dn rows of W^UK, then dv rows of W^UV. W^UV is used where it lies. W^UK has its blocks along
-  // the wrong axis, so it is decoded and transposed, into F16 where it was quantized: its rounding (2^-12 relative) is
-  // far below that of any quantized format.
-  void split_kv_b(LayerWeights& w) {
-    const int64_t H = c_.n_heads, dn = c_.qk_nope_head_dim, r = c_.kv_lora_rank;
-    const Tensor& kv_b = find(here(name::kAttnKvB), Shape(H * (dn + c_.v_head_dim), r));
-    w.attn_v_b = rows_of(adopt(kv_b, Shape(H, dn + c_.v_head_dim, r)), dn, c_.v_head_dim);
-
-    const bool plain = kv_b.format->id == FormatId::f32 || kv_b.format->id == FormatId::bf16;
-    const Format& format = plain ? *kv_b.format : format_of(FormatId::f16);
-    Tensor k_b{here(name::kAttnKB), &format, Shape(H, r, dn), nullptr};
-    if (!measures_) k_b.data = transposed_k(kv_b, format);
-    w.attn_k_b = adopt(k_b, k_b.shape);
+  void load_up_projections(LayerWeights& w) {
+    const KvLayout layout = kv_layout(file_, layer_);
+    if (layout != KvLayout::split) {
+      const Shape unsplit(c_.n_heads * (c_.qk_nope_head_dim + c_.v_head_dim), c_.kv_lora_rank);
+      const Tensor& kv_b = file_.tensor(here(name::kAttnKvB));
+      if (kv_b.shape != unsplit) refuse_shape(kv_b, unsplit);
+      if (layout == KvLayout::unsplit) return unsplit_kv_b(w, kv_b);
+      used_.insert(kv_b.name);  // beside the two it is only in the file
+    }
+    w.attn_k_b = stacked(here(name::kAttnKB), c_.n_heads, c_.kv_lora_rank, c_.qk_nope_head_dim);
+    w.attn_v_b = stacked(here(name::kAttnVB), c_.n_heads, c_.v_head_dim, c_.kv_lora_rank);
   }
 
-  const std::byte* transposed_k(const Tensor& kv_b, const Format& format) {
-    const int64_t H = c_.n_heads, dn = c_.qk_nope_head_dim, r = c_.kv_lora_rank;
-    const size_t row_bytes = format.bytes(dn);
-    std::byte* const transposed = own(row_bytes * size_t(H * r));
-    std::byte* out = transposed;
-    std::vector<float> head(size_t(dn * r)), row(static_cast<size_t>(dn));
-    for (int64_t h = 0; h < H; ++h) {
-      const std::byte* rows = kv_b.data + size_t(h * (dn + c_.v_head_dim)) * kv_b.row_bytes();
-      for (int64_t i = 0; i < dn; ++i) kv_b.format->decode(rows + size_t(i) * kv_b.row_bytes(), head.data() + i * r, r);
-      for (int64_t j = 0; j < r; ++j, out += row_bytes) {
-        for (int64_t i = 0; i < dn; ++i) row[size_t(i)] = head[size_t(i * r + j)];
-        format.encode(row.data(), nullptr, out, dn);
-      }
+  // W^UV is used where it lies, W^UK is transposed. Of a half-split layer what is unsplit is taken.
+  void unsplit_kv_b(LayerWeights& w, const Tensor& kv_b) {
+    const int64_t H = c_.n_heads, dn = c_.qk_nope_head_dim, dv = c_.v_head_dim, r = c_.kv_lora_rank;
+    use(kv_b);
+    used_.insert({here(name::kAttnKB), here(name::kAttnVB)});
+    Tensor v_b{here(name::kAttnVB), kv_b.format, Shape(H, dv, r), nullptr, kv_b.extent / size_t(dn + dv) * size_t(dv)};
+    if (out_.memory.data() || measures_) {
+      if (!measures_) v_b.data = own(packed_values(kv_b, c_));
+      w.attn_v_b = adopt(v_b, v_b.shape);
+    } else {
+      Tensor heads = kv_b;
+      heads.shape = Shape(H, dn + dv, r);
+      w.attn_v_b = rows_of(as_weight(heads), dn, dv);
     }
-    return transposed;
+    Tensor k_b{here(name::kAttnKB), &transposed_format(*kv_b.format), Shape(H, r, dn), nullptr};
+    if (!measures_) k_b.data = own(transposed_keys(kv_b, c_));
+    w.attn_k_b = adopt(k_b, k_b.shape);
   }
 
   void load_dense(LayerWeights& w) {

@@ -48,8 +48,8 @@ struct Weights {
 
 // Looks every tensor up and hands it to the backend, which reads it where it lies: in the mapped file, of which nothing
 // is read here; or in a memory of its own, into which it is copied, one tensor behind the other in one allocation.
-// Accepted besides the current layout: an unsplit attn_kv_b (old files: W^UK is decoded and transposed here, once),
-// attn_k_b and attn_v_b with heads and rows in one axis, gate and up experts fused in one tensor.
+// Accepted besides the current layout: attn_kv_b (kv_layout.h), attn_k_b and attn_v_b with heads and rows in one axis,
+// gate and up experts fused in one tensor.
 // `progress` is told the bytes copied, of weight_bytes.
 // Throws Error(model): a tensor that is missing, of another shape, or of a layer but unknown to us; Error(resource).
 // Where `all` is false, routed experts are left where they lie in the file.
@@ -65,8 +65,8 @@ inline uint64_t aligned_bytes(uint64_t bytes) {
   return round_up(bytes, kWeightAlign);
 }
 
-// A tensor as the operations want it, which is not always how the file has it: norms become float32, half of an old
-// file's attn_kv_b is transposed.
+// A tensor as the operations want it, which is not always how the file has it: norms become float32, an old file's
+// attn_kv_b becomes attn_k_b and attn_v_b.
 struct WeightSize {
   std::string name;
   int64_t layer = -1;  // -1: of none

@@ -1,6 +1,7 @@
 // Opening a model where there is no GPU: the emulation without a driver.
 #include <doctest/doctest.h>
 
+#include "runtime/model/kv_layout.h"
 #include "tests/emulation/settings.h"
 #include "tests/runtime/engine/loadable.h"
 
@@ -52,4 +53,18 @@ TEST_CASE("no GPU: a budget for it is refused with the reason") {
   options.device = DeviceChoice::gpu;
   CHECK(load_refusal(ErrorKind::usage, options, {"--device emulated: " + kWhyNot + "; running on the CPU"}) ==
         "--vram: the model runs on the CPU alone; gpu: none: " + kWhyNot);
+}
+
+TEST_CASE("no GPU: what the file's layout costs in memory is said") {
+  const Loadable file;
+  TinyModel old;
+  old.make_old_layout();
+  const GgufMetadata vocabulary = whole_vocabulary();
+  for (const auto& [key, value] : vocabulary.entries()) old.metadata.set(key, value);
+  old.save(file.path);
+  Told told;
+  const LoadedModel loaded = load_model(file.options(DeviceChoice::cpu), told.listener());
+  CHECK(told.notes ==
+        std::vector<std::string>{file.path + ": " + kv_layout_note(loaded.model->file(), loaded.model->config())});
+  CHECK(some_answer(loaded).size() == 4);
 }

@@ -273,38 +273,6 @@ TEST_CASE("model: layouts of other files give the same bits") {
     m.metadata.set(key::kBlockCount, GgufValue::of_u32(4));
     m.metadata.set(key::kNextnPredictLayers, GgufValue::of_u32(1));
   }));
-  CHECK(same_after([](TinyModel& m) {  // unsplit beside the split ones
-    TinyModel old(TinyShape::v2());
-    old.make_old_layout();
-    m.tensors.push_back(old.tensor("blk.0.attn_kv_b.weight"));
-  }));
-}
-
-TEST_CASE("model: a quantized attn_kv_b is split after decoding") {
-  TinyModel split, old;
-  old.make_old_layout();
-  for (int i = 0; i < 3; ++i) {
-    const std::string kv_b = name::in_layer(i, name::kAttnKvB);
-    old.tensor(kv_b).format = FormatId::q8_0;
-    // The split model gets what q8_0 made of the values.
-    const Format& q8_0 = format_of(FormatId::q8_0);
-    auto& values = old.tensor(kv_b).values;
-    std::vector<std::byte> blocks(q8_0.bytes(int64_t(values.size())));
-    q8_0.encode(values.data(), nullptr, blocks.data(), int64_t(values.size()));
-    q8_0.decode(blocks.data(), values.data(), int64_t(values.size()));
-    auto& k_b = split.tensor(name::in_layer(i, name::kAttnKB)).values;
-    auto& v_b = split.tensor(name::in_layer(i, name::kAttnVB)).values;
-    for (size_t h = 0, heads = 3, nope = 16, v = 24, r = 32; h < heads; ++h) {
-      for (size_t c = 0; c < r; ++c) {
-        for (size_t row = 0; row < nope; ++row) k_b[(h * r + c) * nope + row] = values[(h * (nope + v) + row) * r + c];
-        for (size_t row = 0; row < v; ++row) v_b[(h * v + row) * r + c] = values[(h * (nope + v) + nope + row) * r + c];
-      }
-    }
-  }
-  const auto tokens = some_tokens(20, 300);
-  Model a(split.file(), exact(&cpu_ops("scalar"))), b(old.file(), exact(&cpu_ops("scalar")));
-  // W^UK is kept in F16 after transposing: 2^-12 relative per weight.
-  CHECK(relative_error(all_logits(b, tokens), all_logits(a, tokens)) < 1e-3);
 }
 
 TEST_CASE("model: a file without a head uses the embedding") {

@@ -73,6 +73,7 @@ TEST_CASE("inspect: counts parameters, active ones and bits") {
   CHECK(fact(r.model, "routing") == "softmax, 2 of 4 groups by maximum, scaled by 4");
   CHECK(fact(r.model, "layers") == "1 dense, 2 with experts, 1 for MTP (not run)");
   CHECK(fact(r.model, "experts") == "3 of 8 routed, 2 shared, 32 wide");
+  CHECK(fact(r.model, "layout") == "attn_k_b and attn_v_b");
   CHECK(fact(r.origin, "checksums") == "none");
   CHECK(r.vocabulary.empty());
 }

@@ -172,10 +172,10 @@ TEST_CASE("weights: copied one behind the other, in as many bytes as were said, 
       for (size_t i = 0; i < copied.layers.size(); ++i) {
         const LayerWeights &a = copied.layers[i], &b = in_place.layers[i];
         const std::pair<Weight, Weight> of_layer[] = {
-            {a.attn_q_a, b.attn_q_a},       {a.attn_q_b, b.attn_q_b},       {a.attn_kv_a_mqa, b.attn_kv_a_mqa},
-            {a.attn_k_b, b.attn_k_b},       {a.attn_output, b.attn_output}, {a.ffn.gate, b.ffn.gate},
-            {a.ffn.up, b.ffn.up},           {a.ffn.down, b.ffn.down},       {a.ffn_gate_inp, b.ffn_gate_inp},
-            {a.shared.gate, b.shared.gate}, {a.shared.down, b.shared.down}};
+            {a.attn_q_a, b.attn_q_a},         {a.attn_q_b, b.attn_q_b},       {a.attn_kv_a_mqa, b.attn_kv_a_mqa},
+            {a.attn_k_b, b.attn_k_b},         {a.attn_v_b, b.attn_v_b},       {a.attn_output, b.attn_output},
+            {a.ffn.gate, b.ffn.gate},         {a.ffn.up, b.ffn.up},           {a.ffn.down, b.ffn.down},
+            {a.ffn_gate_inp, b.ffn_gate_inp}, {a.shared.gate, b.shared.gate}, {a.shared.down, b.shared.down}};
         pairs.insert(pairs.end(), std::begin(of_layer), std::end(of_layer));
         if (all) {
           pairs.insert(pairs.end(), {{a.experts.gate, b.experts.gate}, {a.experts.down, b.experts.down}});

@@ -72,7 +72,8 @@ class TinyModel {
     return t;
   }
 
-  // As files were before 2025: attn_kv_b in one piece, the heads' own widths in key_length, head_count_kv = head_count.
+  // As files were before April 2025: attn_kv_b in one piece, the heads' own widths in key_length, head_count_kv =
+  // head_count.
   void make_old_layout() {
     const auto& s = shape;
     metadata.erase(key::kKeyLengthMla);
@@ -80,8 +81,17 @@ class TinyModel {
     metadata.set(key::kKeyLength, GgufValue::of_u32(uint32_t(s.nope + s.rope)));
     metadata.set(key::kValueLength, GgufValue::of_u32(uint32_t(s.v)));
     metadata.set(key::kHeadCountKv, GgufValue::of_u32(uint32_t(s.n_heads)));
+    add_kv_b();
+    std::erase_if(tensors, [](const TinyTensor& t) {
+      return t.name.ends_with(name::kAttnKB) || t.name.ends_with(name::kAttnVB);
+    });
+  }
+
+  // attn_kv_b besides attn_k_b and attn_v_b, as makers of files for ik_llama.cpp keep it.
+  void add_kv_b() {
+    const auto& s = shape;
     for (int i = 0; i < s.n_layers; ++i) {
-      const TinyTensor k_b = take(name::in_layer(i, name::kAttnKB)), v_b = take(name::in_layer(i, name::kAttnVB));
+      const TinyTensor k_b = tensor(name::in_layer(i, name::kAttnKB)), v_b = tensor(name::in_layer(i, name::kAttnVB));
       TinyTensor kv_b{name::in_layer(i, name::kAttnKvB), Shape(s.n_heads * (s.nope + s.v), s.kv_lora), {}};
       for (int64_t h = 0; h < s.n_heads; ++h) {
         for (int64_t row = 0; row < s.nope; ++row) {
