@@ -30,8 +30,7 @@ struct ModelConfig {
   float norm_eps = 1e-6f;
   float rope_theta = 10000.0f;
   YarnConfig yarn;
-  // One line, naming key and guess, for everything that changes results and is neither in a key nor in a tensor's
-  // shape.
+  // Which keys are missing, and what was taken instead, for people (ConfigReader::notes); empty: none that matters.
   std::vector<std::string> notes;
 
   int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }

@@ -26,10 +26,10 @@ int64_t expert_width(const ConfigReader& in, const ModelConfig& c) {
 }
 
 // How many experts' width the shared ones have together: that of their key, or of their tensors.
-int64_t count_shared_experts(const ConfigReader& in, const ModelConfig& c) {
+int64_t count_shared_experts(ConfigReader& in, const ModelConfig& c) {
   const int64_t width =
       in.integer_or(in.rows(name::kFfnUpShexp, c.n_layers), key::kExpertSharedFeedForwardLength, 0, kMaxWidth);
-  const int64_t n = in.integer_or(width / c.moe_inter_dim, key::kExpertSharedCount, 0, kMaxExperts);
+  const int64_t n = in.count_or_derived(width / c.moe_inter_dim, key::kExpertSharedCount, 0, kMaxExperts);
   require(n * c.moe_inter_dim == width || !in.has(key::kExpertSharedFeedForwardLength), ErrorKind::model,
           "{}: {}: expected {} times {} ({} shared experts), found {}", in.source(),
           key::kExpertSharedFeedForwardLength, n, c.moe_inter_dim, n, width);
@@ -43,7 +43,7 @@ GatingFunc read_gate(ConfigReader& in, const ModelConfig& c) {
   if (gate == 0) {
     const Tensor* bias = in.in_layers(name::kExpProbsB, c.n_layers);
     if (!bias) return GatingFunc::softmax;
-    in.note_guess(key::kExpertGatingFunc, "sigmoid", ("as there is " + bias->name).c_str());
+    in.note_guess(key::kExpertGatingFunc, "sigmoid", "as there is " + bias->name);
     return GatingFunc::sigmoid;
   }
   require(gate == int64_t(GatingFunc::softmax) || gate == int64_t(GatingFunc::sigmoid), ErrorKind::model,
@@ -118,9 +118,9 @@ const ClassCustom& class_custom(const ModelConfig& c) {
 
 void read_experts(ConfigReader& in, ModelConfig& c) {
   const Tensor* router = in.in_layers(name::kFfnGateInp, c.n_layers);
-  c.n_routed_experts = in.integer_or(router ? router->shape.rows() : 0, key::kExpertCount, 0, kMaxExperts);
+  c.n_routed_experts = in.count_or_derived(router ? router->shape.rows() : 0, key::kExpertCount, 0, kMaxExperts);
   c.n_dense_layers =
-      in.integer_or(router ? count_dense_layers(in, c.n_layers) : 0, key::kLeadingDenseBlockCount, 0, c.n_layers);
+      in.count_or_derived(router ? count_dense_layers(in, c.n_layers) : 0, key::kLeadingDenseBlockCount, 0, c.n_layers);
   if (c.n_routed_experts == 0) {
     c.n_dense_layers = c.n_layers;
     return;

@@ -72,13 +72,13 @@ void read_layers(const ConfigReader& in, ModelConfig& c) {
   while (is_mtp_layer(in.file(), c.n_layers + c.n_mtp_layers)) ++c.n_mtp_layers;
 }
 
-void read_latents(const ConfigReader& in, ModelConfig& c) {
+void read_latents(ConfigReader& in, ModelConfig& c) {
   c.n_heads = in.integer(key::kHeadCount, 1, kMaxHeads);
   const int64_t n_kv_heads = in.integer_or(1, key::kHeadCountKv, 1, kMaxHeads);
   require(n_kv_heads == 1 || n_kv_heads == c.n_heads, ErrorKind::model, "{}: {}: expected 1 or {} (as {}), found {}",
           in.source(), key::kHeadCountKv, c.n_heads, key::kHeadCount, n_kv_heads);
 
-  c.q_lora_rank = in.integer_or(in.rows(name::kAttnQA, c.n_layers), key::kQLoraRank, 0, kMaxWidth);
+  c.q_lora_rank = in.count_or_derived(in.rows(name::kAttnQA, c.n_layers), key::kQLoraRank, 0, kMaxWidth);
   c.kv_lora_rank = in.integer_or_derived(in.cols(name::kAttnKvANorm, c.n_layers), key::kKvLoraRank, 1, kMaxWidth);
   const int64_t rope_rows = std::max<int64_t>(in.rows(name::kAttnKvAMqa, c.n_layers) - c.kv_lora_rank, 0);
   c.qk_rope_head_dim = in.integer_or_derived(rope_rows, key::kRopeDimensionCount, 2, kMaxWidth);
@@ -89,7 +89,7 @@ void read_latents(const ConfigReader& in, ModelConfig& c) {
 // Widths of a head. Current files state them in the _mla keys, beside a key_length that is the latent's (r + dr = 576)
 // and a value_length of r = 512. Old files have no _mla keys and the heads' own widths (192, 128) in key_length. Those
 // that have neither show them in their tensors.
-void read_head_widths(const ConfigReader& in, ModelConfig& c) {
+void read_head_widths(ConfigReader& in, ModelConfig& c) {
   const int64_t q_width = in.rows(c.q_lora_rank > 0 ? name::kAttnQB : name::kAttnQ, c.n_layers) / c.n_heads;
   const int64_t v_width = in.cols(name::kAttnOutput, c.n_layers) / c.n_heads;
   const int64_t key_length = in.integer_or(0, key::kKeyLength, 1, kMaxWidth);
@@ -132,7 +132,7 @@ void read_rope(ConfigReader& in, ModelConfig& c) {
   c.rope_theta = in.number_or_guess(10000.0f, kOfAll, key::kRopeFreqBase, 1.0 + 1e-6, 1e12);
   const auto type = in.metadata().string(key::kRopeScalingType);
   if (!type && in.has(key::kYarnLogMultiplier)) {
-    in.note_guess(key::kRopeScalingType, "yarn", ("as there is " + std::string(key::kYarnLogMultiplier)).c_str());
+    in.note_guess(key::kRopeScalingType, "yarn", "as there is " + std::string(key::kYarnLogMultiplier));
     return read_yarn(in, c);
   }
   if (type.value_or("none") == "none") {
@@ -163,7 +163,7 @@ void read_vocab_size(const ConfigReader& in, ModelConfig& c) {
 
 ModelConfig read_config(const GgufFile& file) {
   ModelConfig c;
-  ConfigReader in(file, c.notes);
+  ConfigReader in(file);
   read_architecture(in);
   refuse_unknown_keys(file.metadata());
 
@@ -187,6 +187,7 @@ ModelConfig read_config(const GgufFile& file) {
   require(c.q_lora_rank == 0 || !file.find_tensor(attn_q), ErrorKind::model,
           "{}: {} = {} contradicts {}: a model has either a query latent or plain queries", in.source(),
           key::kQLoraRank, c.q_lora_rank, attn_q);
+  c.notes = in.notes();
   return c;
 }
 
