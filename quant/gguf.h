@@ -114,11 +114,12 @@ struct GgufTensorPlan {
   size_t bytes() const { return format->bytes(shape.cols()) * size_t(shape.rows()); }
 };
 
-// A mapped GGUF file, or all parts of a split one (PREFIX-00001-of-00003.gguf; opened by any part).
+// A mapped GGUF file, or all parts of a split one (split_file.h; opened by any part).
 class GgufFile {
  public:
   // Throws Error(file) or Error(format), which says what the file is where it is something else: a checkpoint, a piece
-  // of a GGUF file. Tensors may be of formats that are not computed here.
+  // of a GGUF file; Error(resource) where there are more parts than a process may have files open. Tensors may be of
+  // formats that are not computed here.
   static GgufFile open(const std::string& path);
 
   // The directory of a file that is still to be written, as its readers will find it: tensors have no data yet.
@@ -132,11 +133,13 @@ class GgufFile {
   const Tensor& tensor(std::string_view name) const;               // throws Error(model): absent
   uint64_t file_bytes() const;                                     // of all parts
   const std::vector<std::unique_ptr<MappedFile>>& parts() const { return parts_; }
+  const MappedFile* part_of(const std::byte* data) const;  // which holds this byte; null: none
 
  private:
-  void add(GgufContents&& part);  // of the file last put into parts_
+  void add(std::unique_ptr<MappedFile> part, GgufContents&& contents);
 
   std::vector<std::unique_ptr<MappedFile>> parts_;
+  std::map<const std::byte*, size_t> by_address_;  // where parts begin in memory
   GgufMetadata metadata_;
   std::vector<Tensor> tensors_;
   std::map<std::string, size_t, std::less<>> index_;

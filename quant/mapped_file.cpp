@@ -45,14 +45,16 @@ int64_t modified_at(const struct stat& info) {
 }
 
 // A file of hundreds of gigabytes is not read twice. These pieces change when another file is written over it, or
-// anything into its header.
-uint64_t sampled_checksum(std::span<const std::byte> bytes) {
+// anything into its header. Of `n_files` that make a model together, each is read as much less.
+uint64_t sampled_checksum(std::span<const std::byte> bytes, size_t n_files) {
   constexpr size_t kWhole = size_t(64) << 20, kEnds = size_t(1) << 20, kPiece = 4096, kPieces = 256;
-  if (bytes.size() <= kWhole) return checksum(bytes);
+  if (bytes.size() <= std::max(kWhole / n_files, kPiece)) return checksum(bytes);
+  const size_t ends = std::min(std::max(kEnds / n_files, kPiece), bytes.size());
+  const size_t pieces = std::min(std::max<size_t>(kPieces / n_files, 4), bytes.size() / kPiece);
   Checksum sum;
-  sum.add(bytes.first(kEnds));
-  for (size_t i = 1; i < kPieces; ++i) sum.add(bytes.subspan(bytes.size() / kPieces * i, kPiece));
-  sum.add(bytes.last(kEnds));
+  sum.add(bytes.first(ends));
+  for (size_t i = 1; i < pieces; ++i) sum.add(bytes.subspan(bytes.size() / pieces * i, kPiece));
+  sum.add(bytes.last(ends));
   return sum.value();
 }
 
@@ -63,11 +65,11 @@ struct Mapping {
   std::atomic<bool> taken = false;
   char path[1024];
 };
-std::array<Mapping, 512> mappings;
+std::array<Mapping, 2048> mappings;
 
 void remember(const std::string& path, const std::byte* data, size_t size) {
   for (Mapping& m : mappings) {
-    if (m.taken.exchange(true)) continue;
+    if (m.taken || m.taken.exchange(true)) continue;
     const size_t n = std::min(path.size(), sizeof m.path - 1);
     std::memcpy(m.path, path.data(), n);
     m.path[n] = 0;
@@ -132,16 +134,16 @@ bool MappedFile::changed() const {
   if (fstat(fd_, &info) != 0 || size_t(info.st_size) != size_) return true;
   const int64_t modified = modified_at(info);
   if (modified == modified_) return false;
-  if (content_ != sampled_checksum(bytes())) return true;
+  if (!content_ || content_->sum != sampled_checksum(bytes(), content_->n_files)) return true;
   modified_ = modified;
   return false;
 }
 
-void MappedFile::remember_content() {
+void MappedFile::remember_content(size_t n_files) {
   content_.reset();
   if (changed()) return;
-  const uint64_t sum = sampled_checksum(bytes());
-  if (!changed()) content_ = sum;
+  const uint64_t sum = sampled_checksum(bytes(), n_files);
+  if (!changed()) content_ = {n_files, sum};
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

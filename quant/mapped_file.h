@@ -29,7 +29,8 @@ class MappedFile {
   // changed; else the time of the last change decides.
   bool changed() const;
   // Keeps a checksum of what the file holds: of all of it up to 64 MiB, of larger ones its ends and 255 pieces between.
-  void remember_content();
+  // Of one of n_files that are remembered together, an n-th of that.
+  void remember_content(size_t n_files = 1);
 
   // Hints for a range inside the file, rounded outwards to pages. They never fail.
   void will_need(std::span<const std::byte> range) const;  // read ahead
@@ -45,8 +46,12 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   int fd_ = -1;
-  mutable int64_t modified_ = 0;     // nanoseconds
-  std::optional<uint64_t> content_;  // what remember_content saw
+  mutable int64_t modified_ = 0;  // nanoseconds
+  struct Content {
+    size_t n_files;
+    uint64_t sum;
+  };
+  std::optional<Content> content_;  // what remember_content saw
 };
 
 // The path of the mapped file that an address lies in; null: none. May be called from a signal handler: reading beyond

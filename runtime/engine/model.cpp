@@ -239,7 +239,8 @@ struct Model::Impl {
           HybridOptions{options.prefill, options.prefill_rates, options.routed, options.reproducible});
     }
     finish();
-    for (const auto& part : file.parts()) part->remember_content();  // in memory now, as far as it will be
+    // In memory now, as far as it will be.
+    for (const auto& part : file.parts()) part->remember_content(file.parts().size());
   }
 
   ~Impl() { device.forget_steps(this); }

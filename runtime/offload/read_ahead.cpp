@@ -19,12 +19,7 @@ std::vector<std::span<const std::byte>> expert_bytes(const FfnWeights& experts, 
 void ReadAhead::experts(const FfnWeights& experts, std::span<const int32_t> ids) const {
   if (!wanted_) return;
   for (const auto range : expert_bytes(experts, ids)) {
-    for (const auto& part : file_.parts()) {
-      const auto bytes = part->bytes();
-      if (range.data() < bytes.data() || range.data() >= bytes.data() + bytes.size()) continue;
-      part->will_need(range);
-      break;
-    }
+    if (const MappedFile* part = file_.part_of(range.data())) part->will_need(range);
   }
 }
 

@@ -124,11 +124,16 @@ TEST_CASE("a file that is written to, or shortened, has changed; one that anothe
 TEST_CASE("a file that was only touched has not changed, where its content was remembered") {
   const TempDir dir;
   const std::string path = dir / "x";
-  for (const size_t size : {size_t(5000), (size_t(64) << 20) + 12345}) {
+  struct Row {
+    size_t size, n_files;
+  };
+  for (const auto [size, n_files] : {Row{5000, 1}, Row{(size_t(64) << 20) + 12345, 1}, Row{5000, 20000},
+                                     Row{12345, 20000}, Row{(size_t(1) << 20) + 12345, 1148}}) {
     CAPTURE(size);
+    CAPTURE(n_files);
     write_text(path, std::string(size, 'h'));
     MappedFile file(path);
-    file.remember_content();
+    file.remember_content(n_files);
     const auto touch = [&] { REQUIRE(utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0); };
     const auto write_at = [&](size_t at, const char* text) {
       std::fstream out(path, std::ios::in | std::ios::out);

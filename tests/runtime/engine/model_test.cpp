@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "tests/quant/split_parts.h"
 #include "tests/runtime/model/tiny_model.h"
 
 using namespace hearth;
@@ -273,6 +274,10 @@ TEST_CASE("model: layouts of other files give the same bits") {
     m.metadata.set(key::kBlockCount, GgufValue::of_u32(4));
     m.metadata.set(key::kNextnPredictLayers, GgufValue::of_u32(1));
   }));
+  const TempDir dir;  // a part for every tensor, and a first one without any
+  Model split(GgufFile::open(split_one_by_one(tiny.file(), dir.path())), exact(&cpu_ops("scalar")));
+  CHECK(split.file().parts().size() == tiny.tensors.size() + 1);
+  CHECK(all_logits(split, tokens) == expected);
 }
 
 TEST_CASE("model: a file without a head uses the embedding") {
