@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -122,6 +123,13 @@ class GgufFile {
   // formats that are not computed here.
   static GgufFile open(const std::string& path);
 
+  // Adds those tensors of another file for which `which` is true, and its parts behind these. Metadata stay as they
+  // are. Throws Error(format): a name that is there already.
+  void include(GgufFile other, const std::function<bool(const Tensor&)>& which);
+
+  // Of what parse_gguf read, from bytes that outlive it: a file without parts.
+  static GgufFile of(GgufContents contents);
+
   // The directory of a file that is still to be written, as its readers will find it: tensors have no data yet.
   static GgufFile planned(const std::string& path, const GgufMetadata& metadata,
                           const std::vector<GgufTensorPlan>& tensors);
@@ -137,6 +145,7 @@ class GgufFile {
 
  private:
   void add(std::unique_ptr<MappedFile> part, GgufContents&& contents);
+  void add(Tensor tensor, const std::string& from);
 
   std::vector<std::unique_ptr<MappedFile>> parts_;
   std::map<const std::byte*, size_t> by_address_;  // where parts begin in memory

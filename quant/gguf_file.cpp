@@ -45,6 +45,13 @@ GgufFile GgufFile::open(const std::string& path) {
   return file;
 }
 
+GgufFile GgufFile::of(GgufContents contents) {
+  GgufFile file;
+  file.metadata_ = std::move(contents.metadata);
+  for (Tensor& tensor : contents.tensors) file.add(std::move(tensor), file.path());
+  return file;
+}
+
 GgufFile GgufFile::planned(const std::string& path, const GgufMetadata& metadata,
                            const std::vector<GgufTensorPlan>& tensors) {
   GgufFile file;
@@ -59,17 +66,29 @@ GgufFile GgufFile::planned(const std::string& path, const GgufMetadata& metadata
 
 void GgufFile::add(std::unique_ptr<MappedFile> part, GgufContents&& contents) {
   if (parts_.empty()) metadata_ = std::move(contents.metadata);
-  for (Tensor& tensor : contents.tensors) {
-    const auto [it, is_new] = index_.try_emplace(tensor.name, tensors_.size());
-    if (!is_new) {
-      const MappedFile* other = part_of(tensors_[it->second].data);
-      fail(ErrorKind::format, "{}: corrupt: tensor {} occurs twice{}", part->path(), tensor.name,
-           other ? ", and first in " + other->path() : "");
-    }
-    tensors_.push_back(std::move(tensor));
-  }
+  for (Tensor& tensor : contents.tensors) add(std::move(tensor), part->path());
   by_address_.emplace(part->bytes().data(), parts_.size());
   parts_.push_back(std::move(part));
+}
+
+void GgufFile::add(Tensor tensor, const std::string& from) {
+  const auto [it, is_new] = index_.try_emplace(tensor.name, tensors_.size());
+  if (!is_new) {
+    const MappedFile* other = part_of(tensors_[it->second].data);
+    fail(ErrorKind::format, "{}: corrupt: tensor {} occurs twice{}", from, tensor.name,
+         other ? ", and first in " + other->path() : "");
+  }
+  tensors_.push_back(std::move(tensor));
+}
+
+void GgufFile::include(GgufFile other, const std::function<bool(const Tensor&)>& which) {
+  for (Tensor& tensor : other.tensors_) {
+    if (which(tensor)) add(std::move(tensor), other.path());
+  }
+  for (auto& part : other.parts_) {
+    by_address_.emplace(part->bytes().data(), parts_.size());
+    parts_.push_back(std::move(part));
+  }
 }
 
 const MappedFile* GgufFile::part_of(const std::byte* data) const {

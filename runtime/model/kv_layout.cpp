@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "quant/gguf_keys.h"
 #include "runtime/support/size_text.h"
@@ -10,6 +11,7 @@ namespace hearth {
 namespace {
 
 constexpr std::array kLayouts = {KvLayout::split, KvLayout::unsplit, KvLayout::both};
+constexpr std::array kNames = {"split", "unsplit", "both"};
 
 const char* tensors_of(KvLayout layout) {
   switch (layout) {
@@ -23,30 +25,48 @@ const char* tensors_of(KvLayout layout) {
   return "attn_k_b and attn_v_b, and attn_kv_b, which is not used";
 }
 
-}  // namespace
-
-const char* kv_layout_name(KvLayout layout) {
-  constexpr const char* kNames[] = {"split", "unsplit", "both"};
-  return kNames[size_t(layout)];
+bool has(const GgufFile& file, int64_t layer, const char* role) {
+  return file.find_tensor(name::in_layer(int(layer), role)) != nullptr;
 }
 
+// Layers of each layout, and of all: a layer that has none of the tensors does not count.
+std::pair<std::array<int64_t, kLayouts.size()>, int64_t> counts(const GgufFile& file, int64_t n_layers) {
+  std::array<int64_t, kLayouts.size()> count{};
+  int64_t all = 0;
+  for (int64_t i = 0; i < n_layers; ++i) {
+    const bool any = has(file, i, name::kAttnKB) || has(file, i, name::kAttnVB) || has(file, i, name::kAttnKvB);
+    if (!any) continue;
+    ++count[size_t(kv_layout(file, i))];
+    ++all;
+  }
+  return {count, all};
+}
+
+}  // namespace
+
 KvLayout kv_layout(const GgufFile& file, int64_t layer) {
-  const auto has = [&](const char* role) { return file.find_tensor(name::in_layer(int(layer), role)) != nullptr; };
-  if (!has(name::kAttnKvB)) return KvLayout::split;
-  return has(name::kAttnKB) && has(name::kAttnVB) ? KvLayout::both : KvLayout::unsplit;
+  if (!has(file, layer, name::kAttnKvB)) return KvLayout::split;
+  const bool two = has(file, layer, name::kAttnKB) && has(file, layer, name::kAttnVB);
+  return two ? KvLayout::both : KvLayout::unsplit;
 }
 
 std::string kv_layout_text(const GgufFile& file, int64_t n_layers) {
-  std::array<int64_t, kLayouts.size()> count{};
-  for (int64_t i = 0; i < n_layers; ++i) ++count[size_t(kv_layout(file, i))];
+  const auto [count, all] = counts(file, n_layers);
   std::string text;
   for (const KvLayout layout : kLayouts) {
     const int64_t n = count[size_t(layout)];
-    if (n == n_layers) return tensors_of(layout);
-    if (n > 0)
-      text += fmt::format("{}{} in {} of {} layers", text.empty() ? "" : "; ", tensors_of(layout), n, n_layers);
+    if (n > 0 && n == all) return tensors_of(layout);
+    if (n > 0) text += fmt::format("{}{} in {} of {} layers", text.empty() ? "" : "; ", tensors_of(layout), n, all);
   }
   return text;
+}
+
+std::string kv_layout_name(const GgufFile& file, int64_t n_layers) {
+  const auto [count, all] = counts(file, n_layers);
+  for (const KvLayout layout : kLayouts) {
+    if (all > 0 && count[size_t(layout)] == all) return kNames[size_t(layout)];
+  }
+  return all > 0 ? "mixed" : "none";
 }
 
 std::string kv_layout_note(const GgufFile& file, const ModelConfig& c) {

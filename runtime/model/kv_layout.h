@@ -18,13 +18,14 @@ enum class KvLayout {
   both,     // all three, as makers of files for ik_llama.cpp keep them
 };
 
-const char* kv_layout_name(KvLayout layout);  // "split", "unsplit", "both"
-
 // By the tensors that layer `layer` has; a layer that has neither is `split`, so that what is missing is named so.
 KvLayout kv_layout(const GgufFile& file, int64_t layer);
 
-// Of layers [0, n_layers): "attn_k_b and attn_v_b", or of how many layers each is true where they differ.
+// Of those of layers [0, n_layers) that the file has, for people: "attn_k_b and attn_v_b", or of how many layers each
+// is true where they differ. Empty: of none.
 std::string kv_layout_text(const GgufFile& file, int64_t n_layers);
+// For programs: "split", "unsplit", "both", "mixed", "none".
+std::string kv_layout_name(const GgufFile& file, int64_t n_layers);
 
 // One line for people where a file's layout costs memory when it is loaded, and what is done; empty: it does not.
 std::string kv_layout_note(const GgufFile& file, const ModelConfig& config);

@@ -6,6 +6,7 @@
 #include "runtime/model/config_keys.h"
 #include "runtime/model/config_reader.h"
 #include "runtime/model/config_routing.h"
+#include "runtime/model/mtp.h"
 
 namespace hearth {
 namespace {
@@ -21,12 +22,6 @@ void read_architecture(const ConfigReader& in) {
   require(*found == key::kDeepseek2, ErrorKind::model,
           "{}: {}: expected \"{}\" (DeepSeek-V2, V2-Lite, Coder-V2, V2.5, V3, R1), found \"{}\"", in.source(),
           key::kArchitecture, key::kDeepseek2, *found);
-}
-
-bool is_mtp_layer(const GgufFile& file, int64_t layer) {
-  return file.find_tensor(name::in_layer(int(layer), name::kNextnEhProj)) ||
-         file.find_tensor(name::in_layer(int(layer), name::kNextnEnorm)) ||
-         file.find_tensor(name::in_layer(int(layer), name::kNextnHnorm));
 }
 
 // In files by others block_count includes the MTP layers, whether their tensors are there or were left out; where such

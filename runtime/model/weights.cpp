@@ -9,6 +9,7 @@
 #include "quant/gguf_keys.h"
 #include "quant/interleaved.h"
 #include "runtime/model/kv_layout.h"
+#include "runtime/model/mtp.h"
 #include "runtime/model/tensor_role.h"
 
 namespace hearth {
@@ -42,6 +43,21 @@ class Loader {
     return std::move(sizes_);
   }
 
+  // Looks at those of the layers for MTP.
+  void check_mtp() {
+    measures_ = true;
+    for (int64_t i = c_.n_layers; i < c_.n_layers + c_.n_mtp_layers; ++i) {
+      layer_ = int(i);
+      look_up_layer();
+      matrix(here(name::kNextnEhProj), c_.dim, 2 * c_.dim);
+      for (const char* norm : {name::kNextnEnorm, name::kNextnHnorm}) vector(here(norm), c_.dim);
+      if (has(here(name::kNextnSharedHeadNorm))) vector(here(name::kNextnSharedHeadNorm), c_.dim);
+      for (const char* copy : {name::kNextnEmbedTokens, name::kNextnSharedHeadHead}) {
+        if (has(here(copy))) matrix(here(copy), c_.vocab_size, c_.dim);
+      }
+    }
+  }
+
   // Those of the model's tensors that are in formats which are only listed.
   std::vector<const Tensor*> not_computed() {
     measure();
@@ -57,18 +73,31 @@ class Loader {
 
  private:
   void look_up() {
+    refuse_mtp_file();
     out_.token_embd = matrix(name::kTokenEmbd, c_.vocab_size, c_.dim);
     out_.output_norm = vector(name::kOutputNorm, c_.dim);
     out_.output = has(name::kOutput) ? matrix(name::kOutput, c_.vocab_size, c_.dim) : out_.token_embd;
     out_.active_bytes += out_.token_embd.row_bytes + bytes_of(out_.output);
     for (int64_t i = 0; i < c_.n_layers; ++i) {
       layer_ = int(i);
-      LayerWeights w;
-      load_attention(w);
-      c_.is_moe(i) ? load_moe(w) : load_dense(w);
-      out_.layers.push_back(w);
+      out_.layers.push_back(look_up_layer());
     }
     refuse_unknown_tensors();
+  }
+
+  LayerWeights look_up_layer() {
+    LayerWeights w;
+    load_attention(w);
+    c_.is_moe(layer_) ? load_moe(w) : load_dense(w);
+    return w;
+  }
+
+  // Files beside a model are opened by mistake.
+  void refuse_mtp_file() const {
+    const int64_t mtp = first_layer_of_mtp_file(file_);
+    require(mtp < 0, ErrorKind::model,
+            "{}: holds a layer for multi-token prediction (blk.{}) and no other, expected a model: it lies beside one",
+            file_.path(), mtp);
   }
 
   std::string here(const char* role) const { return name::in_layer(layer_, role); }
@@ -272,6 +301,10 @@ uint64_t weight_bytes(const GgufFile& file, const ModelConfig& config, bool all)
   uint64_t bytes = 0;
   for (const WeightSize& weight : weight_sizes(file, config, all)) bytes += aligned_bytes(weight.bytes());
   return bytes;
+}
+
+void check_mtp_layers(const GgufFile& file, const ModelConfig& config) {
+  Loader(file, config, nullptr, true, {}).check_mtp();
 }
 
 std::string not_computed(const GgufFile& file, const ModelConfig& config) {

@@ -80,6 +80,10 @@ struct WeightSize {
   }
 };
 
+// Looks at the tensors of layers for MTP, which load_weights leaves alone. Throws Error(model): one is missing, or of
+// another shape.
+void check_mtp_layers(const GgufFile& file, const ModelConfig& config);
+
 // Which tensors of the model are in formats that are only listed (quant/format.h), in words: how many, which formats,
 // the first tensor. Empty: none, and load_weights may be called. Throws as weight_sizes does.
 std::string not_computed(const GgufFile& file, const ModelConfig& config);

@@ -99,11 +99,20 @@ TEST_CASE("kv layout: told by the tensors present, layer by layer") {
   CHECK(text(TinyModel()) == "attn_k_b and attn_v_b");
   CHECK(text(unsplit()) == "attn_kv_b in one piece");
   CHECK(text(with_both()) == "attn_k_b and attn_v_b, and attn_kv_b, which is not used");
+  const auto word = [](const TinyModel& model) { return kv_layout_name(model.file(), 3); };
+  CHECK(word(TinyModel()) == "split");
+  CHECK(word(unsplit()) == "unsplit");
+  CHECK(word(with_both()) == "both");
+  TinyModel none;
+  std::erase_if(none.tensors, [](const TinyTensor& t) { return t.name.starts_with("blk."); });
+  CHECK(word(none) == "none");
+  CHECK(text(none) == "");
 
   TinyModel mixed = with_both();
   mixed.take("blk.0.attn_k_b.weight");
   mixed.take("blk.0.attn_v_b.weight");
   mixed.take("blk.2.attn_kv_b.weight");
+  CHECK(word(mixed) == "mixed");
   CHECK(text(mixed) ==
         "attn_k_b and attn_v_b in 1 of 3 layers; attn_kv_b in one piece in 1 of 3 layers; "
         "attn_k_b and attn_v_b, and attn_kv_b, which is not used in 1 of 3 layers");
