@@ -11,6 +11,8 @@
 #include "runtime/cli/commands.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/eval/expert_plots.h"
+#include "runtime/eval/inspect_json.h"
+#include "runtime/model/mtp.h"
 #include "runtime/offload/expert_stats.h"
 #include "runtime/support/size_text.h"
 #include "runtime/support/text_file.h"
@@ -19,8 +21,8 @@ namespace hearth::cli {
 namespace {
 
 struct InspectArguments {
-  std::string path, experts, svg;
-  bool tensors = false, metadata = false;
+  std::string path, mtp, experts, svg;
+  bool tensors = false, metadata = false, json = false;
 };
 
 void print_facts(const std::vector<Fact>& facts) {
@@ -41,8 +43,10 @@ void print_groups(const InspectReport& report) {
 }
 
 void inspect_file(const InspectArguments& arguments) {
-  const GgufFile file = GgufFile::open(arguments.path);
+  GgufFile file = GgufFile::open(arguments.path);
+  if (!arguments.mtp.empty()) add_mtp_file(file, GgufFile::open(arguments.mtp));
   const InspectReport report = inspect(file);
+  if (arguments.json) return print("{}\n", inspect_json(file, report));
   print("{}: {}", arguments.path, decimal_size_text(double(report.file_bytes)));
   print("{}\n", report.n_parts > 1 ? fmt::format(" in {} parts", report.n_parts) : "");
   print_facts(report.model);
@@ -93,9 +97,12 @@ void add_inspect(CLI::App& app) {
   CLI::Option* model = command->add_option("model", arguments->path, "a GGUF file");
   command->add_flag("--tensors", arguments->tensors, "list every tensor");
   command->add_flag("--metadata", arguments->metadata, "list every metadata key");
+  CLI::Option* json = command->add_flag("--json", arguments->json, "all of this as one JSON document");
+  CLI::Option* mtp = command->add_option(
+      "--mtp", arguments->mtp, "with the layer for multi-token prediction that lies beside the model: mtp-*.gguf");
   CLI::Option* experts = command->add_option("--experts", arguments->experts,
                                              "instead of a model, statistics of its experts: MODEL.gguf.experts");
-  experts->excludes(model);
+  for (CLI::Option* option : {model, json, mtp}) experts->excludes(option);
   command->add_option("--svg", arguments->svg, "with --experts: write a heat map; -: to standard output")
       ->needs(experts);
   command->callback([arguments, experts] {

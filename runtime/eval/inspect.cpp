@@ -142,9 +142,10 @@ InspectReport inspect(const GgufFile& file) {
   report.n_parts = int64_t(file.parts().size());
   try {
     report.config = read_config(file);
-    report.kv_layout = kv_layout_text(file, report.config->n_layers);
+    report.kv_layout = kv_layout_name(file, report.config->n_layers);
     report.model = model_facts(*report.config);
-    report.model.push_back({"layout", report.kv_layout});
+    const std::string layout = kv_layout_text(file, report.config->n_layers);
+    if (!layout.empty()) report.model.push_back({"layout", layout});
     report.why_not = not_computed(file, *report.config);
   } catch (const Error& e) {
     report.why_not = e.what();

@@ -34,7 +34,7 @@ struct InspectReport {
   uint64_t n_parameters = 0;         // of the model itself, without MTP layers
   uint64_t n_active_parameters = 0;  // used per token: K of E experts, the head, without the embedding's lookup
   double bits_per_weight = 0;
-  std::string kv_layout;                        // which tensors hold W^UK and W^UV (runtime/model/kv_layout.h)
+  std::string kv_layout;                        // which tensors hold W^UK and W^UV: kv_layout_name
   std::optional<ModelConfig> config;            // absent: another architecture, or a vocabulary without a model
   std::string why_not;                          // why the model does not run here; empty: it does
   std::vector<Fact> model, vocabulary, origin;  // for people

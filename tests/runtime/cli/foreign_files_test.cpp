@@ -3,8 +3,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "tests/quant/gguf_bytes.h"
+#include "tests/quant/split_parts.h"
 #include "tests/runtime/cli/hearth.h"
 
 using namespace hearth::test;
@@ -90,6 +92,41 @@ TEST_CASE("another architecture is inspected and verified, and refused by its na
   CHECK(contains(run_hearth({"verify", path}).out, "all checksums match"));
   for (const char* command : {"plan", "run"})
     check_refused(run_hearth({command, path}, {.input = "x"}), 1, {"shallowsk", "deepseek2"});
+}
+
+TEST_CASE("a model in a part for every tensor answers as the whole file does, and says which part is missing") {
+  TempDir dir;
+  const std::string first = split_one_by_one(hearth::GgufFile::open(demo_model()), dir.path());
+  const auto answer = [](const std::string& path) {
+    const auto result = run_hearth({"run", path, "-p", "What is 12 + 7?", "-n", "6", "--temp", "0"});
+    CHECK_MESSAGE(result.exit_code == 0, result.err);
+    return result.out;
+  };
+  CHECK(answer(first) == answer(demo_model()));
+  const size_t n_parts = hearth::GgufFile::open(first).parts().size();
+  const auto inspected = run_hearth({"inspect", first});
+  CHECK(contains(inspected.out, " in " + std::to_string(n_parts) + " parts\n"));
+  CHECK(contains(inspected.out, "layout             attn_k_b and attn_v_b\n"));
+  const std::string last = part_name(n_parts - 1, n_parts);
+  fs::remove(dir / last);
+  for (const char* command : {"run", "inspect", "verify", "plan"})
+    check_refused(run_hearth({command, first}, {.input = "x"}), 1, {first, "one is missing: " + last});
+}
+
+TEST_CASE("inspect --json is one document") {
+  const auto result = run_hearth({"inspect", demo_model(), "--json"});
+  REQUIRE_MESSAGE(result.exit_code == 0, result.err);
+  const auto document = nlohmann::json::parse(result.out);
+  CHECK(document["file"]["path"] == demo_model());
+  CHECK(document["model"]["layout"] == "split");
+  CHECK(document["tensors"].size() == document["file"]["n_tensors"]);
+}
+
+TEST_CASE("a layer for multi-token prediction that is none is refused") {
+  check_refused(
+      run_hearth({"inspect", demo_model(), "--mtp", demo_model()}), 1,
+      {demo_model(), "expected a file with the layer for multi-token prediction alone", "found other layers"});
+  check_refused(run_hearth({"inspect", demo_model(), "--mtp", "nowhere.gguf"}), 1, {"nowhere.gguf", "cannot open"});
 }
 
 TEST_CASE("a pipe is not waited for") {
