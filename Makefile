@@ -8,7 +8,7 @@ MODEL ?= models/demo.gguf
 JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 
 PACKAGES = g++ cmake make ninja-build pkg-config libfmt-dev libxxhash-dev nlohmann-json3-dev libcli11-dev \
-           libpcre2-dev libreadline-dev libboost-dev doctest-dev
+           libpcre2-dev libreadline-dev libboost-dev libcurl4-openssl-dev libssl-dev doctest-dev
 
 .PHONY: all deps build chat test sanitize format clean
 .DEFAULT_GOAL := all

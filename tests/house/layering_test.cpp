@@ -41,6 +41,7 @@ const std::vector<Room> kRooms = {
     {"kernels/", {"quant/", "kernels/ops.h", "kernels/watch.h"}},
     {"convert/", {"quant/", "convert/"}},
     {"runtime/support/", {"quant/", "runtime/support/"}},
+    {"runtime/hub/", {"quant/error.h", "quant/partial_file.h", "runtime/support/", "runtime/hub/"}},
     {"runtime/jinja/", {"quant/error.h", "runtime/jinja/"}},
     {"runtime/tokenizer/", {"quant/", "runtime/support/", "runtime/tokenizer/"}},
     {"runtime/grammar/", {"quant/error.h", "runtime/support/", "runtime/tokenizer/tokenizer.h", "runtime/grammar/"}},

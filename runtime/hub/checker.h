@@ -1,0 +1,52 @@
+// Compares what was fetched with the hub's checksum, beside the fetching, and gives it its name.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "runtime/hub/cache.h"
+#include "runtime/hub/partial_blob.h"
+
+namespace hearth::hub {
+
+class Checker {
+ public:
+  Checker(const RepositoryCache& cache, const std::string& commit);
+  ~Checker();  // what is not checked by then stays as it is, for the next time
+
+  // A file that is whole: checked, renamed, linked, one after another. One that differs is thrown away.
+  void add(const HubFile& file, PartialBlob blob, BlobLock lock);
+  // Throws what checking has thrown: Error(format) where a file is not what the hub said.
+  void rethrow();
+  bool idle();
+  uint64_t bytes_waiting() const { return bytes_waiting_; }  // about: of the files that are not checked yet
+
+ private:
+  struct Job {
+    const HubFile* file;
+    PartialBlob blob;
+    BlobLock lock;
+  };
+  void work();
+  void check(Job& job);
+
+  const RepositoryCache& cache_;
+  std::string commit_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  bool busy_ = false;
+  std::exception_ptr thrown_;
+  std::atomic<bool> stop_ = false;
+  std::atomic<uint64_t> bytes_waiting_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace hearth::hub

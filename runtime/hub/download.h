@@ -1,0 +1,33 @@
+// Fetches files of one commit into the cache: in pieces, over several connections, going on where an earlier process
+// stopped, checked before they get their names.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "runtime/hub/cache.h"
+#include "runtime/hub/fetch_loop.h"
+
+namespace hearth::hub {
+
+struct DownloadProgress {
+  uint64_t fetched = 0;   // bytes, by this process
+  uint64_t resumed = 0;   // bytes that an earlier one had fetched, of the files begun so far
+  uint64_t to_check = 0;  // bytes that are there and not checked yet
+  std::string file;       // that bytes came of last; empty: nothing is left to fetch
+};
+
+struct DownloadSource {
+  std::string endpoint, repository, commit;
+};
+
+// All `files`, none of which the cache has. Throws Error(resource): the hub refuses or is not to be reached;
+// Error(format): what it sends is not what it said; Error(file): the disk; and what `progress` throws. What has come
+// stays for the next time, except a file whose checksum is wrong.
+void download(const FetchSettings& settings, const DownloadSource& source, const std::vector<HubFile>& files,
+              const RepositoryCache& cache, const std::function<void(const DownloadProgress&)>& progress,
+              const Tell& tell);
+
+}  // namespace hearth::hub
