@@ -33,6 +33,7 @@ int exit_code(hearth::ErrorKind kind) {
 }
 
 constexpr const char* kExamples =
+    "  hearth pull deepseek-ai/DeepSeek-V2-Lite-Chat             a checkpoint is fetched from Hugging Face\n"
     "  hearth convert ~/models/DeepSeek-V2-Lite-Chat lite.gguf   a checkpoint becomes one file\n"
     "  hearth chat lite.gguf                                     a conversation\n"
     "  hearth run lite.gguf \"What is MLA?\"                      one answer\n"
@@ -99,6 +100,7 @@ int main(int argc, char** argv) {
   cli::add_chat(app);
   cli::add_run(app);
   cli::add_serve(app);
+  cli::add_pull(app);
   cli::add_convert(app);
   cli::add_quantize(app);
   cli::add_plan(app);
@@ -110,7 +112,7 @@ int main(int argc, char** argv) {
   cli::add_tokenize(app);
   cli::add_schema(app);
   group(app, "Talk with a model", {"chat", "run", "serve"});
-  group(app, "Files", {"convert", "plan", "inspect", "verify"});
+  group(app, "Files", {"pull", "convert", "plan", "inspect", "verify"});
   group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize", "schema"});
   add_help(app);
 

@@ -35,7 +35,7 @@ TEST_CASE("the command line itself") {
   CHECK(run_hearth({"--help"}).exit_code == 0);
   CHECK(run_hearth({"--version"}).exit_code == 0);
   for (const char* command :
-       {"convert", "quantize", "chat", "run", "inspect", "verify", "tokenize", "logits", "perplexity", "bench"})
+       {"pull", "convert", "quantize", "chat", "run", "inspect", "verify", "tokenize", "logits", "perplexity", "bench"})
     CHECK_MESSAGE(run_hearth({command, "--help"}).exit_code == 0, command);
 }
 
