@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "quant/error.h"
@@ -14,6 +15,14 @@ constexpr std::string_view kTensors = ".safetensors", kGguf = ".gguf";
 
 bool is_top(const HubFile& file) {
   return file.path.find('/') == std::string::npos;
+}
+
+bool is_top_tensors(const HubFile& file) {
+  return is_top(file) && file.path.ends_with(kTensors);
+}
+
+bool has(const std::vector<HubFile>& files, const std::function<bool(const HubFile&)>& what) {
+  return std::any_of(files.begin(), files.end(), what);
 }
 
 bool matches_any(const std::vector<std::string>& patterns, const HubFile& file) {
@@ -72,22 +81,15 @@ std::vector<Choice> models_in_gguf(const std::vector<HubFile>& files) {
 
 // As `hearth convert` looks for them: those with the usual names, if there are any, and no adapters.
 std::vector<HubFile> checkpoint_files(const std::vector<HubFile>& files) {
-  const auto is_tensors = [](const HubFile& file) { return is_top(file) && file.path.ends_with(kTensors); };
-  const bool usual = std::any_of(files.begin(), files.end(), [&](const HubFile& file) {
-    return is_tensors(file) && file.path.starts_with("model");
-  });
+  const bool usual = has(files, [](const HubFile& f) { return is_top_tensors(f) && f.path.starts_with("model"); });
   std::vector<HubFile> chosen;
   for (const HubFile& file : files) {
-    const bool tensors = is_tensors(file) && file.path.starts_with(usual ? "model" : "") &&
+    const bool tensors = is_top_tensors(file) && file.path.starts_with(usual ? "model" : "") &&
                          (usual || !file.path.starts_with("adapter_"));
     if (tensors || (is_top(file) && (file.path.ends_with(".json") || file.path.ends_with(".jinja"))))
       chosen.push_back(file);
   }
   return chosen;
-}
-
-bool has(const std::vector<HubFile>& files, const std::function<bool(const HubFile&)>& what) {
-  return std::any_of(files.begin(), files.end(), what);
 }
 
 }  // namespace
@@ -112,7 +114,7 @@ Selection select_files(const std::vector<HubFile>& files, const std::vector<std:
             repository, files.size());
   } else {
     const std::vector<Choice> models = models_in_gguf(allowed);
-    const bool tensors = has(allowed, [](const HubFile& f) { return is_top(f) && f.path.ends_with(kTensors); });
+    const bool tensors = has(allowed, is_top_tensors);
     if (tensors) selection.files = checkpoint_files(allowed);
     if (models.size() + (tensors ? 1 : 0) > 1) {
       selection.choices = models;
@@ -136,7 +138,7 @@ Selection select_files(const std::vector<HubFile>& files, const std::vector<std:
     if (is_model(file) && (selection.first_gguf.empty() || file.path < selection.first_gguf))
       selection.first_gguf = file.path;
   }
-  const bool whole_checkpoint = has(selection.files, [](const HubFile& f) { return f.path.ends_with(kTensors); }) &&
+  const bool whole_checkpoint = has(selection.files, is_top_tensors) &&
                                 has(selection.files, [](const HubFile& f) { return f.path == "config.json"; });
   if (!selection.first_gguf.empty())
     selection.content = Content::gguf;

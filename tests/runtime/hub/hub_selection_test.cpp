@@ -74,6 +74,7 @@ TEST_CASE("patterns decide, where they are given") {
   };
   CHECK(names_of(chosen({"*.md", "inference/"}, {})) == Names{"README.md", "inference/model.json"});
   CHECK(chosen({"*.md"}, {}).content == Content::other);
+  CHECK(chosen({"original/*", "config.json"}, {}).content == Content::other);
   CHECK(names_of(chosen({"*.safetensors"}, {"original/*"})) ==
         Names{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"});
   CHECK(names_of(chosen({}, {"*-00002-of-*", "*.jinja"})) ==
