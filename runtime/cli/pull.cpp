@@ -29,6 +29,10 @@ std::string size_of(uint64_t bytes) {
   return decimal_size_text(double(bytes));
 }
 
+std::string files_text(size_t n) {
+  return n == 1 ? "1 file" : fmt::format("{} files", n);
+}
+
 // As a shell reads it.
 std::string shell_word(const std::string& text) {
   constexpr std::string_view kPlain = "-_./+=:,@%";
@@ -43,8 +47,7 @@ std::string shell_word(const std::string& text) {
 
 void print_choices(const std::vector<hub::Choice>& choices) {
   for (const hub::Choice& choice : choices) {
-    print("{:>9}  {:>9}  --include '{}'\n", size_of(choice.bytes),
-          choice.n_files == 1 ? "1 file" : fmt::format("{} files", choice.n_files), choice.pattern);
+    print("{:>9}  {:>9}  --include '{}'\n", size_of(choice.bytes), files_text(choice.n_files), choice.pattern);
   }
   flush_out();
 }
@@ -55,7 +58,7 @@ void print_files(const hub::PullPlan& plan) {
   };
   for (const hub::HubFile& file : plan.selection.files)
     print("{:>9}  {}{}\n", size_of(file.size), file.path, is_missing(file) ? "" : "  (is there)");
-  print("{:>9}  {} files, of which {} are to be fetched\n", size_of(plan.bytes), plan.selection.files.size(),
+  print("{:>9}  {}, of which {} are to be fetched\n", size_of(plan.bytes), files_text(plan.selection.files.size()),
         size_of(plan.bytes_missing));
 }
 
@@ -100,8 +103,8 @@ void fetch(const hub::PullOptions& options, const hub::PullPlan& plan, const hub
   }
   bar.finish();
   checking.finish();
-  note("{} at {}: {} files, {}, of which {} were fetched, checked in {}\n", options.repository,
-       plan.commit.substr(0, 12), plan.selection.files.size(), size_of(plan.bytes), size_of(plan.bytes_missing),
+  note("{} at {}: {}, {}, of which {} were fetched and checked in {}\n", options.repository, plan.commit.substr(0, 12),
+       plan.selection.files.size(), size_of(plan.bytes), size_of(plan.bytes_missing),
        duration_text(seconds_since(start)));
 }
 

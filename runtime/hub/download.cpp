@@ -86,7 +86,7 @@ class PieceFetch : public Fetch {
     open_.address = url;
   }
 
-  void take(std::string_view bytes) override {
+  size_t take(std::string_view bytes) override {
     const size_t skipped = size_t(std::min<uint64_t>(skip_, bytes.size()));
     skip_ -= skipped;
     bytes.remove_prefix(skipped);
@@ -96,6 +96,7 @@ class PieceFetch : public Fetch {
     open_.blob.append(piece_, std::as_bytes(std::span(bytes)));
     open_.progress.fetched += bytes.size();
     open_.progress.file = open_.file.path;
+    return bytes.size();
   }
 
   bool is_whole(bool) const override { return open_.blob.has_all_of(piece_); }
@@ -151,24 +152,12 @@ class Download {
     }
     while (next_file_ < files_.size()) {
       const HubFile& file = *files_[next_file_++];
-      if (cache_.has(file)) {  // twice in the list, under two names
-        cache_.link(source_.commit, file);
-        continue;
-      }
-      if (same_is_open(file)) {
-        later_.push_back(&file);
-        continue;
-      }
+      if (cache_.has(file) || is_begun(file)) continue;  // of the same content as another one
       open_.emplace_back(file, source_, cache_, progress_);
       if (auto piece = next_piece(open_.back())) return piece;
       hand_over();
     }
     return nullptr;
-  }
-
-  // Files of the same content as others, which are checked by now.
-  void link_copies() {
-    for (const HubFile* file : later_) cache_.link(source_.commit, *file);
   }
 
   void hand_over() {
@@ -192,7 +181,7 @@ class Download {
     return nullptr;
   }
 
-  bool same_is_open(const HubFile& file) const {
+  bool is_begun(const HubFile& file) const {
     return std::find(given_.begin(), given_.end(), file.oid) != given_.end() ||
            std::any_of(open_.begin(), open_.end(), [&](const OpenFile& open) { return open.file.oid == file.oid; });
   }
@@ -200,7 +189,7 @@ class Download {
   const DownloadSource& source_;
   const RepositoryCache& cache_;
   DownloadProgress progress_;
-  std::vector<const HubFile*> files_, later_;
+  std::vector<const HubFile*> files_;
   std::vector<std::string> given_;  // to be checked
   size_t next_file_ = 0;
   std::list<OpenFile> open_;
@@ -229,7 +218,6 @@ void download(const FetchSettings& settings, const DownloadSource& source, const
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   download.checker().rethrow();
-  download.link_copies();
 }
 
 }  // namespace hearth::hub

@@ -23,9 +23,10 @@ struct DownloadSource {
   std::string endpoint, repository, commit;
 };
 
-// All `files`, none of which the cache has. Throws Error(resource): the hub refuses or is not to be reached;
-// Error(format): what it sends is not what it said; Error(file): the disk; and what `progress` throws. What has come
-// stays for the next time, except a file whose checksum is wrong.
+// The blobs of all `files`, none of which the cache has; what is checked is linked at once, but for further names of
+// one content. Throws Error(resource): the hub refuses or is not to be reached; Error(format): what it sends is not
+// what it said; Error(file): the disk; and what `progress` throws. What has come stays for the next time, except a file
+// whose checksum is wrong.
 void download(const FetchSettings& settings, const DownloadSource& source, const std::vector<HubFile>& files,
               const RepositoryCache& cache, const std::function<void(const DownloadProgress&)>& progress,
               const Tell& tell);

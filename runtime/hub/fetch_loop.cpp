@@ -30,7 +30,7 @@ class FetchLoop::Slot : public TransferListener {
   int tries = 0, hops = 0;
   std::string url;
   bool with_token = false, taken = false;  // whether the answer brings what was asked for
-  uint64_t bytes = 0;                      // of this try
+  uint64_t bytes = 0, brought = 0;         // of this try; of those, what need not come again
   HttpHead answer;
 
   void head(const HttpHead& head) override {
@@ -41,7 +41,7 @@ class FetchLoop::Slot : public TransferListener {
   void body(std::string_view piece) override {
     bytes += piece.size();
     if (taken)
-      fetch->take(piece);
+      brought += fetch->take(piece);
     else
       require(bytes <= kMostRefusalBytes, ErrorKind::resource, "{}: {} answers {} with more than {} bytes",
               fetch->name(), host_of(url), answer.status, kMostRefusalBytes);
@@ -62,10 +62,15 @@ FetchLoop::FetchLoop(const FetchSettings& settings, Tick tick, Tell tell)
 
 FetchLoop::~FetchLoop() = default;
 
+bool FetchLoop::may_begin(const Slot& slot) const {
+  const Clock::time_point now = Clock::now();
+  return now >= slot.not_before && (now >= quiet_until_ || origin_of(slot.url) != origin_);
+}
+
 void FetchLoop::begin(Slot& slot) {
   slot.with_token = !settings_.token.empty() && origin_of(slot.url) == origin_;
   slot.taken = false;
-  slot.bytes = 0;
+  slot.bytes = slot.brought = 0;
   slot.answer = {};
   HttpRequest request;
   request.url = slot.url;
@@ -76,7 +81,7 @@ void FetchLoop::begin(Slot& slot) {
 }
 
 void FetchLoop::again(Slot& slot, const std::string& why, std::optional<uint64_t> seconds) {
-  if (slot.bytes >= kWorthwhile && slot.taken) slot.tries = 0;
+  if (slot.brought >= kWorthwhile) slot.tries = 0;
   ++slot.tries;
   const std::string name = slot.fetch->name();
   require(slot.tries < settings_.tries, ErrorKind::resource, "{}: {}, at {} tries one after another", name, why,
@@ -129,6 +134,7 @@ void FetchLoop::end(Slot& slot, const TransferEnd& end) {
   const bool expired = elsewhere && slot.hops == 0;  // it was told some time ago
   require(verdict.again || expired, ErrorKind::resource, "{}: {}", slot.fetch->name(), verdict.why);
   again(slot, verdict.why, verdict.seconds);
+  if (verdict.seconds && !elsewhere) quiet_until_ = slot.not_before;  // nor do the others ask it
 }
 
 void FetchLoop::run(const std::function<std::unique_ptr<Fetch>()>& next) {
@@ -140,7 +146,7 @@ void FetchLoop::run(const std::function<std::unique_ptr<Fetch>()>& next) {
         slot->tries = slot->hops = 0;
         slot->not_before = {};
       }
-      if (slot->fetch && !slot->running && Clock::now() >= slot->not_before) begin(*slot);
+      if (slot->fetch && !slot->running && may_begin(*slot)) begin(*slot);
       busy = busy || slot->fetch;
       running = running || slot->running;
     }
@@ -172,10 +178,11 @@ class TextFetch : public Fetch {
             most_bytes_, length.value_or(0));
     length_ = length;
   }
-  void take(std::string_view bytes) override {
+  size_t take(std::string_view bytes) override {
     require(out_.text.size() + bytes.size() <= most_bytes_, ErrorKind::format,
             "{}: expected at most {} bytes, found more", name_, most_bytes_);
     out_.text += bytes;
+    return 0;  // the next try begins anew
   }
   bool is_whole(bool ended_well) const override { return length_ ? out_.text.size() == *length_ : ended_well; }
 

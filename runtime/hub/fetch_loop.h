@@ -23,7 +23,7 @@ class Fetch {
   virtual std::optional<ByteRange> range() const = 0;                    // what is still missing; nothing: the whole
   virtual void passed(const std::string&, const HttpHead&) {}            // a redirect on the way, and who sent it
   virtual void begin(const std::string& url, const HttpHead& head) = 0;  // 200 or 206; of what follows
-  virtual void take(std::string_view bytes) = 0;
+  virtual size_t take(std::string_view bytes) = 0;   // how many of them need not come again, whatever follows
   virtual bool is_whole(bool ended_well) const = 0;  // what came is all; the answer ended as it said, or did not
   virtual void address_failed() {}                   // which was not the hub's: the next try begins at the hub
 };
@@ -55,6 +55,7 @@ class FetchLoop {
 
  private:
   class Slot;
+  bool may_begin(const Slot& slot) const;
   void begin(Slot& slot);
   void end(Slot& slot, const TransferEnd& end);
   void redirect(Slot& slot);
@@ -62,6 +63,7 @@ class FetchLoop {
 
   FetchSettings settings_;
   std::string origin_;
+  std::chrono::steady_clock::time_point quiet_until_;  // the hub wants to be left alone
   Tick tick_;
   Tell tell_;
   std::vector<std::unique_ptr<Slot>> slots_;

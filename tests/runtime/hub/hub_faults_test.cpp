@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <optional>
 
 #include "tests/runtime/hub/puller.h"
 
@@ -83,6 +84,46 @@ TEST_CASE("a hub that always cuts is given up, unless it brings something each t
   puller.pull();
   CHECK(puller.is_whole(kGguf));
   CHECK(puller.hub.requests_of("/blob/").size() > 10);
+}
+
+TEST_CASE("what comes again and again is not taken for something new") {
+  // A hub without ranges that always cuts at the same place, and a list that is always cut.
+  Faulty puller;
+  puller.hub.add("tokenizer.json", some_bytes(200'000, 21), false);
+  puller.options.include = {"*"};
+  puller.hub.meddle = [&](const HubRequest& request, HubReply& reply) {
+    if (!request.path.ends_with("tokenizer.json")) return;
+    reply = {200, {}, puller.hub.content("tokenizer.json")};
+    reply.cut_after = 100'000;
+  };
+  CHECK(contains(puller.refused(), "tokenizer.json: 127.0.0.1: "));
+  CHECK(puller.hub.requests_of("tokenizer.json").size() == 3);  // the first one brought something
+  CHECK(contains(Faulty().why([](const HubRequest& request, HubReply& reply) {
+    if (request.path.find("/tree/") == std::string::npos) return;
+    reply.body += std::string(100'000, ' ');
+    reply.cut_after = 90'000;
+  }),
+                 "lab/Tiny-Chat at main: 127.0.0.1: "));
+}
+
+TEST_CASE("a busy hub is left alone by all") {
+  Faulty puller;
+  for (int i = 0; i < 30; ++i) puller.hub.add(fmt::format("{}.json", i), fmt::format("[{}]", i), false);
+  puller.options.include = {"*.json"};
+  puller.options.fetch.connections = 4;
+  using Clock = std::chrono::steady_clock;
+  std::optional<Clock::time_point> refused;
+  int meanwhile = 0;
+  puller.hub.meddle = [&](const HubRequest& request, HubReply& reply) {
+    if (!is_resolve(request)) return;
+    if (refused) meanwhile += Clock::now() - *refused < std::chrono::milliseconds(900);
+    if (refused) return;
+    refused = Clock::now();
+    reply = {429, {{"Retry-After", "1"}}, ""};
+  };
+  puller.pull();
+  CHECK(meanwhile < 20);  // of 30: what was under way, or before the others knew
+  CHECK(puller.is_whole("29.json"));
 }
 
 TEST_CASE("a busy hub is asked again, as late as it wants") {
