@@ -58,6 +58,18 @@ api_fuzz() {
   "$BUILD/tests/api_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
 }
 
+# A million lists and headers of hubs, most of them broken. In CI: hub_fuzz_test.
+hub_fuzz() {
+  "$BUILD/tests/hub_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
+}
+
+# `hearth pull` killed at 50 random moments: it goes on where it stopped, and fetches nothing again that was finished. In
+# CI: 4 moments.
+pull_kills() {
+  HEARTH_KILLS=${KILLS:-50} "$BUILD/tests/command_tests" "--test-case=killed at any moment*" | grep -E "MESSAGE|ERROR|Status"
+  return "${PIPESTATUS[0]}"
+}
+
 # A million schemas and grammars, most of them broken: each is refused, or leads nowhere but on. In CI: grammar_fuzz_test.
 grammar_fuzz() {
   "$BUILD/tests/grammar_fuzz_test" --inputs "${INPUTS:-1000000}" --seconds 100000 --seed "${SEED:-1}"
@@ -135,7 +147,7 @@ STANDIN
 }
 
 tests="shortened jinja_fuzz http_fuzz calls_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible"
-tests="$tests fetched_compiler grammar_fuzz schema_documents schema_answers"
+tests="$tests hub_fuzz pull_kills fetched_compiler grammar_fuzz schema_documents schema_answers"
 failed=0
 for name in ${*:-$tests}; do
   case " $tests " in
