@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
   cli::add_tokenize(app);
   cli::add_schema(app);
   group(app, "Talk with a model", {"chat", "run", "serve"});
-  group(app, "Files", {"pull", "convert", "plan", "inspect", "verify"});
+  group(app, "Files", {"pull", "convert", "quantize", "plan", "inspect", "verify"});
   group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize", "schema"});
   add_help(app);
 
