@@ -104,7 +104,7 @@ void fetch(const hub::PullOptions& options, const hub::PullPlan& plan, const hub
   bar.finish();
   checking.finish();
   note("{} at {}: {}, {}, of which {} were fetched and checked in {}\n", options.repository, plan.commit.substr(0, 12),
-       plan.selection.files.size(), size_of(plan.bytes), size_of(plan.bytes_missing),
+       files_text(plan.selection.files.size()), size_of(plan.bytes), size_of(plan.bytes_missing),
        duration_text(seconds_since(start)));
 }
 

@@ -220,8 +220,10 @@ TEST_CASE("killed at any moment, it goes on from there") {
     }
     pulled.hub.forget_requests();
     const pid_t child = pulled.begin();
-    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 700));
-    kill(child, SIGKILL);
+    if (killed < n_kills) {  // the last one may finish, however busy the machine is
+      std::this_thread::sleep_for(std::chrono::milliseconds(random() % 700));
+      kill(child, SIGKILL);
+    }
     const int status = ended(child);
     REQUIRE((status == 0 || status == 128 + SIGKILL));
     for (const HubRequest& request : pulled.hub.requests_of("/blob/")) {
