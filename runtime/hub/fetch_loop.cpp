@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "quant/error.h"
 #include "runtime/hub/url.h"

@@ -1,6 +1,7 @@
 #include "runtime/hub/listing.h"
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <set>
 

@@ -10,7 +10,7 @@ namespace hearth::hub {
 inline std::string one_line(std::string_view text, size_t at_most = 300) {
   std::string out(text.substr(0, at_most));
   for (char& c : out)
-    if (c < 0x20 || c == 0x7f) c = '?';
+    if (const auto byte = static_cast<unsigned char>(c); byte < 0x20 || byte > 0x7e) c = '?';
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <exception>
+#include <utility>
 
 #include "quant/error.h"
 #include "runtime/hub/one_line.h"
