@@ -16,6 +16,7 @@ std::string meaning(int status, const std::string& code, bool with_token) {
       return with_token ? "the token is not accepted, or there is no such repository"
                         : "there is no such repository, or it wants a token: set HF_TOKEN";
     case 404:
+      if (code == "RepoNotFound") return "there is no such repository";
       if (code == "RevisionNotFound") return "there is no such revision";
       return code == "EntryNotFound" ? "there is no such file" : "there is no such thing";
     case 416:

@@ -106,6 +106,7 @@ TEST_CASE("what answers mean") {
   CHECK(contains(why(401, true, "GatedRepo"), "ask for access"));
   CHECK(contains(why(404, true, "EntryNotFound"), "no such file"));
   CHECK(contains(why(404, true, "RevisionNotFound"), "no such revision"));
+  CHECK(contains(why(404, true), "no such thing"));
   CHECK(judge({451, {{"x-error-message", "not\nhere"}}}, "h", false, 0).why == "h answers 451: not?here");
   for (const int status : {408, 429, 500, 502, 503, 504}) CHECK(judge({status, {}}, "h", false, 0).again);
   for (const int status : {400, 401, 403, 404, 410, 416, 501}) CHECK(!judge({status, {}}, "h", false, 0).again);

@@ -167,7 +167,7 @@ TEST_CASE("who is not let in") {
   CHECK(contains(puller.why(answers(401, "RepoNotFound")),
                  "127.0.0.1 answers 401: there is no such repository, or it wants a token"));
   CHECK(contains(puller.why(answers(403, "GatedRepo")), "answers 403: access is granted on the repository's page"));
-  CHECK(contains(puller.why(answers(404, "RepoNotFound")), "answers 404: there is no such thing"));
+  CHECK(contains(puller.why(answers(404, "RepoNotFound")), "answers 404: there is no such repository"));
   puller.options.fetch.token = "hf_secret";
   const std::string why = puller.why(answers(401, ""));
   CHECK(contains(why, "the token is not accepted"));
