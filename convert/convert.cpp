@@ -136,6 +136,18 @@ Plan make_plan(const ConvertOptions& options) {
   return plan;
 }
 
+// Refers to the plan. config.json has its part in the weights: it says what a scale is for.
+FileToMake file_to_make(const ConvertOptions& options, const Plan& plan) {
+  FileToMake file{options.output, plan.metadata, plan.tensors, {}, "", {}};
+  file.rows = [&plan](size_t i) {
+    return std::make_unique<RowEncoder>(plan.names.tensors[i], *plan.tensors[i].format);
+  };
+  for (const auto& source : plan.checkpoint.files()) file.sources.push_back(source.get());
+  const MappedFile config((fs::path(options.checkpoint_dir) / "config.json").string());
+  file.settings = std::string(reinterpret_cast<const char*>(config.bytes().data()), config.size());
+  return file;
+}
+
 void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
   std::error_code error;
   require(!options.output.empty(), ErrorKind::usage, "expected the name of an output file");
@@ -150,19 +162,16 @@ void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
 }  // namespace
 
 ConvertReport plan_conversion(const ConvertOptions& options) {
-  return make_plan(options).report;
+  Plan plan = make_plan(options);
+  plan.report.estimate = estimate_making(file_to_make(options, plan), options.n_threads);
+  return plan.report;
 }
 
 ConvertReport convert_checkpoint(const ConvertOptions& options) {
   require(options.n_threads >= 1, ErrorKind::usage, "expected 1 thread or more, found {}", options.n_threads);
   Plan plan = make_plan(options);
   check_output(options, plan.checkpoint);
-
-  const auto rows = [&](size_t i) {
-    return std::make_unique<RowEncoder>(plan.names.tensors[i], *plan.tensors[i].format);
-  };
-  add_notes(plan.report,
-            make_file({options.output, plan.metadata, plan.tensors, rows}, options.n_threads, options.progress));
+  add_notes(plan.report, make_file(file_to_make(options, plan), options.n_threads, options.progress));
   return plan.report;
 }
 

@@ -16,9 +16,10 @@ struct ConvertOptions : MakingOptions {
   bool keep_mtp = true;
 };
 
-// Everything but the writing: exact size and the format of each tensor. Throws Error.
+// Everything but the writing: exact size, the format of each tensor, and what it will take. Throws Error.
 ConvertReport plan_conversion(const ConvertOptions& options);
-// Converts, reads the file back and verifies checksums, then renames to the final name. Throws Error.
+// Converts, reads the file back and verifies checksums, then renames to the final name; goes on with what an earlier
+// run left (make_file.h). Throws Error.
 ConvertReport convert_checkpoint(const ConvertOptions& options);
 
 std::vector<std::string> recipe_names();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "convert/estimate.h"
 #include "convert/name_map.h"
 #include "convert/recipe.h"
 #include "quant/gguf.h"
@@ -22,6 +23,7 @@ struct ConvertPlanRow {
 struct ConvertReport {
   uint64_t file_bytes = 0;  // exact, also for a plan
   double bits_per_weight = 0;
+  MakingEstimate estimate;  // of a plan only
   std::vector<ConvertPlanRow> tensors;
   std::vector<std::string> notes;  // what the user should know: fallbacks by group, tensors skipped, odd things found,
                                    // and after a conversion weights that did not fit

@@ -19,7 +19,8 @@ struct MakingOptions {
   // Called with the planned file, without its tensors' data, before anything is written. Whoever will open the file can
   // refuse it here (Error) or return notes for the report on what it will not do with it.
   std::function<std::vector<std::string>(const GgufFile&)> check_planned = {};
-  // Called now and then from one thread. Returning false interrupts: Error(interrupted) is thrown and no file is left.
+  // Called now and then from one thread. Returning false interrupts: Error(interrupted) is thrown. What is finished is
+  // kept for the next run (make_file.h).
   std::function<bool(const ConvertProgress&)> progress = {};
 };
 

@@ -51,11 +51,11 @@ std::optional<Role> role_of(std::string_view within) {
 class Requantizer : public RowMaker {
  public:
   Requantizer(const GgufFile& file, const Tensor& tensor, const Format& format)
-      : file_(file), tensor_(tensor), format_(format), interleaved_(Interleaved::of(uint32_t(tensor.format->id))) {
-    for (const auto& part : file.parts()) {
-      if (tensor.data >= part->bytes().data() && tensor.data < part->bytes().data() + part->size()) part_ = part.get();
-    }
-  }
+      : file_(file),
+        tensor_(tensor),
+        format_(format),
+        interleaved_(Interleaved::of(uint32_t(tensor.format->id))),
+        part_(file.part_of(tensor.data)) {}
 
   int64_t unit() const override { return interleaved_ ? interleaved_->rows() : 1; }
   void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const override {
@@ -88,6 +88,9 @@ class Requantizer : public RowMaker {
   void dont_need(int64_t first, int64_t n) const override {
     if (part_) part_->dont_need(rows(first, n));
   }
+  void release() const override {
+    if (part_) part_->release(rows(0, tensor_.shape.rows()));
+  }
 
  private:
   void take_apart(int64_t first, int64_t n, std::byte* to) const {
@@ -110,7 +113,7 @@ class Requantizer : public RowMaker {
   const Tensor& tensor_;
   const Format& format_;
   std::unique_ptr<Interleaved> interleaved_;  // null: it is not
-  const MappedFile* part_ = nullptr;
+  const MappedFile* part_;
   mutable std::atomic<int64_t> clamped_ = 0;
 };
 
@@ -224,6 +227,15 @@ Plan make_plan(const QuantizeOptions& options) {
   return plan;
 }
 
+FileToMake file_to_make(const QuantizeOptions& options, const Plan& plan) {  // refers to the plan
+  FileToMake file{options.output, plan.metadata, plan.tensors, {}, "", {}};
+  file.rows = [&plan](size_t i) {
+    return std::make_unique<Requantizer>(plan.file, *plan.sources[i], *plan.tensors[i].format);
+  };
+  for (const auto& part : plan.file.parts()) file.sources.push_back(part.get());
+  return file;
+}
+
 void check_output(const QuantizeOptions& options, const GgufFile& file) {
   std::error_code error;
   require(!options.output.empty(), ErrorKind::usage, "expected the name of an output file");
@@ -238,18 +250,16 @@ void check_output(const QuantizeOptions& options, const GgufFile& file) {
 }  // namespace
 
 ConvertReport plan_quantization(const QuantizeOptions& options) {
-  return make_plan(options).report;
+  Plan plan = make_plan(options);
+  plan.report.estimate = estimate_making(file_to_make(options, plan), options.n_threads);
+  return plan.report;
 }
 
 ConvertReport quantize_file(const QuantizeOptions& options) {
   require(options.n_threads >= 1, ErrorKind::usage, "expected 1 thread or more, found {}", options.n_threads);
   Plan plan = make_plan(options);
   check_output(options, plan.file);
-  const auto rows = [&](size_t i) {
-    return std::make_unique<Requantizer>(plan.file, *plan.sources[i], *plan.tensors[i].format);
-  };
-  add_notes(plan.report,
-            make_file({options.output, plan.metadata, plan.tensors, rows}, options.n_threads, options.progress));
+  add_notes(plan.report, make_file(file_to_make(options, plan), options.n_threads, options.progress));
   return plan.report;
 }
 

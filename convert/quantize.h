@@ -12,7 +12,7 @@ struct QuantizeOptions : MakingOptions {
   std::string input;  // any part of a split file
 };
 
-// Everything but the writing: exact size and the format of each tensor. Throws Error.
+// Everything but the writing: exact size, the format of each tensor, and what it will take. Throws Error.
 ConvertReport plan_quantization(const QuantizeOptions& options);
 // What is in the recipe's format already is copied, the rest is decoded and encoded anew. All metadata is kept but what
 // tells of the file itself. Reads the file back and verifies checksums, then renames to the final name. Throws Error.

@@ -179,6 +179,12 @@ void RowEncoder::dont_need(int64_t first, int64_t n) const {
   });
 }
 
+void RowEncoder::release() const {
+  for_each_source_range(0, tensor_.shape.rows(), [](const SourceRange& range) {
+    if (range.tensor->file) range.tensor->file->release(range.bytes);
+  });
+}
+
 // The key rows of a head [dn, r] -> out [r, dn].
 void RowEncoder::read_head_transposed(int64_t head, Scratch& scratch, float* out) const {
   const int64_t r = tensor_.shape.dim[1], dn = tensor_.shape.dim[2];

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "convert/make_file.h"
+#include "convert/row_maker.h"
 #include "convert/name_map.h"
 #include "quant/format.h"
 
@@ -30,6 +30,7 @@ class RowEncoder : public RowMaker {
   uint64_t source_bytes(int64_t first, int64_t n) const override;
   void will_need(int64_t first, int64_t n) const override;
   void dont_need(int64_t first, int64_t n) const override;
+  void release() const override;
 
  private:
   struct SourceRow {

@@ -18,10 +18,14 @@ struct Checksum::State {
 
 Checksum::Checksum() : state_(std::make_unique<State>()) {
   if (!state_->xxh) throw std::bad_alloc();
-  XXH3_64bits_reset(state_->xxh);
+  reset();
 }
 
 Checksum::~Checksum() = default;
+
+void Checksum::reset() {
+  XXH3_64bits_reset(state_->xxh);
+}
 
 void Checksum::add(std::span<const std::byte> bytes) {
   if (!bytes.empty()) XXH3_64bits_update(state_->xxh, bytes.data(), bytes.size());

@@ -17,6 +17,7 @@ class Checksum {
   Checksum();
   ~Checksum();
   void add(std::span<const std::byte> bytes);
+  void reset();  // as if nothing had been added
   uint64_t value() const;
 
  private:

@@ -154,17 +154,24 @@ class GgufFile {
   std::map<std::string, size_t, std::less<>> index_;
 };
 
+inline constexpr uint32_t kGgufAlignment = 64;  // of the files that we write
+
 // Writes to `path + ".partial"`, and renames to `path` only after everything arrived, was synced and is complete; both
 // stand beside what a link names, and the mode of what is replaced is kept. A destroyed unfinished writer removes the
-// partial file; nothing that looks whole is ever left behind.
+// partial file, unless it was told to leave it to a later writer; nothing that looks whole is ever left behind.
 class GgufWriter {
  public:
   // Lays out and writes the header, and claims the disk space of the whole file: a full disk is known now. Values known
   // only at the end (checksums) are given here with their final length and replaced by `patch` before `finish`.
   // `general.alignment` and `hearth.appendix` are set by the writer, and `hearth.checksum_names` where there are
   // checksums. Throws Error(file), or Error(format) for names or shapes no reader takes.
+  //
+  // `arrived` is asked when nobody else can write under the temporary name any more: which tensors an earlier writer of
+  // the same plan has left there, whole. They need not be written again. None, or no file of this plan's size there: it
+  // begins empty.
+  using Arrived = std::function<std::vector<size_t>(bool same_size)>;
   GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
-             uint32_t alignment = 64);
+             uint32_t alignment = kGgufAlignment, const Arrived& arrived = {});
   ~GgufWriter();
   GgufWriter(const GgufWriter&) = delete;
   GgufWriter& operator=(const GgufWriter&) = delete;
@@ -175,6 +182,12 @@ class GgufWriter {
   // Replaces the value of a key that was in the metadata; the encoded length must be the same.
   void patch(const std::string& key, const GgufValue& value);
   const std::string& partial_path() const;
+  uint64_t tensor_offset(size_t tensor) const;  // in the file
+  // Tells that these bytes of a tensor have been written, for the disk to begin with (WriteBehind). From one thread, and
+  // best in the order of the file.
+  void written(size_t tensor, size_t offset, size_t bytes);
+  // Whether the partial file outlives an unfinished writer. At first it does if any of it was kept.
+  void leave_partial(bool leave);
   void sync();    // data to disk; the file still has its temporary name, so it can be read back and verified
   void finish();  // checks that every tensor's bytes arrived, syncs, renames, syncs the directory
 
@@ -185,6 +198,9 @@ class GgufWriter {
 
 // Exact size that GgufWriter would give, without writing anything.
 uint64_t gguf_file_bytes(const GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors,
-                         uint32_t alignment = 64);
+                         uint32_t alignment = kGgufAlignment);
+// XXH3-64 of everything in that file but the tensors' data: metadata, names, formats, shapes, places.
+uint64_t gguf_header_checksum(const GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors,
+                              uint32_t alignment = kGgufAlignment);
 
 }  // namespace hearth

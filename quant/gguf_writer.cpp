@@ -12,11 +12,13 @@
 #include <set>
 #include <system_error>
 
+#include "quant/checksum.h"
 #include "quant/gguf.h"
 #include "quant/gguf_keys.h"
 #include "quant/output_file.h"
 #include "quant/partial_file.h"
 #include "quant/round_up.h"
+#include "quant/write_behind.h"
 
 namespace hearth {
 
@@ -216,12 +218,14 @@ class Coverage {
 struct GgufWriter::Impl {
   std::string path;
   PartialFile partial;
+  WriteBehind behind;
   std::vector<GgufTensorPlan> tensors;
   Layout layout;
   std::mutex mutex;  // guards `arrived`
   std::vector<Coverage> arrived;
 
   void open_partial();
+  void keep(const std::vector<size_t>& tensors);
   void claim_space();
   void write_at(uint64_t offset, std::span<const std::byte> bytes);
 };
@@ -234,7 +238,19 @@ void GgufWriter::Impl::open_partial() {
   const bool may_replace = !exists || access(path.c_str(), W_OK) == 0;
   require(may_replace, ErrorKind::file, "{}: cannot write: {}", path, reason(errno));
   partial = PartialFile::take_over(path);
+  behind = WriteBehind(partial.fd());
   if (exists) fchmod(partial.fd(), old.st_mode & 0777);  // what is replaced keeps its mode
+}
+
+// Nothing but the data of these tensors stays of what the partial file held; what lies between them is written anew or
+// is padding, which this plan's earlier writer left as zeros.
+void GgufWriter::Impl::keep(const std::vector<size_t>& kept) {
+  if (kept.empty()) {
+    const bool emptied = ftruncate(partial.fd(), 0) == 0;
+    require(emptied, ErrorKind::file, "{}: cannot empty: {}", partial.name(), reason(errno));
+  }
+  partial.leave(!kept.empty());
+  for (const size_t i : kept) arrived.at(i).add(0, tensors[i].bytes());
 }
 
 // Gives the file its final size, as blocks of the disk where the file system can promise them. Unwritten bytes, such as
@@ -266,7 +282,7 @@ void GgufWriter::Impl::write_at(uint64_t offset, std::span<const std::byte> byte
 }
 
 GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata, std::vector<GgufTensorPlan> tensors,
-                       uint32_t alignment)
+                       uint32_t alignment, const Arrived& arrived)
     : impl_(std::make_unique<Impl>()) {
   require(path != "-", ErrorKind::usage,
           "-: standard output cannot be written out of order and read back: expected a file's name");
@@ -275,6 +291,10 @@ GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata, st
   impl_->arrived.resize(tensors.size());
   impl_->tensors = std::move(tensors);
   impl_->open_partial();
+  struct stat found;
+  const bool same_size = fstat(impl_->partial.fd(), &found) == 0 && uint64_t(found.st_size) == file_bytes();
+  const std::vector<size_t> left = arrived ? arrived(same_size) : std::vector<size_t>();
+  impl_->keep(same_size ? left : std::vector<size_t>());
   impl_->claim_space();
   for (const Layout::Header& header : impl_->layout.headers) impl_->write_at(header.offset, as_bytes(header.bytes));
 }
@@ -313,6 +333,18 @@ void GgufWriter::patch(const std::string& key, const GgufValue& value) {
   fail(ErrorKind::format, "{}: key {} was not reserved when the file was begun", impl_->partial.name(), key);
 }
 
+uint64_t GgufWriter::tensor_offset(size_t tensor) const {
+  return impl_->layout.tensor_offsets.at(tensor);
+}
+
+void GgufWriter::written(size_t tensor, size_t offset, size_t bytes) {
+  impl_->behind.add(tensor_offset(tensor) + offset, bytes);
+}
+
+void GgufWriter::leave_partial(bool leave) {
+  impl_->partial.leave(leave);
+}
+
 void GgufWriter::sync() {
   const bool synced = impl_->partial.sync();
   require(synced, ErrorKind::file, "{}: cannot write to disk: {}", impl_->partial.name(), reason(errno));
@@ -340,6 +372,13 @@ void GgufWriter::finish() {
 
 uint64_t gguf_file_bytes(const GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors, uint32_t alignment) {
   return lay_out(metadata, tensors, alignment).file_bytes;
+}
+
+uint64_t gguf_header_checksum(const GgufMetadata& metadata, const std::vector<GgufTensorPlan>& tensors,
+                              uint32_t alignment) {
+  Checksum sum;
+  for (const Layout::Header& header : lay_out(metadata, tensors, alignment).headers) sum.add(as_bytes(header.bytes));
+  return sum.value();
 }
 
 }  // namespace hearth

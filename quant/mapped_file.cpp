@@ -129,6 +129,10 @@ MappedFile::~MappedFile() {
   close(fd_);
 }
 
+std::string MappedFile::identity() const {
+  return fmt::format("{} {} {}", path_.substr(path_.rfind('/') + 1), size_, modified_);
+}
+
 bool MappedFile::changed() const {
   struct stat info;
   if (fstat(fd_, &info) != 0 || size_t(info.st_size) != size_) return true;
@@ -164,12 +168,29 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+// For one call the kernel reads no more than its read-ahead, 128 KiB where nobody has changed it, and forgets the rest.
 void MappedFile::will_need(std::span<const std::byte> range) const {
-  advise(range, MADV_WILLNEED);
+  constexpr size_t kAtOnce = 128 << 10;
+  for (; !range.empty(); range = range.subspan(std::min(kAtOnce, range.size()))) {
+    advise(range.first(std::min(kAtOnce, range.size())), MADV_WILLNEED);
+  }
 }
 void MappedFile::dont_need(std::span<const std::byte> range) const {
   advise(range, MADV_DONTNEED);
 }
+
+// Mapping it anew in the same place. Nobody sees it: whoever reads these pages at the same time finds them again.
+void MappedFile::release(std::span<const std::byte> range) const {
+  constexpr uintptr_t kTable = 2 << 20;  // what one page of the kernel's tables covers
+  const auto base = reinterpret_cast<uintptr_t>(data_), from = reinterpret_cast<uintptr_t>(range.data());
+  const uintptr_t begin = std::max(base, from / kTable * kTable);
+  const uintptr_t end = std::min(base + size_, (from + range.size() + kTable - 1) / kTable * kTable);
+  if (range.empty() || begin >= end) return;
+  void* const again =
+      mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ, MAP_SHARED | MAP_FIXED, fd_, off_t(begin - base));
+  if (again == MAP_FAILED) fail_errno(path_, "cannot map again");
+}
+
 void MappedFile::sequential(std::span<const std::byte> range) const {
   advise(range, MADV_SEQUENTIAL);
 }

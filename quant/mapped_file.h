@@ -23,6 +23,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   size_t size() const { return size_; }
 
+  // Name (without folders), size and time of the last change: another content has another one.
+  std::string identity() const;
+
   // Whether somebody has written to the file since it was mapped, or shortened it: then what is mapped is not what was
   // checked. A file that was replaced by another of the same name is still mapped as it was. If remember_content was
   // called, its checksum decides, so that a file that was only touched, or rewritten with the same bytes, has not
@@ -35,6 +38,10 @@ class MappedFile {
   // Hints for a range inside the file, rounded outwards to pages. They never fail.
   void will_need(std::span<const std::byte> range) const;  // read ahead
   void dont_need(std::span<const std::byte> range) const;  // drop from this process's resident set
+  // As dont_need, and gives back what the kernel needs to remember where the pages are (2 MiB for each GiB that was
+  // touched, which older kernels keep otherwise until the whole file is unmapped). Takes neighbours within 2 MiB along.
+  // Throws Error(file): out of memory.
+  void release(std::span<const std::byte> range) const;
   void sequential(std::span<const std::byte> range) const;
   // Maps every page now (MADV_POPULATE_READ); false where the kernel cannot.
   bool populate(std::span<const std::byte> range) const;

@@ -55,13 +55,11 @@ PartialFile PartialFile::take_over(const std::string& path) {
   file.owned_ = flock(file.fd_, LOCK_EX | LOCK_NB) == 0 && fstat(file.fd_, &info) == 0 && stat(name, &named) == 0 &&
                 info.st_ino == named.st_ino && info.st_dev == named.st_dev;
   require(file.owned_, ErrorKind::file, "{}: another process is writing it", name);
-  const bool emptied = ftruncate(file.fd_, 0) == 0;
-  require(emptied, ErrorKind::file, "{}: cannot empty: {}", name, reason());
   return file;
 }
 
 PartialFile::~PartialFile() {
-  if (owned_) unlink(name_.c_str());
+  if (owned_ && !left_) unlink(name_.c_str());
   if (fd_ >= 0) ::close(fd_);
 }
 
@@ -69,12 +67,14 @@ PartialFile::PartialFile(PartialFile&& other) noexcept
     : path_(std::move(other.path_)),
       name_(std::move(other.name_)),
       owned_(std::exchange(other.owned_, false)),
+      left_(other.left_),
       fd_(std::exchange(other.fd_, -1)) {}
 
 PartialFile& PartialFile::operator=(PartialFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(name_, other.name_);
   std::swap(owned_, other.owned_);
+  std::swap(left_, other.left_);
   std::swap(fd_, other.fd_);
   return *this;
 }

@@ -1,5 +1,6 @@
 // A file under a temporary name beside the one that it will have, and renamed when it is whole: until then the name
-// holds what it held before. Of one that is destroyed before, nothing is left; only a killed process leaves it behind.
+// holds what it held before. Of one that is destroyed before, nothing is left, unless it was told to leave it; only a
+// killed process leaves it behind.
 //
 //   PartialFile file = PartialFile::begin(path);
 //   const bool written = file.is_open() && file.write(bytes) && file.sync() && file.close() && file.rename();
@@ -21,8 +22,8 @@ class PartialFile {
  public:
   // "PATH.PROCESS-NUMBER.partial", which no other writer has. Not open: errno says why.
   static PartialFile begin(const std::string& path, mode_t mode = 0666);
-  // "PATH.partial", empty: one writer at a time, and what a killed one left is taken over. Throws Error(file): cannot
-  // be created, is not a regular file, another process is writing it.
+  // "PATH.partial": one writer at a time, and what an earlier one left is taken over with all it holds. Throws
+  // Error(file): cannot be created, is not a regular file, another process is writing it.
   static PartialFile take_over(const std::string& path);
 
   PartialFile() = default;
@@ -39,10 +40,12 @@ class PartialFile {
   bool sync() const;
   bool close();   // some file systems tell here that the disk is full; a file taken over is no longer locked then
   bool rename();  // to PATH
+  void leave(bool leave) { left_ = leave; }  // whether the temporary name outlives this object
 
  private:
   std::string path_, name_;
   bool owned_ = false;  // there is a file of the temporary name, and it is ours
+  bool left_ = false;   // and stays
   int fd_ = -1;
 };
 

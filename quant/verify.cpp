@@ -15,22 +15,46 @@ namespace hearth {
 
 namespace {
 
+constexpr size_t kSumBytes = 1 << 20;
 constexpr uint64_t kPieceBytes = 16 << 20;  // between two reports of a thread; a thread's share where rows are apart
 
 // Rows of a tensor: all of them, where they go into one checksum.
 struct Piece {
   const Tensor* tensor;
+  const MappedFile* part;
   int64_t first_row, n_rows;
+  std::span<const std::byte> bytes() const {
+    return {tensor->data + size_t(first_row) * tensor->row_bytes(), size_t(n_rows) * tensor->row_bytes()};
+  }
 };
 
-std::vector<Piece> cut(const std::vector<Tensor>& tensors, bool whole) {
+// Lets the disk read some megabytes ahead of whoever walks over the bytes of a piece.
+class Ahead {
+ public:
+  explicit Ahead(const Piece& piece) : part_(piece.part), bytes_(piece.bytes()) {}
+  void reached(size_t at) {
+    constexpr size_t kStep = 2 << 20, kAhead = 8 << 20;
+    while (part_ && asked_ < bytes_.size() && asked_ < at + kAhead) {
+      const size_t n = std::min(kStep, bytes_.size() - asked_);
+      part_->will_need(bytes_.subspan(asked_, n));
+      asked_ += n;
+    }
+  }
+
+ private:
+  const MappedFile* part_;
+  std::span<const std::byte> bytes_;
+  size_t asked_ = 0;
+};
+
+std::vector<Piece> cut(const GgufFile& file, bool whole) {
   std::vector<Piece> pieces;
-  for (const Tensor& t : tensors) {
+  for (const Tensor& t : file.tensors()) {
     if (!whole && !t.format->computed()) continue;  // there is nothing to see
     const int64_t rows = t.shape.rows();
     const int64_t at_once = whole ? rows : std::max<int64_t>(1, int64_t(kPieceBytes / t.row_bytes()));
     for (int64_t first = 0; first < rows; first += at_once) {
-      pieces.push_back({&t, first, std::min(at_once, rows - first)});
+      pieces.push_back({&t, file.part_of(t.data), first, std::min(at_once, rows - first)});
     }
   }
   return pieces;
@@ -54,12 +78,15 @@ void locate_bad_weight(const Tensor& tensor, int64_t row, Findings& found) {
 }
 
 // A tensor whose weights mean nothing here.
-Findings sum_bytes(const Tensor& tensor, const std::function<void(uint64_t)>& read) {
+Findings sum_bytes(const Piece& piece, const std::function<void(uint64_t)>& read) {
+  const auto bytes = piece.bytes();
+  Ahead ahead(piece);
   Checksum sum;
-  for (size_t at = 0; at < tensor.bytes(); at += kPieceBytes) {
-    const size_t n = std::min<size_t>(kPieceBytes, tensor.bytes() - at);
-    sum.add({tensor.data + at, n});
-    read(n);
+  for (size_t at = 0; at < bytes.size(); at += kSumBytes) {
+    const auto some = bytes.subspan(at, std::min(kSumBytes, bytes.size() - at));
+    ahead.reached(at);
+    sum.add(some);
+    read(some.size());
   }
   return {.checksum = sum.value()};
 }
@@ -67,13 +94,15 @@ Findings sum_bytes(const Tensor& tensor, const std::function<void(uint64_t)>& re
 // One pass: a row is summed and looked at while it is in the cache. `read` is told of the bytes now and then.
 Findings examine(const Piece& piece, bool with_checksum, const std::function<void(uint64_t)>& read) {
   const Tensor& tensor = *piece.tensor;
-  if (!tensor.format->computed()) return sum_bytes(tensor, read);
+  if (!tensor.format->computed()) return sum_bytes(piece, read);
   const size_t row_bytes = tensor.row_bytes();
   Findings found;
+  Ahead ahead(piece);
   Checksum sum;
   uint64_t unreported = 0;
   for (int64_t r = piece.first_row; r < piece.first_row + piece.n_rows; ++r) {
     const std::byte* row = tensor.data + size_t(r) * row_bytes;
+    ahead.reached(size_t(r - piece.first_row) * row_bytes);
     if (with_checksum) sum.add({row, row_bytes});
     if (found.bad_row < 0 && !tensor.format->finite(row, tensor.shape.cols())) locate_bad_weight(tensor, r, found);
     unreported += row_bytes;
@@ -221,7 +250,7 @@ VerifyReport verify(const GgufFile& file, const VerifyOptions& options) {
   report.has_checksums = !expected.empty();
   report.n_not_computed = std::ranges::count_if(tensors, [](const Tensor& t) { return !t.format->computed(); });
 
-  const std::vector<Piece> pieces = cut(tensors, report.has_checksums);
+  const std::vector<Piece> pieces = cut(file, report.has_checksums);
   const std::vector<Findings> findings = examine_all(pieces, report.has_checksums, options);
   if (report.has_checksums) {  // then a piece is a tensor
     Comparison comparison(file, expected, findings);

@@ -1,6 +1,8 @@
 #include "runtime/cli/making.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "kernels/cpu/backend.h"
 #include "runtime/cli/numbers.h"
@@ -19,6 +21,27 @@ void print_plan(const ConvertReport& report) {
 
 void print_notes(const ConvertReport& report) {
   for (const auto& text : report.notes) note("note: {}\n", text);
+}
+
+// "about 35 to 50 minutes"
+std::string time_text(double least, double most) {
+  const bool minutes = most > 180;
+  const auto whole = [&](double seconds) { return std::max(1L, std::lround(minutes ? seconds / 60 : seconds)); };
+  const long from = whole(least), to = whole(most);
+  const char* unit = minutes ? "minutes" : to == 1 ? "second" : "seconds";
+  return from == to ? fmt::format("about {} {}", to, unit) : fmt::format("about {} to {} {}", from, to, unit);
+}
+
+void print_estimate(const MakingEstimate& e) {
+  print("memory: at most {}\n", decimal_size_text(double(e.memory_bytes)));
+  print("time: {}: encoding at {}/s on {} thread{}", time_text(e.least_seconds, e.most_seconds),
+        decimal_size_text(e.encode_bytes_per_second), e.n_threads, e.n_threads == 1 ? "" : "s");
+  if (e.disk_bytes_per_second > 0) {
+    print("; {} to read and {} to write and read back, at {}/s if both disks are as fast as the first",
+          decimal_size_text(double(e.source_bytes)), decimal_size_text(double(e.file_bytes)),
+          decimal_size_text(e.disk_bytes_per_second));
+  }
+  print("\n");
 }
 
 }  // namespace
@@ -43,7 +66,8 @@ void add_making_options(CLI::App& command, MakingArguments& arguments) {
       ->allow_extra_args(false);
   command.add_option("--threads,-t", arguments.threads, "threads; 0: one per core (default: the same)")
       ->transform(whole_number(0, 1024));
-  command.add_flag("--dry-run", arguments.dry_run, "print every tensor's format and the exact size, write nothing");
+  command.add_flag("--dry-run", arguments.dry_run,
+                   "print every tensor's format, the exact size, memory and time; write nothing");
   command.add_flag("--force", arguments.force, "replace an existing output file");
   command.add_flag("-v,--verbose", arguments.verbose, "print every tensor's format");
 }
@@ -55,6 +79,7 @@ void make(const MakingArguments& arguments, const Making& making) {
     print_notes(plan);
     print("{}: {} tensors, {} bytes ({}), {:.2f} bits per weight\n", arguments.output, plan.tensors.size(),
           plan.file_bytes, decimal_size_text(double(plan.file_bytes)), plan.bits_per_weight);
+    print_estimate(plan.estimate);
     return;
   }
   catch_interrupts();
@@ -63,8 +88,9 @@ void make(const MakingArguments& arguments, const Making& making) {
   bool begun = false;  // what is refused is refused before
   const ConvertReport report = making.make([&](const ConvertProgress& p) {
     if (!begun) note("{} by recipe {}\n", making.begun, arguments.recipe);
+    if (!begun && !p.earlier.empty()) note("{}\n", p.earlier);
     begun = true;
-    if (p.bytes_verified > 0)
+    if (p.bytes_done == p.bytes_total)
       verifying.show(p.bytes_verified, p.bytes_total, "");
     else
       bar.show(p.bytes_done, p.bytes_total, p.tensor);

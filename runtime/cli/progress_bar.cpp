@@ -12,11 +12,15 @@ ProgressBar::~ProgressBar() {
 
 void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what) {
   const auto now = std::chrono::steady_clock::now();
-  if (start_ == std::chrono::steady_clock::time_point{}) start_ = now;
+  if (start_ == std::chrono::steady_clock::time_point{}) {
+    start_ = now;
+    done_before_ = done;
+  }
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double share = total == 0 ? 1.0 : double(done) / double(total);
-  const double rate = seconds > 0 ? double(done) / seconds : 0;
-  const std::string left = share > 0.01 ? duration_text(seconds / share - seconds) : "-:--";
+  const double rate = seconds > 0 ? double(done - done_before_) / seconds : 0;
+  const bool known = double(done - done_before_) > 0.01 * double(total - done_before_) || seconds > 20;
+  const std::string left = known && rate > 0 ? duration_text(double(total - done) / rate) : "-:--";
   if (!stderr_is_terminal()) {
     if (now - std::max(last_, start_) < std::chrono::seconds(5)) return;
     last_ = now;

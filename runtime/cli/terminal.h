@@ -60,12 +60,13 @@ class ProgressBar {
  public:
   explicit ProgressBar(std::string title);
   ~ProgressBar();                                                   // ends the line
-  void show(uint64_t done, uint64_t total, std::string_view what);  // the clock starts with the first call
+  void show(uint64_t done, uint64_t total, std::string_view what);  // clock and rate start with the first call
   void finish();
 
  private:
   std::string title_;
   std::chrono::steady_clock::time_point start_, last_;
+  uint64_t done_before_ = 0;
   bool drawn_ = false;
 };
 

@@ -121,6 +121,52 @@ TEST_CASE("what a killed process left is taken over") {
   CHECK(!contains(text, "x"));
 }
 
+TEST_CASE("what an earlier writer left is kept as far as it is known to be whole") {
+  const TempDir dir;
+  const std::string path = dir / "x.gguf";
+  const std::vector<GgufTensorPlan> plans = {{"a", &floats(), Shape(5)}, {"b", &floats(), Shape(7)}};
+  const auto leave = [&] {
+    GgufWriter writer(path, {}, plans);
+    writer.write(0, 0, tensor_bytes(0, 20));
+    writer.write(1, 0, tensor_bytes(5, 28));
+    writer.leave_partial(true);
+  };
+  const auto go_on = [&](std::vector<size_t> arrived, bool same_size) {
+    GgufWriter writer(path, {}, plans, kGgufAlignment, [&](bool same) {
+      CHECK(same == same_size);
+      return arrived;
+    });
+    writer.write(1, 0, tensor_bytes(1, 28));
+    writer.finish();
+  };
+  leave();
+  CHECK(fs::exists(path + ".partial"));
+  go_on({0}, true);
+  const std::string text = read_text(path);
+  write_gguf(path, {}, plans);
+  CHECK(text == read_text(path));
+
+  leave();
+  CHECK(contains(refusal([&] { go_on({}, true); }), "tensor a: expected 20 bytes, 0 arrived"));
+  CHECK(!fs::exists(path + ".partial"));
+  leave();
+  fs::resize_file(path + ".partial", 100);
+  CHECK(contains(refusal([&] { go_on({0}, false); }), "tensor a: expected 20 bytes, 0 arrived"));
+}
+
+TEST_CASE("a checksum of all but the data") {
+  GgufMetadata metadata;
+  metadata.set("general.name", GgufValue::of_string("small"));
+  const std::vector<GgufTensorPlan> plans = {{"a", &floats(), Shape(4)}};
+  const uint64_t sum = gguf_header_checksum(metadata, plans);
+  CHECK(gguf_header_checksum(metadata, plans) == sum);
+  CHECK(gguf_header_checksum(metadata, {{"a", &floats(), Shape(5)}}) != sum);
+  CHECK(gguf_header_checksum(metadata, {{"b", &floats(), Shape(4)}}) != sum);
+  CHECK(gguf_header_checksum(metadata, {{"a", &floats(), Shape(4), true}}) != sum);
+  metadata.set("general.name", GgufValue::of_string("Small"));
+  CHECK(gguf_header_checksum(metadata, plans) != sum);
+}
+
 TEST_CASE("two writers of one file") {
   const TempDir dir;
   const std::string path = dir / "x.gguf";

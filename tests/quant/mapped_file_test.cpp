@@ -83,8 +83,52 @@ TEST_CASE("hints leave the bytes alone, whatever range of the file they name") {
     file.sequential(range);
     file.populate(range);
     file.dont_need(range);
+    file.release(range);
     CHECK(text_of(file) == text);
   }
+}
+
+TEST_CASE("a released range costs the kernel nothing to remember") {
+  const TempDir dir;
+  write_text(dir / "x", "h");
+  fs::resize_file(dir / "x", 256 << 20);  // holes, whose pages are mapped like any other
+  const MappedFile file(dir / "x");
+  const auto page_tables = [] {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("VmPTE:")) return std::stol(line.substr(6));  // KiB
+    }
+    return 0L;
+  };
+  const auto mappings = [] {
+    std::ifstream maps("/proc/self/maps");
+    return std::count(std::istreambuf_iterator<char>(maps), {}, '\n');
+  };
+  const long before = page_tables();
+  const auto mappings_before = mappings();
+  unsigned sum = 0;
+  for (size_t at = 0; at < file.size(); at += 1 << 20) sum += unsigned(file.bytes()[at]);
+  CHECK(sum == 'h');
+  CHECK(page_tables() >= before + 400);
+  const size_t half = file.size() / 2 + 12345;
+  file.release(file.bytes().first(half));
+  file.release(file.bytes().subspan(half));
+  CHECK(page_tables() <= before + 100);
+  CHECK(mappings() <= mappings_before + 2);  // it is one again, and not in pieces; others may be the allocator's
+  CHECK(file.bytes()[0] == std::byte('h'));
+}
+
+TEST_CASE("a file's identity: its name, its size, its last change") {
+  const TempDir dir;
+  fs::create_directory(dir / "a");
+  write_text(dir / "a/x", "hearth");
+  const auto identity = [&](const char* path) { return MappedFile(dir / path).identity(); };
+  const std::string first = identity("a/x");
+  CHECK(first.starts_with("x 6 "));
+  fs::rename(dir / "a", dir / "b");
+  CHECK(identity("b/x") == first);
+  fs::last_write_time(dir / "b/x", fs::last_write_time(dir / "b/x") + std::chrono::seconds(1));
+  CHECK(identity("b/x") != first);
 }
 
 TEST_CASE("a file that was just written is in memory") {

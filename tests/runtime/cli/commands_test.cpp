@@ -18,6 +18,9 @@ TEST_CASE("convert --dry-run tells the exact size and writes nothing") {
     const auto plan = run_hearth({"convert", demo_checkpoint(), out, "--recipe", recipe, "--dry-run"});
     REQUIRE_MESSAGE(plan.exit_code == 0, plan.err);
     CHECK(!fs::exists(out));
+    CHECK(contains(plan.out, "\nmemory: at most "));
+    CHECK(contains(plan.out, "\ntime: about "));
+    CHECK(contains(plan.out, ": encoding at "));
     REQUIRE_MESSAGE(run_hearth({"convert", demo_checkpoint(), out, "--recipe", recipe}).exit_code == 0, recipe);
     CHECK(contains(plan.out, " " + std::to_string(fs::file_size(out)) + " bytes"));
     CHECK(run_hearth({"verify", out}).exit_code == 0);
