@@ -7,6 +7,7 @@
 #include "convert/hf_config.h"
 #include "convert/make_file.h"
 #include "convert/name_map.h"
+#include "convert/quantized_notes.h"
 #include "convert/recipe.h"
 #include "convert/row_encoder.h"
 #include "convert/tensor_sizes.h"
@@ -54,7 +55,7 @@ std::string source_name(const HfConfig& config, const std::string& dir) {
   return path.filename().string();
 }
 
-GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfTokenizer& tokenizer,
+GgufMetadata make_metadata(const Plan& plan, const ConvertOptions& options, const HfTokenizer& tokenizer,
                            const GenerationConfig& generation) {
   const HfConfig& config = plan.config;
   const std::string source = source_name(config, plan.checkpoint.dir());
@@ -62,7 +63,9 @@ GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfToken
   metadata.set(key::kArchitecture, GgufValue::of_string(key::kDeepseek2));
   metadata.set(key::kType, GgufValue::of_string("model"));
   metadata.set(key::kName, GgufValue::of_string(fs::path(source).filename().string()));
-  if (recipe.file_type >= 0) metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(recipe.file_type)));
+  const bool keep = options.recipe == kKeep;
+  const int file_type = keep ? -1 : find_recipe(options.recipe).file_type;
+  if (file_type >= 0) metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(file_type)));
   metadata.set(key::kQuantizationVersion, GgufValue::of_u32(2));
   add_model_metadata(config, metadata);
   if (plan.names.n_mtp_layers > 0) {
@@ -72,7 +75,7 @@ GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfToken
   add_sampling_metadata(generation, metadata);
   metadata.set(key::kHearthVersion, GgufValue::of_string(HEARTH_VERSION));
   metadata.set(key::kHearthSource, GgufValue::of_string(source));
-  metadata.set(key::kHearthRecipe, GgufValue::of_string(recipe.name));
+  metadata.set(key::kHearthRecipe, GgufValue::of_string(keep ? options.recipe : find_recipe(options.recipe).name));
   // Filled in when the tensors are written.
   metadata.set(key::kHearthChecksums, GgufValue::of_u64s(std::vector<uint64_t>(plan.names.tensors.size())));
   return metadata;
@@ -81,20 +84,24 @@ GgufMetadata make_metadata(const Plan& plan, const Recipe& recipe, const HfToken
 // How a tensor departs from what the checkpoint has. Empty if it does not.
 std::string row_note(const OutputTensor& tensor, const Format& format) {
   const bool from_fp8 = tensor.sources.front().weight->dtype->fp8;
-  if (from_fp8 && format.id == FormatId::f8_e4m3 && !RowEncoder(tensor, format).carries_fp8()) {
+  if (from_fp8 && format.id == FormatId::f8_e4m3 && !carries(tensor, format)) {
     return "the checkpoint's FP8 scales do not follow these rows: encoded anew";
   }
   return "";
 }
 
 void choose_formats(Plan& plan, const ConvertOptions& options) {
+  const bool keep = options.recipe == kKeep;
   FormatPlan formats(options.recipe, options.tensor_rules, plan.config.n_layers);
+  NotesOnCodes codes(keep);
   for (const OutputTensor& tensor : plan.names.tensors) {
-    const ChosenFormat chosen = formats.choose(tensor);
-    formats.add(tensor, chosen, row_note(tensor, *chosen.format));
+    const ChosenFormat chosen = formats.choose(tensor, keep ? &kept_format(tensor) : nullptr);
+    formats.add(tensor, chosen, row_note(tensor, *chosen.format), remark_on_codes(tensor, *chosen.format));
+    codes.add(tensor, *chosen.format);
   }
   plan.tensors = formats.tensors();
   formats.report(plan.report);
+  add_notes(plan.report, codes.notes());
 }
 
 // The tokenizer's files, and the special tokens that config.json and generation_config.json name.
@@ -114,7 +121,7 @@ HfTokenizer read_tokenizer(const HfConfig& config, const GenerationConfig& gener
 }
 
 Plan make_plan(const ConvertOptions& options) {
-  const Recipe& recipe = find_recipe(options.recipe);
+  if (options.recipe != kKeep) find_recipe(options.recipe);  // said at once
   require_checkpoint_folder(options.checkpoint_dir);
   Plan plan;
   plan.config = read_hf_config((fs::path(options.checkpoint_dir) / "config.json").string());
@@ -124,7 +131,7 @@ Plan make_plan(const ConvertOptions& options) {
   read_sizes_off_tensors(plan.checkpoint, plan.config);
   plan.names = map_names(plan.config, plan.checkpoint, options.keep_mtp);
   choose_formats(plan, options);
-  plan.metadata = make_metadata(plan, recipe, tokenizer, generation);
+  plan.metadata = make_metadata(plan, options, tokenizer, generation);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   for (const auto& notes :
        {plan.config.notes, plan.checkpoint.notes(), plan.names.notes, tokenizer.notes, generation.notes}) {
@@ -137,10 +144,10 @@ Plan make_plan(const ConvertOptions& options) {
 }
 
 // Refers to the plan. config.json has its part in the weights: it says what a scale is for.
-FileToMake file_to_make(const ConvertOptions& options, const Plan& plan) {
+FileToMake file_to_make(const ConvertOptions& options, const Plan& plan, CarryLoss& loss) {
   FileToMake file{options.output, plan.metadata, plan.tensors, {}, "", {}};
-  file.rows = [&plan](size_t i) {
-    return std::make_unique<RowEncoder>(plan.names.tensors[i], *plan.tensors[i].format);
+  file.rows = [&plan, &loss](size_t i) {
+    return std::make_unique<RowEncoder>(plan.names.tensors[i], *plan.tensors[i].format, loss);
   };
   for (const auto& source : plan.checkpoint.files()) file.sources.push_back(source.get());
   const MappedFile config((fs::path(options.checkpoint_dir) / "config.json").string());
@@ -163,7 +170,8 @@ void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
 
 ConvertReport plan_conversion(const ConvertOptions& options) {
   Plan plan = make_plan(options);
-  plan.report.estimate = estimate_making(file_to_make(options, plan), options.n_threads);
+  CarryLoss loss;
+  plan.report.estimate = estimate_making(file_to_make(options, plan, loss), options.n_threads);
   return plan.report;
 }
 
@@ -171,7 +179,10 @@ ConvertReport convert_checkpoint(const ConvertOptions& options) {
   require(options.n_threads >= 1, ErrorKind::usage, "expected 1 thread or more, found {}", options.n_threads);
   Plan plan = make_plan(options);
   check_output(options, plan.checkpoint);
-  add_notes(plan.report, make_file(file_to_make(options, plan), options.n_threads, options.progress));
+
+  CarryLoss loss;
+  add_notes(plan.report, make_file(file_to_make(options, plan, loss), options.n_threads, options.progress));
+  add_notes(plan.report, notes_on_loss(loss));
   return plan.report;
 }
 

@@ -56,7 +56,7 @@ ChosenFormat FormatPlan::choose(const OutputTensor& tensor, const Format* source
   return wanted ? fitting_format(*wanted, tensor.shape.cols()) : choose_format(*recipe_, tensor, n_layers_);
 }
 
-void FormatPlan::add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note) {
+void FormatPlan::add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note, std::string remark) {
   if (chosen.format != chosen.wanted) {
     note = fmt::format("rows of {} do not fit {} ({}): {}", tensor.shape.cols(), chosen.wanted->name,
                        chosen.wanted->block_elems, chosen.format->name);
@@ -68,7 +68,7 @@ void FormatPlan::add(const OutputTensor& tensor, const ChosenFormat& chosen, std
   bytes_ += size;
   weights_ += uint64_t(tensor.shape.elems());
   if (!note.empty()) ++notes_[name_in_layer(tensor) + ": " + note];
-  rows_.push_back({tensor.name, chosen.format->name, tensor.shape.text(), note, size});
+  rows_.push_back({tensor.name, chosen.format->name, tensor.shape.text(), note.empty() ? remark : note, size});
 }
 
 void FormatPlan::report(ConvertReport& to) {

@@ -53,8 +53,9 @@ class FormatPlan {
   // Of the last rule that matches, else of the recipe (keep: `source`, the format that it has); or the first of its
   // fallbacks that fits the rows. Vectors and the router stay in F32.
   ChosenFormat choose(const OutputTensor& tensor, const Format* source = nullptr);
-  // `note`: how the tensor departs from what was asked for, where that is not for its rows' length.
-  void add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note = "");
+  // `note`: how the tensor departs from what was asked for, where that is not for its rows' length. `remark`: what else
+  // its row of the plan says, and the report's notes do not.
+  void add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note = "", std::string remark = "");
 
   const std::vector<GgufTensorPlan>& tensors() const { return tensors_; }
   // Moves the rows and the notes of all tensors into the report. Throws Error(usage) for a rule that no tensor matched.

@@ -17,6 +17,28 @@ struct ScaleBlock {
   int64_t rows = 128, cols = 128;
 };
 
+// How integer weights are quantized: w = (code - zero) * scale, with a scale and a zero for each group of a row's
+// weights.
+struct IntegerScheme {
+  static constexpr int64_t kRow = 0, kTensor = -1;
+
+  int bits = 4;              // 4 or 8
+  bool symmetric = true;     // every zero is the middle of the range, 2^(bits - 1)
+  int64_t group_size = 128;  // weights of a group; kRow: the whole row, kTensor: the whole weight
+  bool act_order = false;    // a tensor says which group a column belongs to (g_idx)
+
+  std::string text() const;  // "4 bits in groups of 128 with zeros"
+};
+
+enum class QuantMethod { none, fp8, compressed_tensors, gptq, awq };
+
+// quantization_config: how those weights are stored that are neither floats nor FP8.
+struct HfQuantization {
+  QuantMethod method = QuantMethod::none;
+  std::vector<IntegerScheme> schemes;  // any of them may be a weight's; its tensors' shapes tell which one is
+  bool zeros_less_one = false;         // GPTQ's first version stores zeros less one
+};
+
 struct HfYarn {
   double factor = 1, beta_fast = 32, beta_slow = 1;
   int64_t original_context = 0;
@@ -47,6 +69,7 @@ struct HfConfig {
   bool tied_embeddings = false;
   int64_t n_mtp_layers = 0;  // as configured; the checkpoint may hold others
   ScaleBlock scale_block;
+  HfQuantization quantization;
   std::optional<int64_t> bos_token_id, pad_token_id;
   std::vector<int64_t> eos_token_ids;
   std::vector<std::string> notes;  // for the user: odd things found, and defaults taken for keys that are absent

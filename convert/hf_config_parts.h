@@ -34,8 +34,9 @@ class ClassDefaults {
 // rope_scaling (null: plain), or transformers 5's rope_parameters, which also holds rope_theta.
 void read_rope(const JsonFields& json, ClassDefaults& defaults, HfConfig& c);
 
-// Reads the size of FP8 scale blocks, and refuses checkpoints that are quantized in another way. (Which tensors are FP8
-// is known from their types, and whether scales are for blocks, rows or tensors from the scales' shapes.)
+// Reads how weights are quantized: FP8, compressed-tensors (pack-quantized, int-quantized, float-quantized), GPTQ or
+// AWQ; other ways are refused by name. (Which tensors are quantized is known from their names and types, and whether
+// FP8 scales are for blocks, rows or tensors from the scales' shapes.)
 void read_quantization(const JsonFields& json, HfConfig& c);
 
 // Refuses keys that change the forward and are not implemented, by their names; adds a note on other keys that are not

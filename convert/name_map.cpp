@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "convert/coded_tensors.h"
 #include "convert/foreign.h"
 #include "convert/name_table.h"
 #include "quant/error.h"
@@ -79,7 +80,8 @@ class Mapper {
       if (it != checkpoint_.tensors().end() && it->first.starts_with(prefix)) found = i + 1;
     }
     const int64_t announced = found;
-    while (checkpoint_.find(fmt::format("model.layers.{}.eh_proj.weight", c_.n_layers + found))) ++found;
+    while (has_weight(checkpoint_.tensors(), fmt::format("model.layers.{}.eh_proj.weight", c_.n_layers + found)))
+      ++found;
     if (found > announced) {
       out_.notes.push_back(
           fmt::format("layer {} is a multi-token-prediction layer by its weights, though config.json announces {}",
@@ -113,7 +115,7 @@ class Mapper {
 
   void add(const NameRow& row, int64_t layer, bool mtp) {
     const std::string hf = substitute(row.hf, "{L}", layer);
-    if (row.optional && !checkpoint_.find(hf)) return;
+    if (row.optional && !has_weight(checkpoint_.tensors(), hf)) return;
     OutputTensor out;
     out.name = layer < 0 ? row.gguf : name::in_layer(int(layer), row.gguf);
     out.role = row.role;
@@ -122,7 +124,7 @@ class Mapper {
     out.transform = row.transform;
     out.shape = file_shape(row, c_);
     const int64_t n_sources = row.transform == Transform::stack ? c_.n_routed_experts : 1;
-    const std::string fused = checkpoint_.find(substitute(hf, "{E}", 0)) ? "" : find_fused(row, layer);
+    const std::string fused = has_weight(checkpoint_.tensors(), substitute(hf, "{E}", 0)) ? "" : find_fused(row, layer);
     if (!fused.empty()) {
       out.sources = cut_experts(fused, row);
     } else {
@@ -134,7 +136,9 @@ class Mapper {
   WeightSource source(const std::string& hf, const NameRow& row) {
     const Shape expected = row.shape(c_);
     WeightSource out;
-    out.weight = checkpoint_.find(hf);
+    if (expected.rank == 2) out.coded = coded_weight(hf, expected);
+    out.weight = out.coded ? out.coded->codes : checkpoint_.find(hf);
+    if (out.coded) return out;
     if (!out.weight) {
       if (n_missing_++ == 0) first_missing_ = fmt::format("{} {}", hf, expected.text());
       return out;
@@ -147,6 +151,15 @@ class Mapper {
     out.scale = scale_of(*out.weight, hf);
     set_scale_blocks(out, expected.dim[0], c_.scale_block);
     return out;
+  }
+
+  // Null if the weight is no integer one.
+  const CodedWeight* coded_weight(const std::string& hf, const Shape& shape) {
+    CodedTensors found = find_coded_weight(checkpoint_.tensors(), c_.quantization, hf, shape.dim[0], shape.dim[1]);
+    if (!found.weight) return nullptr;
+    for (const std::string& name : found.names) use(name);
+    out_.coded.push_back(std::move(found.weight));
+    return out_.coded.back().get();
   }
 
   void require_weight(const SourceTensor& weight, const Shape& expected) const {
@@ -221,13 +234,15 @@ class Mapper {
   // unknown ones too, since they show what the checkpoint has instead.
   void settle_leftovers(int64_t n_mtp_kept, int64_t n_mtp_found) {
     std::vector<const SourceTensor*> unknown;
-    size_t n_rotary = 0, n_activation_scales = 0;
+    size_t n_rotary = 0, n_activation_scales = 0, n_zero_biases = 0;
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
       if (known_.contains(name) || in_dropped_mtp(name, n_mtp_kept, n_mtp_found)) continue;
       if (name.ends_with(".rotary_emb.inv_freq")) {  // can be computed from the configuration
         ++n_rotary;
       } else if (is_activation_scale(name)) {  // activations and cache are quantized here without them, if at all
         ++n_activation_scales;
+      } else if (c_.quantization.method == QuantMethod::gptq && name.ends_with(".bias") && is_zero(tensor)) {
+        ++n_zero_biases;  // GPTQ's programs write them for layers that have none
       } else if (name == "lm_head.weight" && c_.tied_embeddings) {
         out_.notes.push_back("lm_head.weight left out: tie_word_embeddings makes the embedding the head");
       } else {
@@ -241,11 +256,16 @@ class Mapper {
            c_.n_layers, unknown.front()->description(), layout_hint(unknown));
     }
     if (n_rotary > 0) out_.notes.push_back(fmt::format("{} rotary_emb.inv_freq tensors left out", n_rotary));
+    if (n_zero_biases > 0) out_.notes.push_back(fmt::format("{} biases that are zero left out", n_zero_biases));
     if (n_activation_scales > 0) {
       out_.notes.push_back(
           fmt::format("{} scales of activations and cache (input_scale and the like) left out: they are not used here",
                       n_activation_scales));
     }
+  }
+
+  static bool is_zero(const SourceTensor& tensor) {
+    return std::ranges::all_of(tensor.bytes, [](std::byte byte) { return byte == std::byte{0}; });
   }
 
   [[noreturn]] void refuse_missing(const std::vector<const SourceTensor*>& unknown) const {

@@ -51,6 +51,7 @@ struct NameMap {
   int64_t n_mtp_layers = 0;           // MTP layers that the file will hold
   // Single experts, cut out of tensors that hold all experts of a layer; WeightSource pointers point here.
   std::vector<std::unique_ptr<SourceTensor>> cuttings;
+  std::vector<std::unique_ptr<CodedWeight>> coded;  // WeightSource pointers point here, too
   std::vector<std::string> notes;
 };
 

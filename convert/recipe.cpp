@@ -305,7 +305,7 @@ const Recipe& find_recipe(std::string_view name) {
   for (const Recipe& recipe : kRecipes) {
     if (lower == recipe.name) return recipe;
   }
-  fail(ErrorKind::usage, "unknown recipe {}: expected one of {}", name, fmt::join(recipe_names(), " "));
+  fail(ErrorKind::usage, "unknown recipe {}: expected one of {} keep", name, fmt::join(recipe_names(), " "));
 }
 
 ChosenFormat fitting_format(const Format& wanted, int64_t row) {

@@ -26,7 +26,8 @@ bool is_e8m0(const SourceTensor& tensor) {
 }  // namespace
 
 bool is_activation_scale(std::string_view name) {
-  for (const std::string_view end : {".input_scale", ".output_scale", ".k_scale", ".v_scale"}) {
+  for (const std::string_view end :
+       {".input_scale", ".output_scale", ".k_scale", ".v_scale", ".input_zero_point", ".output_zero_point"}) {
     if (name.ends_with(end)) return true;
   }
   return false;

@@ -1,8 +1,10 @@
-// The scales of FP8 weights: one for each block, for each row, or for a whole weight.
+// The weights of a checkpoint and their scales. Those of FP8 weights: one for each block, for each row, or for a whole
+// weight.
 #pragma once
 
 #include <string_view>
 
+#include "convert/coded_weight.h"
 #include "convert/hf_config.h"
 #include "convert/safetensors.h"
 
@@ -10,10 +12,15 @@ namespace hearth {
 
 struct WeightSource {
   const SourceTensor* weight = nullptr;
+  const CodedWeight* coded = nullptr;   // of integer weights, whose codes `weight` then is; else null
   const SourceTensor* scale = nullptr;  // multiplies the weight; null unless the weight is F8_E4M3
   // The rows and columns of the weight that share one value of the scale.
   int64_t scale_rows = 1, scale_cols = 1;
   int64_t scale_first_row = 0;  // the weight's first row in those that the scale covers (parts of fused tensors)
+
+  int64_t rows() const { return coded ? coded->rows : weight->shape.rows(); }
+  int64_t cols() const { return coded ? coded->cols : weight->shape.cols(); }
+  bool quantized() const { return coded || weight->dtype->fp8; }
 };
 
 // Whether a tensor is a scale of activations or of the cache, which weights do not need.

@@ -58,7 +58,10 @@ void MakingArguments::set(MakingOptions& options) const {
 void add_making_options(CLI::App& command, MakingArguments& arguments) {
   std::string names;
   for (const auto& name : recipe_names()) names += (names.empty() ? "" : " ") + name;
-  command.add_option("--recipe", arguments.recipe, "which format each tensor gets: " + names)->capture_default_str();
+  command
+      .add_option("--recipe", arguments.recipe,
+                  "which format each tensor gets: " + names + "; keep: what the source has")
+      ->capture_default_str();
   command
       .add_option("--tensor", arguments.tensors,
                   "PATTERN=FORMAT: matrices in whose names the regular expression is found get that format "

@@ -27,6 +27,7 @@ TEST_CASE("the recipes of the command's help exist, others are refused with that
                                              "iq3_m",  "iq2_m", "iq2_xxs", "iq1_s", "fp8",    "int4"};
   CHECK(recipe_names() == expected);
   CHECK(contains(refusal([] { find_recipe("q4"); }), "unknown recipe q4: expected one of f32 f16 bf16 q8_0"));
+  CHECK(refusal([] { find_recipe("q4"); }).ends_with(" keep"));
 }
 
 TEST_CASE("vectors and the router are F32 in every recipe") {
