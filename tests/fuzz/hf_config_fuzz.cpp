@@ -27,7 +27,19 @@ std::vector<std::string> fuzz_seeds() {
   transformers5["rope_parameters"] = transformers5["rope_scaling"];
   transformers5["rope_parameters"]["rope_theta"] = 10000.0;
   transformers5.erase("rope_scaling");
-  return {tiny_lite_config().dump(), tiny_v3(true).config.dump(1), transformers5.dump()};
+  Json gptq = tiny_lite_config(), compressed = tiny_v3_config();
+  gptq["quantization_config"] = {{"quant_method", "gptq"},
+                                 {"bits", 4},
+                                 {"group_size", 128},
+                                 {"desc_act", true},
+                                 {"dynamic", {{"-:.*gate$", Json::object()}, {".*down.*", {{"bits", 8}}}}}};
+  compressed["quantization_config"] = {
+      {"quant_method", "compressed-tensors"},
+      {"format", "pack-quantized"},
+      {"config_groups",
+       {{"group_0", {{"weights", {{"num_bits", 4}, {"type", "int"}, {"strategy", "group"}, {"group_size", 32}}}}}}}};
+  return {tiny_lite_config().dump(), tiny_v3(true).config.dump(1), transformers5.dump(), gptq.dump(),
+          compressed.dump()};
 }
 
 }  // namespace hearth::test
