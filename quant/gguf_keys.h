@@ -95,6 +95,17 @@ inline constexpr const char* kAddBosToken = "tokenizer.ggml.add_bos_token";  // 
 inline constexpr const char* kAddEosToken = "tokenizer.ggml.add_eos_token";
 inline constexpr const char* kChatTemplate = "tokenizer.chat_template";  // string, Jinja
 
+// Files of importance (importance_file.h): their kType is kImatrix. What a quantized file tells of the one it was made
+// by.
+inline constexpr const char* kImatrix = "imatrix";
+inline constexpr const char* kImatrixDatasets = "imatrix.datasets";                       // strings
+inline constexpr const char* kImatrixChunkCount = "imatrix.chunk_count";                  // u32
+inline constexpr const char* kImatrixChunkSize = "imatrix.chunk_size";                    // u32, tokens
+inline constexpr const char* kQuantizeImatrixFile = "quantize.imatrix.file";              // string
+inline constexpr const char* kQuantizeImatrixDataset = "quantize.imatrix.dataset";        // string
+inline constexpr const char* kQuantizeImatrixEntries = "quantize.imatrix.entries_count";  // u32
+inline constexpr const char* kQuantizeImatrixChunks = "quantize.imatrix.chunks_count";    // u32
+
 // Ours.
 inline constexpr const char* kHearthPrefix = "hearth.";
 inline constexpr const char* kHearthVersion = "hearth.version";  // string, the program that wrote the file
