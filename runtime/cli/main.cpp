@@ -103,6 +103,7 @@ int main(int argc, char** argv) {
   cli::add_pull(app);
   cli::add_convert(app);
   cli::add_quantize(app);
+  cli::add_imatrix(app);
   cli::add_plan(app);
   cli::add_inspect(app);
   cli::add_verify(app);
@@ -112,7 +113,7 @@ int main(int argc, char** argv) {
   cli::add_tokenize(app);
   cli::add_schema(app);
   group(app, "Talk with a model", {"chat", "run", "serve"});
-  group(app, "Files", {"pull", "convert", "quantize", "plan", "inspect", "verify"});
+  group(app, "Files", {"pull", "convert", "quantize", "imatrix", "plan", "inspect", "verify"});
   group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize", "schema"});
   add_help(app);
 

@@ -20,7 +20,7 @@ struct PerplexityArguments {
   SessionOptions session;
   PerplexityOptions options;
   std::string file;
-  bool json = false;
+  bool special = false, json = false;
 };
 
 void print_json(const PerplexityResult& r) {
@@ -65,7 +65,8 @@ void perplexity(PerplexityArguments& arguments) {
     return !interrupted();
   };
   options.stop_now = interrupted;
-  const PerplexityResult result = measure_perplexity(*session.model, session.tokenizer->encode(text, false), options);
+  const PerplexityResult result =
+      measure_perplexity(*session.model, session.tokenizer->encode(text, arguments.special), options);
   if (arguments.json)
     print_json(result);
   else
@@ -86,6 +87,8 @@ void add_perplexity(CLI::App& app) {
   CLI::Option* save = command->add_option("--save-baseline", arguments->options.save_baseline,
                                           "store this model's predictions in a file");
   command->add_option("--baseline", arguments->options.baseline, "compare with stored predictions")->excludes(save);
+  command->add_flag("--special", arguments->special,
+                    "read control tokens in the text: of conversations with their marks");
   command->add_flag("--json", arguments->json, "print one JSON object instead of text");
   command->callback([arguments] { perplexity(*arguments); });
 }

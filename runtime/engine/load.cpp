@@ -40,6 +40,7 @@ class Loader {
                                   .ubatch = options_.ubatch,
                                   .routed = options_.routed,
                                   .reproducible = options_.reproducible,
+                                  .inputs = options_.inputs,
                                   .record_steps = options_.record_steps};
     GgufFile file = open_file();
     refuse_by_header(file);

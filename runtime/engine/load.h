@@ -43,6 +43,7 @@ struct LoadOptions {
   bool strict = false;        // a fallback is an error
   bool needs_text = true;     // without text a file needs no vocabulary
   RoutingListener routed = {};
+  InputListener* inputs = nullptr;  // ModelOptions::inputs; the device is to be the CPU
 };
 
 struct LoadProgress {

@@ -36,6 +36,8 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
   require(options.n_sequences >= 1, ErrorKind::usage, "sequences: expected at least 1, found {}", options.n_sequences);
   options.ubatch = std::min(options.ubatch, options.n_ctx);
   options.reproducible = options.reproducible && options.device->memory().total > 0;
+  assert(!options.inputs || options.device->memory().total == 0);
+  if (options.inputs) options.attention = AttentionForm::absorbed;
   return options;
 }
 
@@ -191,6 +193,7 @@ struct Model::Impl {
   GgufFile file;
   ModelConfig config;
   ModelOptions options;
+  std::unique_ptr<Listening> listening;  // where somebody listens
   const Ops& ops;
   Device& device;
   ModelSizes sizes;
@@ -214,7 +217,8 @@ struct Model::Impl {
       : file(std::move(f)),
         config(runnable_config(file)),
         options(with_defaults(o, config, file.path())),
-        ops(*options.ops),
+        listening(options.inputs ? std::make_unique<Listening>(*options.ops, *options.inputs) : nullptr),
+        ops(listening ? listening->table() : *options.ops),
         device(*options.device),
         sizes(model_sizes(file)),
         plan(place(file, sizes, options)),
@@ -340,6 +344,7 @@ void Model::Impl::queue(const Step& step, RunWatch& watch) const {
 bool Model::Impl::go(std::span<const NextTokens> next, std::span<const WantedRow> wanted, bool finishes,
                      RunWatch& watch) {
   for (const NextTokens& s : next) s.cache->reserve(int64_t(s.tokens.size()));
+  const Listening::Scope scope(listening.get());
   const Step step = next_step(next);
   queue(step, watch);
   head(step, weights, wanted);
@@ -370,6 +375,9 @@ const ModelConfig& Model::config() const {
 }
 const ModelOptions& Model::options() const {
   return impl_->options;
+}
+const Weights& Model::weights() const {
+  return impl_->weights;
 }
 uint64_t Model::active_bytes() const {
   return impl_->weights.active_bytes;

@@ -18,6 +18,7 @@ namespace hearth {
 class ExpertCache;
 class Hybrid;
 struct Plan;
+struct Weights;
 
 // How far a call of Model::run is.
 struct RunProgress {
@@ -47,6 +48,7 @@ class Model {
   const GgufFile& file() const;
   const ModelConfig& config() const;
   const ModelOptions& options() const;  // with defaults filled in
+  const Weights& weights() const;       // whose data tells an InputListener which matrix it hears of
   // An empty sequence. All share a pool of n_sequences times n_ctx positions.
   KvCache new_cache() const;
   LatentPool& pool() const;

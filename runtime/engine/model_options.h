@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/listening.h"
 #include "kernels/ops.h"
 #include "runtime/model/routed_experts.h"
 #include "runtime/model/step.h"
@@ -48,6 +49,9 @@ struct ModelOptions {
   // Whether experts give the same wherever they are and however a prompt's got there (Exec::alike), so that the same
   // seed gives the same text. Only beside a GPU.
   bool reproducible = false;
+  // Told what every matrix is multiplied by, but the embedding and the router. Attention is absorbed then, and the
+  // model runs on the host.
+  InputListener* inputs = nullptr;
   // Whether a step that comes again is recorded and repeated, where the device can do that.
   bool record_steps = true;
   // Told the bytes of weights that the backend has taken, of how many. What it throws ends the loading.

@@ -6,6 +6,7 @@
 
 #include "quant/checksum.h"
 #include "runtime/eval/baseline.h"
+#include "runtime/eval/windows.h"
 #include "runtime/support/seconds_since.h"
 
 namespace hearth {
@@ -49,18 +50,6 @@ double divergence_of(std::span<const float> p, std::span<const float> q) {
   double sum = 0;
   for (size_t i = 0; i < p.size(); ++i) sum += std::exp(double(p[i])) * (double(p[i]) - double(q[i]));
   return sum;
-}
-
-// The windows' tokens one after the other, with BOS in place.
-std::vector<Token> cut_windows(std::span<const Token> tokens, const PerplexityOptions& options, int64_t& window) {
-  require(options.n_ctx >= 4, ErrorKind::usage, "a window of {} tokens: expected at least 4", options.n_ctx);
-  require(tokens.size() >= 4, ErrorKind::usage, "the text has {} tokens: expected at least 4", tokens.size());
-  window = std::min(options.n_ctx, int64_t(tokens.size()));
-  int64_t n = int64_t(tokens.size()) / window;
-  if (options.max_windows > 0) n = std::min(n, options.max_windows);
-  std::vector<Token> out(tokens.begin(), tokens.begin() + n * window);
-  for (int64_t i = 0; options.bos && i < n; ++i) out[size_t(i * window)] = *options.bos;
-  return out;
 }
 
 // Everything that is counted at a scored position.
@@ -127,13 +116,14 @@ PerplexityResult measure_perplexity(Model& model, std::span<const Token> tokens,
   const auto start = std::chrono::steady_clock::now();
   const int64_t V = model.config().vocab_size;
   PerplexityResult result;
-  const std::vector<Token> all = cut_windows(tokens, options, result.window);
-  const int64_t window = result.window, n_windows = int64_t(all.size()) / window;
+  const Windows windows = cut_windows(tokens, options.n_ctx, options.max_windows, options.bos);
+  const int64_t window = result.window = windows.size, n_windows = windows.count();
   KvCache cache = model.new_cache();
   require(window <= cache.capacity(), ErrorKind::usage, "a window of {} tokens does not fit the context of {}", window,
           cache.capacity());
 
-  Scores scores({V, window, n_windows, checksum(std::as_bytes(std::span(all))), model.config().name}, options);
+  Scores scores({V, window, n_windows, checksum(std::as_bytes(std::span(windows.tokens))), model.config().name},
+                options);
   const int64_t at_once = std::clamp<int64_t>(int64_t(kLogitBytes / (size_t(V) * sizeof(float))), 1, window);
   std::vector<float> logits(size_t(at_once * V));
 
@@ -143,7 +133,7 @@ PerplexityResult measure_perplexity(Model& model, std::span<const Token> tokens,
             result.n_windows, n_windows);
   };
   for (int64_t i = 0; i < n_windows; ++i) {
-    const std::span<const Token> w = std::span(all).subspan(size_t(i * window), size_t(window));
+    const std::span<const Token> w = windows.window(i);
     cache.truncate(0);
     run(w.first(size_t(window / 2)), {});
     for (int64_t t = window / 2; t < window - 1; t += at_once) {
