@@ -5,6 +5,7 @@
 #include "convert/foreign.h"
 #include "convert/generation_config.h"
 #include "convert/hf_config.h"
+#include "convert/importance.h"
 #include "convert/make_file.h"
 #include "convert/name_map.h"
 #include "convert/quantized_notes.h"
@@ -29,6 +30,7 @@ struct Plan {
   NameMap names;
   std::vector<GgufTensorPlan> tensors;
   GgufMetadata metadata;
+  std::optional<Importance> importance;
   ConvertReport report;
 };
 
@@ -132,6 +134,7 @@ Plan make_plan(const ConvertOptions& options) {
   plan.names = map_names(plan.config, plan.checkpoint, options.keep_mtp);
   choose_formats(plan, options);
   plan.metadata = make_metadata(plan, options, tokenizer, generation);
+  plan.importance = open_importance(options.imatrix, plan.tensors, plan.metadata, plan.report.notes);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   for (const auto& notes :
        {plan.config.notes, plan.checkpoint.notes(), plan.names.notes, tokenizer.notes, generation.notes}) {
@@ -147,11 +150,13 @@ Plan make_plan(const ConvertOptions& options) {
 FileToMake file_to_make(const ConvertOptions& options, const Plan& plan, CarryLoss& loss) {
   FileToMake file{options.output, plan.metadata, plan.tensors, {}, "", {}};
   file.rows = [&plan, &loss](size_t i) {
-    return std::make_unique<RowEncoder>(plan.names.tensors[i], *plan.tensors[i].format, loss);
+    return std::make_unique<RowEncoder>(plan.names.tensors[i], *plan.tensors[i].format, loss,
+                                        weights_of(plan.importance, plan.tensors[i]));
   };
   for (const auto& source : plan.checkpoint.files()) file.sources.push_back(source.get());
   const MappedFile config((fs::path(options.checkpoint_dir) / "config.json").string());
   file.settings = std::string(reinterpret_cast<const char*>(config.bytes().data()), config.size());
+  if (plan.importance) file.settings += plan.importance->settings();
   return file;
 }
 

@@ -14,6 +14,7 @@ struct MakingOptions {
   std::string output;
   std::string recipe = "q4_k_m";
   std::vector<std::string> tensor_rules;  // "PATTERN=FORMAT" (format_plan.h); the last that matches counts
+  std::string imatrix;  // path: importance by which errors are weighed (importance.h); empty: all columns count alike
   int n_threads = 1;
   bool overwrite = false;  // if false, an existing output is refused
   // Called with the planned file, without its tensors' data, before anything is written. Whoever will open the file can

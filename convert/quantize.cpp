@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "convert/importance.h"
 #include "convert/name_table.h"
 #include "convert/recipe.h"
 #include "convert/row_encoder.h"
@@ -50,10 +51,11 @@ std::optional<Role> role_of(std::string_view within) {
 // The rows of a tensor in another format.
 class Requantizer : public RowMaker {
  public:
-  Requantizer(const GgufFile& file, const Tensor& tensor, const Format& format)
+  Requantizer(const GgufFile& file, const Tensor& tensor, const Format& format, ColumnWeights importance)
       : file_(file),
         tensor_(tensor),
         format_(format),
+        importance_(std::move(importance)),
         interleaved_(Interleaved::of(uint32_t(tensor.format->id))),
         part_(file.part_of(tensor.data)) {}
 
@@ -76,7 +78,7 @@ class Requantizer : public RowMaker {
       from.decode(source, scratch.rows.data(), cols);
       check_finite(scratch.rows, i);
       if (format_.id == FormatId::f16) clamped_ += count_beyond_f16(scratch.rows.data(), cols);
-      format_.encode(scratch.rows.data(), nullptr, blocks, cols);
+      format_.encode(scratch.rows.data(), importance_.of_row(i), blocks, cols);
     }
   }
   int64_t n_clamped() const override { return clamped_; }
@@ -112,6 +114,7 @@ class Requantizer : public RowMaker {
   const GgufFile& file_;
   const Tensor& tensor_;
   const Format& format_;
+  const ColumnWeights importance_;
   std::unique_ptr<Interleaved> interleaved_;  // null: it is not
   const MappedFile* part_;
   mutable std::atomic<int64_t> clamped_ = 0;
@@ -132,6 +135,7 @@ struct Plan {
   std::vector<const Tensor*> sources;  // in the order of the new file
   std::vector<GgufTensorPlan> tensors;
   GgufMetadata metadata;
+  std::optional<Importance> importance;
   ConvertReport report;
 };
 
@@ -199,6 +203,9 @@ void choose_metadata(Plan& plan, const QuantizeOptions& options) {
     metadata.erase(own);
   }
   const bool keep = options.recipe == kKeep;
+  if (!keep) {
+    for (const char* of_encoding : kImportanceKeys) metadata.erase(of_encoding);
+  }
   const int file_type = keep ? -1 : find_recipe(options.recipe).file_type;
   if (file_type >= 0) {
     metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(file_type)));
@@ -220,6 +227,7 @@ Plan make_plan(const QuantizeOptions& options) {
   require_deepseek(plan.file);
   choose_formats(plan, options);
   choose_metadata(plan, options);
+  plan.importance = open_importance(options.imatrix, plan.tensors, plan.metadata, plan.report.notes);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   if (options.check_planned) {
     add_notes(plan.report, options.check_planned(GgufFile::planned(options.output, plan.metadata, plan.tensors)));
@@ -230,9 +238,11 @@ Plan make_plan(const QuantizeOptions& options) {
 FileToMake file_to_make(const QuantizeOptions& options, const Plan& plan) {  // refers to the plan
   FileToMake file{options.output, plan.metadata, plan.tensors, {}, "", {}};
   file.rows = [&plan](size_t i) {
-    return std::make_unique<Requantizer>(plan.file, *plan.sources[i], *plan.tensors[i].format);
+    return std::make_unique<Requantizer>(plan.file, *plan.sources[i], *plan.tensors[i].format,
+                                         weights_of(plan.importance, plan.tensors[i]));
   };
   for (const auto& part : plan.file.parts()) file.sources.push_back(part.get());
+  if (plan.importance) file.settings = plan.importance->settings();
   return file;
 }
 

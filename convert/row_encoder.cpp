@@ -29,8 +29,12 @@ int64_t count_beyond_f16(const float* x, int64_t n) {
   return count;
 }
 
-RowEncoder::RowEncoder(const OutputTensor& tensor, const Format& format, CarryLoss& loss)
-    : tensor_(tensor), format_(format), loss_(loss), carries_(carries(tensor, format)) {
+RowEncoder::RowEncoder(const OutputTensor& tensor, const Format& format, CarryLoss& loss, ColumnWeights importance)
+    : tensor_(tensor),
+      format_(format),
+      loss_(loss),
+      importance_(std::move(importance)),
+      carries_(carries(tensor, format)) {
   const Transform transform = tensor.transform;
   if (transform == Transform::k_part) unit_ = tensor.shape.dim[1];
   if (transform == Transform::k_part || transform == Transform::v_part) {
@@ -124,7 +128,8 @@ void RowEncoder::encode(int64_t first, int64_t n, Scratch& scratch, std::byte* b
     return;
   }
   for_each_run(first, n, [&](const WeightSource& source, int64_t row, int64_t count) {
-    encode_run(source, row, count, scratch, blocks);
+    encode_run(source, row, count, first, scratch, blocks);
+    first += count;
     blocks += size_t(count) * row_size;
   });
 }
@@ -140,26 +145,26 @@ void RowEncoder::encode_head(int64_t head, Scratch& scratch, std::byte* blocks) 
   for (int64_t i = 0; i < dn; ++i) {
     for (int64_t c = 0; c < r; ++c) scratch.rows[size_t(c * dn + i)] = scratch.source[size_t(i * r + c)];
   }
-  encode_rows(scratch.rows.data(), r, blocks);
+  encode_rows(scratch.rows.data(), r, head * r, blocks);
 }
 
-void RowEncoder::encode_run(const WeightSource& source, int64_t first, int64_t n, Scratch& scratch,
+void RowEncoder::encode_run(const WeightSource& source, int64_t first, int64_t n, int64_t to, Scratch& scratch,
                             std::byte* blocks) const {
   if (carries_) return carry_rows(source, first, n, format_, loss_, blocks);
   const int64_t step = source.coded ? n : 1;  // packed rows are read together, as they lie; others stay in the cache
   scratch.rows.resize(size_t(step * source.cols()));
   for (int64_t i = 0; i < n; i += step, blocks += size_t(step) * format_.bytes(source.cols())) {
     read_rows(source, first + i, step, scratch.aligned, scratch.rows.data());
-    encode_rows(scratch.rows.data(), step, blocks);
+    encode_rows(scratch.rows.data(), step, to + i, blocks);
   }
 }
 
 // Row by row, so that the bytes do not depend on how the work was cut into pieces.
-void RowEncoder::encode_rows(const float* rows, int64_t n, std::byte* blocks) const {
+void RowEncoder::encode_rows(const float* rows, int64_t n, int64_t to, std::byte* blocks) const {
   const int64_t cols = tensor_.shape.cols();
   if (format_.id == FormatId::f16) clamped_ += count_beyond_f16(rows, n * cols);
   for (int64_t i = 0; i < n; ++i)
-    format_.encode(rows + i * cols, nullptr, blocks + size_t(i) * format_.bytes(cols), cols);
+    format_.encode(rows + i * cols, importance_.of_row(to + i), blocks + size_t(i) * format_.bytes(cols), cols);
 }
 
 }  // namespace hearth

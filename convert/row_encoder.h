@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "convert/carry.h"
-#include "convert/row_maker.h"
+#include "convert/importance.h"
 #include "convert/name_map.h"
+#include "convert/row_maker.h"
 #include "quant/format.h"
 
 namespace hearth {
@@ -21,7 +22,7 @@ int64_t count_beyond_f16(const float* x, int64_t n);
 class RowEncoder : public RowMaker {
  public:
   // `tensor`, what it refers to, and `loss` must outlive the encoder. `format` fits the tensor's rows.
-  RowEncoder(const OutputTensor& tensor, const Format& format, CarryLoss& loss);
+  RowEncoder(const OutputTensor& tensor, const Format& format, CarryLoss& loss, ColumnWeights importance = {});
 
   int64_t unit() const override { return unit_; }  // the heads of a transposed tensor stay whole
   void encode(int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const override;
@@ -40,12 +41,15 @@ class RowEncoder : public RowMaker {
   template <class F>
   void for_each_run(int64_t first, int64_t n, F f) const;
   void encode_head(int64_t head, Scratch& scratch, std::byte* blocks) const;
-  void encode_run(const WeightSource& source, int64_t first, int64_t n, Scratch& scratch, std::byte* blocks) const;
-  void encode_rows(const float* rows, int64_t n, std::byte* blocks) const;
+  // `to`: the tensor's row that the first one becomes.
+  void encode_run(const WeightSource& source, int64_t first, int64_t n, int64_t to, Scratch& scratch,
+                  std::byte* blocks) const;
+  void encode_rows(const float* rows, int64_t n, int64_t to, std::byte* blocks) const;
 
   const OutputTensor& tensor_;
   const Format& format_;
   CarryLoss& loss_;
+  const ColumnWeights importance_;
   int64_t head_rows_ = 0;  // rows of a head in kv_b, dn + dv; 0 if the source is not kv_b
   int64_t unit_ = 1;
   bool carries_ = false;

@@ -50,6 +50,7 @@ void MakingArguments::set(MakingOptions& options) const {
   options.output = output;
   options.recipe = recipe;
   options.tensor_rules = tensors;
+  options.imatrix = imatrix;
   options.n_threads = threads > 0 ? threads : default_threads();
   options.overwrite = force;
   options.check_planned = check_planned_file;
@@ -67,6 +68,9 @@ void add_making_options(CLI::App& command, MakingArguments& arguments) {
                   "PATTERN=FORMAT: matrices in whose names the regular expression is found get that format "
                   "(ffn_down_exps=q6_k); may be given more than once, the last that matches counts")
       ->allow_extra_args(false);
+  command.add_option(
+      "--imatrix", arguments.imatrix,
+      "importance of the weights' columns, as hearth imatrix or llama-imatrix gathers it: .gguf or .dat");
   command.add_option("--threads,-t", arguments.threads, "threads; 0: one per core (default: the same)")
       ->transform(whole_number(0, 1024));
   command.add_flag("--dry-run", arguments.dry_run,

@@ -11,7 +11,7 @@
 namespace hearth::cli {
 
 struct MakingArguments {
-  std::string output, recipe = "q4_k_m";
+  std::string output, recipe = "q4_k_m", imatrix;
   std::vector<std::string> tensors;
   bool dry_run = false, force = false, verbose = false;
   int threads = 0;
@@ -20,7 +20,7 @@ struct MakingArguments {
   void set(MakingOptions& options) const;
 };
 
-// --recipe, --tensor, --threads, --dry-run, --force, --verbose.
+// --recipe, --tensor, --imatrix, --threads, --dry-run, --force, --verbose.
 void add_making_options(CLI::App& command, MakingArguments& arguments);
 
 struct Making {
