@@ -113,7 +113,7 @@ TEST_CASE("what is not importance is refused") {
   check(dat({{"a b", {1}}}), {"expected importance"});
   check(dat({{"a", {1}}, {"b c", {1}}}), {"corrupt", "tensor's name"});
   check(dat({{"a", {1}}, {"a", {1}}}), {"corrupt", "a occurs twice"});
-  check(dat({{"a", {}}}), {"corrupt", "found 0"});
+  check(dat({{"abcdef", {}}}), {"corrupt", "abcdef", "found 0"});
   const std::string whole = dat({{"a", {1, 2}}, {"b", {3}}}, GgufBytes().number(int32_t(1)).number(int32_t(3)).text());
   check(whole, {"3 bytes of the text's name", "found 0"});
   for (size_t n = 4; n < whole.size(); ++n) {
