@@ -25,7 +25,7 @@ uint64_t encoders_checksum(const std::vector<GgufTensorPlan>& tensors) {
   std::set<FormatId> seen;
   Checksum sum;
   for (const GgufTensorPlan& tensor : tensors) {
-    if (!tensor.format->computed() || !seen.insert(tensor.format->id).second) continue;
+    if (!tensor.format->encode || !seen.insert(tensor.format->id).second) continue;
     std::vector<std::byte> blocks(tensor.format->bytes(kWeights));
     tensor.format->encode(weights.data(), nullptr, blocks.data(), kWeights);
     sum.add(blocks);

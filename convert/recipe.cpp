@@ -272,10 +272,11 @@ constexpr Recipe kRecipes[] = {
 constexpr struct {
   FormatId id, fallback;
 } kFallbacks[] = {
-    {q2_k, iq4_nl},   {q3_k, iq4_nl},  {q4_k, q5_0},      {q5_k, q5_1},    {q6_k, q8_0},    {iq4_xs, iq4_nl},
-    {f8_e4m3, q8_0},  {i4_g128, q4_0}, {q4_0, f16},       {q4_1, f16},     {q5_0, f16},     {q5_1, f16},
-    {q8_0, f16},      {iq4_nl, f16},   {tq2_0, q4_0},     {iq1_s, iq4_nl}, {iq1_m, iq4_nl}, {iq2_xxs, iq4_nl},
-    {iq2_xs, iq4_nl}, {iq2_s, iq4_nl}, {iq3_xxs, iq4_nl}, {iq3_s, iq4_nl},
+    {q2_k, iq4_nl},    {q3_k, iq4_nl},  {q4_k, q5_0},      {q5_k, q5_1},     {q6_k, q8_0},
+    {iq4_xs, iq4_nl},  {f8_e4m3, q8_0}, {i4_g128, q4_0},   {q4_0, f16},      {q4_1, f16},
+    {q5_0, f16},       {q5_1, f16},     {q8_0, f16},       {iq4_nl, f16},    {tq2_0, q4_0},
+    {iq1_s, iq4_nl},   {iq1_m, iq4_nl}, {iq2_xxs, iq4_nl}, {iq2_xs, iq4_nl}, {iq2_s, iq4_nl},
+    {iq3_xxs, iq4_nl}, {iq3_s, iq4_nl}, {tq1_0, q4_0},     {mxfp4, f16},     {nvfp4, q4_0},
 };
 
 FormatId fallback_of(FormatId id) {

@@ -1,5 +1,6 @@
 // Every block as it lies in the file: a drawing of its bits, the value of weight i, bits per weight. Little-endian.
-// Layouts up to IQ1_M are ggml's; F8_E4M3 and I4_G128 are ours. Decoding them is decode.h.
+// Layouts up to IQ1_M are ggml's; F8_E4M3 and I4_G128 are ours; those that ik_llama.cpp adds are in blocks_iqk.h.
+// Decoding them is decode.h.
 //
 // In the drawings a row is one byte, bit 7 left; `q5 lo4` is the low 4 bits of q of weight 5. fp16 fields are raw bits.
 #pragma once
@@ -80,8 +81,31 @@ struct BlockIQ4_NL {
 };
 static_assert(sizeof(BlockIQ4_NL) == 18);
 
+// MXFP4, 4.25 bits per weight, OCP's:  2^(e - 128) * level,  the level an fp4 e2m1 number, doubled (level_tables::E2m1), by
+// its code q 0..15. e, 0..255, is the exponent in e8m0, whose NaN (255) is a power of two like the others here.
+struct BlockMXFP4 {
+  static constexpr int kElems = 32;
+  uint8_t e;
+  uint8_t qs[16];
+};
+static_assert(sizeof(BlockMXFP4) == 17 && alignof(BlockMXFP4) == 1);
+
+// ---- 64 weights
+
+// NVFP4, 4.5 bits per weight, NVIDIA's: 4 groups of 16.  d[g] / 2 * level,  levels as in MXFP4. d[g] is an fp8 e4m3
+// number without a sign: bit 7 says nothing, and 0x7f, its NaN, is 0 here (but 0xff is 480).
+//
+//                7          4 3      0
+//   qs[8g + i]  [ q[16g+8+i] | q[16g+i] ]   i = 0..7
+struct BlockNVFP4 {
+  static constexpr int kElems = 64;
+  uint8_t d[4];
+  uint8_t qs[32];
+};
+static_assert(sizeof(BlockNVFP4) == 36 && alignof(BlockNVFP4) == 1);
+
 // ---- 256 weights with two levels of scales: one fp16 d (and dmin) for the block, a small integer for each group.
-// (TQ2_0 has d alone.)
+// (TQ1_0 and TQ2_0 have d alone.)
 // The places of weight i are named by  n = i / 128 (half),  j = i % 128 / 32 (quarter of the half),  l = i % 32.
 
 // Q2_K, 2.625 bits per weight: 16 groups of 16.  d * scale * q - dmin * min,  q 0..3, scale and min 0..15
@@ -96,6 +120,21 @@ struct BlockQ2_K {
   uint16_t dmin;  // fp16
 };
 static_assert(sizeof(BlockQ2_K) == 84);
+
+// TQ1_0, 1.6875 bits per weight, for weights of -1, 0 and 1:  d * (q - 1),  q 0..2
+//
+// A byte is a fraction in base 3, byte / 256 = 0.t0 t1 t2 t3 t4 (rounded up): digit n is the integer part of
+// 3 * frac(3^n * byte / 256). Digit n of
+//   qs[m],       m 0..31,   is q of weight 32 n + m         (0..159)
+//   qs[32 + m],  m 0..15,   is q of weight 160 + 16 n + m   (160..239)
+//   qh[m],       m 0..3,    is q of weight 240 + 4 n + m    (240..255), n 0..3
+struct BlockTQ1_0 {
+  static constexpr int kElems = 256;
+  uint8_t qs[48];
+  uint8_t qh[4];
+  uint16_t d;  // fp16
+};
+static_assert(sizeof(BlockTQ1_0) == 54);
 
 // TQ2_0, 2.0625 bits per weight, for weights of -1, 0 and 1:  d * (q - 1),  q 0..2 (3 decodes to 2 d, but is never
 // written)

@@ -4,12 +4,14 @@
 //
 // The products are exact in float32 (fp16 d: 11 bits, times a scale of at most 8, times a level of at most 7, signs
 // apart: 24 bits), so only the last subtraction rounds, and a compiler that contracts it to an FMA changes nothing.
+// (Where the header of a row is a float, both products round: decode_iqk.h. Nothing is subtracted there.)
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "quant/blocks.h"
+#include "quant/decode_iqk.h"
 #include "quant/fp.h"
 
 namespace hearth {
@@ -53,6 +55,25 @@ HEARTH_HD inline float decode(const BlockQ8_0& b, int i) {
 HEARTH_HD inline float decode(const BlockIQ4_NL& b, int i) {
   return fp16_to_float(b.d) * iq4_value(nibble(b.qs, i, 16));
 }
+// Half of e8m0's 2^(e - 127): below the smallest normal number, 2^-126, a subnormal one.
+HEARTH_HD inline float half_of_e8m0(uint8_t e) {
+  return float_from_bits(e < 2 ? 0x00200000u << e : uint32_t(e - 1) << 23);
+}
+HEARTH_HD inline float decode(const BlockMXFP4& b, int i) {
+  return half_of_e8m0(b.e) * float(level_tables::at<level_tables::E2m1>(nibble(b.qs, i, 16)));
+}
+
+// ---- 64 weights
+
+// Half of a scale of NVFP4.
+HEARTH_HD inline float half_of_ue4m3(uint8_t code) {
+  if (code == 0x7f) return 0;
+  const uint32_t body = code & 0x7f;
+  return body < 8 ? float(body) * 0x1p-10f : float_from_bits((body << 20) + (uint32_t(127 - 8) << 23));
+}
+HEARTH_HD inline float decode(const BlockNVFP4& b, int i) {
+  return half_of_ue4m3(b.d[i / 16]) * float(level_tables::at<level_tables::E2m1>(nibble(b.qs + i / 16 * 8, i % 16, 8)));
+}
 
 // ---- 128 weights
 
@@ -90,6 +111,13 @@ HEARTH_HD inline int group_scale(const BlockIQ4_XS& b, int g) {
 HEARTH_HD inline int level(const BlockQ2_K& b, int i) {
   return b.qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3;
 }
+HEARTH_HD inline int level(const BlockTQ1_0& b, int i) {
+  const int at = i < 160 ? i % 32 : i < 240 ? 32 + i % 16 : 48 + i % 4;  // qs and qh are neighbours
+  const int digit = i < 160 ? i / 32 : i < 240 ? (i - 160) / 16 : (i - 240) / 4;
+  const int power = digit == 0 ? 1 : digit == 1 ? 3 : digit == 2 ? 9 : digit == 3 ? 27 : 81;
+  const int byte = at < 48 ? b.qs[at] : b.qh[at - 48];
+  return ((byte * power & 255) * 3 >> 8) - 1;
+}
 HEARTH_HD inline int level(const BlockTQ2_0& b, int i) {
   return (b.qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3) - 1;
 }
@@ -114,6 +142,9 @@ HEARTH_HD inline int level(const BlockIQ4_XS& b, int i) {
 HEARTH_HD inline float decode(const BlockQ2_K& b, int i) {
   const int sc = b.scales[i / 16];
   return fp16_to_float(b.d) * float(sc & 15) * float(level(b, i)) - fp16_to_float(b.dmin) * float(sc >> 4);
+}
+HEARTH_HD inline float decode(const BlockTQ1_0& b, int i) {
+  return fp16_to_float(b.d) * float(level(b, i));
 }
 HEARTH_HD inline float decode(const BlockTQ2_0& b, int i) {
   return fp16_to_float(b.d) * float(level(b, i));
@@ -258,6 +289,25 @@ template <class Block>
 HEARTH_HD inline void decode_block(const Block& b, float* out) {
   for (int i = 0; i < Block::kElems; ++i) out[i] = decode(b, i);
 }
+template <class Block>
+HEARTH_HD inline void decode_block(const typename Block::Header& header, const Block& b, float* out) {
+  for (int i = 0; i < Block::kElems; ++i) out[i] = decode(header, b, i);
+}
+
+template <class Block>
+requires requires {
+  typename Block::Levels;
+}
+HEARTH_HD inline void decode_block(const Block& b, float* out) {
+  decode_block_in_units(fp16_to_float(b.d), b, out);
+}
+template <class Block>
+requires requires {
+  typename Block::Levels;
+}
+HEARTH_HD inline void decode_block(const typename Block::Header& header, const Block& b, float* out) {
+  decode_block_in_units(unit_of(header), b, out);
+}
 
 HEARTH_HD inline void decode_block(const BlockQ2_K& b, float* out) {
   const float d = fp16_to_float(b.d), dmin = fp16_to_float(b.dmin);
@@ -381,7 +431,7 @@ void decode_row(const void* row, float* out, int64_t n) {
   const Block* blocks = blocks_of<Block>(row);
   for (int64_t i = 0; i < n / Block::kElems; ++i, out += Block::kElems) {
     if constexpr (kHeaderBytes<Block> != 0) {
-      for (int j = 0; j < Block::kElems; ++j) out[j] = decode(header_of<Block>(row), blocks[i], j);
+      decode_block(header_of<Block>(row), blocks[i], out);
     } else {
       decode_block(blocks[i], out);
     }

@@ -8,7 +8,7 @@
 
 namespace hearth {
 
-// x [n], importance [n] or null -> row. Each block's is defined in encode_blocks.cpp or encode_superblocks.cpp.
+// x [n], importance [n] or null -> row. Each block's is defined in one of the files encode_*.cpp.
 template <class Block>
 void encode_row(const float* x, const float* importance, void* row, int64_t n);
 

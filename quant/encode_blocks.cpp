@@ -1,4 +1,4 @@
-// Encoders of the formats with one level of scales: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 TQ2_0 IQ4_NL, and ours, F8_E4M3 and
+// Encoders of the formats with one level of scales: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 TQ1_0 TQ2_0 IQ4_NL, and ours, F8_E4M3 and
 // I4_G128.
 // Eight blocks of a row at a time, one per lane: search, store the scale, round to levels with the scale as stored.
 #include <cstring>
@@ -95,6 +95,19 @@ void pack(BlockIQ4_NL& b, const float* q) {
   float index[32];
   for (int i = 0; i < 32; ++i) index[i] = float(Iq4Levels::index(q[i]));
   pack_nibbles(b.qs, index, 16);
+}
+
+// The fraction in base 3 whose first digits are the levels at q, `apart` weights from each other, rounded up.
+uint8_t pack_digits(const float* q, int n, int apart) {
+  int number = 0;
+  for (int i = 0; i < 5; ++i) number = 3 * number + (i < n ? int(q[i * apart]) + 1 : 0);
+  return uint8_t((number * 256 + 242) / 243);
+}
+
+void pack(BlockTQ1_0& b, const float* q) {
+  for (int m = 0; m < 32; ++m) b.qs[m] = pack_digits(q + m, 5, 32);
+  for (int m = 0; m < 16; ++m) b.qs[32 + m] = pack_digits(q + 160 + m, 5, 16);
+  for (int m = 0; m < 4; ++m) b.qh[m] = pack_digits(q + 240 + m, 4, 4);
 }
 
 void pack(BlockTQ2_0& b, const float* q) {
@@ -216,6 +229,11 @@ ENCODER void encode_row<BlockQ8_0>(const float* x, const float* importance, void
 template <>
 ENCODER void encode_row<BlockIQ4_NL>(const float* x, const float* importance, void* row, int64_t n) {
   encode_scaled<BlockIQ4_NL, Iq4Levels>(x, importance, row, n);
+}
+
+template <>
+ENCODER void encode_row<BlockTQ1_0>(const float* x, const float* importance, void* row, int64_t n) {
+  encode_scaled<BlockTQ1_0, TernaryLevels>(x, importance, row, n);
 }
 
 template <>

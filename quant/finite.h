@@ -49,6 +49,30 @@ bool finite_block(const Block& b) {
   return finite;
 }
 
+// Codes of fp4 are in the order of their magnitudes, but for the sign.
+inline bool finite_block(const BlockMXFP4& b) {
+  int largest = 0;
+  for (const uint8_t q : b.qs) largest = std::max(largest, std::max(q & 7, q >> 4 & 7));
+  return std::isfinite(half_of_e8m0(b.e) * float(level_tables::at<level_tables::E2m1>(largest)));
+}
+inline bool finite_block(const BlockNVFP4&) {
+  return true;
+}
+
+// Formats of blocks_iqk.h with a header, the unit of scales and levels of at most 128 each; what is beyond their range
+// depends on both.
+template <class Block>
+requires requires {
+  typename Block::Levels;
+}
+bool finite_block(const typename Block::Header& header, const Block& b) {
+  const float d = unit_of(header);
+  if (std::isfinite(d * 128 * 128) || !std::isfinite(d)) return std::isfinite(d);
+  bool finite = true;
+  for (int i = 0; i < Block::kElems; ++i) finite &= std::isfinite(decode(header, b, i));
+  return finite;
+}
+
 inline bool finite_block(const BlockF8_E4M3& b) {
   uint8_t largest = 0;  // magnitudes of codes are in the order of their bits, NaN last
   for (const uint8_t q : b.qs) largest = std::max(largest, uint8_t(q & 0x7f));

@@ -40,6 +40,20 @@ constexpr Format row(FormatId id, const char* name, float tolerance) {
           uint32_t(kHeaderBytes<Block>)};
 }
 
+// Of a format that is not encoded.
+template <class Block>
+constexpr Format read_only_row(FormatId id, const char* name) {
+  return {id,
+          name,
+          Block::kElems,
+          sizeof(Block),
+          decode_row<Block>,
+          nullptr,
+          finite_row<Block>,
+          0,
+          uint32_t(kHeaderBytes<Block>)};
+}
+
 // Tolerances: measured on Gaussian rows (docs/measurements.md, "Encoding error") and 5 % on top.
 constexpr Format kFormats[] = {
     {FormatId::f32, "F32", 1, 4, decode_f32, encode_f32, finite_f32, 0.0f},
@@ -64,7 +78,19 @@ constexpr Format kFormats[] = {
     row<BlockIQ4_XS>(FormatId::iq4_xs, "IQ4_XS", 0.0778f),
     row<BlockIQ1_M>(FormatId::iq1_m, "IQ1_M", 0.4333f),
     {FormatId::bf16, "BF16", 1, 2, decode_bf16, encode_bf16, finite_bf16, 0.00174f},
+    row<BlockTQ1_0>(FormatId::tq1_0, "TQ1_0", 0.4558f),
     row<BlockTQ2_0>(FormatId::tq2_0, "TQ2_0", 0.4558f),
+    row<BlockMXFP4>(FormatId::mxfp4, "MXFP4", 0.1168f),
+    row<BlockNVFP4>(FormatId::nvfp4, "NVFP4", 0.0932f),
+    read_only_row<BlockIQ2_K>(FormatId::iq2_k, "IQ2_K"),
+    read_only_row<BlockIQ3_K>(FormatId::iq3_k, "IQ3_K"),
+    read_only_row<BlockIQ4_K>(FormatId::iq4_k, "IQ4_K"),
+    read_only_row<BlockIQ5_K>(FormatId::iq5_k, "IQ5_K"),
+    read_only_row<BlockIQ6_K>(FormatId::iq6_k, "IQ6_K"),
+    read_only_row<BlockIQ4_KS>(FormatId::iq4_ks, "IQ4_KS"),
+    read_only_row<BlockIQ2_KS>(FormatId::iq2_ks, "IQ2_KS"),
+    read_only_row<BlockIQ5_KS>(FormatId::iq5_ks, "IQ5_KS"),
+    read_only_row<BlockIQ3_KS>(FormatId::iq3_ks, "IQ3_KS"),
     row<BlockF8_E4M3>(FormatId::f8_e4m3, "F8_E4M3", 0.0237f),
     row<BlockI4_G128>(FormatId::i4_g128, "I4_G128", 0.1017f),
 };
@@ -90,11 +116,8 @@ constexpr Format kListed[] = {
     listed(31, "Q4_0_4_4", 32, 18),
     listed(32, "Q4_0_4_8", 32, 18),
     listed(33, "Q4_0_8_8", 32, 18),
-    listed(34, "TQ1_0", 256, 54),
     listed(37, "IQ4_NL_4_8", 32, 18),
     listed(38, "IQ4_NL_8_8", 32, 18),
-    listed(39, "MXFP4", 32, 17),
-    listed(40, "NVFP4", 64, 36),
     listed(41, "Q1_0", 128, 18),
     listed(42, "Q2_0", 64, 18),
     // ik_llama.cpp. An I2_S is no sum of rows.
@@ -103,20 +126,11 @@ constexpr Format kListed[] = {
     listed(134, "IQ1_BN", 64, 13, 2),
     listed(135, "IQ2_BN", 64, 16, 4),
     listed(136, "Q8_K64", 64, 68),
-    listed(137, "IQ2_K", 256, 76),
-    listed(138, "IQ3_K", 256, 110),
-    listed(139, "IQ4_K", 256, 144),
-    listed(140, "IQ5_K", 256, 176),
-    listed(141, "IQ6_K", 256, 212),
-    listed(144, "IQ4_KS", 256, 136, 4),
-    listed(145, "IQ2_KS", 256, 70, 2),
     listed(146, "IQ4_KSS", 256, 128, 4),
     listed(151, "Q8_KV", 32, 32, 8),
-    listed(152, "IQ5_KS", 256, 168, 4),
     listed(153, "IQ2_KT", 256, 68, 4),
     listed(154, "IQ3_KT", 256, 100, 4),
     listed(155, "IQ4_KT", 256, 128, 4),
-    listed(156, "IQ3_KS", 256, 102, 2),
     listed(157, "IQ2_KL", 256, 86, 2),
     listed(158, "IQ1_KT", 256, 56, 4),
     listed(202, "Q4_0_R8", 32, 18),

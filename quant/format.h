@@ -11,7 +11,8 @@
 
 namespace hearth {
 
-// The values are GGUF's tensor type numbers. The last two are ours, far outside ggml's range ('H' << 8 | n).
+// The values are GGUF's tensor type numbers, from 137 to 156 ik_llama.cpp's. The last two are ours, far outside ggml's
+// range ('H' << 8 | n).
 enum class FormatId : uint32_t {
   f32 = 0,
   f16 = 1,
@@ -35,7 +36,19 @@ enum class FormatId : uint32_t {
   iq4_xs = 23,
   iq1_m = 29,
   bf16 = 30,
+  tq1_0 = 34,
   tq2_0 = 35,
+  mxfp4 = 39,
+  nvfp4 = 40,
+  iq2_k = 137,
+  iq3_k = 138,
+  iq4_k = 139,
+  iq5_k = 140,
+  iq6_k = 141,
+  iq4_ks = 144,
+  iq2_ks = 145,
+  iq5_ks = 152,
+  iq3_ks = 156,
   f8_e4m3 = 0x4801,
   i4_g128 = 0x4802,
 };
@@ -51,7 +64,8 @@ struct Format {
   // row -> out [n]. Exact: the format's definition.
   void (*decode)(const void* row, float* out, int64_t n);
   // x [n] -> row. Searches for the scales with the least squared error, weighted by importance [n] (>= 0) unless that
-  // is null. x must be finite; values beyond the format's range saturate. Deterministic.
+  // is null. x must be finite; values beyond the format's range saturate. Deterministic. Null: files in this format are
+  // read here, and not made.
   void (*encode)(const float* x, const float* importance, void* row, int64_t n);
   // Are all n weights numbers? Told from the scales, where those decide it.
   bool (*finite)(const void* row, int64_t n);

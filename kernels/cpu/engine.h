@@ -82,7 +82,7 @@ struct FormatRows {
 };
 
 struct Engine {
-  FormatRows formats[5];  // the first row found for a format counts
+  FormatRows formats[6];  // the first row found for a format counts
   // x [n], n <= 256 -> one X8.
   void (*quantize)(const float* x, int64_t n, X8* out);
   // x [n] -> n rounded up to 64 bfloat16 (Input::bf16); null where no kernel uses them.

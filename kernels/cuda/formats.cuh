@@ -59,15 +59,20 @@ using FloatFormats = FormatList<Row<FormatId::f32, BlockF32>, Row<FormatId::f16,
 using SmallFormats =
     FormatList<Row<FormatId::q8_0, BlockQ8_0>, Row<FormatId::q4_0, BlockQ4_0>, Row<FormatId::q4_1, BlockQ4_1>,
                Row<FormatId::q5_0, BlockQ5_0>, Row<FormatId::q5_1, BlockQ5_1>, Row<FormatId::iq4_nl, BlockIQ4_NL>,
-               Row<FormatId::i4_g128, BlockI4_G128>>;
+               Row<FormatId::i4_g128, BlockI4_G128>, Row<FormatId::mxfp4, BlockMXFP4>>;
 using LargeFormats =
     FormatList<Row<FormatId::q2_k, BlockQ2_K>, Row<FormatId::q3_k, BlockQ3_K>, Row<FormatId::q4_k, BlockQ4_K>,
                Row<FormatId::q5_k, BlockQ5_K>, Row<FormatId::q6_k, BlockQ6_K>, Row<FormatId::iq4_xs, BlockIQ4_XS>,
-               Row<FormatId::tq2_0, BlockTQ2_0>>;
+               Row<FormatId::tq2_0, BlockTQ2_0>, Row<FormatId::tq1_0, BlockTQ1_0>, Row<FormatId::nvfp4, BlockNVFP4>>;
 using CodebookFormats =
     FormatList<Row<FormatId::iq2_xxs, BlockIQ2_XXS>, Row<FormatId::iq2_xs, BlockIQ2_XS>,
                Row<FormatId::iq2_s, BlockIQ2_S>, Row<FormatId::iq3_xxs, BlockIQ3_XXS>, Row<FormatId::iq3_s, BlockIQ3_S>,
                Row<FormatId::iq1_s, BlockIQ1_S>, Row<FormatId::iq1_m, BlockIQ1_M>>;
+using IqkFormats =
+    FormatList<Row<FormatId::iq2_k, BlockIQ2_K>, Row<FormatId::iq3_k, BlockIQ3_K>, Row<FormatId::iq4_k, BlockIQ4_K>,
+               Row<FormatId::iq5_k, BlockIQ5_K>, Row<FormatId::iq6_k, BlockIQ6_K>, Row<FormatId::iq2_ks, BlockIQ2_KS>,
+               Row<FormatId::iq3_ks, BlockIQ3_KS>, Row<FormatId::iq4_ks, BlockIQ4_KS>,
+               Row<FormatId::iq5_ks, BlockIQ5_KS>>;
 
 template <class... Rows>
 constexpr bool contains(FormatList<Rows...>, FormatId id) {
@@ -75,7 +80,7 @@ constexpr bool contains(FormatList<Rows...>, FormatId id) {
 }
 inline bool has_kernels(FormatId id) {
   return contains(FloatFormats{}, id) || contains(SmallFormats{}, id) || contains(LargeFormats{}, id) ||
-         contains(CodebookFormats{}, id);
+         contains(CodebookFormats{}, id) || contains(IqkFormats{}, id);
 }
 
 // Calls f.template operator()<Block>() for the block type of a format. False: the format is not in the list.
@@ -86,7 +91,7 @@ bool with_block(FormatList<Rows...>, FormatId id, const F& f) {
 template <class F>
 bool with_block(FormatId id, const F& f) {
   return with_block(FloatFormats{}, id, f) || with_block(SmallFormats{}, id, f) || with_block(LargeFormats{}, id, f) ||
-         with_block(CodebookFormats{}, id, f);
+         with_block(CodebookFormats{}, id, f) || with_block(IqkFormats{}, id, f);
 }
 
 }  // namespace hearth::gpu

@@ -22,6 +22,7 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/kernel.h"
 #include "tests/kernels/pages.h"
+#include "tests/support/random_rows.h"
 
 namespace hearth {
 namespace {
@@ -143,7 +144,12 @@ class BenchWeight {
       : memory_(bench, format_of(id).bytes(k) * size_t(count * n)) {
     const Format& format = format_of(id);
     std::vector<std::byte> one(format.bytes(k)), all(one.size() * size_t(count * n));
-    format.encode(gaussian(size_t(k), 0.02f).data(), nullptr, one.data(), k);
+    std::mt19937 rng(1);
+    if (format.encode) {
+      format.encode(gaussian(size_t(k), 0.02f).data(), nullptr, one.data(), k);
+    } else {
+      test::random_row(rng, format, 0.02f, one.data(), k);
+    }
     for (size_t at = 0; at < all.size(); at += one.size()) std::memcpy(all.data() + at, one.data(), one.size());
     memory_.fill(all);
     const Shape shape = count == 1 ? Shape(n, k) : Shape(count, n, k);

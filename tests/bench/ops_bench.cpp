@@ -16,6 +16,7 @@
 
 #include "kernels/cpu/backend.h"
 #include "tests/kernels/pages.h"
+#include "tests/support/random_rows.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -107,6 +108,10 @@ struct BenchWeight {
     std::vector<float> row(static_cast<size_t>(k));
     const size_t first = std::min<size_t>(64, size_t(count * n));
     for (size_t i = 0; i < first; ++i) {
+      if (!format.encode) {
+        test::random_row(rng, format, 0.02f, bytes.data() + i * row_bytes, k);
+        continue;
+      }
       for (float& x : row) x = normal(rng);
       format.encode(row.data(), nullptr, bytes.data() + i * row_bytes, k);
     }

@@ -17,6 +17,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/engine.h"
 #include "kernels/cpu/parallel.h"
+#include "tests/support/random_rows.h"
 
 #ifdef HEARTH_AVX2
 #include "kernels/cpu/amx/install.h"
@@ -51,6 +52,10 @@ std::vector<uint8_t> cold_weights(const Format& format, size_t row_bytes, int64_
   std::vector<float> row(kWidth);
   const size_t some = 64 * row_bytes;
   for (size_t at = 0; at < some; at += row_bytes) {
+    if (!format.encode) {
+      test::random_row(rng, format, 0.02f, bytes.data() + at, kWidth);
+      continue;
+    }
     for (float& x : row) x = normal(rng);
     format.encode(row.data(), nullptr, reinterpret_cast<std::byte*>(bytes.data()) + at, kWidth);
   }

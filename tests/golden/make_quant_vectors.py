@@ -25,7 +25,7 @@ GGML = {
 }
 # Behind all others, whose random numbers stay what they were.
 LATER = {"TQ2_0": [64], "IQ2_XXS": [0], "IQ2_XS": [0], "IQ2_S": [0], "IQ3_XXS": [0], "IQ3_S": [0], "IQ1_S": [0],
-         "IQ1_M": []}
+         "IQ1_M": [], "TQ1_0": [52], "MXFP4": [], "NVFP4": []}
 
 
 def halves(n):
@@ -74,6 +74,8 @@ def ggml(name, n, half_fields):
     if name == "IQ1_M":  # an fp16 in the top nibbles of the last four words
         words = blocks[:, 48:].view(np.uint16)
         words[:] = words & 0xFFF | (halves(n)[:, None] >> np.array([0, 4, 8, 12], dtype=np.uint16) & 15) << 12
+    if name == "MXFP4":  # finite: the exponents of powers of two whose twelvefold is
+        blocks[:, 0] %= 253
     if name in ("F32", "BF16"):  # finite: no all-ones exponent
         top = blocks[:, -2:].view(np.uint16)
         top[(top & 0x7F80) == 0x7F80] ^= 0x4000

@@ -15,6 +15,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/device.h"
 #include "quant/fp.h"
+#include "tests/support/random_rows.h"
 
 namespace hearth::test {
 
@@ -93,13 +94,19 @@ struct TestWeight {
 
   const float* row(int64_t matrix, int64_t i) const { return floats.data() + (matrix * view.n + i) * view.k; }
 
-  // Rows of Gaussian weights of the given size, through the format's own encoder.
+  // Rows of Gaussian weights of the given size, through the format's own encoder; without one, random rows of that
+  // size.
   static TestWeight gaussian(Rng& rng, const Format& format, int64_t count, int64_t n, int64_t k, float size) {
     TestWeight w(format, count, n, k);
     std::vector<float> row(k);
     for (int64_t i = 0; i < count * n; ++i) {
+      std::byte* to = w.bytes.data() + i * w.view.row_bytes;
+      if (!format.encode) {
+        random_row(rng, format, size, to, k);
+        continue;
+      }
       for (float& x : row) x = size * normal(rng);
-      format.encode(row.data(), nullptr, w.bytes.data() + i * w.view.row_bytes, k);
+      format.encode(row.data(), nullptr, to, k);
     }
     w.decode();
     return w;
@@ -231,7 +238,7 @@ enum class Stored {
 inline std::vector<Stored> ways_of(const Ops& ops, FormatId id) {
   const std::string table = ops.name;
   if (table == "scalar" || id == FormatId::f32) return {Stored::exact};
-  const bool floats = id == FormatId::f16 || id == FormatId::bf16 || id == FormatId::f8_e4m3;
+  const bool floats = id == FormatId::f16 || id == FormatId::bf16 || id == FormatId::f8_e4m3 || id == FormatId::nvfp4;
   if (id == FormatId::f8_e4m3 && table == "avx512") return {Stored::exact, Stored::bf16_x};
   const Stored rows = floats ? Stored::exact : Stored::x8;
   return table == "amx" ? std::vector{rows, Stored::bf16} : std::vector{rows};

@@ -1,4 +1,5 @@
-// Every decoder against quant_vectors.bin (tests/golden/make_quant_vectors.py): the gguf package's floats, bit for bit.
+// Every decoder against quant_vectors.bin and iqk_vectors.bin (tests/golden/make_quant_vectors.py,
+// make_iqk_vectors.py): the floats of the gguf package, and those of ik_llama.cpp, bit for bit.
 #include "quant/decode.h"
 
 #include <doctest/doctest.h>
@@ -19,34 +20,41 @@ namespace {
 
 struct Vectors {
   const Format* format;
-  std::vector<std::byte> blocks;
+  int64_t n;  // weights of a row
+  std::vector<std::byte> rows;
   std::vector<float> expected;
 };
 
-std::vector<Vectors> read_vectors() {
-  std::ifstream in(test::source_dir() / "tests/golden/quant_vectors.bin", std::ios::binary);
+// Of each format: its number, how many rows, the bytes and the weights of a row, then these.
+void read_vectors(const char* name, std::vector<Vectors>& all) {
+  std::ifstream in(test::source_dir() / "tests/golden" / name, std::ios::binary);
   REQUIRE(in.good());
-  std::vector<Vectors> all;
-  uint32_t head[4];  // type, blocks, bytes and weights per block
+  uint32_t head[4];
   while (in.read(reinterpret_cast<char*>(head), sizeof head)) {
-    Vectors v{find_format(head[0]), std::vector<std::byte>(head[1] * head[2]), std::vector<float>(head[1] * head[3])};
+    Vectors v{find_format(head[0]), int64_t(head[3]), std::vector<std::byte>(head[1] * head[2]),
+              std::vector<float>(head[1] * head[3])};
     REQUIRE_MESSAGE(v.format, "type " << head[0]);
-    CHECK(v.format->block_bytes == head[2]);
-    CHECK(v.format->block_elems == head[3]);
-    in.read(reinterpret_cast<char*>(v.blocks.data()), std::streamsize(v.blocks.size()));
+    CHECK(v.format->bytes(v.n) == head[2]);
+    in.read(reinterpret_cast<char*>(v.rows.data()), std::streamsize(v.rows.size()));
     in.read(reinterpret_cast<char*>(v.expected.data()), std::streamsize(v.expected.size() * sizeof(float)));
     REQUIRE(in.good());
     all.push_back(std::move(v));
   }
+}
+std::vector<Vectors> read_vectors() {
+  std::vector<Vectors> all;
+  read_vectors("quant_vectors.bin", all);
+  read_vectors("iqk_vectors.bin", all);
   return all;
 }
 
-// decode(block, i) of every weight; false for a type that is another one.
+// Every weight by itself; false for a type that is another one.
 template <class Block>
 bool decode_one_by_one(FormatId id, const Vectors& v, std::vector<float>& out) {
   if (v.format->id != id) return false;
   for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = decode(reinterpret_cast<const Block*>(v.blocks.data())[i / Block::kElems], int(i % Block::kElems));
+    const size_t n = size_t(v.n);
+    out[i] = weight_of_row<Block>(v.rows.data() + i / n * v.format->bytes(v.n), i % n);
   }
   return true;
 }
@@ -70,12 +78,14 @@ TEST_CASE("the table's decode equals the reference bit for bit") {
   for (const Vectors& v : read_vectors()) {
     CAPTURE(v.format->name);
     std::vector<float> out(v.expected.size(), NAN);
-    v.format->decode(v.blocks.data(), out.data(), int64_t(out.size()));
+    for (size_t i = 0; i * size_t(v.n) < out.size(); ++i) {
+      v.format->decode(v.rows.data() + i * v.format->bytes(v.n), out.data() + i * size_t(v.n), v.n);
+    }
     CHECK(first_difference(out, v.expected) == out.size());
   }
 }
 
-TEST_CASE("decode(block, i) equals the reference bit for bit") {
+TEST_CASE("each weight by itself equals the reference bit for bit") {
   for (const Vectors& v : read_vectors()) {
     if (v.format->block_elems == 1) continue;
     CAPTURE(v.format->name);
@@ -96,6 +106,18 @@ TEST_CASE("decode(block, i) equals the reference bit for bit") {
         decode_one_by_one<BlockIQ1_S>(FormatId::iq1_s, v, out) ||
         decode_one_by_one<BlockIQ1_M>(FormatId::iq1_m, v, out) ||
         decode_one_by_one<BlockTQ2_0>(FormatId::tq2_0, v, out) ||
+        decode_one_by_one<BlockTQ1_0>(FormatId::tq1_0, v, out) ||
+        decode_one_by_one<BlockMXFP4>(FormatId::mxfp4, v, out) ||
+        decode_one_by_one<BlockNVFP4>(FormatId::nvfp4, v, out) ||
+        decode_one_by_one<BlockIQ2_K>(FormatId::iq2_k, v, out) ||
+        decode_one_by_one<BlockIQ3_K>(FormatId::iq3_k, v, out) ||
+        decode_one_by_one<BlockIQ4_K>(FormatId::iq4_k, v, out) ||
+        decode_one_by_one<BlockIQ5_K>(FormatId::iq5_k, v, out) ||
+        decode_one_by_one<BlockIQ6_K>(FormatId::iq6_k, v, out) ||
+        decode_one_by_one<BlockIQ2_KS>(FormatId::iq2_ks, v, out) ||
+        decode_one_by_one<BlockIQ3_KS>(FormatId::iq3_ks, v, out) ||
+        decode_one_by_one<BlockIQ4_KS>(FormatId::iq4_ks, v, out) ||
+        decode_one_by_one<BlockIQ5_KS>(FormatId::iq5_ks, v, out) ||
         decode_one_by_one<BlockF8_E4M3>(FormatId::f8_e4m3, v, out) ||
         decode_one_by_one<BlockI4_G128>(FormatId::i4_g128, v, out);
     REQUIRE(known);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -44,6 +45,16 @@ std::vector<float> round_trip(const Format& f, const std::vector<float>& x, cons
   return decode(f, encode(f, x, importance), x.size());
 }
 
+std::vector<Format> encoded_formats() {
+  std::vector<Format> formats;
+  std::ranges::copy_if(all_formats(), std::back_inserter(formats), [](const Format& f) { return f.encode != nullptr; });
+  return formats;
+}
+// Scales finer than levels, and of any size. (encode_fp4_test.cpp looks at those of the others.)
+bool has_fine_scales(const Format& f) {
+  return f.id != FormatId::mxfp4 && f.id != FormatId::nvfp4;
+}
+
 // RMS(y - x) / RMS(x), each square weighted.
 double relative_error(const std::vector<float>& x, const std::vector<float>& y, const float* weight = nullptr) {
   double error = 0, power = 0;
@@ -80,7 +91,7 @@ TEST_CASE("every format is found by its number and by its name in any case") {
 }
 
 TEST_CASE("what is not ours is not found, and is named where we know it") {
-  CHECK(find_format(34u) == nullptr);
+  CHECK(find_format(15u) == nullptr);
   CHECK(find_format(999u) == nullptr);
   CHECK(find_format("Q4") == nullptr);
   CHECK(find_format("") == nullptr);
@@ -93,10 +104,9 @@ TEST_CASE("formats of other programs are listed with their names and sizes") {
     const char* name;
     size_t bytes;
   };
-  for (const Row& row :
-       {Row{15, "Q8_K", 584}, Row{28, "F64", 4096}, Row{34, "TQ1_0", 108}, Row{39, "MXFP4", 272}, Row{40, "NVFP4", 288},
-        Row{41, "Q1_0", 72}, Row{133, "Q6_0", 416}, Row{137, "IQ2_K", 152}, Row{144, "IQ4_KS", 276},
-        Row{145, "IQ2_KS", 142}, Row{219, "IQ1_S_R4", 98}, Row{340, "IQ5_K_R4", 352}, Row{399, "Q8_K_R8", 516}}) {
+  for (const Row& row : {Row{15, "Q8_K", 584}, Row{28, "F64", 4096}, Row{41, "Q1_0", 72}, Row{133, "Q6_0", 416},
+                         Row{146, "IQ4_KSS", 260}, Row{157, "IQ2_KL", 174}, Row{219, "IQ1_S_R4", 98},
+                         Row{340, "IQ5_K_R4", 352}, Row{399, "Q8_K_R8", 516}}) {
     CAPTURE(row.type);
     const Format& format = listed_format(row.type);
     CHECK(uint32_t(format.id) == row.type);
@@ -131,7 +141,15 @@ TEST_CASE("bits per weight and bytes of a row") {
   CHECK(bits("IQ1_M") == 1.75);
   CHECK(bits("IQ2_XXS") == 2.0625);
   CHECK(bits("IQ3_S") == 3.4375);
+  CHECK(bits("TQ1_0") == 1.6875);
+  CHECK(bits("MXFP4") == 4.25);
+  CHECK(bits("NVFP4") == 4.5);
+  CHECK(bits("IQ2_K") == 2.375);
+  CHECK(bits("IQ6_K") == 6.625);
+  CHECK(bits("IQ3_KS") == 3.1875);
   CHECK(find_format("Q4_K")->bytes(1024) == 4 * 144);
+  CHECK(find_format("IQ2_KS")->bytes(1024) == 2 + 4 * 70);
+  CHECK(find_format("IQ5_KS")->bytes(1024) == 4 + 4 * 168);
   CHECK(find_format("Q8_0")->fits(1408));
   CHECK(!find_format("Q4_K")->fits(1408));
   CHECK(!find_format("Q8_0")->fits(0));
@@ -145,7 +163,7 @@ TEST_CASE("shapes as text") {
 
 TEST_CASE("Gaussian rows stay within the tolerance of their format, which is no wider than it has to be") {
   const std::vector<float> x = gaussian(64 * 1024, 1, 0.02f);
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
     CAPTURE(std::string(f.name));
     const double error = relative_error(x, round_trip(f, x));
     CAPTURE(error);
@@ -156,7 +174,7 @@ TEST_CASE("Gaussian rows stay within the tolerance of their format, which is no 
 
 TEST_CASE("zeros stay zeros") {
   const std::vector<float> zeros(1024, 0.0f);
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
     CAPTURE(std::string(f.name));
     CHECK(round_trip(f, zeros) == zeros);
     CHECK(round_trip(f, zeros, zeros.data()) == zeros);  // and no importance at all
@@ -164,7 +182,8 @@ TEST_CASE("zeros stay zeros") {
 }
 
 TEST_CASE("constants keep their value to the precision of an fp16 scale") {
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
+    if (!has_fine_scales(f)) continue;
     CAPTURE(std::string(f.name));
     for (const float c : {1.0f, -0.3f, 17.0f, -400.0f}) {
       const std::vector<float> x(512, c);
@@ -202,7 +221,8 @@ double without_zero(FormatId id) {
 }
 
 TEST_CASE("a single outlier, however large, costs its block no more than what lies beside it") {
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
+    if (!has_fine_scales(f)) continue;
     CAPTURE(std::string(f.name));
     for (const float outlier : {50.0f, -1000.0f}) {
       std::vector<float> x = gaussian(512, 3);
@@ -218,7 +238,7 @@ TEST_CASE("a single outlier, however large, costs its block no more than what li
 }
 
 TEST_CASE("finite weights of any size never become NaN or infinite") {
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
     CAPTURE(std::string(f.name));
     for (const float sigma : {1e-42f, 1e-38f, 1e-20f, 1e-8f, 1e4f, 1e6f, 1e20f, 5e37f}) {
       CAPTURE(sigma);
@@ -238,7 +258,8 @@ TEST_CASE("finite weights of any size never become NaN or infinite") {
 
 TEST_CASE("small weights: as good as an fp16 scale allows") {
   // 2^-24 is the smallest fp16: with weights of a few hundred times that, scales are coarse but not zero.
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
+    if (!has_fine_scales(f)) continue;
     CAPTURE(std::string(f.name));
     const std::vector<float> x = gaussian(4096, 6, 2e-5f);
     CHECK(relative_error(x, round_trip(f, x)) <= (f.tolerance < 0.01f ? 0.06f : 1.5f * f.tolerance));
@@ -259,11 +280,12 @@ TEST_CASE("importance moves the error away from what matters") {
   std::mt19937 rng(9);
   std::exponential_distribution<float> exponential(1);
   for (float& w : importance) w = std::pow(exponential(rng), 2.0f);
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
     if (f.block_elems == 1) continue;
     CAPTURE(std::string(f.name));
     const std::vector<float> plain = round_trip(f, x), weighted = round_trip(f, x, importance.data());
-    CHECK(relative_error(x, weighted, importance.data()) < 0.985 * relative_error(x, plain, importance.data()));
+    const double gain = f.id == FormatId::mxfp4 ? 0.995 : 0.985;  // powers of two leave little to choose
+    CHECK(relative_error(x, weighted, importance.data()) < gain * relative_error(x, plain, importance.data()));
     CHECK(relative_error(x, weighted) > relative_error(x, plain));  // what does not matter pays for it
 
     // Only ratios count, whatever their size; equal importance is the same as none, but for rounding.
@@ -277,7 +299,7 @@ TEST_CASE("importance moves the error away from what matters") {
 
 TEST_CASE("encoding is deterministic, and rows are encoded alone or together alike") {
   const std::vector<float> x = gaussian(11 * 256, 10);
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
     CAPTURE(std::string(f.name));
     const std::vector<std::byte> together = encode(f, x);
     CHECK(together == encode(f, x));
@@ -294,8 +316,8 @@ TEST_CASE("the negated row is the negated result, for formats that are symmetric
   const std::vector<float> x = gaussian(1024, 11);
   std::vector<float> negated = x;
   for (float& v : negated) v = -v;
-  for (const char* name : {"F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "TQ2_0", "IQ4_NL", "F8_E4M3", "I4_G128", "IQ2_XXS",
-                           "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"}) {
+  for (const char* name : {"F16", "BF16", "Q4_0", "Q5_0", "Q8_0", "TQ1_0", "TQ2_0", "IQ4_NL", "F8_E4M3", "I4_G128",
+                           "MXFP4", "NVFP4", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"}) {
     CAPTURE(std::string(name));
     const Format& f = *find_format(name);
     std::vector<float> y = round_trip(f, negated);
@@ -311,9 +333,9 @@ TEST_CASE("what a format can hold, it holds exactly, and again after a second en
     int low, high;  // levels; low is the one the largest weight of each block gets
     float scale;
   };
-  for (const Grid& grid :
-       {Grid{"Q8_0", 127, -127, 1.0f}, Grid{"Q8_0", -127, 127, 0x1.5p-7f}, Grid{"Q4_0", -8, 7, 0.25f},
-        Grid{"Q5_0", -16, 15, 0x1.8p-3f}, Grid{"I4_G128", -8, 7, 3.0f}, Grid{"TQ2_0", -1, 1, 0x1.8p-6f}}) {
+  for (const Grid& grid : {Grid{"Q8_0", 127, -127, 1.0f}, Grid{"Q8_0", -127, 127, 0x1.5p-7f},
+                           Grid{"Q4_0", -8, 7, 0.25f}, Grid{"Q5_0", -16, 15, 0x1.8p-3f}, Grid{"I4_G128", -8, 7, 3.0f},
+                           Grid{"TQ2_0", -1, 1, 0x1.8p-6f}, Grid{"TQ1_0", -1, 1, 0x1.8p-6f}}) {
     CAPTURE(std::string(grid.name));
     const Format& f = *find_format(grid.name);
     std::uniform_int_distribution<int> level(std::min(grid.low, grid.high), std::max(grid.low, grid.high));
@@ -331,7 +353,7 @@ TEST_CASE("what a format can hold, it holds exactly, and again after a second en
     for (size_t i = 0; i < x.size(); ++i) x[i] = -2.0f + 0.125f * float(i % 32 % size_t(levels));
     CHECK(round_trip(f, x) == x);
   }
-  for (const Format& f : all_formats()) {
+  for (const Format& f : encoded_formats()) {
     if (f.block_elems > 1 && f.block_bytes != 132) continue;
     CAPTURE(std::string(f.name));
     const std::vector<float> once = round_trip(f, gaussian(1024, 13));
@@ -365,15 +387,34 @@ TEST_CASE("every machine and compiler encodes to the same bytes") {
     const char* name;
     const char* checksum;
   } expected[] = {
-      {"F32", "23620f01958c1f49"},    {"F16", "8705fc3b199cd402"},     {"Q4_0", "b917ca66e7f30c5f"},
-      {"Q4_1", "c623ef1724e08d63"},   {"Q5_0", "b8edcde27d2dc1ce"},    {"Q5_1", "e343ab86b44e3926"},
-      {"Q8_0", "2a04f27d55b9c485"},   {"Q2_K", "32c667c8c37a3743"},    {"Q3_K", "f2fd19fbb03b4f0c"},
-      {"Q4_K", "540339f0019fbff9"},   {"Q5_K", "c37d34a2908063df"},    {"Q6_K", "08b8a9e412b95ad4"},
-      {"TQ2_0", "e0c790d50e968baf"},  {"IQ4_NL", "16fd362847653ca0"},  {"IQ4_XS", "8c437cf1eada3de8"},
-      {"BF16", "6d0e5339040e11f6"},   {"F8_E4M3", "80d0166acf5ebf84"}, {"I4_G128", "331074576e4cbfb4"},
-      {"IQ1_S", "cc92a3cacdf5827f"},  {"IQ1_M", "e524c639f1cd4708"},   {"IQ2_XXS", "cf856ee386e47888"},
-      {"IQ2_XS", "6d81ff258b5047d4"}, {"IQ2_S", "f067539ced2a4df4"},   {"IQ3_XXS", "49ce2e5311d144b8"},
+      {"F32", "23620f01958c1f49"},
+      {"F16", "8705fc3b199cd402"},
+      {"Q4_0", "b917ca66e7f30c5f"},
+      {"Q4_1", "c623ef1724e08d63"},
+      {"Q5_0", "b8edcde27d2dc1ce"},
+      {"Q5_1", "e343ab86b44e3926"},
+      {"Q8_0", "2a04f27d55b9c485"},
+      {"Q2_K", "32c667c8c37a3743"},
+      {"Q3_K", "f2fd19fbb03b4f0c"},
+      {"Q4_K", "540339f0019fbff9"},
+      {"Q5_K", "c37d34a2908063df"},
+      {"Q6_K", "08b8a9e412b95ad4"},
+      {"TQ2_0", "e0c790d50e968baf"},
+      {"IQ4_NL", "16fd362847653ca0"},
+      {"IQ4_XS", "8c437cf1eada3de8"},
+      {"BF16", "6d0e5339040e11f6"},
+      {"F8_E4M3", "80d0166acf5ebf84"},
+      {"I4_G128", "331074576e4cbfb4"},
+      {"IQ1_S", "cc92a3cacdf5827f"},
+      {"IQ1_M", "e524c639f1cd4708"},
+      {"IQ2_XXS", "cf856ee386e47888"},
+      {"IQ2_XS", "6d81ff258b5047d4"},
+      {"IQ2_S", "f067539ced2a4df4"},
+      {"IQ3_XXS", "49ce2e5311d144b8"},
       {"IQ3_S", "0a376907b1b1c867"},
+      {"TQ1_0", "6cb4cb9b41d69993"},
+      {"MXFP4", "af0d54e0cce88656"},
+      {"NVFP4", "62857e8e88fab45a"},
   };
   for (const auto& e : expected) {
     CAPTURE(std::string(e.name));

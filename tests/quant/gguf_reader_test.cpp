@@ -193,14 +193,14 @@ TEST_CASE("tensor shapes, formats and places") {
 }
 
 TEST_CASE("tensors in formats that are only listed are read as far as their sizes tell") {
-  const Tensor tq1 = parse_copy(one_tensor({512, 3}, 34).text()).tensors[0];
-  CHECK(std::string(tq1.format->name) == "TQ1_0");
-  CHECK(tq1.bytes() == 3 * 108);
-  const Tensor ks = parse_copy(one_tensor({512, 3}, 144).text()).tensors[0];  // 4 bytes before the blocks of a row
-  CHECK(ks.row_bytes() == 4 + 2 * 136);
-  CHECK(ks.bytes() == 3 * (4 + 2 * 136));
-  check_refused(one_tensor({512, 40}, 34), "tensor blk.0.x takes 4320 bytes at 0 of the data, the file has 4096");
-  check_refused(one_tensor({500}, 34), "rows of TQ1_0 need a multiple of 256 columns, found 500");
+  const Tensor q8_k = parse_copy(one_tensor({512, 3}, 15).text()).tensors[0];
+  CHECK(std::string(q8_k.format->name) == "Q8_K");
+  CHECK(q8_k.bytes() == 3 * 584);
+  const Tensor kv = parse_copy(one_tensor({512, 3}, 151).text()).tensors[0];  // 8 bytes before the blocks of a row
+  CHECK(kv.row_bytes() == 8 + 16 * 32);
+  CHECK(kv.bytes() == 3 * (8 + 16 * 32));
+  check_refused(one_tensor({512, 8}, 15), "tensor blk.0.x takes 4672 bytes at 0 of the data, the file has 4096");
+  check_refused(one_tensor({500}, 15), "rows of Q8_K need a multiple of 256 columns, found 500");
 }
 
 TEST_CASE("a tensor of a type that nobody knows reaches to the next one, or to the end") {

@@ -1,5 +1,5 @@
-// A made-up format whose rows have a header: blocks of Q8_0 behind a scale of the whole row, in fp16. No format of the
-// table has one yet.
+// A made-up format whose rows have a header: blocks of Q8_0 behind a scale of the whole row, in fp16. Unlike those of
+// the table it has the weights of a format without a header, to compare with.
 #pragma once
 
 #include <cmath>

@@ -5,6 +5,7 @@
 #include "kernels/cpu/amx/matmul_tile.h"
 #include "kernels/cpu/avx512/bf16.h"
 #include "kernels/cpu/avx512/e4m3.h"
+#include "kernels/cpu/avx512/nvfp4.h"
 
 namespace hearth {
 namespace {
@@ -47,6 +48,14 @@ struct F8_E4M3 {
     HEARTH_UNROLL for (int i = 0; i < 4; ++i) w[i] = _mm512_mul_ps(_mm512_castsi512_ps(bits[i]), scale);
     out[0] = __m512i(_mm512_cvtne2ps_pbh(w[1], w[0]));
     out[1] = __m512i(_mm512_cvtne2ps_pbh(w[3], w[2]));
+  }
+};
+
+struct NVFP4 {  // exact: six bits
+  HEARTH_INLINE static void load(const uint8_t* row, int64_t at, int64_t, __m512i (&out)[2]) {
+    __m512 v[4];
+    HEARTH_UNROLL for (int i = 0; i < 4; ++i) v[i] = nvfp4_group(row, at + 16 * i);
+    round_64(v, out);
   }
 };
 

@@ -8,6 +8,7 @@
 #include "kernels/cpu/amx/matmul_tile.h"
 #include "kernels/cpu/avx512/codebook_decoders.h"
 #include "kernels/cpu/avx512/install.h"
+#include "kernels/cpu/avx512/iqk_decoders.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/matmul.h"
 
@@ -42,10 +43,18 @@ const Engine& engine() {
       in_tiles(FormatId::iq2_xs, tile_panels<IQ2_XS>),       in_tiles(FormatId::iq2_s, tile_panels<IQ2_S>),
       in_tiles(FormatId::iq3_xxs, tile_panels<IQ3_XXS>),     in_tiles(FormatId::iq3_s, tile_panels<IQ3_S>),
       in_tiles(FormatId::iq1_s, tile_panels<IQ1_S>),         in_tiles(FormatId::iq1_m, tile_panels<IQ1_M>),
+      in_tiles(FormatId::tq1_0, tile_panels<TQ1_0>),         in_tiles(FormatId::mxfp4, tile_panels<MXFP4>),
+      in_tiles(FormatId::nvfp4, float_panels<NVFP4>, 6),     in_tiles(FormatId::iq2_k, tile_panels<IQ2_K>),
+      in_tiles(FormatId::iq3_k, tile_panels<IQ3_K>),         in_tiles(FormatId::iq4_k, tile_panels<IQ4_K>),
+      in_tiles(FormatId::iq5_k, tile_panels<IQ5_K>),         in_tiles(FormatId::iq6_k, tile_panels<IQ6_K>),
+      in_tiles(FormatId::iq2_ks, tile_panels<IQ2_KS>),       in_tiles(FormatId::iq3_ks, tile_panels<IQ3_KS>),
+      in_tiles(FormatId::iq4_ks, tile_panels<IQ4_KS>),       in_tiles(FormatId::iq5_ks, tile_panels<IQ5_KS>),
   };
   constexpr int kRows = int(sizeof rows / sizeof rows[0]);
-  static const Engine engine = {
-      {{rows, kRows}, kFloats, kLargeBlocks, kSmallBlocks, kCodebooks}, quantize, avx512_bf16::round, silu_product};
+  static const Engine engine = {{{rows, kRows}, kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks},
+                                quantize,
+                                avx512_bf16::round,
+                                silu_product};
   return engine;
 }
 

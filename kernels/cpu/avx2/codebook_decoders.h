@@ -51,11 +51,6 @@ HEARTH_INLINE __m256i tuples(const PointBytes<uint32_t, n>& bytes, const Index& 
 HEARTH_INLINE __m256i odd(__m256i words) {
   return _mm256_or_si256(_mm256_add_epi16(words, words), _mm256_set1_epi16(1));
 }
-// 16 nibbles as words.
-HEARTH_INLINE __m256i nibble_words(const uint8_t* p) {
-  const __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-  return _mm256_cvtepu8_epi16(_mm_and_si128(_mm_unpacklo_epi8(both, _mm_srli_epi16(both, 4)), _mm_set1_epi8(15)));
-}
 // The top four bits of 8 dwords, each twice as words. dwords(i): four of them, each in the upper half of a qword.
 HEARTH_INLINE __m256i top_nibbles_twice(__m256i first, __m256i last) {
   const __m256i v = _mm256_packs_epi32(_mm256_srli_epi64(first, 60), _mm256_srli_epi64(last, 60));

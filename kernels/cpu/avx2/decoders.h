@@ -14,9 +14,9 @@
 // numbers d at byte kD and dmin at byte kDmin: weight = d * scale * byte - dmin * min. Smaller blocks:
 // weight = scale * byte + added, both half-precision numbers, at bytes kScaleAt and kAddedAt.
 //
-// Formats whose rows have a header have kHeader, its bytes. They and others whose unit is more than a half have, in
-// place of kD, d(row, p), and in place of kScaleAt scales(row, p, n), eight floats; both may read the header, which is
-// at `row`.
+// Formats whose rows have a header have kHeader, its bytes. They and others whose unit is not a half of the block have,
+// in place of kD, d(row, p), and in place of kScaleAt scales(row, p, n), eight floats; both may read the header, which
+// is at `row`.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ requires requires {
 }
 constexpr int kHeaderOf<D> = D::kHeader;
 
-// Is the unit of the integer scales more than a half in the block?
+// Is the unit of the integer scales another one than a half of the block?
 template <class D>
 constexpr bool kOwnUnit = requires(const uint8_t* p) {
   D::d(p, p);
@@ -65,6 +65,12 @@ HEARTH_INLINE __m256i sixteen_where_set(const uint8_t* bits) {
 // The 16 levels of IQ4.
 HEARTH_INLINE __m256i iq4_levels(__m256i nibbles) {
   const __m128i levels = _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+  return _mm256_shuffle_epi8(in_both_halves(levels), nibbles);
+}
+
+// The 16 numbers of fp4, doubled.
+HEARTH_INLINE __m256i e2m1_levels(__m256i nibbles) {
+  const __m128i levels = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
   return _mm256_shuffle_epi8(in_both_halves(levels), nibbles);
 }
 
@@ -154,6 +160,39 @@ struct Q2_K {
   }
 };
 
+// Every byte times its word's factor, modulo 256.
+HEARTH_INLINE __m256i times_bytes(__m256i v, __m256i factors) {
+  const __m256i even = _mm256_set1_epi16(0xff);
+  const __m256i high = _mm256_mullo_epi16(_mm256_andnot_si256(even, v), factors);
+  return _mm256_or_si256(_mm256_and_si256(_mm256_mullo_epi16(v, factors), even), high);
+}
+
+struct TQ1_0 {  // one scale, d, for the whole block
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ1_0), kOffset = 1, kGroup = 32, kRun = 32;
+  static constexpr bool kSigned = false, kMins = false;  // 16 * 2 * 127 = 4064
+  static constexpr int kD = 52;
+  // A digit moves to the front by a product with a power of 3; then it is 1 from 1/3 on, and 2 from 2/3 on.
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    const auto power = [](int n) HEARTH_INLINE_LAMBDA {
+      return _mm_set1_epi16(short(n == 0 ? 1 : n == 1 ? 3 : n == 2 ? 9 : n == 3 ? 27 : 81));
+    };
+    __m256i moved;
+    if (i < 5) {
+      moved = times_bytes(load256(p), in_both_halves(power(i)));
+    } else if (i < 7) {
+      moved = times_bytes(in_both_halves(load128(p + 32)), _mm256_set_m128i(power(2 * i - 9), power(2 * i - 10)));
+    } else {
+      const __m256i bytes = _mm256_set_m128i(_mm256_castsi256_si128(four_bytes(p + 48)), load128(p + 32));
+      moved = times_bytes(bytes, _mm256_set_m128i(_mm_setr_epi16(1, 1, 3, 3, 9, 9, 27, 27), power(4)));
+    }
+    const auto from = [&](int least) HEARTH_INLINE_LAMBDA {
+      return _mm256_cmpeq_epi8(_mm256_max_epu8(moved, _mm256_set1_epi8(char(least))), moved);
+    };
+    return _mm256_sub_epi8(_mm256_setzero_si256(), _mm256_add_epi8(from(86), from(171)));
+  }
+  HEARTH_INLINE static __m256i scales(const uint8_t*) { return _mm256_set1_epi16(1); }
+};
+
 struct TQ2_0 {  // one scale, d, for the whole block
   static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ2_0), kOffset = 1, kGroup = 32, kRun = 32;
   static constexpr bool kSigned = false, kMins = false;  // 16 * 2 * 127 = 4064
@@ -240,6 +279,22 @@ struct IQ4_NL : SmallBlocks<BlockIQ4_NL, 0, 0, true, 4> {
     return iq4_levels(nibbles_in_halves(p + i * kBytes + 2));
   }
 };
+struct MXFP4 {
+  static constexpr int kBlock = 32, kBytes = sizeof(BlockMXFP4), kOffset = 0, kGroup = 32, kRun = 16;
+  static constexpr bool kSigned = true, kMins = false;  // 8 * 12 * 127 = 12192
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    return e2m1_levels(nibbles_in_halves(p + i * kBytes + 1));
+  }
+  // Powers of two: the exponent's bits, but for the two that are subnormal.
+  HEARTH_INLINE static __m256 scales(const uint8_t*, const uint8_t* p, int n) {
+    alignas(32) int32_t e[8] = {};
+    for (int g = 0; g < n; ++g) e[g] = p[g * kBytes];
+    const __m256i v = load256(e), one = _mm256_set1_epi32(1);
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(v, one), 23);
+    const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), v);
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, _mm256_cmpgt_epi32(v, one)));
+  }
+};
 struct I4_G128 : SmallBlocks<BlockI4_G128, 8, 0, false, 32> {
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     const __m256i z = load256(p + i / 4 * kBytes + 2 + 32 * (i % 2));
@@ -281,7 +336,7 @@ HEARTH_INLINE float block_factor([[maybe_unused]] const uint8_t* row, const uint
 // The scales of n <= 8 groups of 32 in smaller blocks; what follows them may be anything.
 template <class D>
 HEARTH_INLINE __m256 group_scales([[maybe_unused]] const uint8_t* row, const uint8_t* p, int n) {
-  if constexpr (kHeaderOf<D> != 0) {
+  if constexpr (requires { D::scales(row, p, n); }) {
     return D::scales(row, p, n);
   } else {
     return group_halves<D>(p, D::kScaleAt, n);

@@ -77,6 +77,22 @@ HEARTH_INLINE Weights weights_at<F8_E4M3>(const uint8_t* row, int64_t at, int64_
            _mm256_mul_ps(scale, _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1)))}};
 }
 
+// NVFP4: a group of sixteen is half a scale, by e4m3's bits in fp16 as above, times levels.
+struct NVFP4 {};
+template <>
+HEARTH_INLINE Weights weights_at<NVFP4>(const uint8_t* row, int64_t at, int64_t) {
+  const uint8_t* block = row + size_t(at) / 64 * sizeof(BlockNVFP4);
+  const int group = int(at % 64 / 16), code = block[group] & 0x7f;
+  const __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + 4 + 8 * group));
+  const __m128i low = _mm_and_si128(_mm_unpacklo_epi64(both, _mm_srli_epi16(both, 4)), _mm_set1_epi8(15));
+  const __m128i levels = _mm256_castsi256_si128(e2m1_levels(_mm256_castsi128_si256(low)));
+  const float half_scale = block[group] == 0x7f ? 0.0f : _cvtsh_ss(uint16_t(code << 7)) * 128.0f;
+  const auto eight = [&](__m128i q) HEARTH_INLINE_LAMBDA {
+    return _mm256_mul_ps(_mm256_set1_ps(half_scale), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)));
+  };
+  return {{eight(levels), eight(_mm_srli_si128(levels, 8))}};
+}
+
 template <class D>
 void decode_row(const Format&, const uint8_t* row, int64_t at, int64_t n, float* out) {
   for (int64_t i = 0; i < n; i += 16) {
@@ -295,22 +311,19 @@ constexpr FormatEngine e4m3_row() {
 }  // namespace
 
 constexpr FormatEngine kRows[] = {
-    row<F32, FormatId::f32>(15),
-    row<F16, FormatId::f16>(15),
-    row<BF16, FormatId::bf16>(7),
-    e4m3_row(),
+    row<F32, FormatId::f32>(15),    row<F16, FormatId::f16>(15), row<BF16, FormatId::bf16>(7), e4m3_row(),
+    row<NVFP4, FormatId::nvfp4>(7),
 };
 const FormatRows kFloats = {kRows, int(sizeof kRows / sizeof kRows[0])};
 constexpr FloatDecoder kDecoders[] = {
-    {FormatId::f32, decode_row<F32>},
-    {FormatId::f16, decode_row<F16>},
-    {FormatId::bf16, decode_row<BF16>},
-    {FormatId::f8_e4m3, decode_row<F8_E4M3>},
+    {FormatId::f32, decode_row<F32>},         {FormatId::f16, decode_row<F16>},     {FormatId::bf16, decode_row<BF16>},
+    {FormatId::f8_e4m3, decode_row<F8_E4M3>}, {FormatId::nvfp4, decode_row<NVFP4>},
 };
 const FloatDecoders kFloatDecoders = {kDecoders, int(sizeof kDecoders / sizeof kDecoders[0])};
 
 DecodeRow float_decoder(const Format& format) {
-  for (const FloatDecoders* list : {&kFloatDecoders, &kLargeDecoders, &kSmallDecoders, &kCodebookDecoders}) {
+  for (const FloatDecoders* list :
+       {&kFloatDecoders, &kLargeDecoders, &kSmallDecoders, &kCodebookDecoders, &kIqkDecoders}) {
     for (int i = 0; i < list->n; ++i) {
       if (list->first[i].id == format.id) return list->first[i].decode;
     }

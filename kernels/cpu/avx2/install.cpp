@@ -8,7 +8,8 @@
 namespace hearth {
 namespace avx2 {
 const Engine& engine() {
-  static const Engine engine = {{kFloats, kLargeBlocks, kSmallBlocks, kCodebooks}, quantize, nullptr, silu_product};
+  static const Engine engine = {
+      {kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks}, quantize, nullptr, silu_product};
   return engine;
 }
 

@@ -15,7 +15,7 @@ namespace hearth::avx2 {
 void quantize(const float* x, int64_t n, X8* out);
 void silu_product(float* gate, const float* up, int64_t n);
 
-extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks;
+extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks;
 extern const AttentionEngine kAttention;
 
 // Weights [at, at + n) of a row as floats, then zeros to the next multiple of 8; nothing is written beyond. `at` is a
@@ -30,7 +30,7 @@ struct FloatDecoders {
   const FloatDecoder* first;
   int n;
 };
-extern const FloatDecoders kFloatDecoders, kLargeDecoders, kSmallDecoders, kCodebookDecoders;
+extern const FloatDecoders kFloatDecoders, kLargeDecoders, kSmallDecoders, kCodebookDecoders, kIqkDecoders;
 
 // The format's own decoder, or one that calls Format::decode.
 DecodeRow float_decoder(const Format& format);

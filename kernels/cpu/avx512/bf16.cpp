@@ -116,7 +116,7 @@ FormatEngine rounding_few(FormatEngine f) {
 const Engine& engine() {
   static const FormatEngine row = rounding_few(row_of(HEARTH_AVX512::engine(), FormatId::f8_e4m3));
   static const Engine engine = {
-      {{&row, 1}, kFloats, kLargeBlocks, kSmallBlocks, kCodebooks}, quantize, round, silu_product};
+      {{&row, 1}, kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks}, quantize, round, silu_product};
   return engine;
 }
 

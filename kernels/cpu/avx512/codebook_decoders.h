@@ -103,11 +103,6 @@ HEARTH_INLINE __m512i tuples(const PointBytes<uint64_t, n>& bytes, const Index& 
 HEARTH_INLINE __m256i odd(__m256i words) {
   return _mm256_or_si256(_mm256_add_epi16(words, words), _mm256_set1_epi16(1));
 }
-// 16 nibbles as words.
-HEARTH_INLINE __m256i nibble_words(const uint8_t* p) {
-  const __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-  return _mm256_cvtepu8_epi16(_mm_and_si128(_mm_unpacklo_epi8(both, _mm_srli_epi16(both, 4)), _mm_set1_epi8(15)));
-}
 // Eight words, each twice.
 HEARTH_INLINE __m256i words_twice(__m128i words) {
   return _mm256_set_m128i(_mm_unpackhi_epi16(words, words), _mm_unpacklo_epi16(words, words));

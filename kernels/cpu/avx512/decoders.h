@@ -15,8 +15,9 @@
 //   d(p), dmin(p)    blocks of 256: half-precision units of the words scales(p) and mins(p), one for each 16 weights
 //   scales(p)        smaller blocks: eight floats, for the groups in order; mins(p), likewise, are subtracted
 //
-// Formats whose rows have a header have kHeader, its bytes. They and others whose unit is more than a half have instead
-// d(row, p), the number itself, or for smaller blocks scales(row, p); both may read the header, which is at `row`.
+// Formats whose rows have a header have kHeader, its bytes. They and others whose unit is not a half of the block have
+// instead d(row, p), the number itself, or for smaller blocks scales(row, p); both may read the header, which is at
+// `row`.
 #pragma once
 
 #include "kernels/cpu/avx512/simd.h"
@@ -34,7 +35,7 @@ requires requires {
 }
 constexpr int kHeaderOf<D> = D::kHeader;
 
-// Is the unit of the integer scales more than a half in the block?
+// Is the unit of the integer scales another one than a half of the block?
 template <class D>
 constexpr bool kOwnUnit = requires(const uint8_t* p) {
   D::d(p, p);
@@ -51,9 +52,13 @@ HEARTH_INLINE __m512i nibbles(__m512i v, bool upper) {
 HEARTH_INLINE __m512i move_bit(__m512i v, int from, int to) {
   return from < to ? _mm512_slli_epi16(v, unsigned(to - from)) : _mm512_srli_epi16(v, unsigned(from - to));
 }
-// base | (bits & keep), `keep` in every byte.
+// base | (bits & keep)
+HEARTH_INLINE __m512i with_bits_of(__m512i base, __m512i bits, __m512i keep) {
+  return _mm512_ternarylogic_epi64(bits, keep, base, 0xEA);
+}
+// The same with `keep` in every byte.
 HEARTH_INLINE __m512i with_bits(__m512i base, __m512i bits, char keep) {
-  return _mm512_ternarylogic_epi64(bits, _mm512_set1_epi8(keep), base, 0xEA);  // (bits & keep) | base
+  return with_bits_of(base, bits, _mm512_set1_epi8(keep));
 }
 // Shift counts for the lower and the upper 256 bits.
 HEARTH_INLINE __m512i halves_of(int low, int high) {
@@ -159,6 +164,50 @@ struct Q2_K {
   HEARTH_INLINE static __m256i mins(const uint8_t* p) {
     return _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(load128(p), 4), _mm_set1_epi8(15)));
   }
+};
+
+// Every byte times its word's factor, modulo 256.
+HEARTH_INLINE __m512i times_bytes(__m512i v, __m512i factors) {
+  const __m512i even = _mm512_set1_epi16(0xff);
+  const __m512i high = _mm512_mullo_epi16(_mm512_andnot_si512(even, v), factors);
+  return with_bits_of(high, _mm512_mullo_epi16(v, factors), even);
+}
+
+struct TQ1_0 {  // one scale, d, for the whole block
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ1_0), kOffset = 0, kGroup = 32;
+  static constexpr bool kMins = false, kWide = false;
+  static constexpr int sub16(int i, int lane) { return 4 * i + lane; }
+  // A digit moves to the front by a product with a power of 3; then it is 1 from 1/3 on, and 2 from 2/3 on.
+  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
+    const auto power = [](int n) HEARTH_INLINE_LAMBDA {
+      return _mm256_set1_epi16(short(n == 0 ? 1 : n == 1 ? 3 : n == 2 ? 9 : n == 3 ? 27 : 81));
+    };
+    const auto powers = [&](int a, int b) HEARTH_INLINE_LAMBDA {
+      return _mm256_inserti128_si256(power(a), _mm256_castsi256_si128(power(b)), 1);
+    };
+    const __m256i first = load256(p), last = _mm256_broadcastsi128_si256(load128(p + 32));
+    __m512i moved;
+    if (i < 2) {
+      moved = times_bytes(in_both_halves(first), join(power(2 * i), power(2 * i + 1)));
+    } else if (i == 2) {
+      moved = times_bytes(join(first, last), join(power(4), powers(0, 1)));
+    } else {
+      uint32_t four;
+      memcpy(&four, p + offsetof(BlockTQ1_0, qh), 4);
+      const __m256i end = _mm256_inserti128_si256(last, _mm_set1_epi32(int(four)), 1);
+      const __m256i factors = _mm256_inserti128_si256(power(4), _mm_setr_epi16(1, 1, 3, 3, 9, 9, 27, 27), 1);
+      moved = times_bytes(join(last, end), join(powers(2, 3), factors));
+    }
+    const auto from = [&](int least) HEARTH_INLINE_LAMBDA {
+      return _mm512_maskz_set1_epi8(_mm512_cmpge_epu8_mask(moved, _mm512_set1_epi8(char(least))), 1);
+    };
+    return _mm512_add_epi8(from(86), from(171));
+  }
+  static constexpr int kStored = 4;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return vector(p, s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) { return v[i][j]; }
+  HEARTH_INLINE static const uint8_t* d(const uint8_t* p) { return p + offsetof(BlockTQ1_0, d); }
+  HEARTH_INLINE static __m256i scales(const uint8_t*) { return _mm256_set1_epi16(1); }
 };
 
 struct TQ2_0 {  // as Q2_K, with one scale, d, for the whole block
@@ -365,6 +414,34 @@ struct IQ4_NL : SmallBlocks<BlockIQ4_NL, 7, false, true> {
   HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return stored_nibbles<BlockIQ4_NL, 2>(p, s); }
   HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
     return iq4_levels(column_of_nibbles(v, i, j));
+  }
+};
+
+// The 16 numbers of fp4, doubled.
+HEARTH_INLINE __m128i e2m1_table() {
+  return _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+}
+HEARTH_INLINE __m512i e2m1_levels(__m512i nibbles) {  // plus 16
+  return _mm512_shuffle_epi8(in_all_lanes(_mm_add_epi8(e2m1_table(), _mm_set1_epi8(16))), nibbles);
+}
+
+struct MXFP4 : SmallBlocks<BlockMXFP4, 4, false, false> {
+  HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
+    p += 2 * i * kBytes;
+    return e2m1_levels(nibbles_of_two(p + 1, p + kBytes + 1));
+  }
+  static constexpr int kStored = 2;
+  HEARTH_INLINE static __m512i stored(const uint8_t* p, int s) { return stored_nibbles<BlockMXFP4, 1>(p, s); }
+  HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) {
+    return e2m1_levels(column_of_nibbles(v, i, j));
+  }
+  // Powers of two: the exponent's bits, but for the two that are subnormal.
+  HEARTH_INLINE static __m256 scales(const uint8_t* p) {
+    const __m256i e = _mm256_setr_epi32(p[0], p[kBytes], p[2 * kBytes], p[3 * kBytes], p[4 * kBytes], p[5 * kBytes],
+                                        p[6 * kBytes], p[7 * kBytes]);
+    const __m256i one = _mm256_set1_epi32(1), normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
+    return _mm256_castsi256_ps(
+        _mm256_mask_sllv_epi32(normal, _mm256_cmple_epu32_mask(e, one), _mm256_set1_epi32(0x00200000), e));
   }
 };
 

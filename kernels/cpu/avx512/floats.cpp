@@ -9,6 +9,7 @@
 #include "kernels/cpu/avx512/e4m3.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/matmul_vec.h"
+#include "kernels/cpu/avx512/nvfp4.h"
 
 namespace hearth::HEARTH_AVX512 {
 namespace {
@@ -36,6 +37,10 @@ struct BF16 {
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, row + 2 * at));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
   }
+};
+struct NVFP4 {
+  static constexpr int kBlock = 64, kBytes = sizeof(BlockNVFP4);
+  HEARTH_INLINE static __m512 load(const uint8_t* row, int64_t at, __mmask16) { return nvfp4_group(row, at); }
 };
 // e4m3's exponent and mantissa, put in the places of half precision's, are 2^-8 of the number, subnormals included.
 HEARTH_INLINE __m512 e4m3_by_half(__m128i e4m3) {
@@ -242,10 +247,8 @@ constexpr FormatEngine e4m3_row() {
 }  // namespace
 
 constexpr FormatEngine kRows[] = {
-    row<F32>(FormatId::f32),
-    row<F16>(FormatId::f16),
-    row<BF16>(FormatId::bf16),
-    e4m3_row(),
+    row<F32>(FormatId::f32),     row<F16>(FormatId::f16), row<BF16>(FormatId::bf16), e4m3_row(),
+    row<NVFP4>(FormatId::nvfp4),
 };
 const FormatRows kFloats = {kRows, int(sizeof kRows / sizeof kRows[0])};
 

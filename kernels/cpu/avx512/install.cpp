@@ -6,7 +6,8 @@
 
 namespace hearth::HEARTH_AVX512 {
 const Engine& engine() {
-  static const Engine engine = {{kFloats, kLargeBlocks, kSmallBlocks, kCodebooks}, quantize, nullptr, silu_product};
+  static const Engine engine = {
+      {kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks}, quantize, nullptr, silu_product};
   return engine;
 }
 

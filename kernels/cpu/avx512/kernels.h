@@ -13,7 +13,7 @@ namespace hearth::HEARTH_AVX512 {
 void quantize(const float* x, int64_t n, X8* out);
 void silu_product(float* gate, const float* up, int64_t n);
 
-extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks;
+extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks;
 extern const AttentionEngine kAttention;
 
 }  // namespace hearth::HEARTH_AVX512

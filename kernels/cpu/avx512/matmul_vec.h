@@ -110,6 +110,10 @@ HEARTH_INLINE void pick_scales(__m256i scales, __m512i (&picked)[2]) {  // of ea
   }
 }
 
+// Do both vectors of a pair have the same scale in a lane?
+template <class D>
+constexpr bool kScalesOfPairs = D::kGroup == 32 && D::sub16(0, 0) / 2 == D::sub16(1, 0) / 2;
+
 // sum of scale * q * a over 256 weights of one row, as 16 partial sums.
 template <class D>
 HEARTH_INLINE __m512i block_sum(const __m512i (&q)[4], const __m512i (&scales)[2], const __m512i (&a)[4],
@@ -118,7 +122,12 @@ HEARTH_INLINE __m512i block_sum(const __m512i (&q)[4], const __m512i (&scales)[2
   HEARTH_UNROLL for (int pair = 0; pair < 2; ++pair) {
     const __m512i picked = scales[pair];
     const int i = 2 * pair;
-    if constexpr (D::kWide) {  // both vectors of a pair have the same scale in a lane
+    if constexpr (D::kWide && !kScalesOfPairs<D>) {
+      const __m512i of_first = _mm512_srai_epi32(_mm512_unpacklo_epi16(picked, picked), 16);
+      const __m512i of_second = _mm512_srai_epi32(_mm512_unpackhi_epi16(picked, picked), 16);
+      sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(dot4(start[i], q[i], a[i]), of_first));
+      sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(dot4(start[i + 1], q[i + 1], a[i + 1]), of_second));
+    } else if constexpr (D::kWide) {
       const __m512i both = dot4(dot4(_mm512_add_epi32(start[i], start[i + 1]), q[i], a[i]), q[i + 1], a[i + 1]);
       const __m512i wide = _mm512_srai_epi32(_mm512_slli_epi32(picked, 16), 16);  // every second word, with its sign
       sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(both, wide));

@@ -39,6 +39,12 @@ HEARTH_INLINE __m512i in_all_lanes(__m128i v) {
   return _mm512_broadcast_i32x4(v);
 }
 
+// 16 nibbles as words.
+HEARTH_INLINE __m256i nibble_words(const uint8_t* p) {
+  const __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return _mm256_cvtepu8_epi16(_mm_and_si128(_mm_unpacklo_epi8(both, _mm_srli_epi16(both, 4)), _mm_set1_epi8(15)));
+}
+
 HEARTH_INLINE uint16_t half_bits(const void* fp16) {
   uint16_t bits;
   memcpy(&bits, fp16, 2);

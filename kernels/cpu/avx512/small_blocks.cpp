@@ -7,7 +7,7 @@ constexpr FormatEngine kRows[] = {
     engine_row<Q4_0>(FormatId::q4_0),       engine_row<Q4_1>(FormatId::q4_1),
     engine_row<Q5_0>(FormatId::q5_0),       engine_row<Q5_1>(FormatId::q5_1),
     engine_row<Q8_0>(FormatId::q8_0, 6, 7), engine_row<IQ4_NL>(FormatId::iq4_nl),
-    engine_row<I4_G128>(FormatId::i4_g128),
+    engine_row<I4_G128>(FormatId::i4_g128), engine_row<MXFP4>(FormatId::mxfp4),
 };
 const FormatRows kSmallBlocks = {kRows, int(sizeof kRows / sizeof kRows[0])};
 

@@ -5,8 +5,8 @@
 //
 // Integer formats are decoded in groups of 16 neighbouring weights, which have one scale. Bits<Block> says where the
 // bits of group k lie and what they mean, four weights at a time, spread over the bytes of a word by masks and byte
-// permutations. How bytes get into registers, how many weights are taken at a time and what they become is decided by
-// the users:
+// permutations (the later formats' in decode_iqk.cuh). How bytes get into registers, how many weights are taken at a
+// time and what they become is decided by the users:
 //   weight_unit.cuh  few tokens: 32 weights as bytes for dp4a, from shared memory
 //   weight_run.cuh   many tokens: 64 weights as bf16 for tensor cores, from global memory
 // Code that needs single weights (embed, widen_weights) gets them from the definition itself, by weight_at() of
@@ -376,7 +376,7 @@ struct Bits<BlockIQ4_XS> : Packing<1, 8> {
 //
 //   eight(k, i, j, a, b)      instead of levels: weights 8 j .. 8 j + 7 of group k + i, four bytes each in a and b
 //
-// and without low_at and high_at: indices and signs are read with the scales.
+// and without low_at and high_at: indices and signs are read with the scales. (NVFP4 and TQ1_0 of decode_iqk.cuh, too.)
 
 template <class Block, int groups_per_scale, Zero zero = Zero::none, int offset = 0>
 struct FromCodebook {

@@ -66,7 +66,8 @@ void start(const Exec& exec, Job job, const Format& format, dim3 grid, std::byte
       own_bytes = 0;
     }
   }
-  for (const auto launch_family : {launch_floats, launch_small_blocks, launch_large_blocks, launch_codebooks}) {
+  for (const auto launch_family :
+       {launch_floats, launch_small_blocks, launch_large_blocks, launch_codebooks, launch_iqk}) {
     if (launch_family(format.id, job, grid, own_bytes, queue_of(exec))) return;
   }
   assert(!"every format of the table has its kernels");

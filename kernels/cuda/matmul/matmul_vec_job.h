@@ -64,5 +64,6 @@ bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes
 bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
 bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
 bool launch_codebooks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
+bool launch_iqk(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
 
 }  // namespace hearth::gpu::vec

@@ -270,9 +270,13 @@ GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts,
   if (row % 16 == 0) reinterpret_cast<GroupScale*>(out + 2 * stack.n)[row / 16] = group;
 }
 
-// With three blocks a thread has 80 registers, one too few for Q3_K's decoder.
+// With three blocks a thread has 80 registers, one too few for Q3_K's decoder and several for lookups in long tables.
+template <class Block>
+inline constexpr bool kManyRegisters = std::is_same_v<Block, BlockQ3_K> || requires {
+  typename Block::Levels;
+};
 template <class Block, int NT>
-inline constexpr int kBlocksPerProcessor = NT == 1 && !std::is_same_v<Block, BlockQ3_K> ? 3 : 2;
+inline constexpr int kBlocksPerProcessor = NT == 1 && !kManyRegisters<Block> ? 3 : 2;
 
 template <class Block, int NT>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT>)

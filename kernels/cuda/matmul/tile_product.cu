@@ -31,7 +31,7 @@ TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts, bool keep_16_bi
 }
 
 void tile_product(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue) {
-  for (const auto multiply : {tile_floats, tile_small_blocks, tile_large_blocks, tile_codebooks}) {
+  for (const auto multiply : {tile_floats, tile_small_blocks, tile_large_blocks, tile_codebooks, tile_iqk}) {
     if (multiply(format, shape, product, queue)) return;
   }
   assert(!"every format of the table has its kernels");

@@ -138,8 +138,14 @@ GPU_FN void store_tile(const TileProduct& p, const TileWork& work, const float* 
   }
 }
 
+// Lookups in long tables take the registers of one block.
+template <class Block>
+inline constexpr int kFewerBlocks = 0;
+template <class Block>
+requires(Block::Levels::kBits >= 5) inline constexpr int kFewerBlocks<Block> = 1;
+
 template <class Tile, class Block>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) tile_kernel(TileProduct p) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks - kFewerBlocks<Block>) tile_kernel(TileProduct p) {
   GPU_DYNAMIC_SHARED(uint4, shared);  // two stages: tokens, then weights
   constexpr int kWeightsAt = Tile::kParts * Tile::kPart;
   TileWork work;

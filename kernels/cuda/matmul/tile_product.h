@@ -73,6 +73,7 @@ bool tile_floats(FormatId format, TileShape shape, const TileProduct& product, c
 bool tile_small_blocks(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 bool tile_large_blocks(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 bool tile_codebooks(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
+bool tile_iqk(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue);
 void tile_product_float32(const TileProduct& product, const Queue& queue);
 
 // Length of a row of k bf16 values in scratch.

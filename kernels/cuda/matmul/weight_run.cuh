@@ -13,7 +13,7 @@
 
 #include <type_traits>
 
-#include "kernels/cuda/matmul/decode.cuh"
+#include "kernels/cuda/matmul/decode_iqk.cuh"
 #include "kernels/cuda/matmul/weight_window.cuh"
 
 namespace hearth::gpu {
@@ -174,9 +174,9 @@ struct WeightRun {
   }
 };
 
-// Blocks of a codebook: what is needed of them is read with the scales.
+// Blocks of which all that is needed is read with the scales, as those of a codebook.
 template <class Block>
-requires(Block::kElems == 256 && Bits<Block>::kCodebook) struct WeightRun<Block> {
+requires(Block::kElems >= kRun && Bits<Block>::kCodebook) struct WeightRun<Block> {
   using B = Bits<Block>;
   static constexpr unsigned kRuns = Block::kElems / kRun;
   B bits;
@@ -214,10 +214,15 @@ struct InWindow {
   unsigned first;
 
   GPU_FN uint32_t word_at(unsigned at) const {
-    const unsigned i = (first + at) / 4;
-    return (first + at) % 4 == 0 ? word[i] : word[i] >> 16 | word[i + 1] << 16;
+    const unsigned i = (first + at) / 4, shift = (first + at) % 4 * 8;
+    return shift == 0 ? word[i] : word[i] >> shift | word[i + 1] << (32 - shift);
   }
   GPU_FN uint16_t half(unsigned at) const { return uint16_t(word[(first + at) / 4] >> (first + at) % 4 * 8); }
+  template <int, int n>
+  GPU_FN uint32_t bytes(unsigned at) const {
+    static_assert(n == 1);
+    return word[(first + at) / 4] >> (first + at) % 4 * 8 & 255;
+  }
   template <int, int n>
   GPU_FN void words(unsigned at, uint32_t (&to)[n]) const {
     GPU_UNROLL

@@ -4,7 +4,7 @@
 // is read once. For float formats 8 neighbouring floats. What the bits mean is in decode.cuh.
 #pragma once
 
-#include "kernels/cuda/matmul/decode.cuh"
+#include "kernels/cuda/matmul/decode_iqk.cuh"
 
 namespace hearth::gpu {
 
@@ -22,16 +22,16 @@ struct FloatUnit {
   float scale;
 };
 
-// Like load_words, in fewer instructions. Where kAlign is 2, up to 2 bytes before p and 4 bytes after the words are
-// read too, so p must be in memory that a kernel staged, not in a file's.
+// Like load_words, in fewer instructions. Where kAlign is below 4, up to 3 bytes before p and 4 bytes after the words
+// are read too, so p must be in memory that a kernel staged, not in a file's.
 template <int kAlign, int n>
 GPU_FN void load_staged(const std::byte* p, uint32_t (&words)[n]) {
   if constexpr (kAlign >= 4) {
     load_words<kAlign>(p, words);
   } else {
-    const size_t odd = reinterpret_cast<size_t>(p) & 2;
+    const size_t odd = reinterpret_cast<size_t>(p) & (kAlign == 2 ? 2 : 3);
     const auto* aligned = reinterpret_cast<const uint32_t*>(p - odd);
-    const uint32_t selector = odd ? 0x5432 : 0x3210;
+    const uint32_t selector = kAlign == 2 ? (odd ? 0x5432 : 0x3210) : 0x3210 + 0x1111 * uint32_t(odd);
     uint32_t low = aligned[0];
     GPU_UNROLL
     for (int i = 0; i < n; ++i) {

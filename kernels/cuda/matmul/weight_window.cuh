@@ -1,14 +1,15 @@
-// Window: loads bytes at any even address of global memory into registers.
+// Window: loads bytes at any address of global memory into registers.
 //
-// Reads are 16 bytes wide, although most blocks are aligned to 2: a thread reads the aligned pieces that contain its
-// bytes and moves the bytes into place in registers, with some thirty instructions for 64 weights.
+// Reads are 16 bytes wide, although most blocks are aligned to 2, and one format's not at all: a thread reads the
+// aligned pieces that contain its bytes and moves the bytes into place in registers, with some thirty instructions for
+// 64 weights.
 #pragma once
 
 #include "kernels/cuda/kernel.h"
 
 namespace hearth::gpu {
 
-// `bytes` bytes at an address that is a multiple of `alignment` (2 .. 16).
+// `bytes` bytes at an address that is a multiple of `alignment` (1 .. 16).
 template <int bytes, int alignment>
 struct Window {
   static constexpr int kPieces = (bytes + 16 - alignment + 15) / 16;
@@ -45,7 +46,7 @@ struct Window {
       for (int i = 0; i + 1 < 4 * kPieces; ++i) word[i] = shift & 4 ? word[i + 1] : word[i];
     }
     if constexpr (alignment < 4) {
-      const uint32_t bits = (shift & 2) * 8;
+      const uint32_t bits = (shift & (alignment == 2 ? 2 : 3)) * 8;
       GPU_UNROLL
       for (int i = 0; i + 1 < 4 * kPieces; ++i) {
         word[i] = uint32_t((uint64_t(word[i + 1]) << 32 | word[i]) >> bits);
@@ -64,6 +65,10 @@ struct Window {
       uint32_t value = 0;
       if (last + 4 * j + 2 <= end) value = half(last + 4 * j);
       if (last + 4 * j + 4 <= end) value |= half(last + 4 * j + 2) << 16;
+      if constexpr (alignment == 1) {  // or a byte before it
+        if (last + 4 * j + 1 == end) value = uint32_t(last[4 * j]);
+        if (last + 4 * j + 3 == end) value |= uint32_t(last[4 * j + 2]) << 16;
+      }
       GPU_UNROLL
       for (int i = 0; i < kPieces; ++i) {
         if (i == whole) word[4 * i + j] = value;

@@ -108,7 +108,7 @@ TEST_CASE("inspect: formats that are not computed are shown, and are why the mod
   tiny.tensors.push_back(extra);
   tiny.save(dir / "x.gguf");
   std::string text = read_text(dir / "x.gguf");
-  for (const char* name : {"blk.1.ffn_up_exps.weight", "blk.1.ffn_gate_exps.weight"}) text = with_type(text, name, 34);
+  for (const char* name : {"blk.1.ffn_up_exps.weight", "blk.1.ffn_gate_exps.weight"}) text = with_type(text, name, 15);
   text = with_type(text, "blk.3.nextn.enorm.weight", 999);
   write_text(dir / "mtp.gguf", with_type(read_text(dir / "x.gguf"), "blk.3.nextn.enorm.weight", 999));
   write_text(dir / "x.gguf", with_type(text, "blk.0.attn_output.weight", 999));
@@ -117,14 +117,14 @@ TEST_CASE("inspect: formats that are not computed are shown, and are why the mod
   const InspectReport r = inspect(file);
   REQUIRE(r.config.has_value());
   CHECK(r.why_not ==
-        "3 tensors in formats that are not computed here: 2 TQ1_0, 1 type 999; the first is "
+        "3 tensors in formats that are not computed here: 2 Q8_K, 1 type 999; the first is "
         "blk.0.attn_output.weight");
-  const auto group = std::ranges::find_if(r.groups, [](const TensorGroup& g) { return g.format->id == FormatId(34); });
+  const auto group = std::ranges::find_if(r.groups, [](const TensorGroup& g) { return g.format->id == FormatId(15); });
   REQUIRE(group != r.groups.end());
   CHECK(group->n_tensors == 2);
-  CHECK(group->bytes == 2 * 8 * 32 * 54);
+  CHECK(group->bytes == 2 * 8 * 32 * 292);
   CHECK(mentions(refusal(ErrorKind::model, [&] { Model(GgufFile::open(dir / "x.gguf"), {.ops = &cpu_ops("scalar")}); }),
-                 {"x.gguf", "3 tensors", "TQ1_0"}));
+                 {"x.gguf", "3 tensors", "Q8_K"}));
   CHECK(inspect(GgufFile::open(dir / "mtp.gguf")).why_not == "");
   CHECK(Model(GgufFile::open(dir / "mtp.gguf"), {.ops = &cpu_ops("scalar")}).config().n_mtp_layers == 1);
 
