@@ -11,6 +11,7 @@
 #include "convert/quantized_notes.h"
 #include "convert/recipe.h"
 #include "convert/row_encoder.h"
+#include "convert/size_target.h"
 #include "convert/tensor_sizes.h"
 #include "convert/tokenizer_json.h"
 #include "quant/error.h"
@@ -65,8 +66,8 @@ GgufMetadata make_metadata(const Plan& plan, const ConvertOptions& options, cons
   metadata.set(key::kArchitecture, GgufValue::of_string(key::kDeepseek2));
   metadata.set(key::kType, GgufValue::of_string("model"));
   metadata.set(key::kName, GgufValue::of_string(fs::path(source).filename().string()));
-  const bool keep = options.recipe == kKeep;
-  const int file_type = keep ? -1 : find_recipe(options.recipe).file_type;
+  const Recipe* recipe = options.target_bytes || options.recipe == kKeep ? nullptr : &find_recipe(options.recipe);
+  const int file_type = recipe ? recipe->file_type : -1;
   if (file_type >= 0) metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(file_type)));
   metadata.set(key::kQuantizationVersion, GgufValue::of_u32(2));
   add_model_metadata(config, metadata);
@@ -77,7 +78,7 @@ GgufMetadata make_metadata(const Plan& plan, const ConvertOptions& options, cons
   add_sampling_metadata(generation, metadata);
   metadata.set(key::kHearthVersion, GgufValue::of_string(HEARTH_VERSION));
   metadata.set(key::kHearthSource, GgufValue::of_string(source));
-  metadata.set(key::kHearthRecipe, GgufValue::of_string(keep ? options.recipe : find_recipe(options.recipe).name));
+  metadata.set(key::kHearthRecipe, GgufValue::of_string(recipe ? recipe->name : options.recipe_name()));
   // Filled in when the tensors are written.
   metadata.set(key::kHearthChecksums, GgufValue::of_u64s(std::vector<uint64_t>(plan.names.tensors.size())));
   return metadata;
@@ -93,8 +94,15 @@ std::string row_note(const OutputTensor& tensor, const Format& format) {
 }
 
 void choose_formats(Plan& plan, const ConvertOptions& options) {
-  const bool keep = options.recipe == kKeep;
-  FormatPlan formats(options.recipe, options.tensor_rules, plan.config.n_layers);
+  const bool keep = options.base_recipe() == kKeep;
+  FormatPlan formats(options.base_recipe(), options.tensor_rules, plan.config.n_layers);
+  if (options.target_bytes) {
+    CarryLoss loss;  // nothing is carried into F32
+    const auto rows = [&](size_t i, const Format& format) {
+      return std::make_unique<RowEncoder>(plan.names.tensors[i], format, loss, ColumnWeights());
+    };
+    formats.fit(fit_to_size(options, plan.metadata, plan.names.tensors, rows, plan.config.n_layers, plan.report.notes));
+  }
   NotesOnCodes codes(keep);
   for (const OutputTensor& tensor : plan.names.tensors) {
     const ChosenFormat chosen = formats.choose(tensor, keep ? &kept_format(tensor) : nullptr);
@@ -123,7 +131,7 @@ HfTokenizer read_tokenizer(const HfConfig& config, const GenerationConfig& gener
 }
 
 Plan make_plan(const ConvertOptions& options) {
-  if (options.recipe != kKeep) find_recipe(options.recipe);  // said at once
+  if (options.base_recipe() != kKeep) find_recipe(options.base_recipe());  // said at once
   require_checkpoint_folder(options.checkpoint_dir);
   Plan plan;
   plan.config = read_hf_config((fs::path(options.checkpoint_dir) / "config.json").string());
@@ -132,8 +140,8 @@ Plan make_plan(const ConvertOptions& options) {
   plan.checkpoint = Checkpoint::open(options.checkpoint_dir);
   read_sizes_off_tensors(plan.checkpoint, plan.config);
   plan.names = map_names(plan.config, plan.checkpoint, options.keep_mtp);
-  choose_formats(plan, options);
   plan.metadata = make_metadata(plan, options, tokenizer, generation);
+  choose_formats(plan, options);
   plan.importance = open_importance(options.imatrix, plan.tensors, plan.metadata, plan.report.notes);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   for (const auto& notes :

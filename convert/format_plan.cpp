@@ -1,5 +1,7 @@
 #include "convert/format_plan.h"
 
+#include <algorithm>
+
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 
@@ -52,8 +54,13 @@ ChosenFormat FormatPlan::choose(const OutputTensor& tensor, const Format* source
       ++n_matched_[i];
     }
   }
+  if (const auto fitted = fitted_.find(tensor.name); !wanted && fitted != fitted_.end()) wanted = fitted->second;
   if (!recipe_ && !wanted) wanted = source;
   return wanted ? fitting_format(*wanted, tensor.shape.cols()) : choose_format(*recipe_, tensor, n_layers_);
+}
+
+bool FormatPlan::ruled(const std::string& name) const {
+  return std::ranges::any_of(rules_, [&](const TensorRule& rule) { return std::regex_search(name, rule.pattern); });
 }
 
 void FormatPlan::add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note, std::string remark) {

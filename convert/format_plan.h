@@ -50,6 +50,8 @@ class FormatPlan {
   // multi-token prediction.
   FormatPlan(const std::string& recipe, const std::vector<std::string>& rules, int64_t n_layers);
 
+  // Formats of tensors, by their names, that come before the recipe's and after the rules'.
+  void fit(std::map<std::string, const Format*> formats) { fitted_ = std::move(formats); }
   // Of the last rule that matches, else of the recipe (keep: `source`, the format that it has); or the first of its
   // fallbacks that fits the rows. Vectors and the router stay in F32.
   ChosenFormat choose(const OutputTensor& tensor, const Format* source = nullptr);
@@ -57,12 +59,14 @@ class FormatPlan {
   // its row of the plan says, and the report's notes do not.
   void add(const OutputTensor& tensor, const ChosenFormat& chosen, std::string note = "", std::string remark = "");
 
+  bool ruled(const std::string& name) const;  // by a rule
   const std::vector<GgufTensorPlan>& tensors() const { return tensors_; }
   // Moves the rows and the notes of all tensors into the report. Throws Error(usage) for a rule that no tensor matched.
   void report(ConvertReport& to);
 
  private:
   const Recipe* recipe_ = nullptr;  // null: keep
+  std::map<std::string, const Format*> fitted_;
   std::vector<TensorRule> rules_;
   std::vector<int64_t> n_matched_;  // by rule
   int64_t n_layers_;

@@ -1,7 +1,9 @@
 // What whoever makes a file may choose: by `hearth convert` or by `hearth quantize`.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,8 @@ namespace hearth {
 struct MakingOptions {
   std::string output;
   std::string recipe = "q4_k_m";
+  // In place of a recipe: the formats that lose least in a file of at most so many bytes (size_target.h).
+  std::optional<uint64_t> target_bytes = {};
   std::vector<std::string> tensor_rules;  // "PATTERN=FORMAT" (format_plan.h); the last that matches counts
   std::string imatrix;  // path: importance by which errors are weighed (importance.h); empty: all columns count alike
   int n_threads = 1;
@@ -23,6 +27,10 @@ struct MakingOptions {
   // Called now and then from one thread. Returning false interrupts: Error(interrupted) is thrown. What is finished is
   // kept for the next run (make_file.h).
   std::function<bool(const ConvertProgress&)> progress = {};
+
+  // What stands in the file, and what decides where no rule and no size does.
+  std::string recipe_name() const { return target_bytes ? "fitted" : recipe; }
+  std::string base_recipe() const { return target_bytes ? "q8_0" : recipe; }
 };
 
 }  // namespace hearth

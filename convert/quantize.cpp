@@ -12,6 +12,7 @@
 #include "convert/name_table.h"
 #include "convert/recipe.h"
 #include "convert/row_encoder.h"
+#include "convert/size_target.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 #include "quant/interleaved.h"
@@ -159,30 +160,47 @@ void require_deepseek(const GgufFile& file) {
           foreign.size() == 1 ? "" : "s", format_counts(foreign), foreign.empty() ? "" : foreign.front()->name);
 }
 
+// In the order of the new file: those for multi-token prediction behind the others.
+void order_sources(Plan& plan) {
+  const int64_t n_layers = main_layers(plan.file);
+  for (const Tensor& tensor : plan.file.tensors()) plan.sources.push_back(&tensor);
+  std::ranges::stable_partition(plan.sources,
+                                [&](const Tensor* tensor) { return split_name(tensor->name).layer < n_layers; });
+}
+
+OutputTensor output_of(const Tensor& source, int64_t n_layers) {
+  const auto [layer, within] = split_name(source.name);
+  OutputTensor output;
+  output.name = source.name;
+  output.role = role_of(within).value_or(Role::vector);
+  output.layer = layer;
+  output.mtp = layer >= n_layers;
+  output.shape = source.shape;
+  return output;
+}
+
 void choose_formats(Plan& plan, const QuantizeOptions& options) {
   const int64_t n_layers = main_layers(plan.file);
-  const auto is_mtp = [&](const Tensor* tensor) { return split_name(tensor->name).layer >= n_layers; };
-  for (const Tensor& tensor : plan.file.tensors()) plan.sources.push_back(&tensor);
-  std::ranges::stable_partition(plan.sources, [&](const Tensor* tensor) { return !is_mtp(tensor); });
-
-  FormatPlan formats(options.recipe, options.tensor_rules, n_layers);
+  std::vector<OutputTensor> outputs;
+  for (const Tensor* source : plan.sources) outputs.push_back(output_of(*source, n_layers));
+  FormatPlan formats(options.base_recipe(), options.tensor_rules, n_layers);
+  if (options.target_bytes) {
+    const auto rows = [&](size_t i, const Format& format) {
+      return std::make_unique<Requantizer>(plan.file, *plan.sources[i], format, ColumnWeights());
+    };
+    formats.fit(fit_to_size(options, plan.metadata, outputs, rows, n_layers, plan.report.notes));
+  }
   int64_t n_wider = 0;
-  for (const Tensor* source : plan.sources) {
-    const auto [layer, within] = split_name(source->name);
-    const std::optional<Role> role = role_of(within);
-    OutputTensor output;
-    output.name = source->name;
-    output.role = role.value_or(Role::vector);
-    output.layer = layer;
-    output.mtp = is_mtp(source);
-    output.shape = source->shape;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor* source = plan.sources[i];
+    const OutputTensor& output = outputs[i];
     const Format* had = kept_format(*source);
-    if (!role) {
+    if (!role_of(split_name(source->name).within)) {
       formats.add(output, {had, had}, "not a tensor that recipes know: kept as it is");
       continue;
     }
     const ChosenFormat chosen = formats.choose(output, had);
-    n_wider += *role != Role::vector && chosen.format->bits_per_weight() > had->bits_per_weight();
+    n_wider += output.role != Role::vector && chosen.format->bits_per_weight() > had->bits_per_weight();
     const auto interleaved = Interleaved::of(uint32_t(source->format->id));
     const bool anew = interleaved && &interleaved->kept() != &interleaved->plain() && chosen.format == had;
     formats.add(output, chosen, anew ? fmt::format("{} has finer scales: encoded anew", source->format->name) : "");
@@ -202,11 +220,12 @@ void choose_metadata(Plan& plan, const QuantizeOptions& options) {
   for (const char* own : {key::kSplitNo, key::kSplitCount, key::kSplitTensorsCount, key::kHearthAppendix}) {
     metadata.erase(own);
   }
-  const bool keep = options.recipe == kKeep;
+  const bool keep = options.base_recipe() == kKeep;
   if (!keep) {
     for (const char* of_encoding : kImportanceKeys) metadata.erase(of_encoding);
   }
-  const int file_type = keep ? -1 : find_recipe(options.recipe).file_type;
+  const Recipe* recipe = options.target_bytes || keep ? nullptr : &find_recipe(options.recipe);
+  const int file_type = recipe ? recipe->file_type : -1;
   if (file_type >= 0) {
     metadata.set(key::kFileType, GgufValue::of_u32(uint32_t(file_type)));
   } else if (!keep || std::ranges::any_of(plan.sources, [](auto* tensor) { return !tensor->format->computed(); })) {
@@ -217,16 +236,17 @@ void choose_metadata(Plan& plan, const QuantizeOptions& options) {
   if (!metadata.find(key::kHearthSource)) {
     metadata.set(key::kHearthSource, GgufValue::of_string(fs::path(plan.file.path()).filename().string()));
   }
-  metadata.set(key::kHearthRecipe, GgufValue::of_string(keep ? options.recipe : find_recipe(options.recipe).name));
-  metadata.set(key::kHearthChecksums, GgufValue::of_u64s(std::vector<uint64_t>(plan.tensors.size())));
+  metadata.set(key::kHearthRecipe, GgufValue::of_string(recipe ? recipe->name : options.recipe_name()));
+  metadata.set(key::kHearthChecksums, GgufValue::of_u64s(std::vector<uint64_t>(plan.sources.size())));
 }
 
 Plan make_plan(const QuantizeOptions& options) {
   Plan plan;
   plan.file = GgufFile::open(options.input);
   require_deepseek(plan.file);
-  choose_formats(plan, options);
+  order_sources(plan);
   choose_metadata(plan, options);
+  choose_formats(plan, options);
   plan.importance = open_importance(options.imatrix, plan.tensors, plan.metadata, plan.report.notes);
   plan.report.file_bytes = gguf_file_bytes(plan.metadata, plan.tensors);
   if (options.check_planned) {

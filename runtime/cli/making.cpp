@@ -49,6 +49,7 @@ void print_estimate(const MakingEstimate& e) {
 void MakingArguments::set(MakingOptions& options) const {
   options.output = output;
   options.recipe = recipe;
+  if (target_size > 0) options.target_bytes = target_size;
   options.tensor_rules = tensors;
   options.imatrix = imatrix;
   options.n_threads = threads > 0 ? threads : default_threads();
@@ -59,10 +60,15 @@ void MakingArguments::set(MakingOptions& options) const {
 void add_making_options(CLI::App& command, MakingArguments& arguments) {
   std::string names;
   for (const auto& name : recipe_names()) names += (names.empty() ? "" : " ") + name;
+  CLI::Option* recipe = command.add_option("--recipe", arguments.recipe,
+                                           "which format each tensor gets: " + names + "; keep: what the source has");
+  recipe->capture_default_str();
   command
-      .add_option("--recipe", arguments.recipe,
-                  "which format each tensor gets: " + names + "; keep: what the source has")
-      ->capture_default_str();
+      .add_option("--target-size", arguments.target_size,
+                  "in place of a recipe: the formats that lose least in a file of at most this size, as 110G, by the "
+                  "error that they are measured to make (with --imatrix: where it matters)")
+      ->transform(memory_bytes())
+      ->excludes(recipe);
   command
       .add_option("--tensor", arguments.tensors,
                   "PATTERN=FORMAT: matrices in whose names the regular expression is found get that format "
@@ -94,7 +100,8 @@ void make(const MakingArguments& arguments, const Making& making) {
   ProgressBar bar("converting"), verifying("verifying ");
   bool begun = false;  // what is refused is refused before
   const ConvertReport report = making.make([&](const ConvertProgress& p) {
-    if (!begun) note("{} by recipe {}\n", making.begun, arguments.recipe);
+    if (!begun)
+      note("{}{}\n", making.begun, arguments.target_size > 0 ? ", fitted to a size" : " by recipe " + arguments.recipe);
     if (!begun && !p.earlier.empty()) note("{}\n", p.earlier);
     begun = true;
     if (p.bytes_done == p.bytes_total)

@@ -12,6 +12,7 @@ namespace hearth::cli {
 
 struct MakingArguments {
   std::string output, recipe = "q4_k_m", imatrix;
+  uint64_t target_size = 0;  // 0: by the recipe
   std::vector<std::string> tensors;
   bool dry_run = false, force = false, verbose = false;
   int threads = 0;

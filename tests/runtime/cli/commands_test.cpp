@@ -27,6 +27,20 @@ TEST_CASE("convert --dry-run tells the exact size and writes nothing") {
   }
 }
 
+TEST_CASE("a size in place of a recipe: the file is as large as allowed, and answers") {
+  TempDir dir;
+  const std::string path = dir / "fitted.gguf";
+  const auto made = run_hearth({"convert", demo_checkpoint(), path, "--target-size", "4M"});
+  REQUIRE_MESSAGE(made.exit_code == 0, made.err);
+  CHECK(contains(made.err, "formats fitted to 4194304 bytes"));
+  CHECK(fs::file_size(path) <= 4 << 20);
+  CHECK(fs::file_size(path) > (4 << 20) * 9 / 10);
+  const auto inspected = run_hearth({"inspect", path});
+  CHECK(contains(inspected.out, "fitted"));
+  const auto answer = run_hearth({"run", path, "What is 123 + 456?", "--temp", "0"});
+  CHECK_MESSAGE(contains(answer.out, "579"), answer.out);
+}
+
 TEST_CASE("quantize makes of a converted file what convert makes of the checkpoint") {
   TempDir dir;
   const std::string converted = dir / "converted.gguf", quantized = dir / "quantized.gguf";

@@ -234,6 +234,11 @@ TEST_CASE("conversions that cannot be leave nothing behind") {
   nothing_left();
   check_refused(run_hearth({"convert", demo_checkpoint(), out, "--recipe", "q1_magic"}), 2, {"q1_magic", "q4_k_m"});
   nothing_left();
+  check_refused(run_hearth({"convert", demo_checkpoint(), out, "--target-size", "100K"}), 2,
+                {"expected a size of at least", "the least possible, found 102400"});
+  check_refused(run_hearth({"convert", demo_checkpoint(), out, "--target-size", "8M", "--recipe", "q8_0"}), 2,
+                {"--recipe", "--target-size"});
+  nothing_left();
   for (const char* rule : {"ffn_down", "ffn_(down=q6_k", "ffn_down=q7_k", "no_such_tensor=q6_k"}) {
     check_refused(run_hearth({"convert", demo_checkpoint(), out, "--tensor", rule}), 2, {rule});
     nothing_left();
