@@ -83,25 +83,30 @@ TEST_CASE("what was interrupted is gone on with, by any number of threads, to th
   Stopping place;
   uint64_t recorded = 0;
   int runs = 0;
-  for (; runs < 100 && recorded < place.last.bytes_total + (runs == 0); ++runs) {
+  // More may come on record after the last report, so a run may find that nothing is left to do, and end.
+  for (; runs < 100 && !fs::exists(place.options.output); ++runs) {
     place.options.n_threads = 1 + runs % 3;
     const std::string message = place.stopped();
     CAPTURE(message);
-    CHECK(place.first->bytes_recorded == recorded);
-    CHECK(place.first->bytes_done == recorded);
-    CHECK(place.last.bytes_recorded > recorded);
-    CHECK(contains(message, "interrupted; the same command goes on: "));
-    CHECK(contains(message, " tensors are kept in " + place.partial()));
+    CHECK(place.first->bytes_recorded >= recorded);
+    CHECK(place.first->bytes_done == place.first->bytes_recorded);
     CHECK(contains(place.first->earlier, runs == 0 ? "" : "model.gguf.partial: going on from tensor "));
     CHECK(place.first->earlier.empty() == (runs == 0));
-    CHECK(!fs::exists(place.options.output));
     recorded = place.last.bytes_recorded;
+    if (message.empty()) break;
+    CHECK(place.last.bytes_recorded > place.first->bytes_recorded);
+    CHECK(contains(message, "interrupted; the same command goes on: "));
+    CHECK(contains(message, " tensors are kept in " + place.partial()));
+    CHECK(!fs::exists(place.options.output));
+    if (recorded < place.last.bytes_total) continue;
+    REQUIRE(place.finished() == "");
+    CHECK(place.first->bytes_done == recorded);
   }
   CHECK(runs >= 1);
-  REQUIRE(place.finished() == "");
-  CHECK(place.first->bytes_done == recorded);
   CHECK(place.last.bytes_verified == place.last.bytes_total);  // what was kept is read back as well
   CHECK(place.last.source_bytes == 0);                         // all was on record
+  const bool same = read_text(place.options.output) == place.whole;
+  CHECK(same);
 }
 
 TEST_CASE("an interruption before anything is finished leaves nothing") {
