@@ -81,8 +81,9 @@ struct BlockIQ4_NL {
 };
 static_assert(sizeof(BlockIQ4_NL) == 18);
 
-// MXFP4, 4.25 bits per weight, OCP's:  2^(e - 128) * level,  the level an fp4 e2m1 number, doubled (level_tables::E2m1), by
-// its code q 0..15. e, 0..255, is the exponent in e8m0, whose NaN (255) is a power of two like the others here.
+// MXFP4, 4.25 bits per weight, OCP's:  2^(e - 128) * level,  the level an fp4 e2m1 number, doubled
+// (level_tables::E2m1), by its code q 0..15. e, 0..255, is the exponent in e8m0, whose NaN (255) is a power of two like
+// the others here.
 struct BlockMXFP4 {
   static constexpr int kElems = 32;
   uint8_t e;

@@ -100,11 +100,12 @@ ENCODER void encode_row<BlockMXFP4>(const float* x, const float* importance, voi
     for (int lane = 0; lane < kLanes; ++lane) first[lane] = 128 - 4 + batch.scaling[lane].exponent;
     return best_code<3>(batch, first, kLargest, half_of_e8m0, code);
   };
-  encode_groups<32>(x, importance, n, INFINITY, choose, [&](int64_t i, uint8_t code, const uint8_t* nibbles) LANES_LAMBDA {
-    BlockMXFP4& b = static_cast<BlockMXFP4*>(row)[i];
-    b.e = code;
-    std::copy_n(nibbles, 16, b.qs);
-  });
+  encode_groups<32>(x, importance, n, INFINITY, choose,
+                    [&](int64_t i, uint8_t code, const uint8_t* nibbles) LANES_LAMBDA {
+                      BlockMXFP4& b = static_cast<BlockMXFP4*>(row)[i];
+                      b.e = code;
+                      std::copy_n(nibbles, 16, b.qs);
+                    });
 }
 
 // The largest weight is put at 16 or more, which cuts off, and at ever lower levels down to about 6.
@@ -121,11 +122,12 @@ ENCODER void encode_row<BlockNVFP4>(const float* x, const float* importance, voi
     }
     return best_code<18>(batch, first, kLargest, half_of_ue4m3, code);
   };
-  encode_groups<16>(x, importance, n, kLimit, choose, [&](int64_t i, uint8_t code, const uint8_t* nibbles) LANES_LAMBDA {
-    BlockNVFP4& b = static_cast<BlockNVFP4*>(row)[i / 4];
-    b.d[i % 4] = code;
-    std::copy_n(nibbles, 8, b.qs + i % 4 * 8);
-  });
+  encode_groups<16>(x, importance, n, kLimit, choose,
+                    [&](int64_t i, uint8_t code, const uint8_t* nibbles) LANES_LAMBDA {
+                      BlockNVFP4& b = static_cast<BlockNVFP4*>(row)[i / 4];
+                      b.d[i % 4] = code;
+                      std::copy_n(nibbles, 8, b.qs + i % 4 * 8);
+                    });
 }
 
 }  // namespace hearth

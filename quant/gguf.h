@@ -183,8 +183,8 @@ class GgufWriter {
   void patch(const std::string& key, const GgufValue& value);
   const std::string& partial_path() const;
   uint64_t tensor_offset(size_t tensor) const;  // in the file
-  // Tells that these bytes of a tensor have been written, for the disk to begin with (WriteBehind). From one thread, and
-  // best in the order of the file.
+  // Tells that these bytes of a tensor have been written, for the disk to begin with (WriteBehind). From one thread,
+  // and best in the order of the file.
   void written(size_t tensor, size_t offset, size_t bytes);
   // Whether the partial file outlives an unfinished writer. At first it does if any of it was kept.
   void leave_partial(bool leave);
