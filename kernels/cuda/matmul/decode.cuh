@@ -579,7 +579,7 @@ struct Bits<BlockIQ1_M> : FromCodebook<BlockIQ1_M, 1, Zero::offset, 16> {
   }
   GPU_FN float scale(unsigned k, int i) const {
     const unsigned group = k + unsigned(i);
-    const uint32_t four = scales[group / 8] >> 16 * (group / 4 % 2);
+    const uint32_t four = (group < 8 ? scales[0] : scales[1]) >> 16 * (group / 4 % 2);
     const uint32_t half =
         (scales[0] >> 12 & 15) | (scales[0] >> 24 & 0xf0) | (scales[1] >> 4 & 0xf00) | (scales[1] >> 16 & 0xf000);
     return half_to_float(uint16_t(half)) * ((1.0f / BlockIQ1_M::kUnits) * float(2 * (four >> 3 * (group % 4) & 7) + 1));
