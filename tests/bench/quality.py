@@ -19,7 +19,8 @@ import tempfile
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RECIPES = "q8_0 q6_k q5_k_m q4_k_m iq4_m iq4_xs q4_0 int4 q3_k_m iq3_m iq2_m q2_k iq2_xxs iq1_s fp8".split()
+RECIPES = "q8_0 q6_k q5_k_m q4_k_m iq4_m iq4_xs q4_0 int4 q3_k_m iq3_m iq2_m q2_k iq2_xxs iq1_s".split()
+SIZES = "6M 5M 4M 3500K".split()  # --target-size
 FORMATS = ("IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S Q2_K IQ3_XXS Q3_K IQ3_S IQ4_XS IQ4_NL Q4_0 Q4_K Q5_0 Q5_K Q6_K "
            "Q8_0").split()
 MATRICES = "^blk"  # all matrices of the layers; the embedding and the head stay as they are
@@ -94,7 +95,9 @@ class Bench:
         self.hearth("imatrix", self.exact, "--file", text, "--special", "-o", self.importance)
 
     def hearth(self, *arguments):
-        subprocess.run([self.build / "hearth", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
+        done = subprocess.run([self.build / "hearth", *map(str, arguments)], capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(done.stderr)
 
     def make(self, name, importance, *arguments):
         path = self.folder / name
@@ -111,6 +114,7 @@ class Bench:
 
     def recipes(self):
         paths = [self.make(f"{r}{'+' if i else ''}", i, "--recipe", r) for r in RECIPES for i in (False, True)]
+        paths += [self.make(f"{s}{'+' if i else ''}", i, "--target-size", s) for s in SIZES for i in (False, True)]
         return self.measure(paths)
 
     def formats(self):
@@ -180,8 +184,9 @@ def svg(series):
 
 def document(recipes, formats, peer):
     recipe_rows = []
-    for name in sorted(RECIPES, key=lambda r: -recipes[r]["bits"]):
-        recipe_rows.append([name, f"{recipes[name]['bits']:.2f}", *cells(recipes[name]), *cells(recipes[name + "+"])])
+    for name in sorted(RECIPES + SIZES, key=lambda r: -recipes[r]["bits"]):
+        title = f"--target-size {name}" if name in SIZES else name
+        recipe_rows.append([title, f"{recipes[name]['bits']:.2f}", *cells(recipes[name]), *cells(recipes[name + "+"])])
     format_rows = []
     for name in FORMATS:
         row = [name, f"{bits_of(name):.2f}"]
@@ -214,7 +219,9 @@ mixes have {", ".join(f"{bits} ({name})" for name, bits in MIXES.items())}.
 ## Formats
 
 All matrices of the layers in one format, the rest in F32. Beside ours what llama.cpp's encoders make of the same weights
-and importance{"" if peer else " (not measured in this run)"}; both are read by hearth. Formats below Q2_K have no encoder there without importance.
+and importance{"" if peer else " (not measured in this run)"}; both are read by hearth. Its encoders of
+IQ1_S, IQ1_M, IQ2_XXS and IQ2_XS want importance. With importance and few bits the files of its encoders diverge less than
+ours, though ours are off by less as importance weighs it (measurements.md): llama.cpp also counts large weights for more.
 
 {table(["format", "bits", "KL", "exact", "llama.cpp: KL", "exact", "importance: KL", "exact", "llama.cpp: KL", "exact"], format_rows)}
 
