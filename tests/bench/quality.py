@@ -177,8 +177,8 @@ def svg(series):
                        f"bits, {k:.2e}</title></circle>")
             if i == 0:
                 out.append(f'<text x="{x(b) + 6:.1f}" y="{y(k) + 12:.1f}">{label}</text>')
-        out.append(f'<circle cx="{width - 210}" cy="{top + 14 + 18 * i}" r="3.5" fill="{colour}"/>'
-                   f'<text x="{width - 200}" y="{top + 18 + 18 * i}">{name}</text>')
+        out.append(f'<circle cx="{width - 250}" cy="{top + 14 + 18 * i}" r="3.5" fill="{colour}"/>'
+                   f'<text x="{width - 240}" y="{top + 18 + 18 * i}">{name}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
