@@ -46,7 +46,7 @@ TEST_CASE("interleaved rows, taken apart, are what ik_llama.cpp decodes them to,
   for (const Record& record : records) {
     CAPTURE(std::string(listed_format(record.type).name));
     const auto interleaved = Interleaved::of(record.type);
-    if (!interleaved) continue;
+    REQUIRE(interleaved);
     REQUIRE(interleaved->rows() == int(record.rows));
     REQUIRE(interleaved->fits(record.cols));
     const Format& plain = interleaved->plain();
