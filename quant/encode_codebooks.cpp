@@ -172,6 +172,7 @@ struct Magnitudes : SuperBlock<Shape<Block>::kGroup> {
 
   LANES_INLINE Magnitudes(const float* x, const float* importance) : SuperBlock<N>(x, importance) {
     if constexpr (!Block::Book::kShifted) {
+      if (importance) this->by_size();
       for (int m = 0; m < 32; ++m) take_signs(m);
     }
   }
@@ -205,6 +206,7 @@ struct Found {
   Choice<Block> choice[kBatches<N>];
   float error;
   float fitted_d;
+  float gain;
 };
 
 // Step 3: with d as stored, each group tries the odd integers around its scale.
@@ -240,6 +242,7 @@ LANES_INLINE Found<Block> choose_scales(const Magnitudes<Block>& b, const Lanes*
   }
   const float wqq = sum(block.wqq);
   out.error = sum(block.wrr);
+  out.gain = gain(out.error, d * sum(block.wrq), d * d * wqq);
   out.fitted_d = (d + (wqq > 0 ? sum(block.wrq) / wqq : 0)) * Block::kUnits;
   return out;
 }
@@ -378,7 +381,7 @@ LANES_INLINE void encode_points(const float* x, const float* importance, void* r
     const Magnitudes<Block> b(x + at, importance ? importance + at : nullptr);
     const Found<Block> found = search(b);
     Numbers numbers{};
-    numbers.d = found.d;
+    numbers.d = b.scaling.to_fp16(b.scaling.from_fp16(found.d) * found.gain);
     memcpy(numbers.signs, b.signs, sizeof numbers.signs);
     for (int k = 0; k < kSuperBlock / N; ++k) {
       const int v = k / kLanes, lane = k % kLanes;

@@ -52,6 +52,11 @@ LANES_INLINE Lanes ratio(Lanes a, Lanes b) {
   return b > 0.0f ? a / b : Lanes{};
 }
 
+LANES_INLINE Lanes square_root(Lanes v) {
+  for (int lane = 0; lane < kLanes; ++lane) v[lane] = std::sqrt(v[lane]);
+  return v;
+}
+
 LANES_INLINE float sum(Lanes v) {
   float total = 0;
   for (int lane = 0; lane < kLanes; ++lane) total += v[lane];

@@ -129,8 +129,10 @@ LANES_INLINE void encode_scaled(const float* x, const float* importance, void* b
 template <class Block, int Max, int MaxScale, int N, int kTries>
 LANES_INLINE void encode_affine(const float* x, const float* importance, void* blocks, int64_t n,
                                 const AffineTry (&tries)[kTries]) {
+  constexpr bool kFewBits = Max <= 3;
   for (int64_t at = 0; at < n; at += kSuperBlock) {
-    const SuperBlock<N> b(x + at, importance ? importance + at : nullptr);
+    SuperBlock<N> b(x + at, importance ? importance + at : nullptr);
+    if (kFewBits && importance) b.by_size();
     const BlockScaleMins<N> found = search_scale_mins<Max, MaxScale>(b, tries);
     const float d = b.scaling.from_fp16(found.d), dmin = b.scaling.from_fp16(found.dmin);
     uint8_t q[kSuperBlock], scales[kSuperBlock / N], mins[kSuperBlock / N];
@@ -147,8 +149,8 @@ LANES_INLINE void encode_affine(const float* x, const float* importance, void* b
     }
     Block& out = static_cast<Block*>(blocks)[at / kSuperBlock];
     out = {};
-    out.d = found.d;
-    out.dmin = found.dmin;
+    out.d = kFewBits ? b.scaling.to_fp16(d * found.gain) : found.d;
+    out.dmin = kFewBits ? b.scaling.to_fp16(dmin * found.gain) : found.dmin;
     pack(out, scales, mins, q);
   }
 }
