@@ -122,11 +122,56 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   remember(path_, data_, size_);
 }
 
+MappedFile MappedFile::awaited(const std::string& path, size_t size, std::span<const std::byte> head) {
+  MappedFile file;
+  file.path_ = path;
+  require(size > 0 && head.size() <= size, ErrorKind::file, "{}: expected at least {} bytes, found {}", path,
+          std::max<size_t>(head.size(), 1), size);
+  void* const room = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  require(room != MAP_FAILED, ErrorKind::resource, "{}: no addresses for {} bytes: {}", path, size,
+          std::generic_category().message(errno));
+  file.data_ = static_cast<const std::byte*>(room);
+  file.size_ = size;
+  file.head_ = head.size();
+  remember(path, file.data_, size);
+  if (head.empty()) return file;
+  const size_t page = size_t(sysconf(_SC_PAGESIZE)), known = std::min(size, (head.size() + page - 1) / page * page);
+  const bool writable = mprotect(room, known, PROT_READ | PROT_WRITE) == 0;
+  if (writable) std::memcpy(room, head.data(), head.size());
+  require(writable && mprotect(room, known, PROT_READ) == 0, ErrorKind::resource, "{}: no memory for {} bytes: {}",
+          path, known, std::generic_category().message(errno));
+  return file;
+}
+
+void MappedFile::arrive(const std::string& path) {
+  const MappedFile whole(path);
+  require(whole.size_ == size_, ErrorKind::format, "{}: expected {} bytes, found {}", path_, size_, whole.size_);
+  require(std::memcmp(whole.data_, data_, head_) == 0, ErrorKind::format,
+          "{}: its first {} bytes are not those that came before", path_, head_);
+  const int fd = fcntl(whole.fd_, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) fail_errno(path_, "cannot open");
+  if (mmap(const_cast<std::byte*>(data_), size_, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+    const int error = errno;
+    close(fd);
+    errno = error;
+    fail_errno(path_, "cannot map");
+  }
+  fd_ = fd;
+  modified_ = whole.modified_;
+}
+
+void MappedFile::leave() {
+  void* const room = mmap(const_cast<std::byte*>(data_), size_, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  if (room == MAP_FAILED) fail_errno(path_, "cannot unmap");
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
+}
+
 MappedFile::~MappedFile() {
   if (!data_) return;
   forget(data_);
   munmap(const_cast<std::byte*>(data_), size_);
-  close(fd_);
+  if (fd_ >= 0) close(fd_);
 }
 
 std::string MappedFile::identity() const {
@@ -154,6 +199,7 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
+      head_(other.head_),
       fd_(std::exchange(other.fd_, -1)),
       modified_(other.modified_),
       content_(other.content_) {}
@@ -162,6 +208,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(head_, other.head_);
   std::swap(fd_, other.fd_);
   std::swap(modified_, other.modified_);
   std::swap(content_, other.content_);

@@ -13,6 +13,10 @@ class MappedFile {
  public:
   // Throws Error(file) naming the path and the reason: missing, a directory, empty, no permission.
   explicit MappedFile(const std::string& path);
+  // A file that is still to come: its size and its first bytes are known, and what lies behind them has addresses and
+  // nothing in them. Whoever reads there too early ends the program. `path` is for messages. Throws Error(resource): no
+  // addresses are left.
+  static MappedFile awaited(const std::string& path, size_t size, std::span<const std::byte> head);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -22,6 +26,13 @@ class MappedFile {
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   size_t size() const { return size_; }
+
+  bool is_there() const { return fd_ >= 0; }  // false: awaited, or gone again
+  // An awaited file lies at `path` now: the same addresses have its bytes. Throws Error(file): it cannot be mapped;
+  // Error(format): it has another size than was said, or begins otherwise.
+  void arrive(const std::string& path);
+  // It is not needed any more: the addresses are empty again, and nothing of it stays open. Throws Error(file).
+  void leave();
 
   // Name (without folders), size and time of the last change: another content has another one.
   std::string identity() const;
@@ -49,9 +60,12 @@ class MappedFile {
   double cached_share() const;
 
  private:
+  MappedFile() = default;
+
   std::string path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  size_t head_ = 0;  // of an awaited file: its first bytes that are known
   int fd_ = -1;
   mutable int64_t modified_ = 0;  // nanoseconds
   struct Content {

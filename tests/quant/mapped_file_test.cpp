@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "quant/error.h"
@@ -231,4 +232,56 @@ TEST_CASE("an address is of the file that is mapped there") {
     gone = x.bytes().data();
   }
   CHECK(mapped_file_at(gone) == nullptr);
+}
+
+TEST_CASE("a file that is still to come has its first bytes, then all of them, then none") {
+  const TempDir dir;
+  const std::string path = dir / "x", content = "head" + std::string(300'000, 'x') + "end";
+  const auto head = std::as_bytes(std::span(content)).first(4);
+  MappedFile file = MappedFile::awaited("folder/name", content.size(), head);
+  CHECK(!file.is_there());
+  CHECK(file.size() == content.size());
+  CHECK(text_of(file).substr(0, 4) == "head");
+  const auto read_end = [&] {
+    std::signal(SIGSEGV, SIG_DFL);  // the death is meant, and nobody is to report it
+    return file.bytes().back() == std::byte('d');
+  };
+  CHECK(!in_child(read_end));  // it is not there: no zeros are made up
+  file.will_need(file.bytes());
+
+  write_text(path, content);
+  file.arrive(path);
+  CHECK(file.is_there());
+  CHECK(file.path() == "folder/name");
+  CHECK(text_of(file) == content);
+  fs::remove(path);
+  CHECK(text_of(file) == content);
+  file.release(file.bytes());
+  CHECK(text_of(file) == content);
+  file.leave();
+  CHECK(!file.is_there());
+  CHECK(!in_child(read_end));
+}
+
+TEST_CASE("what came in the place of an awaited file") {
+  const TempDir dir;
+  const std::string path = dir / "x", head = "head";
+  MappedFile file = MappedFile::awaited("name", 10, std::as_bytes(std::span(head)));
+  const auto refused = [&](const std::string& content, const std::string& message) {
+    write_text(path, content);
+    try {
+      file.arrive(path);
+      FAIL("it arrived");
+    } catch (const Error& error) {
+      CHECK(error.kind == ErrorKind::format);
+      CHECK(std::string(error.what()) == message);
+    }
+    CHECK(!file.is_there());
+  };
+  refused("headbodybody", "name: expected 10 bytes, found 12");
+  refused("heaDbody..", "name: its first 4 bytes are not those that came before");
+  write_text(path, "headbody..");
+  file.arrive(path);
+  CHECK(text_of(file) == "headbody..");
+  CHECK_THROWS_AS(MappedFile::awaited("name", 3, std::as_bytes(std::span(head))), Error);
 }
