@@ -7,7 +7,7 @@
 
 namespace hearth::hub {
 
-Checker::Checker(const RepositoryCache& cache, const std::string& commit) : cache_(cache), commit_(commit) {
+Checker::Checker(const RepositoryCache& cache, Arrived arrived) : cache_(cache), arrived_(std::move(arrived)) {
   thread_ = std::thread([this] { work(); });
 }
 
@@ -73,7 +73,7 @@ void Checker::check(Job& job) {
   }
   job.blob.shorten();
   job.blob.rename_to(cache_.blob(file));
-  cache_.link(commit_, file);
+  arrived_(file);
 }
 
 }  // namespace hearth::hub

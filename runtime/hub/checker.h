@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <thread>
 
 #include "runtime/hub/cache.h"
@@ -18,10 +18,12 @@ namespace hearth::hub {
 
 class Checker {
  public:
-  Checker(const RepositoryCache& cache, const std::string& commit);
+  // `arrived` is told of each file that has its name, by the checker's thread.
+  using Arrived = std::function<void(const HubFile&)>;
+  Checker(const RepositoryCache& cache, Arrived arrived);
   ~Checker();  // what is not checked by then stays as it is, for the next time
 
-  // A file that is whole: checked, renamed, linked, one after another. One that differs is thrown away.
+  // A file that is whole: checked and renamed, one after another. One that differs is thrown away.
   void add(const HubFile& file, PartialBlob blob, BlobLock lock);
   // Throws what checking has thrown: Error(format) where a file is not what the hub said.
   void rethrow();
@@ -38,7 +40,7 @@ class Checker {
   void check(Job& job);
 
   const RepositoryCache& cache_;
-  std::string commit_;
+  Arrived arrived_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Job> jobs_;

@@ -2,26 +2,14 @@
 // stopped, checked before they get their names.
 #pragma once
 
-#include <cstdint>
 #include <functional>
-#include <string>
 #include <vector>
 
 #include "runtime/hub/cache.h"
+#include "runtime/hub/download_queue.h"
 #include "runtime/hub/fetch_loop.h"
 
 namespace hearth::hub {
-
-struct DownloadProgress {
-  uint64_t fetched = 0;   // bytes, by this process
-  uint64_t resumed = 0;   // bytes that an earlier one had fetched, of the files begun so far
-  uint64_t to_check = 0;  // bytes that are there and not checked yet
-  std::string file;       // that bytes came of last; empty: nothing is left to fetch
-};
-
-struct DownloadSource {
-  std::string endpoint, repository, commit;
-};
 
 // The blobs of all `files`, none of which the cache has; what is checked is linked at once, but for further names of
 // one content. Throws Error(resource): the hub refuses or is not to be reached; Error(format): what it sends is not
