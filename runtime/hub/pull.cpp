@@ -75,6 +75,13 @@ PullPlan plan_pull(const PullOptions& options, const Tick& tick, const Tell& tel
   plan.selection =
       select_files(list_files(loop, api, plan.commit, place), options.include, options.exclude, options.repository);
 
+  if (options.tensors_later) {
+    const auto is_now = [](const HubFile& file) { return !file.path.ends_with(".safetensors"); };
+    const auto later = std::stable_partition(plan.selection.files.begin(), plan.selection.files.end(), is_now);
+    plan.later.assign(later, plan.selection.files.end());
+    plan.selection.files.erase(later, plan.selection.files.end());
+  }
+
   const RepositoryCache cache(options.cache, options.repository);
   plan.snapshot = cache.snapshot(plan.commit);
   for (const HubFile& file : plan.selection.files) {

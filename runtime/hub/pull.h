@@ -15,7 +15,8 @@ struct PullOptions {
   std::string repository;         // "ORGANIZATION/NAME"
   std::string revision = "main";  // a branch, a tag, a commit
   std::vector<std::string> include, exclude;
-  std::string cache;  // the folder of all repositories
+  bool tensors_later = false;  // *.safetensors are listed (PullPlan::later) and not fetched
+  std::string cache;           // the folder of all repositories
   FetchSettings fetch;
 };
 
@@ -28,6 +29,7 @@ struct PullPlan {
   std::string snapshot;  // the folder with the files, when they are there
   Selection selection;
   std::vector<HubFile> missing;  // of the selected: not in the cache yet
+  std::vector<HubFile> later;    // selected, and left to others to fetch; not in `selection`
   uint64_t bytes = 0, bytes_missing = 0;
 };
 
