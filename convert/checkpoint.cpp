@@ -118,17 +118,36 @@ std::map<std::string, std::string> read_index(const std::string& path) {
 }
 
 bool same_bytes(const SourceTensor& a, const SourceTensor& b) {
+  require_there(a);
+  require_there(b);
   return a.dtype == b.dtype && a.shape == b.shape &&
          std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
 }
 
 }  // namespace
 
-void Checkpoint::add_file(const std::string& name, const Index& index) {
-  const std::string path = (fs::path(dir_) / name).string();
-  files_.push_back(std::make_unique<MappedFile>(path));
+// Those that have to come keep the name that they would have in the folder.
+void Checkpoint::add_files(const std::set<std::string>& names, const Index& index, ShardSource* source) {
+  const auto in_folder = [&](const std::string& name) { return (fs::path(dir_) / name).string(); };
+  if (!source) {
+    for (const std::string& name : names) add_file(std::make_unique<MappedFile>(in_folder(name)), index);
+    return;
+  }
+  shards_ = source->look_at({names.begin(), names.end()});
+  for (Shard& shard : shards_) {
+    MappedFile file = shard.path.empty()
+                          ? MappedFile::awaited(in_folder(shard.name), shard.size, std::as_bytes(std::span(shard.head)))
+                          : MappedFile(shard.path);
+    std::string().swap(shard.head);
+    add_file(std::make_unique<MappedFile>(std::move(file)), index);
+  }
+}
+
+void Checkpoint::add_file(std::unique_ptr<MappedFile> added, const Index& index) {
+  files_.push_back(std::move(added));
   const MappedFile* file = files_.back().get();
-  for (SourceTensor& tensor : parse_safetensors(file->bytes(), path)) {
+  const std::string name = fs::path(file->path()).filename().string();
+  for (SourceTensor& tensor : parse_safetensors(file->bytes(), file->path())) {
     tensor.file = file;
     const auto [it, is_new] = tensors_.try_emplace(tensor.name, tensor);
     if (is_new) continue;
@@ -181,13 +200,14 @@ void Checkpoint::use_family_names() {
                                                 prefix));
 }
 
-Checkpoint Checkpoint::open(const std::string& dir) {
+Checkpoint Checkpoint::open(const std::string& dir, ShardSource* shards) {
   std::error_code error;
   require(fs::is_directory(dir, error), ErrorKind::file, "{}: expected the directory of a Hugging Face checkpoint",
           dir);
   Checkpoint checkpoint;
   checkpoint.dir_ = dir;
-  const Listing listing = list_files(dir);
+  Listing listing = list_files(dir);
+  if (shards) listing.safetensors = shards->names();
   const std::string index_path = (fs::path(dir) / kIndexFile).string();
 
   Index index;
@@ -204,7 +224,7 @@ Checkpoint Checkpoint::open(const std::string& dir) {
     checkpoint.notes_.push_back(fmt::format("there is no {}: read all {} safetensors files{}", kIndexFile, used.size(),
                                             used.size() == 1 ? "" : " of the model"));
   }
-  for (const std::string& name : used) checkpoint.add_file(name, index);
+  checkpoint.add_files(used, index, shards);
   checkpoint.check_index(index, index_path);
   if (checkpoint.n_copies_ > 0) {
     checkpoint.notes_.push_back(fmt::format("{} tensor{} in two files: {}, the first: {}", checkpoint.n_copies_,

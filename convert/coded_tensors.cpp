@@ -19,6 +19,7 @@ bool is_type(const SourceTensor& tensor, std::string_view name) {
 }
 
 int64_t integer_at(const SourceTensor& tensor, int64_t index) {  // of I32 and I64
+  require_there(tensor);
   int64_t value = 0;
   if (tensor.elem_bytes() == 8) {
     std::memcpy(&value, tensor.bytes.data() + size_t(index) * 8, 8);
@@ -94,6 +95,7 @@ class Finder {
   }
 
   CodedTensors finish() {
+    if (w_.zeros) require_there(*w_.zeros);
     if (w_.symmetric()) {
       w_.zeros = nullptr;
       w_.zero_layout = ZeroLayout::none;

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "convert/arriving_shards.h"
 #include "convert/foreign.h"
 #include "convert/generation_config.h"
 #include "convert/hf_config.h"
@@ -132,12 +133,15 @@ HfTokenizer read_tokenizer(const HfConfig& config, const GenerationConfig& gener
 
 Plan make_plan(const ConvertOptions& options) {
   if (options.base_recipe() != kKeep) find_recipe(options.base_recipe());  // said at once
+  require(!options.shards || !options.target_bytes, ErrorKind::usage,
+          "--target-size: measures all weights before the first is written, so they have to be there: pull the "
+          "checkpoint, then convert it");
   require_checkpoint_folder(options.checkpoint_dir);
   Plan plan;
   plan.config = read_hf_config((fs::path(options.checkpoint_dir) / "config.json").string());
   const GenerationConfig generation = read_generation_config(options.checkpoint_dir, plan.config.vocab_size);
   const HfTokenizer tokenizer = read_tokenizer(plan.config, generation, options.checkpoint_dir);
-  plan.checkpoint = Checkpoint::open(options.checkpoint_dir);
+  plan.checkpoint = Checkpoint::open(options.checkpoint_dir, options.shards);
   read_sizes_off_tensors(plan.checkpoint, plan.config);
   plan.names = map_names(plan.config, plan.checkpoint, options.keep_mtp);
   plan.metadata = make_metadata(plan, options, tokenizer, generation);
@@ -154,17 +158,31 @@ Plan make_plan(const ConvertOptions& options) {
   return plan;
 }
 
+// Null where all shards are there. Refers to the plan.
+std::unique_ptr<ArrivingShards> plan_arrivals(const ConvertOptions& options, const Plan& plan) {
+  if (!options.shards) return nullptr;
+  auto arriving = std::make_unique<ArrivingShards>(*options.shards, plan.checkpoint, plan.names.tensors);
+  options.shards->planned(arriving->plan(options.output, plan.report.file_bytes));
+  return arriving;
+}
+
 // Refers to the plan. config.json has its part in the weights: it says what a scale is for.
-FileToMake file_to_make(const ConvertOptions& options, const Plan& plan, CarryLoss& loss) {
+FileToMake file_to_make(const ConvertOptions& options, const Plan& plan, CarryLoss& loss, ArrivingShards* arriving) {
   FileToMake file{options.output, plan.metadata, plan.tensors, {}, "", {}};
   file.rows = [&plan, &loss](size_t i) {
     return std::make_unique<RowEncoder>(plan.names.tensors[i], *plan.tensors[i].format, loss,
                                         weights_of(plan.importance, plan.tensors[i]));
   };
-  for (const auto& source : plan.checkpoint.files()) file.sources.push_back(source.get());
+  if (!arriving) {
+    for (const auto& source : plan.checkpoint.files()) file.sources.push_back(source.get());
+  }
   const MappedFile config((fs::path(options.checkpoint_dir) / "config.json").string());
   file.settings = std::string(reinterpret_cast<const char*>(config.bytes().data()), config.size());
   if (plan.importance) file.settings += plan.importance->settings();
+  if (arriving) {
+    file.settings += arriving->identity();
+    file.arrivals = arriving;
+  }
   return file;
 }
 
@@ -184,7 +202,8 @@ void check_output(const ConvertOptions& options, const Checkpoint& checkpoint) {
 ConvertReport plan_conversion(const ConvertOptions& options) {
   Plan plan = make_plan(options);
   CarryLoss loss;
-  plan.report.estimate = estimate_making(file_to_make(options, plan, loss), options.n_threads);
+  if (plan_arrivals(options, plan)) return plan.report;  // there is nothing yet whose encoding could be timed
+  plan.report.estimate = estimate_making(file_to_make(options, plan, loss, nullptr), options.n_threads);
   return plan.report;
 }
 
@@ -192,9 +211,11 @@ ConvertReport convert_checkpoint(const ConvertOptions& options) {
   require(options.n_threads >= 1, ErrorKind::usage, "expected 1 thread or more, found {}", options.n_threads);
   Plan plan = make_plan(options);
   check_output(options, plan.checkpoint);
+  const std::unique_ptr<ArrivingShards> arriving = plan_arrivals(options, plan);
 
   CarryLoss loss;
-  add_notes(plan.report, make_file(file_to_make(options, plan, loss), options.n_threads, options.progress));
+  add_notes(plan.report,
+            make_file(file_to_make(options, plan, loss, arriving.get()), options.n_threads, options.progress));
   add_notes(plan.report, notes_on_loss(loss));
   return plan.report;
 }

@@ -6,6 +6,7 @@
 
 #include "convert/format_plan.h"
 #include "convert/making_options.h"
+#include "convert/shard_source.h"
 
 namespace hearth {
 
@@ -14,6 +15,9 @@ struct ConvertOptions : MakingOptions {
   // The multi-token-prediction layer of V3 and R1 (2 % of the file). true keeps it where llama.cpp-family programs,
   // which would refuse it, do not see it (gguf.h, hearth.appendix); false leaves it out.
   bool keep_mtp = true;
+  // Who has the checkpoint's safetensors files, if not the folder (all else is there); they may still have to come.
+  // Then nothing of their weights is looked at before the file is made: no `target_bytes`, and of a plan no estimate.
+  ShardSource* shards = nullptr;
 };
 
 // Everything but the writing: exact size, the format of each tensor, and what it will take. Throws Error.

@@ -73,7 +73,10 @@ class Making {
     for (size_t i = 0; i < file_.tensors.size(); ++i) {
       if (!journal_.finished().contains(i)) left.push_back(i);
     }
-    Verifier verifier(file_.tensors, writer_, journal_);
+    if (file_.arrivals) left = file_.arrivals->begin(left);
+    Verifier verifier(file_.tensors, writer_, journal_, [this](size_t tensor) {
+      if (file_.arrivals) file_.arrivals->recorded(tensor);
+    });
     const auto report = [&] {
       verifier.check();
       state_.bytes_verified = verifier.bytes_verified();
@@ -112,8 +115,11 @@ class Making {
     const bool at_fault = error.kind == ErrorKind::format || error.kind == ErrorKind::model;
     const size_t n = journal_.finished().size();
     writer_.leave_partial(n > 0 && !at_fault);
+    if (at_fault && file_.arrivals) file_.arrivals->drop();
     if (n == 0 || at_fault) {
       journal_.remove();
+      if (file_.arrivals && !at_fault)
+        fail(error.kind, "{}; the same command goes on: {}", error.what(), file_.arrivals->kept());
       fail(error.kind, "{}{}", error.what(), error.kind == ErrorKind::interrupted ? ": no file was written" : "");
     }
     fail(error.kind, "{}; the same command goes on: {} of {} tensors are kept in {}", error.what(), n,
@@ -153,8 +159,8 @@ class Making {
       state_.bytes_done += slab->blocks.size();
       state_.source_bytes += slab->maker->source_bytes(slab->first_row, slab->n_rows);
       if (slab->last) {
+        slab->maker->release();  // before it may come on record, and its sources go
         verifier.add(slab->tensor, {sum.value(), slab->maker->n_clamped()});
-        slab->maker->release();
         sum.reset();
         made = 0;
       }

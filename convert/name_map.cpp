@@ -265,6 +265,7 @@ class Mapper {
   }
 
   static bool is_zero(const SourceTensor& tensor) {
+    require_there(tensor);
     return std::ranges::all_of(tensor.bytes, [](std::byte byte) { return byte == std::byte{0}; });
   }
 

@@ -38,6 +38,22 @@ class RowMaker {
   virtual void release() const = 0;
 };
 
+// Sources that come while the file is made, and go when they have been of use.
+class Arrivals {
+ public:
+  virtual ~Arrivals() = default;
+  // These tensors are to be made: the order in which what they need will come. Called once, before the others.
+  virtual std::vector<size_t> begin(const std::vector<size_t>& tensors) = 0;
+  // Until all is there that the tensor needs; false: `give_up`, asked a few times a second, said so. From any thread.
+  // Throws Error(resource) where it will never come.
+  virtual bool wait_for(size_t tensor, const std::function<bool()>& give_up) = 0;
+  // The tensor is on record, and will not be made again. Throws Error(file).
+  virtual void recorded(size_t tensor) = 0;
+  // What of it stays for a later run, for a person to read; and that there will be none: nothing stays.
+  virtual std::string kept() const = 0;
+  virtual void drop() = 0;
+};
+
 struct FileToMake {
   std::string path;
   GgufMetadata metadata;  // with as many checksums as there are tensors, which are filled in
@@ -46,6 +62,7 @@ struct FileToMake {
   std::vector<const MappedFile*> sources;
   std::string settings;
   std::function<std::unique_ptr<RowMaker>(size_t tensor)> rows;
+  Arrivals* arrivals = nullptr;  // null: all sources are there
 };
 
 }  // namespace hearth

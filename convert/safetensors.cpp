@@ -263,6 +263,13 @@ std::string SourceTensor::description() const {
   return fmt::format("{} {} {}", place(), dtype->name, shape.text());
 }
 
+void require_there(const SourceTensor& tensor) {
+  require(!tensor.file || tensor.file->is_there(), ErrorKind::usage,
+          "{}: what becomes of this checkpoint depends on what is in it, so it has to be there first: pull it, then "
+          "convert it",
+          tensor.place());
+}
+
 std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& path) {
   refuse_foreign(bytes, path);
   require(bytes.size() >= 8, ErrorKind::format, "{}: truncated: expected at least 8 bytes, found {}", path,

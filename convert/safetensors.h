@@ -36,6 +36,9 @@ struct SourceTensor {
   uint32_t elem_bytes() const { return dtype->bytes; }
 };
 
+// Before a tensor's bytes are read for a plan. Throws Error(usage) where its file is still to come.
+void require_there(const SourceTensor& tensor);
+
 // The tensors of one file, in the order of their data. Nothing in the file is trusted: header length, JSON, types,
 // shapes and offsets are checked against `bytes`; tensors may not overlap. Throws Error(format) naming `path`.
 std::vector<SourceTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& path);

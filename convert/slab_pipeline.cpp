@@ -106,6 +106,11 @@ SlabPipeline::Slot* SlabPipeline::begin_slab(Slab& ahead) {
 
 void SlabPipeline::make(Slot& slot, RowMaker::Scratch& scratch) {
   Slab& slab = slot.slab;
+  const auto give_up = [this] {
+    const std::lock_guard lock(mutex_);
+    return stop_;
+  };
+  if (file_.arrivals && !file_.arrivals->wait_for(slab.tensor, give_up)) return;  // nobody takes it out any more
   const GgufTensorPlan& tensor = file_.tensors[slab.tensor];
   const size_t row_bytes = tensor.format->bytes(tensor.shape.cols());
   slot.blocks.resize(size_t(slab.n_rows) * row_bytes);

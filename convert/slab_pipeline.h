@@ -1,6 +1,7 @@
 // The slabs of tensors on their way through the converter: several threads read, encode and write them, whichever is
-// next, and one takes them in the order of the file. While the last slabs of a tensor are made, the first of the next
-// one are begun, and the disk reads ahead of both.
+// next, and one takes them in the tensors' order. While the last slabs of a tensor are made, the first of the next one
+// are begun, and the disk reads ahead of both. Whoever makes a slab waits for its sources, where they are still to
+// come; all slabs before it are made meanwhile, taken out, and what they needed makes room.
 #pragma once
 
 #include <condition_variable>
@@ -44,7 +45,7 @@ class SlabWalk {
 
 class SlabPipeline {
  public:
-  // `tensors` of the file, in its order. All that is given must outlive the pipeline.
+  // `tensors` of the file, in the order in which they are made. All that is given must outlive the pipeline.
   SlabPipeline(const FileToMake& file, const std::vector<size_t>& tensors, int n_threads, GgufWriter& writer);
   ~SlabPipeline();  // gives up what is not made yet
 

@@ -24,10 +24,11 @@ FinishedTensors take(FinishedTensors& from, size_t most) {
 
 }  // namespace
 
-Verifier::Verifier(const std::vector<GgufTensorPlan>& tensors, GgufWriter& writer, Journal& journal)
+Verifier::Verifier(const std::vector<GgufTensorPlan>& tensors, GgufWriter& writer, Journal& journal, Recorded recorded)
     : tensors_(tensors),
       writer_(writer),
       journal_(journal),
+      on_record_(std::move(recorded)),
       disk_(writer.partial_path()),
       recorded_(journal.finished()) {
   for (const auto& [tensor, finished] : journal.finished()) bytes_recorded_ += tensors[tensor].bytes();
@@ -91,7 +92,10 @@ void Verifier::secure(const FinishedTensors& some, bool on_record) {
   if (on_record || stop_) return;
   journal_.add(some);
   writer_.leave_partial(true);
-  for (const auto& [tensor, finished] : some) bytes_recorded_ += tensors_[tensor].bytes();
+  for (const auto& [tensor, finished] : some) {
+    bytes_recorded_ += tensors_[tensor].bytes();
+    on_record_(tensor);
+  }
 }
 
 void Verifier::read_back(const FinishedTensors& some, bool on_record) {

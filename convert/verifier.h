@@ -18,8 +18,10 @@ namespace hearth {
 
 class Verifier {
  public:
-  // Reads back what the journal holds already, too, when there is nothing new to do. All must outlive the verifier.
-  Verifier(const std::vector<GgufTensorPlan>& tensors, GgufWriter& writer, Journal& journal);
+  // Reads back what the journal holds already, too, when there is nothing new to do. `recorded` is told of each tensor
+  // that comes on record, by the verifier's thread. All must outlive the verifier.
+  using Recorded = std::function<void(size_t tensor)>;
+  Verifier(const std::vector<GgufTensorPlan>& tensors, GgufWriter& writer, Journal& journal, Recorded recorded);
   ~Verifier();  // gives up what is not verified yet
 
   // A tensor whose bytes have all been given to the writer.
@@ -41,6 +43,7 @@ class Verifier {
   const std::vector<GgufTensorPlan>& tensors_;
   GgufWriter& writer_;
   Journal& journal_;
+  Recorded on_record_;
   DiskReader disk_;
   std::atomic<uint64_t> bytes_verified_ = 0, bytes_recorded_ = 0;
   std::atomic<bool> stop_ = false;
