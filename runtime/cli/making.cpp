@@ -57,11 +57,15 @@ void MakingArguments::set(MakingOptions& options) const {
   options.check_planned = check_planned_file;
 }
 
-void add_making_options(CLI::App& command, MakingArguments& arguments) {
+std::string recipes_text() {
   std::string names;
-  for (const auto& name : recipe_names()) names += (names.empty() ? "" : " ") + name;
-  CLI::Option* recipe = command.add_option("--recipe", arguments.recipe,
-                                           "which format each tensor gets: " + names + "; keep: what the source has");
+  for (const auto& name : recipe_names()) names += name + " ";
+  return names + "keep (what the source has)";
+}
+
+void add_making_options(CLI::App& command, MakingArguments& arguments) {
+  CLI::Option* recipe =
+      command.add_option("--recipe", arguments.recipe, "which format each tensor gets: " + recipes_text());
   recipe->capture_default_str();
   command
       .add_option("--target-size", arguments.target_size,
@@ -69,20 +73,28 @@ void add_making_options(CLI::App& command, MakingArguments& arguments) {
                   "error that they are measured to make (with --imatrix: where it matters)")
       ->transform(memory_bytes())
       ->excludes(recipe);
-  command
-      .add_option("--tensor", arguments.tensors,
-                  "PATTERN=FORMAT: matrices in whose names the regular expression is found get that format "
-                  "(ffn_down_exps=q6_k); may be given more than once, the last that matches counts")
-      ->allow_extra_args(false);
-  command.add_option(
-      "--imatrix", arguments.imatrix,
-      "importance of the weights' columns, as hearth imatrix or llama-imatrix gathers it: .gguf or .dat");
-  command.add_option("--threads,-t", arguments.threads, "threads; 0: one per core (default: the same)")
-      ->transform(whole_number(0, 1024));
   command.add_flag("--dry-run", arguments.dry_run,
                    "print every tensor's format, the exact size, memory and time; write nothing");
-  command.add_flag("--force", arguments.force, "replace an existing output file");
-  command.add_flag("-v,--verbose", arguments.verbose, "print every tensor's format");
+  add_encoding_options(command, arguments);
+}
+
+std::vector<CLI::Option*> add_encoding_options(CLI::App& command, MakingArguments& arguments) {
+  std::vector<CLI::Option*> options;
+  options.push_back(
+      command
+          .add_option("--tensor", arguments.tensors,
+                      "PATTERN=FORMAT: matrices in whose names the regular expression is found get that format "
+                      "(ffn_down_exps=q6_k); may be given more than once, the last that matches counts")
+          ->allow_extra_args(false));
+  options.push_back(command.add_option(
+      "--imatrix", arguments.imatrix,
+      "importance of the weights' columns, as hearth imatrix or llama-imatrix gathers it: .gguf or .dat"));
+  options.push_back(
+      command.add_option("--threads,-t", arguments.threads, "threads; 0: one per core (default: the same)")
+          ->transform(whole_number(0, 1024)));
+  options.push_back(command.add_flag("--force", arguments.force, "replace an existing output file"));
+  options.push_back(command.add_flag("-v,--verbose", arguments.verbose, "print every tensor's format"));
+  return options;
 }
 
 void make(const MakingArguments& arguments, const Making& making) {
@@ -92,7 +104,7 @@ void make(const MakingArguments& arguments, const Making& making) {
     print_notes(plan);
     print("{}: {} tensors, {} bytes ({}), {:.2f} bits per weight\n", arguments.output, plan.tensors.size(),
           plan.file_bytes, decimal_size_text(double(plan.file_bytes)), plan.bits_per_weight);
-    print_estimate(plan.estimate);
+    if (plan.estimate.memory_bytes > 0) print_estimate(plan.estimate);
     return;
   }
   catch_interrupts();
@@ -104,6 +116,7 @@ void make(const MakingArguments& arguments, const Making& making) {
       note("{}{}\n", making.begun, arguments.target_size > 0 ? ", fitted to a size" : " by recipe " + arguments.recipe);
     if (!begun && !p.earlier.empty()) note("{}\n", p.earlier);
     begun = true;
+    if (making.show && making.show(p)) return !interrupted();
     if (p.bytes_done == p.bytes_total)
       verifying.show(p.bytes_verified, p.bytes_total, "");
     else

@@ -21,13 +21,18 @@ struct MakingArguments {
   void set(MakingOptions& options) const;
 };
 
-// --recipe, --tensor, --imatrix, --threads, --dry-run, --force, --verbose.
+// --recipe, --target-size, --dry-run, and those below.
 void add_making_options(CLI::App& command, MakingArguments& arguments);
+// --tensor, --imatrix, --threads, --force, --verbose.
+std::vector<CLI::Option*> add_encoding_options(CLI::App& command, MakingArguments& arguments);
+std::string recipes_text();  // for help
 
 struct Making {
   std::string begun;  // "converting DIR": the line that tells what it does, once it does it
   std::function<ConvertReport()> plan;
   std::function<ConvertReport(const std::function<bool(const ConvertProgress&)>& progress)> make;
+  // Shows how far it is; false: there is nothing special to show. May throw, which ends it.
+  std::function<bool(const ConvertProgress&)> show = {};
 };
 
 // Prints the plan, or makes the file with its progress shown; then what the user should know.

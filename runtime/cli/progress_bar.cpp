@@ -10,7 +10,7 @@ ProgressBar::~ProgressBar() {
   finish();
 }
 
-void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what) {
+void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what, std::string_view also) {
   const auto now = std::chrono::steady_clock::now();
   if (start_ == std::chrono::steady_clock::time_point{}) {
     start_ = now;
@@ -24,7 +24,7 @@ void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what) {
   if (!stderr_is_terminal()) {
     if (now - std::max(last_, start_) < std::chrono::seconds(5)) return;
     last_ = now;
-    note("{} {:3.0f} %  {}/s  {} left\n", title_, share * 100, decimal_size_text(rate), left);
+    note("{} {:3.0f} %  {}/s  {} left{}\n", title_, share * 100, decimal_size_text(rate), left, also);
     return;
   }
   if (drawn_ && done < total && now - last_ < std::chrono::milliseconds(100)) return;
@@ -33,7 +33,7 @@ void ProgressBar::show(uint64_t done, uint64_t total, std::string_view what) {
   const int filled = std::clamp(int(share * kWidth), 0, kWidth);
   std::string bar(size_t(filled), '#');
   bar.resize(kWidth, '.');
-  note("\r\033[K{} [{}] {:3.0f} %  {}/s  {} left  {}", title_, bar, share * 100, decimal_size_text(rate), left,
+  note("\r\033[K{} [{}] {:3.0f} %  {}/s  {} left{}  {}", title_, bar, share * 100, decimal_size_text(rate), left, also,
        what.substr(0, 40));
   drawn_ = true;
 }

@@ -3,16 +3,17 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "convert/recipe.h"
 #include "quant/error.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/go_on.h"
 #include "runtime/cli/numbers.h"
+#include "runtime/cli/pull_convert.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/hub/cache.h"
 #include "runtime/support/seconds_since.h"
@@ -23,6 +24,7 @@ namespace {
 
 struct PullArguments {
   hub::PullOptions options;
+  ConvertOnTheWay on_the_way;
   bool dry_run = false;
 };
 
@@ -32,18 +34,6 @@ std::string size_of(uint64_t bytes) {
 
 std::string files_text(size_t n) {
   return n == 1 ? "1 file" : fmt::format("{} files", n);
-}
-
-// As a shell reads it.
-std::string shell_word(const std::string& text) {
-  constexpr std::string_view kPlain = "-_./+=:,@%";
-  const auto plain = [&](unsigned char c) {
-    return c >= 0x80 || std::isalnum(c) || kPlain.find(char(c)) != std::string_view::npos;
-  };
-  if (std::all_of(text.begin(), text.end(), plain)) return text;
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
 }
 
 void print_choices(const std::vector<hub::Choice>& choices) {
@@ -63,23 +53,18 @@ void print_files(const hub::PullPlan& plan) {
         size_of(plan.bytes_missing));
 }
 
-// "deepseek-v2-lite-chat.gguf", of the repository's name.
-std::string output_name(const std::string& repository) {
-  std::string name = repository.substr(repository.rfind('/') + 1);
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return char(std::tolower(c)); });
-  return name + ".gguf";
-}
-
 // What a program wants of this one goes to standard output, what a person wants to know to standard error.
 void print_result(const hub::PullOptions& options, const hub::PullPlan& plan) {
   using hub::Content;
   const bool gguf = plan.selection.content == Content::gguf;
   const std::string path = gguf ? plan.snapshot + "/" + plan.selection.first_gguf : plan.snapshot;
   print("{}\n", path);
-  flush_out();
-  if (gguf) note("go on with:  hearth chat {}\n", shell_word(path));
-  if (plan.selection.content == Content::checkpoint)
-    note("go on with:  hearth convert {} {} --recipe q4_k_m\n", shell_word(path), output_name(options.repository));
+  if (gguf) offer("Talk with it now?", {"chat", path});
+  if (plan.selection.content == Content::checkpoint) {
+    const std::string output = output_name(options.repository);
+    offer(fmt::format("Convert it to {} by recipe q4_k_m now?", output),
+          {"convert", path, output, "--recipe", "q4_k_m"});
+  }
 }
 
 void fetch(const hub::PullOptions& options, const hub::PullPlan& plan, const hub::Tell& tell) {
@@ -109,11 +94,22 @@ void fetch(const hub::PullOptions& options, const hub::PullPlan& plan, const hub
        duration_text(seconds_since(start)));
 }
 
+// Of a repository that has GGUF files besides, the checkpoint is meant.
+void prepare_converting(PullArguments& arguments) {
+  const std::string& recipe = arguments.on_the_way.convert;
+  if (recipe != "keep") find_recipe(recipe);  // said before anything is fetched
+  arguments.on_the_way.dry_run = arguments.dry_run;
+  arguments.options.tensors_later = true;
+  arguments.options.exclude.push_back("*.gguf");
+}
+
 void pull(PullArguments& arguments) {
   hub::PullOptions& options = arguments.options;
   options.cache = hub::cache_folder();
   options.fetch.endpoint = hub::hub_endpoint();
   options.fetch.token = hub::hub_token();
+  const bool converting = !arguments.on_the_way.convert.empty();
+  if (converting) prepare_converting(arguments);
   catch_interrupts();
   const auto tell = [](const std::string& text) { note("{}{}\n", stderr_is_terminal() ? "\r\033[K" : "", text); };
   const hub::PullPlan plan = hub::plan_pull(options, check_interrupt, tell);
@@ -122,9 +118,19 @@ void pull(PullArguments& arguments) {
     fail(ErrorKind::usage, "{}: has {} models: choose one of them by --include", options.repository,
          plan.selection.choices.size());
   }
-  if (arguments.dry_run) return print_files(plan);
-  fetch(options, plan, tell);
-  print_result(options, plan);
+  if (arguments.dry_run && !converting) return print_files(plan);
+  if (!converting) {
+    fetch(options, plan, tell);
+    return print_result(options, plan);
+  }
+  require(!plan.later.empty() && plan.selection.content == hub::Content::checkpoint, ErrorKind::usage,
+          "{}: expected a checkpoint to convert, *.safetensors and config.json in its uppermost folder, found none",
+          options.repository);
+  if (plan.missing.empty())
+    hub::pull(options, plan, {}, tell);
+  else
+    fetch(options, plan, tell);
+  convert_on_the_way(arguments.on_the_way, options, plan, tell);
 }
 
 }  // namespace
@@ -149,7 +155,10 @@ void add_pull(CLI::App& app) {
   command->add_option("--connections", options.fetch.connections, "files, or parts of a file, fetched at once")
       ->transform(whole_number(1, 64))
       ->capture_default_str();
-  command->add_flag("--dry-run", arguments->dry_run, "list what would be fetched, fetch nothing");
+  command->add_flag(
+      "--dry-run", arguments->dry_run,
+      "list what would be fetched, fetch nothing; with --convert: print the plan of the file, fetch what that needs");
+  add_convert_on_the_way(*command, arguments->on_the_way);
   command->footer(
       "Files come into the hub's own cache (HF_HUB_CACHE, or HF_HOME/hub), where other programs find them too; the\n"
       "path is printed. What was interrupted goes on where it stopped. HF_TOKEN opens what is not public, HF_ENDPOINT\n"

@@ -128,6 +128,9 @@ void wake_input() {
 bool stdin_is_terminal() {
   return isatty(STDIN_FILENO) != 0;
 }
+bool stdout_is_terminal() {
+  return isatty(STDOUT_FILENO) != 0;
+}
 bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) != 0;
 }

@@ -35,6 +35,7 @@ void wake_input();  // may be called from a signal handler
 void catch_bus_errors();
 
 bool stdin_is_terminal();
+bool stdout_is_terminal();
 bool stderr_is_terminal();
 bool stdout_has_colours();  // a terminal that knows them, and nobody who wants none ($NO_COLOR)
 
@@ -59,8 +60,9 @@ void note(fmt::format_string<Args...> format, Args&&... args) {
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title);
-  ~ProgressBar();                                                   // ends the line
-  void show(uint64_t done, uint64_t total, std::string_view what);  // clock and rate start with the first call
+  ~ProgressBar();  // ends the line
+  // Clock and rate start with the first call. `also`: what else is going on, for people who read lines, too.
+  void show(uint64_t done, uint64_t total, std::string_view what, std::string_view also = "");
   void finish();
 
  private:
