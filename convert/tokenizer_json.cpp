@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "convert/json_file.h"
+#include "convert/pre_tokenizer_patterns.h"
 #include "convert/tokenizer_settings.h"
-#include "quant/checksum.h"
 #include "quant/error.h"
 #include "quant/gguf_keys.h"
 
@@ -17,36 +17,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The deepseek-llm pattern lists 2729 letters by their code points. The list itself is in the tokenizer, which uses it;
-// here a checksum shows that a file has exactly this list.
-constexpr uint64_t kLetterClassChecksum = 0x459069f94f419dcd;
-constexpr std::string_view kLetterPrefix = "\\s?[", kLetterSuffix = "]+";
-constexpr const char* kLetters = "\\s?[LETTERS]+";
-
-constexpr const char* kCjk = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+";
-
-// The pre-tokenizers that the runtime knows, as the patterns of tokenizer.json in order (docs/model.md section 6).
-const struct {
-  const char* name;
-  std::vector<std::string> patterns;
-} kPreTokenizers[] = {
-    {"deepseek-llm",
-     {"[\\r\\n]", kLetters, "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", "\\s+$", kCjk,
-      "\\p{N}"}},
-    {"deepseek-coder", {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", kCjk, "\\p{N}"}},
-    {"deepseek-v3",
-     {"\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
-      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
-      "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
-};
-
 // Files write line ends as they are or escaped; the result has them escaped, for the comparison.
 std::string normalized_pattern(const std::string& regex) {
-  if (regex.starts_with(kLetterPrefix) && regex.ends_with(kLetterSuffix)) {
-    const std::string_view letters = std::string_view(regex).substr(
-        kLetterPrefix.size(), regex.size() - kLetterPrefix.size() - kLetterSuffix.size());
-    if (checksum(std::as_bytes(std::span(letters))) == kLetterClassChecksum) return kLetters;
-  }
   std::string out;
   for (char c : regex) {
     if (c == '\r') {
@@ -63,7 +35,7 @@ std::string normalized_pattern(const std::string& regex) {
 // The pattern of one step, or a description that equals no pattern.
 std::string step_pattern(const Json& step) {
   const std::string type = step.value("type", Json()).is_string() ? step["type"].get<std::string>() : "";
-  if (type == "Digits" && step.value("individual_digits", Json()) == true) return "\\p{N}";
+  if (type == "Digits" && step.value("individual_digits", Json()) == true) return kOneDigit;
   if (type == "Split" && step.value("behavior", Json()) == "Isolated" && step.value("invert", Json()) != true) {
     const Json pattern = step.value("pattern", Json());
     if (pattern.is_object() && pattern.size() == 1 && pattern.contains("Regex") && pattern["Regex"].is_string()) {
@@ -121,7 +93,7 @@ class TokenizerReader {
       patterns.push_back(steps[i].is_object() ? step_pattern(steps[i]) : "step " + json_text(steps[i]));
     }
     const bool byte_level = !steps.empty() && is_byte_level(steps.back());
-    for (const auto& known : kPreTokenizers) {
+    for (const auto& known : known_pre_tokenizers()) {
       if (byte_level && patterns == known.patterns) return known.name;
     }
     unsupported("expected the pre-tokenizer of deepseek-llm, deepseek-coder or deepseek-v3, found {} steps: {}",
@@ -185,13 +157,8 @@ class TokenizerReader {
     }
   }
 
-  // Control tokens are those marked special, and those written like one: DeepSeek-V3 does not mark its role and tool
-  // tokens, but text that a user types must not become them.
-  static bool is_control(const std::string& token, bool special) {
-    const bool wide = token.starts_with("<\uff5c") && token.ends_with("\uff5c>");
-    const bool narrow = token.starts_with("<|") && token.ends_with("|>");
-    return special || wide || narrow;
-  }
+  // Control tokens are those marked special, and those written like one: text that a user types must not become them.
+  static bool is_control(const std::string& token, bool special) { return special || looks_like_control(token); }
 
   void read_added_tokens(const Json& json) {
     const auto added = json.find("added_tokens");
@@ -288,6 +255,12 @@ class TokenizerReader {
 };
 
 }  // namespace
+
+bool looks_like_control(std::string_view token) {
+  const bool wide = token.starts_with("<\uff5c") && token.ends_with("\uff5c>");
+  const bool narrow = token.starts_with("<|") && token.ends_with("|>");
+  return wide || narrow;
+}
 
 HfTokenizer parse_hf_tokenizer(const TokenizerTexts& texts, int64_t vocab_size) {
   try {

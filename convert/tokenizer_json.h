@@ -47,6 +47,9 @@ struct TokenIds {
 };
 void add_token_ids(const TokenIds& ids, HfTokenizer& tokenizer);
 
+// DeepSeek-V3 does not mark its role and tool tokens special: <｜User｜> and <|EOT|> are told by how they are written.
+bool looks_like_control(std::string_view token);
+
 void add_tokenizer_metadata(const HfTokenizer& tokenizer, GgufMetadata& metadata);
 
 }  // namespace hearth

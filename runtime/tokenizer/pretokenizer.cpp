@@ -9,6 +9,7 @@
 #include <string>
 
 #include "quant/error.h"
+#include "quant/llm_letters.h"
 #include "runtime/tokenizer/pretokenizer_ranges.h"
 
 namespace hearth {
