@@ -12,7 +12,7 @@
 namespace hearth {
 namespace {
 
-constexpr size_t kLogitBytes = size_t(128) << 20;  // logits held at once
+constexpr size_t kWindowBytes = size_t(128) << 20;  // logits held at once
 
 // Mean and standard error of what was added.
 class Mean {
@@ -124,7 +124,7 @@ PerplexityResult measure_perplexity(Model& model, std::span<const Token> tokens,
 
   Scores scores({V, window, n_windows, checksum(std::as_bytes(std::span(windows.tokens))), model.config().name},
                 options);
-  const int64_t at_once = std::clamp<int64_t>(int64_t(kLogitBytes / (size_t(V) * sizeof(float))), 1, window);
+  const int64_t at_once = std::clamp<int64_t>(int64_t(kWindowBytes / (size_t(V) * sizeof(float))), 1, window);
   std::vector<float> logits(size_t(at_once * V));
 
   const auto run = [&](std::span<const Token> some, std::span<float> rows) {
