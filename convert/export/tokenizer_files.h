@@ -13,8 +13,9 @@ namespace hearth {
 std::string tokenizer_json(const GgufMetadata& metadata);
 
 // Which tokens begin, end and fill, and the chat template; several, where the file has named ones besides
-// (tokenizer.chat_template.NAME). The class is the one that takes tokenizer.json as it is: LlamaTokenizerFast, which
-// the published files name, has transformers 5 replace the pre-tokenizer. Throws as exported_vocabulary does.
+// (tokenizer.chat_template.NAME). The class is the one that takes tokenizer.json as it is: with LlamaTokenizerFast,
+// which the published files name, versions of transformers 5 put another pre-tokenizer in its place (issue 45488
+// there). Throws as exported_vocabulary does.
 std::string tokenizer_config_json(const GgufMetadata& metadata);
 
 }  // namespace hearth
