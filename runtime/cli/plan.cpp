@@ -12,6 +12,7 @@
 #include "quant/error.h"
 #include "runtime/cli/choice.h"
 #include "runtime/cli/commands.h"
+#include "runtime/cli/plan_export.h"
 #include "runtime/cli/session.h"
 #include "runtime/cli/simulate.h"
 #include "runtime/cli/smaller_recipe.h"
@@ -321,6 +322,8 @@ void add_plan(CLI::App& app) {
   CLI::App* command = app.add_subcommand("plan", "what would lie where, on this machine or any other");
   add_plan_options(*command, *arguments);
   command->add_flag("--json", arguments->json, "print one JSON object instead of text");
+  command->add_flag("--export", arguments->exported,
+                    "for vLLM or SGLang elsewhere: what each form of hearth export weighs, on how many GPUs");
   auto simulation = std::make_shared<SimulateArguments>();
   CLI::Option* simulate = add_simulate_options(*command, *simulation);
   CLI::Option* model = command->get_option("model")->required(false);
@@ -332,6 +335,7 @@ void add_plan(CLI::App& app) {
       return;
     }
     require(model->count() > 0, ErrorKind::usage, "plan: which model? (see: hearth plan --help)");
+    if (arguments->exported) return plan_export_command(*arguments);
     const Planned planned(*arguments);
     arguments->json ? planned.print_json() : planned.print_text();
   });

@@ -26,6 +26,7 @@ struct PlanArguments {
   std::string resident_experts;
   bool measure = false;  // anew, whatever is kept
   bool json = false;
+  bool exported = false;  // as a checkpoint on other machines (plan_export.h)
 };
 
 void add_plan_options(CLI::App& command, PlanArguments& arguments);
