@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/runtime/cli/hearth.h"
+#include "tests/support/text_file.h"
 
 using namespace hearth::test;
 
