@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include "convert/json_file.h"
 
@@ -26,18 +27,19 @@ std::vector<std::string> routers(const HfConfig& c) {
   return names;
 }
 
-void append_new(std::vector<std::string>& names, const std::vector<std::string>& more) {
+// Each name once, in the order of its first place.
+std::vector<std::string> joined(std::vector<std::string> names, const std::vector<std::string>& more) {
+  std::unordered_set<std::string> known(names.begin(), names.end());
   for (const std::string& name : more) {
-    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+    if (known.insert(name).second) names.push_back(name);
   }
+  return names;
 }
 
 // vLLM's readers know one name of the list and those of transformers and SGLang the other, and compare whole names. A
 // list takes the place of transformers' own, which has the head.
 OrderedJson fp8_quantization(const HfConfig& c, const std::vector<std::string>& not_converted) {
-  std::vector<std::string> plain = {"lm_head"};
-  append_new(plain, routers(c));
-  append_new(plain, not_converted);
+  const std::vector<std::string> plain = joined(joined({"lm_head"}, routers(c)), not_converted);
   return {{"quant_method", "fp8"},           {"fmt", "e4m3"},
           {"activation_scheme", "dynamic"},  {"weight_block_size", {128, 128}},
           {"modules_to_not_convert", plain}, {"ignored_layers", plain}};
@@ -45,8 +47,7 @@ OrderedJson fp8_quantization(const HfConfig& c, const std::vector<std::string>& 
 
 // As llm-compressor's preset W4A16 is written. Routers are linear layers to this library, so a pattern names them.
 OrderedJson int4_quantization(const std::vector<std::string>& not_converted) {
-  std::vector<std::string> plain = {"lm_head", "re:.*mlp\\.gate$"};
-  append_new(plain, not_converted);
+  const std::vector<std::string> plain = joined({"lm_head", "re:.*mlp\\.gate$"}, not_converted);
   const OrderedJson weights = {{"num_bits", 4},        {"type", "int"},
                                {"symmetric", true},    {"strategy", "group"},
                                {"group_size", 128},    {"dynamic", false},
