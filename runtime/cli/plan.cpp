@@ -315,6 +315,16 @@ void Planned::print_json() const {
   print("{}\n", object.dump(2, ' ', false, ordered_json::error_handler_t::replace));
 }
 
+// The plan for an export is of other machines.
+void refuse_options_of_a_machine(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    const std::string name = option->get_name();
+    const bool has_a_part = name == "model" || name == "--export" || name == "--ctx" || name == "--json";
+    require(option->count() == 0 || has_a_part, ErrorKind::usage,
+            "plan --export is about other machines: {} has no part in it", name);
+  }
+}
+
 }  // namespace
 
 void add_plan(CLI::App& app) {
@@ -328,7 +338,8 @@ void add_plan(CLI::App& app) {
   CLI::Option* simulate = add_simulate_options(*command, *simulation);
   CLI::Option* model = command->get_option("model")->required(false);
   simulate->excludes(model);
-  command->callback([arguments, simulation, model, simulate] {
+  command->callback([command, arguments, simulation, model, simulate] {
+    if (arguments->exported) refuse_options_of_a_machine(*command);
     if (simulate->count() > 0) {
       simulation->json = arguments->json;
       simulate_command(*simulation, described_machine(*arguments).machine);

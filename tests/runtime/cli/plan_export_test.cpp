@@ -89,4 +89,9 @@ TEST_CASE("plan --export: the table, and a context that a card has no room for")
   }
   CHECK(exported_plan(v2, {"--ctx", "160k"})["forms"]["fp8"]["tensor_parallel"]["8"]["card_gb"] == 80);
   CHECK(exported_plan(v2, {"--ctx", "4k"})["forms"]["fp8"]["tensor_parallel"]["8"]["card_gb"] == 48);
+  for (const char* option : {"--vram", "--parallel"}) {
+    const auto refused = run_hearth({"plan", v2, "--export", option, "1"});
+    check_refused(refused, 2, {"plan --export is about other machines", option});
+  }
+  check_refused(run_hearth({"plan", "--export", "--simulate", "trace"}), 2, {"other machines: --simulate has no part"});
 }
