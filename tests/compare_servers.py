@@ -27,22 +27,20 @@ def give_up(message):
 
 
 def ask(url, path, body=None, timeout=120):
+    """Throws OSError, of which urllib's errors are."""
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url + path, data=data, headers={"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        give_up(f"{url}{path}: {error.code} {error.read().decode(errors='replace')[:300]}")
+    with urllib.request.urlopen(request, timeout=timeout) as response:
+        return json.load(response)
 
 
 def model_of(url, seconds):
-    """The name of the one model, as soon as the server answers."""
+    """The name of the one model, as soon as the server has it: until then it does not answer, or says 503."""
     end = time.monotonic() + seconds
     while True:
         try:
             return ask(url, "/v1/models", timeout=5)["data"][0]["id"]
-        except (urllib.error.URLError, OSError) as error:
+        except OSError as error:
             if time.monotonic() > end:
                 give_up(f"{url} does not answer within {seconds:g} s: {error}")
             time.sleep(0.2)
@@ -51,7 +49,12 @@ def model_of(url, seconds):
 def positions(url, model, prompt, n_tokens):
     """[(token's text, its log-probability, {text: log-probability} of the best)]"""
     body = {"model": model, "prompt": prompt, "max_tokens": n_tokens, "temperature": 0, "logprobs": BEST}
-    logged = ask(url, "/v1/completions", body)["choices"][0]["logprobs"]
+    try:
+        logged = ask(url, "/v1/completions", body)["choices"][0]["logprobs"]
+    except urllib.error.HTTPError as error:
+        give_up(f"{url}: {error.code} {error.read().decode(errors='replace')[:300]}")
+    except OSError as error:
+        give_up(f"{url} does not answer any more: {error}")
     if logged is None:
         give_up(f"{url} tells no log-probabilities")
     return list(zip(logged["tokens"], logged["token_logprobs"], logged["top_logprobs"]))

@@ -59,7 +59,7 @@ def main():
         for kind in arguments.kinds:
             # The rows of kv_a_proj_with_mqa, 512 here and 576 as published, must be whole blocks for transformers to decode.
             settings, pre = published(kind, kv_lora_rank=448)
-            save(scratch / kind, settings, 1, pre, TEMPLATE, residual_gain=0.5)
+            save(scratch / kind, settings, 1, pre, TEMPLATE, residual_gain=0.25)
             model = scratch / f"{kind}.gguf"
             subprocess.run([arguments.hearth, "convert", scratch / kind, model, "--recipe", "bf16"], check=True, capture_output=True)
             for form in arguments.formats:

@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     settings, pre = published(arguments.kind)
-    save(arguments.dir, settings, arguments.seed, pre, TEMPLATE, residual_gain=0.5)
+    save(arguments.dir, settings, arguments.seed, pre, TEMPLATE, residual_gain=0.25)
 
 
 if __name__ == "__main__":
