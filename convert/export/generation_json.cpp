@@ -1,5 +1,7 @@
 #include "convert/export/generation_json.h"
 
+#include <algorithm>
+
 #include "convert/export/metadata_config.h"
 #include "convert/json_file.h"
 #include "quant/gguf_keys.h"
