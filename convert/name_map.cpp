@@ -13,26 +13,6 @@ namespace hearth {
 
 namespace {
 
-std::string substitute(std::string text, const char* what, int64_t value) {
-  const size_t at = text.find(what);
-  return at == std::string::npos ? text : text.replace(at, 3, std::to_string(value));
-}
-
-Shape file_shape(const NameRow& row, const HfConfig& c) {
-  const Shape source = row.shape(c);
-  switch (row.transform) {
-    case Transform::copy:
-      break;
-    case Transform::stack:
-      return Shape(c.n_routed_experts, source.dim[0], source.dim[1]);
-    case Transform::k_part:
-      return Shape(c.n_heads, c.kv_lora_rank, c.qk_nope_head_dim);
-    case Transform::v_part:
-      return Shape(c.n_heads, c.v_head_dim, c.kv_lora_rank);
-  }
-  return source;
-}
-
 Shape without_first_axis(const Shape& shape) {
   switch (shape.rank) {
     case 3:
@@ -51,15 +31,7 @@ class Mapper {
   NameMap map(bool keep_mtp) {
     const int64_t n_found = count_mtp_layers();
     const int64_t n_kept = keep_mtp ? n_found : 0;
-    add(-1, false, {When::begin});
-    for (int64_t layer = 0; layer < c_.n_layers; ++layer) add_layer(layer, false);
-    add(-1, false, {When::end});
-    if (!c_.tied_embeddings) add(-1, false, {When::end_untied});
-    for (int64_t layer = c_.n_layers; layer < c_.n_layers + n_kept; ++layer) {
-      add(layer, true, {When::mtp_begin});
-      add_layer(layer, true);
-      add(layer, true, {When::mtp_end});
-    }
+    for (const PlacedRow& placed : placed_rows(c_, n_kept)) add(placed);
     settle_leftovers(n_kept, n_found);
     out_.n_mtp_layers = n_kept;
     if (n_kept < n_found) {
@@ -94,41 +66,23 @@ class Mapper {
     return found;
   }
 
-  void add_layer(int64_t layer, bool mtp) {
-    std::vector<When> whens = {When::layer, c_.q_lora_rank > 0 ? When::query_latent : When::query_plain};
-    if (c_.is_dense(layer) && !mtp) {
-      whens.push_back(When::dense);
-    } else {
-      whens.push_back(When::expert);
-      if (c_.n_shared_experts > 0) whens.push_back(When::shared);
-      if (c_.selection_bias) whens.push_back(When::biased);
-    }
-    add(layer, mtp, whens);
-  }
-
-  // Adds the tensors of the table's rows that apply, in the table's order.
-  void add(int64_t layer, bool mtp, const std::vector<When>& whens) {
-    for (const NameRow& row : name_table()) {
-      if (std::find(whens.begin(), whens.end(), row.when) != whens.end()) add(row, layer, mtp);
-    }
-  }
-
-  void add(const NameRow& row, int64_t layer, bool mtp) {
-    const std::string hf = substitute(row.hf, "{L}", layer);
+  void add(const PlacedRow& placed) {
+    const NameRow& row = *placed.row;
+    const std::string hf = placed.hf();
     if (row.optional && !has_weight(checkpoint_.tensors(), hf)) return;
     OutputTensor out;
-    out.name = layer < 0 ? row.gguf : name::in_layer(int(layer), row.gguf);
+    out.name = placed.gguf();
     out.role = row.role;
-    out.layer = layer;
-    out.mtp = mtp;
+    out.layer = placed.layer;
+    out.mtp = placed.mtp;
     out.transform = row.transform;
-    out.shape = file_shape(row, c_);
+    out.shape = placed.file_shape(c_);
     const int64_t n_sources = row.transform == Transform::stack ? c_.n_routed_experts : 1;
-    const std::string fused = has_weight(checkpoint_.tensors(), substitute(hf, "{E}", 0)) ? "" : find_fused(row, layer);
+    const std::string fused = has_weight(checkpoint_.tensors(), of_expert(hf, 0)) ? "" : find_fused(placed);
     if (!fused.empty()) {
       out.sources = cut_experts(fused, row);
     } else {
-      for (int64_t e = 0; e < n_sources; ++e) out.sources.push_back(source(substitute(hf, "{E}", e), row));
+      for (int64_t e = 0; e < n_sources; ++e) out.sources.push_back(source(of_expert(hf, e), row));
     }
     out_.tensors.push_back(std::move(out));
   }
@@ -181,9 +135,9 @@ class Mapper {
   }
 
   // The name of the tensor that holds the row's matrices of all experts; empty if there is none.
-  std::string find_fused(const NameRow& row, int64_t layer) const {
-    if (!row.fused.hf) return "";
-    const std::string hf = substitute(row.fused.hf, "{L}", layer);
+  std::string find_fused(const PlacedRow& placed) const {
+    const std::string hf = placed.hf_fused();
+    if (hf.empty()) return "";
     for (const std::string& name : {hf, hf + ".weight"}) {
       if (checkpoint_.find(name)) return name;
     }

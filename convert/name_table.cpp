@@ -1,5 +1,7 @@
 #include "convert/name_table.h"
 
+#include <algorithm>
+
 #include "quant/gguf_keys.h"
 
 namespace hearth {
@@ -119,10 +121,80 @@ const NameRow kRows[] = {
 #undef ATTN
 #undef MLP
 
+std::string with_number(std::string_view text, std::string_view what, int64_t number) {
+  std::string out(text);
+  const size_t at = out.find(what);
+  return at == std::string::npos ? out : out.replace(at, what.size(), std::to_string(number));
+}
+
+// Adds the rows that apply, in the table's order.
+void place(const std::vector<When>& whens, int64_t layer, bool mtp, std::vector<PlacedRow>& to) {
+  for (const NameRow& row : kRows) {
+    if (std::ranges::find(whens, row.when) != whens.end()) to.push_back({&row, layer, mtp});
+  }
+}
+
+void place_layer(const HfConfig& c, int64_t layer, bool mtp, std::vector<PlacedRow>& to) {
+  std::vector<When> whens = {When::layer, c.q_lora_rank > 0 ? When::query_latent : When::query_plain};
+  if (c.is_dense(layer) && !mtp) {
+    whens.push_back(When::dense);
+  } else {
+    whens.push_back(When::expert);
+    if (c.n_shared_experts > 0) whens.push_back(When::shared);
+    if (c.selection_bias) whens.push_back(When::biased);
+  }
+  place(whens, layer, mtp, to);
+}
+
 }  // namespace
 
 std::span<const NameRow> name_table() {
   return kRows;
+}
+
+std::string PlacedRow::hf() const {
+  return with_number(row->hf, "{L}", layer);
+}
+
+std::string PlacedRow::hf_fused() const {
+  return row->fused.hf ? with_number(row->fused.hf, "{L}", layer) : "";
+}
+
+std::string PlacedRow::gguf() const {
+  return layer < 0 ? row->gguf : name::in_layer(int(layer), row->gguf);
+}
+
+Shape PlacedRow::file_shape(const HfConfig& c) const {
+  const Shape source = row->shape(c);
+  switch (row->transform) {
+    case Transform::copy:
+      break;
+    case Transform::stack:
+      return Shape(c.n_routed_experts, source.dim[0], source.dim[1]);
+    case Transform::k_part:
+      return Shape(c.n_heads, c.kv_lora_rank, c.qk_nope_head_dim);
+    case Transform::v_part:
+      return Shape(c.n_heads, c.v_head_dim, c.kv_lora_rank);
+  }
+  return source;
+}
+
+std::vector<PlacedRow> placed_rows(const HfConfig& c, int64_t n_mtp_layers) {
+  std::vector<PlacedRow> rows;
+  place({When::begin}, -1, false, rows);
+  for (int64_t layer = 0; layer < c.n_layers; ++layer) place_layer(c, layer, false, rows);
+  place({When::end}, -1, false, rows);
+  if (!c.tied_embeddings) place({When::end_untied}, -1, false, rows);
+  for (int64_t layer = c.n_layers; layer < c.n_layers + n_mtp_layers; ++layer) {
+    place({When::mtp_begin}, layer, true, rows);
+    place_layer(c, layer, true, rows);
+    place({When::mtp_end}, layer, true, rows);
+  }
+  return rows;
+}
+
+std::string of_expert(std::string_view hf, int64_t expert) {
+  return with_number(hf, "{E}", expert);
 }
 
 }  // namespace hearth

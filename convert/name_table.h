@@ -2,6 +2,9 @@
 #pragma once
 
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "convert/name_map.h"
 
@@ -43,5 +46,23 @@ struct NameRow {
 
 // In the order of the file's tensors, which is that of the forward.
 std::span<const NameRow> name_table();
+
+// A row of the table where it applies in a model.
+struct PlacedRow {
+  const NameRow* row;
+  int64_t layer;  // -1: of none
+  bool mtp;       // of a multi-token-prediction layer
+
+  std::string hf() const;                   // with the layer's number; {E} stays
+  std::string hf_fused() const;             // of the tensor that may hold all experts; empty: none may
+  std::string gguf() const;                 // "blk.3.attn_q.weight"
+  Shape file_shape(const HfConfig&) const;  // in the GGUF file: of all experts together
+};
+
+// All that a model of these sizes has, MTP layers last, in the order of the file. Rows that are optional are among
+// them.
+std::vector<PlacedRow> placed_rows(const HfConfig& config, int64_t n_mtp_layers);
+
+std::string of_expert(std::string_view hf, int64_t expert);  // {E} becomes the number
 
 }  // namespace hearth
