@@ -40,13 +40,6 @@ const std::vector<SourceDtype>& dtypes() {
   return table;
 }
 
-const SourceDtype* find_dtype(std::string_view name) {
-  for (const SourceDtype& dtype : dtypes()) {
-    if (name == dtype.name) return &dtype;
-  }
-  return nullptr;
-}
-
 std::string dtype_names() {
   std::string names;
   for (const SourceDtype& dtype : dtypes()) names += fmt::format("{}{}", names.empty() ? "" : " ", dtype.name);
@@ -206,7 +199,7 @@ class HeaderHandler {
 SourceTensor believe(Entry&& entry, std::span<const std::byte> data, const std::string& path) {
   const std::string where = path + ": " + entry.name;
   SourceTensor tensor;
-  tensor.dtype = find_dtype(entry.dtype);
+  tensor.dtype = find_source_dtype(entry.dtype);
   require(tensor.dtype, ErrorKind::format, "{}: expected a dtype of {}, found {}", where, dtype_names(),
           one_line(entry.dtype));
   require(entry.shape.size() <= 4, ErrorKind::format, "{}: expected at most 4 dimensions, found {}", where,
@@ -254,6 +247,13 @@ void refuse_foreign(std::span<const std::byte> bytes, const std::string& path) {
 }
 
 }  // namespace
+
+const SourceDtype* find_source_dtype(std::string_view name) {
+  for (const SourceDtype& dtype : dtypes()) {
+    if (name == dtype.name) return &dtype;
+  }
+  return nullptr;
+}
 
 std::string SourceTensor::place() const {
   return file ? fs::path(file->path()).filename().string() + ": " + name : name;

@@ -23,6 +23,7 @@ struct SourceDtype {
   bool fp8;
   bool usable() const { return format || fp8; }
 };
+const SourceDtype* find_source_dtype(std::string_view name);  // null: there is none of this name
 
 struct SourceTensor {
   std::string name;
