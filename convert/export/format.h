@@ -1,10 +1,20 @@
-// The forms in which a model is written for vLLM and SGLang.
+// The forms of a Hugging Face checkpoint that `hearth export` writes.
 #pragma once
+
+#include <string>
+#include <string_view>
 
 namespace hearth {
 
-// kBf16: all weights as they are. kFp8: DeepSeek's own, a scale for each block of 128 x 128. kInt4: compressed-tensors'
-// pack-quantized, symmetric, a scale for each 128 weights of a row.
-enum class ExportFormat { kBf16, kFp8, kInt4 };
+enum class ExportFormat {
+  kBf16,  // every weight BF16
+  kFp8,   // DeepSeek's own: F8_E4M3 with a scale for each 128 x 128 weights
+  kInt4,  // compressed-tensors pack-quantized: 4 bits, symmetric, a scale for each 128 weights of a row
+};
+
+const char* export_format_name(ExportFormat format);  // "fp8"
+std::string export_format_names();                    // "bf16 fp8 int4"
+// Throws Error(usage) that lists the names.
+ExportFormat find_export_format(std::string_view name);
 
 }  // namespace hearth
