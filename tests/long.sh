@@ -111,8 +111,8 @@ sanitized_command() {
   make --no-print-directory sanitize SANITIZE_ROOMS=runtime/cli
 }
 
-# `hearth convert` and `hearth quantize` killed at 50 moments each: the same command goes on from what is on record, and
-# the file is the same to the byte. In CI: at 3.
+# `hearth convert`, `hearth quantize` and `hearth export` killed at 50 moments each: the same command goes on from what is
+# on record, and the files are the same to the byte. In CI: at 3.
 killed() {
   HEARTH_KILLS=${KILLS:-50} "$BUILD/tests/command_tests" "--source-file=*/killed_test.cpp" | grep -E "MESSAGE|ERROR|Status"
   return "${PIPESTATUS[0]}"

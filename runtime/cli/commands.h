@@ -10,6 +10,7 @@ namespace hearth::cli {
 
 void add_convert(CLI::App& app);
 void add_quantize(CLI::App& app);
+void add_export(CLI::App& app);
 void add_imatrix(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_chat(CLI::App& app);

@@ -103,6 +103,7 @@ int main(int argc, char** argv) {
   cli::add_pull(app);
   cli::add_convert(app);
   cli::add_quantize(app);
+  cli::add_export(app);
   cli::add_imatrix(app);
   cli::add_plan(app);
   cli::add_inspect(app);
@@ -113,7 +114,7 @@ int main(int argc, char** argv) {
   cli::add_tokenize(app);
   cli::add_schema(app);
   group(app, "Talk with a model", {"chat", "run", "serve"});
-  group(app, "Files", {"pull", "convert", "quantize", "imatrix", "plan", "inspect", "verify"});
+  group(app, "Files", {"pull", "convert", "quantize", "export", "imatrix", "plan", "inspect", "verify"});
   group(app, "Measure and compare", {"bench", "perplexity", "logits", "tokenize", "schema"});
   add_help(app);
 

@@ -70,8 +70,8 @@ const std::vector<Room> kRooms = {
     {"runtime/cli/main.cpp", {"quant/error.h", "runtime/cli/"}},
     {"runtime/cli/",
      {"quant/", "kernels/ops.h", "kernels/cpu/backend.h", "kernels/cuda/backend.h", "runtime/", "convert/convert.h",
-      "convert/export/format.h", "convert/making_options.h", "convert/quantize.h", "convert/recipe.h",
-      "convert/shard_source.h"}},
+      "convert/export/export.h", "convert/export/format.h", "convert/making_options.h", "convert/quantize.h",
+      "convert/recipe.h", "convert/shard_source.h"}},
 };
 
 bool starts_with_any(const std::string& text, const std::vector<std::string>& prefixes) {

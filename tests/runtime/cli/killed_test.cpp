@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <random>
 #include <set>
 
@@ -93,7 +94,77 @@ void kill_and_go_on(std::vector<std::string> command, const std::string& out) {
   MESSAGE(command[0] << ": " << killed << " kills, " << gone_on << " of them of a command that went on");
 }
 
+using Files = std::map<std::string, std::string>;
+
+// Of a folder of an export: names and contents; and of those that are whole, when they were written.
+Files files_in(const std::string& folder) {
+  Files files;
+  if (!fs::exists(folder)) return files;
+  for (const auto& entry : fs::directory_iterator(folder))
+    files[entry.path().filename().string()] = read_text(entry.path().string());
+  return files;
+}
+std::map<std::string, fs::file_time_type> whole_shards(const std::string& folder) {
+  std::map<std::string, fs::file_time_type> times;
+  if (!fs::exists(folder)) return times;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") times[entry.path().filename().string()] = entry.last_write_time();
+  }
+  return times;
+}
+
+// Nothing looks whole before it is, what is whole is as it will be, and none of it is made again.
+void check_unfinished(const std::string& folder, const Files& whole) {
+  const Files files = files_in(folder);
+  CHECK(!files.contains("config.json"));
+  for (const auto& [name, text] : files) {
+    if (name.ends_with(".partial")) continue;
+    CAPTURE(name);
+    const bool same = whole.contains(name) && whole.at(name) == text;
+    CHECK(same);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("export, killed") {
+  const char* asked = std::getenv("HEARTH_KILLS");
+  const int kills = asked ? std::atoi(asked) : 3;
+  TempDir dir;
+  const std::string out = dir / "out";
+  const std::vector<std::string> command = {"export",       demo_model(), out,  "--format", "fp8",
+                                            "--shard-size", "200K",       "-t", "1"};
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(run_hearth(command).exit_code == 0);
+  const auto whole_time =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+  const Files whole = files_in(out);
+  REQUIRE(whole.size() > 20);
+  fs::remove_all(out);
+
+  std::mt19937 random(1);
+  int killed = 0, gone_on = 0;
+  for (int tries = 0; killed < kills; ++tries) {
+    REQUIRE(tries < 20 * kills + 20);
+    const auto before = whole_shards(out);
+    killed += killed_after(std::chrono::microseconds(random() % (1 + uint64_t(whole_time.count()))), command);
+    const auto after = whole_shards(out);
+    for (const auto& [name, time] : before) CHECK((after.contains(name) && after.at(name) == time));
+    if (fs::exists(out + "/export.partial") && !fs::exists(out + "/config.json")) {
+      check_unfinished(out, whole);
+      gone_on += !before.empty();
+      if (tries % 4 != 3) continue;  // killed again and again, or left to end
+    }
+    if (!fs::exists(out) || fs::exists(out + "/export.partial") || fs::is_empty(out)) {
+      const ProcessResult ended = run_hearth(command);
+      REQUIRE_MESSAGE(ended.exit_code == 0, ended.err);
+      CHECK(contains(ended.err, "out: going on: ") == !after.empty());
+    }
+    CHECK((files_in(out) == whole));
+    fs::remove_all(out);
+  }
+  MESSAGE("export: " << killed << " kills, " << gone_on << " of them of a command that went on");
+}
 
 TEST_CASE("convert, killed") {
   TempDir dir;
