@@ -1,7 +1,6 @@
 #include "convert/export/gguf_rows.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 #include <cstring>
 
@@ -11,11 +10,6 @@
 #include "quant/fp.h"
 
 namespace hearth {
-
-std::string ExportWeight::module() const {
-  constexpr std::string_view kWeight = ".weight";
-  return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : name;
-}
 
 std::span<const std::byte> GgufRows::bytes(int64_t first, int64_t n) const {
   return {tensor_.data + size_t(first_row_ + first) * tensor_.row_bytes(), size_t(n) * tensor_.row_bytes()};

@@ -246,6 +246,12 @@ TEST_CASE("models that cannot be exported") {
                    q->second.shape = Shape(256, 128);
                  }),
                  "blk.0.attn_q_a.weight: expected [128, 256], found [256, 128]"));
+  CHECK(contains(refused_with([](GgufParts& parts, GgufMetadata&) {
+                   const auto q = std::ranges::find(parts, "blk.0.attn_q_a.weight", &GgufParts::value_type::first);
+                   q->second.format = &listed_format(202);
+                   q->second.bytes.resize(size_t(128 * 256 / 32 * 18));
+                 }),
+                 "blk.0.attn_q_a.weight: expected a format that is computed here, found Q4_0_R8 (hearth quantize"));
   CHECK(contains(refused_with([](GgufParts&, GgufMetadata& metadata) {
                    metadata.set(key::kArchitecture, GgufValue::of_string("llama"));
                  }),
