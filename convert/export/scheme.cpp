@@ -92,10 +92,9 @@ ExportScheme choose_scheme(const std::vector<ExportWeight>& weights, ExportForma
     n_wide += !quantized && !is_bias(weight) && scheme.encoders.back() == &f32_encoder();
   }
   if (!unfit.empty()) {
-    scheme.notes.push_back(
-        fmt::format("{} stays BF16 where engines load it together: {} does not fit blocks of {}{}",
-                    unfit.size() == 1 ? "a matrix" : fmt::format("{} groups of matrices", unfit.size()),
-                    unfit.begin()->second, kGroup, unfit.size() == 1 ? "" : ", nor do others"));
+    scheme.notes.push_back(fmt::format("BF16 stays: {} does not fit blocks of {}, nor what engines load with it{}",
+                                       unfit.begin()->second, kGroup,
+                                       unfit.size() > 1 ? fmt::format("; {} more like that", unfit.size() - 1) : ""));
   }
   if (n_wide > 0) {
     scheme.notes.push_back(n_wide == 1

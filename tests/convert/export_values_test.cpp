@@ -1,7 +1,6 @@
 // What a form does not hold is rounded once, as its definition says, and the error is told.
 #include <doctest/doctest.h>
 
-#include "convert/export/scheme.h"
 #include "tests/convert/export_place.h"
 #include "tests/support/text_file.h"
 
@@ -174,22 +173,28 @@ TEST_CASE("vectors that BF16 does not hold stay F32, and so does the routers' bi
 
 namespace {
 
-ExportScheme scheme_of(const TinyCheckpoint& tiny, ExportFormat format, bool all_linears,
-                       std::vector<std::string>& quantized) {
+// Modules: those that are quantized by their tensors, and those that are not by config.json.
+struct Modules {
+  std::vector<std::string> quantized, not_converted;
+  bool noted_unfit = false;
+};
+
+Modules modules_of(const TinyCheckpoint& tiny, ExportFormat format, bool all_linears) {
   ExportPlace place(tiny);
   place.options.all_linears = all_linears;
   const Tensors to = tensors_in(place.exported(place.checkpoint(), format));
   const Json config = Json::parse(read_text(place.dir / "out/config.json"));
-  ExportScheme scheme;
+  Modules modules;
   const Json& quantization = config.at("quantization_config");
   for (const auto& name : quantization.at(format == ExportFormat::kFp8 ? "modules_to_not_convert" : "ignore"))
-    scheme.not_converted.push_back(name);
+    modules.not_converted.push_back(name);
   for (const auto& [name, tensor] : to) {
     for (const std::string end : {".weight_scale_inv", ".weight_packed"}) {
-      if (name.ends_with(end)) quantized.push_back(name.substr(0, name.size() - end.size()));
+      if (name.ends_with(end)) modules.quantized.push_back(name.substr(0, name.size() - end.size()));
     }
   }
-  return scheme;
+  modules.noted_unfit = place.noted("BF16 stays: model.layers.0.mlp.");
+  return modules;
 }
 
 bool among(const std::vector<std::string>& names, const std::string& name) {
@@ -207,30 +212,32 @@ TEST_CASE("what engines load as one is quantized whole or not at all: V2-Lite's 
                           {"kv_lora_rank", 128},
                           {"v_head_dim", 64}});
   tiny.add_all_tensors(false);
-  std::vector<std::string> fp8, int4, all;
-  const ExportScheme of_fp8 = scheme_of(tiny, ExportFormat::kFp8, false, fp8);
-  scheme_of(tiny, ExportFormat::kInt4, false, int4);
-  const ExportScheme of_all = scheme_of(tiny, ExportFormat::kInt4, true, all);
+  const Modules fp8 = modules_of(tiny, ExportFormat::kFp8, false);
+  const Modules int4 = modules_of(tiny, ExportFormat::kInt4, false);
+  const Modules all = modules_of(tiny, ExportFormat::kInt4, true);
+  CHECK(fp8.noted_unfit);
+  CHECK(!int4.noted_unfit);
+  CHECK(all.noted_unfit);
   for (const char* last : {"gate_proj", "up_proj", "down_proj"}) {
     const std::string dense = std::string("model.layers.0.mlp.") + last;
     const std::string expert = std::string("model.layers.1.mlp.experts.0.") + last;
     const std::string shared = std::string("model.layers.1.mlp.shared_experts.") + last;
-    CHECK(!among(fp8, dense));
-    CHECK(among(of_fp8.not_converted, dense));
-    CHECK(!among(all, dense));
-    CHECK(among(of_all.not_converted, dense));
-    CHECK(among(fp8, expert));
-    CHECK(among(int4, expert));
-    CHECK(among(fp8, shared));
-    CHECK(!among(int4, shared));
-    CHECK(among(all, shared));
+    for (const Modules* modules : {&fp8, &all}) {
+      CHECK(!among(modules->quantized, dense));
+      CHECK(among(modules->not_converted, dense));
+      CHECK(among(modules->quantized, expert));
+      CHECK(among(modules->quantized, shared));
+    }
+    CHECK(among(int4.quantized, expert));
+    CHECK(!among(int4.quantized, shared));
+    CHECK(among(int4.not_converted, shared));
   }
-  CHECK(among(fp8, "model.layers.0.self_attn.o_proj"));
-  CHECK(!among(int4, "model.layers.0.self_attn.o_proj"));
-  CHECK(among(all, "model.layers.0.self_attn.o_proj"));
-  for (const auto& names : {fp8, all}) {
+  CHECK(among(fp8.quantized, "model.layers.0.self_attn.o_proj"));
+  CHECK(!among(int4.quantized, "model.layers.0.self_attn.o_proj"));
+  CHECK(among(all.quantized, "model.layers.0.self_attn.o_proj"));
+  for (const Modules* modules : {&fp8, &all}) {
     for (const char* never : {"lm_head", "model.embed_tokens", "model.layers.1.mlp.gate", "model.norm"})
-      CHECK(!among(names, never));
+      CHECK(!among(modules->quantized, never));
   }
 }
 
