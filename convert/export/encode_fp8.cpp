@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -22,24 +23,48 @@ struct CodeBlock {
   int64_t rows, cols, stride;
 };
 
+// float_to_e4m3 (quant/fp.h) for numbers up to 463, without branches, so that the loops below vectorize.
+uint32_t nearest_e4m3(float x) {
+  const uint32_t bits = float_bits(x), magnitude = bits & 0x7fffffff;
+  const uint32_t normal = (magnitude + 0x7ffff + (magnitude >> 20 & 1) - (uint32_t(127 - 7) << 23)) >> 20;
+  const uint32_t small = float_bits(float_from_bits(magnitude) + 0x1p14f) - float_bits(0x1p14f);
+  const uint32_t is_small = -uint32_t(int32_t(magnitude) < int32_t(float_bits(0x1p-6f)));
+  return (bits >> 24 & 0x80) | (small & is_small) | (normal & ~is_small);
+}
+
+// Bits of positive floats are in the order of the numbers, and maxima of integers may be taken in any order.
+float largest_magnitude(const float* x, int64_t rows, int64_t cols, int64_t stride) {
+  int32_t largest = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) largest = std::max(largest, int32_t(float_bits(x[r * stride + c]) & 0x7fffffff));
+  }
+  return float_from_bits(uint32_t(largest));
+}
+
 // x [rows, cols], `stride` values a row -> codes; returns their scale: the largest weight becomes 448, FP8's largest,
 // as in DeepSeek's own quantization (V3 technical report, 3.3.2).
 float encode_block(const float* x, const CodeBlock& to) {
-  float largest = 0;
-  for (int64_t r = 0; r < to.rows; ++r) {
-    for (int64_t c = 0; c < to.cols; ++c) largest = std::max(largest, std::abs(x[r * to.stride + c]));
-  }
+  const float largest = largest_magnitude(x, to.rows, to.cols, to.stride);
   const float scale = largest > 0 ? std::max(largest / 448, std::numeric_limits<float>::min()) : 1;
   for (int64_t r = 0; r < to.rows; ++r) {
-    for (int64_t c = 0; c < to.cols; ++c) to.codes[r * to.stride + c] = float_to_e4m3(x[r * to.stride + c] / scale);
+    const float* const from = x + r * to.stride;
+    uint8_t* const codes = to.codes + r * to.stride;
+    uint32_t row[kScaled];  // codes of 32 bits vectorize, and stores of bytes might be to `from`
+    for (int64_t c = 0; c < to.cols; ++c) row[c] = nearest_e4m3(from[c] / scale);
+    for (int64_t c = 0; c < to.cols; ++c) codes[c] = uint8_t(row[c]);
   }
   return scale;
 }
 
 void measure_block(const float* x, const CodeBlock& block, float scale, SquareSums& sums) {
+  static const std::array<float, 256> values = [] {
+    std::array<float, 256> table;
+    for (int i = 0; i < 256; ++i) table[size_t(i)] = e4m3_to_float(uint8_t(i));
+    return table;
+  }();
   float is[kScaled];
   for (int64_t r = 0; r < block.rows; ++r) {
-    for (int64_t c = 0; c < block.cols; ++c) is[c] = e4m3_to_float(block.codes[r * block.stride + c]) * scale;
+    for (int64_t c = 0; c < block.cols; ++c) is[c] = values[block.codes[r * block.stride + c]] * scale;
     sums.add(x + r * block.stride, is, block.cols);
   }
 }

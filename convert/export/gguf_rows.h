@@ -22,6 +22,7 @@ class GgufRows : public WeightRows {
 
  private:
   std::span<const std::byte> bytes(int64_t first, int64_t n) const;
+  [[noreturn]] void refuse_row(int64_t row, const float* values) const;
 
   const GgufFile& file_;
   const Tensor& tensor_;
