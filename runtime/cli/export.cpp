@@ -47,12 +47,16 @@ void print_notes(const ExportReport& report) {
   for (const auto& text : report.notes) note("note: {}\n", text);
 }
 
+std::string files_text(const ExportReport& report) {
+  return fmt::format("{} file{}", report.shards.size(), report.shards.size() == 1 ? "" : "s");
+}
+
 void print_plan(const ExportReport& report, const ExportOptions& options) {
   for (const ExportReport::File& shard : report.shards)
     print("{}  {:6} tensors {:>14}\n", shard.name, shard.n_tensors, shard.bytes);
   print_notes(report);
-  print("{}: {} files, {} tensors, {} bytes ({})\n", options.output, report.shards.size(), report.n_tensors,
-        report.bytes, decimal_size_text(double(report.bytes)));
+  print("{}: {}, {} tensors, {} bytes ({})\n", options.output, files_text(report), report.n_tensors, report.bytes,
+        decimal_size_text(double(report.bytes)));
   print("memory: at most {} on {} thread{}\n", decimal_size_text(double(report.memory_bytes)), options.n_threads,
         options.n_threads == 1 ? "" : "s");
 }
@@ -74,9 +78,8 @@ void export_to_folder(const ExportArguments& arguments) {
   const ExportReport report = export_model(options);
   bar.finish();
   print_notes(report);
-  note("{}: {}, {} tensors in {} file{}, written in {:.1f} s\n", options.output,
-       decimal_size_text(double(report.bytes)), report.n_tensors, report.shards.size(),
-       report.shards.size() == 1 ? "" : "s", seconds_since(start));
+  note("{}: {}, {} tensors in {}, written in {:.1f} s\n", options.output, decimal_size_text(double(report.bytes)),
+       report.n_tensors, files_text(report), seconds_since(start));
 }
 
 }  // namespace

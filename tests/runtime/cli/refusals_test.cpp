@@ -34,8 +34,8 @@ TEST_CASE("the command line itself") {
   check_refused(run_hearth({"convert", "only-one"}), 2, {"output"});
   CHECK(run_hearth({"--help"}).exit_code == 0);
   CHECK(run_hearth({"--version"}).exit_code == 0);
-  for (const char* command : {"pull", "convert", "quantize", "export", "imatrix", "chat", "run", "inspect", "verify", "tokenize",
-                              "logits", "perplexity", "bench"})
+  for (const char* command : {"pull", "convert", "quantize", "export", "imatrix", "chat", "run", "inspect", "verify",
+                              "tokenize", "logits", "perplexity", "bench"})
     CHECK_MESSAGE(run_hearth({command, "--help"}).exit_code == 0, command);
 }
 
