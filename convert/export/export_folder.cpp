@@ -60,9 +60,10 @@ ExportFolder::ExportFolder(std::string path, uint64_t conditions, bool overwrite
           "{}: expected an empty folder, found {}{}, and overwriting was not asked for", path_,
           names.empty() ? "" : names.front(), names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "");
   marker_ = PartialFile::take_over(path_ + "/" + kMarker);
-  goes_on_ = unfinished && read_start(marker_.fd()) == text;
+  const std::string earlier = read_start(marker_.fd());
+  goes_on_ = earlier == text;
   if (goes_on_) return;
-  if (unfinished) begun_anew_ = "another model, form or version of this program, or its files have changed";
+  if (!earlier.empty()) begun_anew_ = "another model, form or version of this program, or its files have changed";
   const bool written =
       ftruncate(marker_.fd(), 0) == 0 && marker_.write(std::as_bytes(std::span(text))) && marker_.sync();
   require(written, ErrorKind::file, "{}: cannot write: {}", marker_.name(), std::generic_category().message(errno));

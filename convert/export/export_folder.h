@@ -32,14 +32,16 @@ class ExportFolder {
   // Throws Error(file): there is less space.
   void require_space(uint64_t bytes) const;
   // What is there already stays for a later run, or goes if this one fails.
-  void keep(bool keep) { marker_.leave(keep), kept_ = keep; }
+  void keep(bool keep) {
+    marker_.leave(keep);
+    kept_ = keep;
+  }
   // Writes a small file, whole or not at all. Throws Error(file).
   void write(const std::string& name, const std::string& text) const;
   // All files are there.
   void finish();
 
  private:
-  void take_empty(bool overwrite);
   void remove_model() const;
 
   std::string path_;
