@@ -22,7 +22,7 @@ constexpr const char* kConfig = "config.json";
 struct ExportPlan {
   std::unique_ptr<ExportSource> source;
   ExportScheme scheme;
-  std::vector<Shard> shards;
+  std::vector<ExportShard> shards;
   std::vector<ModelFile> small_files;
   ExportReport report;
 };
@@ -59,7 +59,7 @@ ExportPlan make_export_plan(const ExportOptions& options) {
   plan.scheme = choose_scheme(plan.source->weights(), options.format, options.all_linears);
   plan.shards = plan_shards(plan.source->weights(), plan.scheme.encoders, options.shard_bytes);
   plan.small_files = plan.source->small_files(options.format, plan.scheme.not_converted);
-  for (const Shard& shard : plan.shards) {
+  for (const ExportShard& shard : plan.shards) {
     plan.report.shards.push_back({shard.name, shard.file_bytes, shard.tensors.size()});
     plan.report.bytes += shard.file_bytes;
     plan.report.n_tensors += shard.tensors.size();
@@ -76,7 +76,7 @@ uint64_t conditions_of(const ExportPlan& plan) {
   const auto add = [&](const std::string& text) { sum.add(std::as_bytes(std::span(text.c_str(), text.size() + 1))); };
   add(HEARTH_VERSION);
   for (const MappedFile* file : plan.source->files()) add(file->identity());
-  for (const Shard& shard : plan.shards) add(shard.name + shard.header);
+  for (const ExportShard& shard : plan.shards) add(shard.name + shard.header);
   for (const ModelFile& file : plan.small_files) add(file.name + file.text);
   return sum.value();
 }
@@ -87,7 +87,7 @@ class Exporting {
   Exporting(const ExportOptions& options, const ExportPlan& plan)
       : options_(options), plan_(plan), folder_(options.output, conditions_of(plan), options.overwrite) {
     uint64_t bytes_needed = 0;
-    for (const Shard& shard : plan.shards) {
+    for (const ExportShard& shard : plan.shards) {
       state_.bytes_total += shard.data_bytes;
       if (folder_.goes_on() && has_shard(folder_.path(), shard)) {
         state_.bytes_done += shard.data_bytes;
@@ -163,7 +163,7 @@ class Exporting {
     }
     std::vector<IndexEntry> entries;
     uint64_t bytes = 0;
-    for (const Shard& shard : plan_.shards) {
+    for (const ExportShard& shard : plan_.shards) {
       bytes += shard.data_bytes;
       for (const NewTensor& tensor : shard.tensors) entries.push_back({tensor.name, shard.name});
     }
@@ -177,7 +177,7 @@ class Exporting {
   const ExportPlan& plan_;
   ExportFolder folder_;
   ExportProgress state_;
-  std::vector<const Shard*> left_;
+  std::vector<const ExportShard*> left_;
   size_t n_whole_ = 0;
 };
 

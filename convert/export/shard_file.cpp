@@ -31,7 +31,7 @@ bool claim(int fd, uint64_t bytes) {
 
 }  // namespace
 
-ShardFile::ShardFile(const std::string& folder, const Shard& shard)
+ShardFile::ShardFile(const std::string& folder, const ExportShard& shard)
     : path_(folder + "/" + shard.name),
       partial_(PartialFile::take_over(path_)),
       left_(shard.file_bytes),
@@ -62,7 +62,7 @@ void ShardFile::finish() {
   require(finished, ErrorKind::file, "{}: cannot finish: {}", partial_.name(), last_reason());
 }
 
-bool has_shard(const std::string& folder, const Shard& shard) {
+bool has_shard(const std::string& folder, const ExportShard& shard) {
   const std::string path = folder + "/" + shard.name;
   std::error_code error;
   if (std::filesystem::file_size(path, error) != shard.file_bytes || error) return false;

@@ -15,7 +15,7 @@ namespace hearth {
 class ShardFile {
  public:
   // Claims the disk's space for all of it and writes the header. `shard` must outlive it. Throws Error(file).
-  ShardFile(const std::string& folder, const Shard& shard);
+  ShardFile(const std::string& folder, const ExportShard& shard);
 
   // Bytes at an offset of the file, each once; in any order, from several threads. True: all has arrived. Throws
   // Error(file): disk full.
@@ -32,7 +32,7 @@ class ShardFile {
 };
 
 // Whether the folder has the whole file: of this size, with this header.
-bool has_shard(const std::string& folder, const Shard& shard);
+bool has_shard(const std::string& folder, const ExportShard& shard);
 
 // Brings a folder's names to the disk. Throws Error(file).
 void sync_folder(const std::string& folder);

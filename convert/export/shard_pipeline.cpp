@@ -38,7 +38,7 @@ uint64_t ShardPipeline::memory_bytes(const ShardsToMake& make, int n_threads) {
 
 bool ShardWalk::next(ShardSlab& slab) {
   if (shard_ == make_->shards.size()) return false;
-  const Shard& shard = *make_->shards[shard_];
+  const ExportShard& shard = *make_->shards[shard_];
   const PlacedWeight& placed = shard.weights[weight_];
   const ExportWeight& weight = (*make_->weights)[placed.weight];
   const WeightEncoder& encoder = *(*make_->encoders)[placed.weight];

@@ -22,13 +22,13 @@ struct ShardsToMake {
   std::string folder;
   const std::vector<ExportWeight>* weights;
   const std::vector<const WeightEncoder*>* encoders;
-  std::vector<const Shard*> shards;
+  std::vector<const ExportShard*> shards;
 };
 
 // Rows of a weight that one thread makes at a time.
 struct ShardSlab {
   uint64_t number = 0;  // from the first on
-  const Shard* shard = nullptr;
+  const ExportShard* shard = nullptr;
   const PlacedWeight* placed = nullptr;
   const ExportWeight* weight = nullptr;
   const WeightEncoder* encoder = nullptr;

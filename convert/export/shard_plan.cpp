@@ -9,7 +9,7 @@ uint64_t bytes_of(const std::vector<NewTensor>& tensors) {
   return bytes;
 }
 
-void lay_out(Shard& shard) {
+void lay_out(ExportShard& shard) {
   const SafetensorsLayout layout = lay_out_safetensors(shard.tensors);
   shard.header = layout.header;
   shard.file_bytes = layout.file_bytes;
@@ -21,14 +21,14 @@ void lay_out(Shard& shard) {
 
 }  // namespace
 
-std::vector<Shard> plan_shards(const std::vector<ExportWeight>& weights,
-                               const std::vector<const WeightEncoder*>& encoders, uint64_t shard_bytes) {
-  std::vector<Shard> shards(1);
+std::vector<ExportShard> plan_shards(const std::vector<ExportWeight>& weights,
+                                     const std::vector<const WeightEncoder*>& encoders, uint64_t shard_bytes) {
+  std::vector<ExportShard> shards(1);
   for (size_t i = 0; i < weights.size(); ++i) {
     const std::vector<NewTensor> tensors = encoders[i]->tensors(weights[i]);
     const uint64_t bytes = bytes_of(tensors);
     if (!shards.back().weights.empty() && shards.back().data_bytes + bytes > shard_bytes) shards.emplace_back();
-    Shard& shard = shards.back();
+    ExportShard& shard = shards.back();
     shard.data_bytes += bytes;
     shard.weights.push_back({i, std::vector<uint64_t>(tensors.size())});
     shard.tensors.insert(shard.tensors.end(), tensors.begin(), tensors.end());

@@ -16,7 +16,7 @@ struct PlacedWeight {
   std::vector<uint64_t> offsets;  // in the file, of each of its tensors
 };
 
-struct Shard {
+struct ExportShard {
   std::string name;    // "model-00002-of-00007.safetensors"
   std::string header;  // all that stands before the tensors' bytes
   uint64_t file_bytes = 0, data_bytes = 0;
@@ -26,7 +26,7 @@ struct Shard {
 
 // All weights in their order; a new file begins where the next weight would make one larger than `shard_bytes` (of
 // tensors), so only a file of a single weight can be larger.
-std::vector<Shard> plan_shards(const std::vector<ExportWeight>& weights,
-                               const std::vector<const WeightEncoder*>& encoders, uint64_t shard_bytes);
+std::vector<ExportShard> plan_shards(const std::vector<ExportWeight>& weights,
+                                     const std::vector<const WeightEncoder*>& encoders, uint64_t shard_bytes);
 
 }  // namespace hearth
