@@ -49,6 +49,30 @@ TEST_CASE("plan --export: the demo's checkpoints weigh what they weigh") {
   }
 }
 
+TEST_CASE("plan --export: what hearth export writes weighs as much, in every form") {
+  TempDir dir;
+  for (const char* name : {"lite", "v2", "v3_plain"}) {
+    const std::string model = dir / (std::string(name) + ".gguf");
+    convert(source_dir() / "tests/golden/models" / name, model, "bf16");
+    const json forms = exported_plan(model)["forms"];
+    for (const char* form : {"bf16", "fp8", "int4"}) {
+      const fs::path folder = dir.path() / form;
+      const auto result = run_hearth({"export", model, folder.string(), "--format", form, "--force"});
+      REQUIRE_MESSAGE(result.exit_code == 0, result.err);
+      uint64_t bytes = 0;
+      for (const auto& entry : fs::directory_iterator(folder))
+        if (entry.path().extension() == ".safetensors") bytes += tensor_bytes(entry.path());
+      CHECK_MESSAGE(forms[form]["bytes"] == bytes, name, " ", form);
+      fs::remove_all(folder);
+    }
+  }
+  convert(demo_checkpoint(), dir / "demo.gguf", "bf16");  // whose matrices are large enough to be quantized
+  const json forms = exported_plan(dir / "demo.gguf")["forms"];
+  REQUIRE(run_hearth({"export", dir / "demo.gguf", dir / "int4", "--format", "int4"}).exit_code == 0);
+  CHECK(forms["int4"]["bytes"] == tensor_bytes(dir.path() / "int4" / "model-00001-of-00001.safetensors"));
+  CHECK(forms["int4"]["bytes"] < forms["bf16"]["bytes"]);
+}
+
 TEST_CASE("plan --export: V2-Lite, V2 and V3 on GPUs") {
   const json v3 = exported_plan(shape_of(TrueShape::v3(), "v3"), {"--ctx", "32k"});
   const json& fp8 = v3["forms"]["fp8"];
