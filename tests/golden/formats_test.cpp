@@ -6,6 +6,7 @@
 #include <random>
 
 #include "convert/quantize.h"
+#include "tests/golden/close_calls.h"
 #include "tests/golden/golden.h"
 #include "tests/runtime/model/tiny_model.h"
 #include "tests/support/random_rows.h"
@@ -81,22 +82,14 @@ std::vector<float> logits_by(const Ops& ops, const std::string& path) {
   return all_logits(model, some_tokens(kTokens, model.config().vocab_size));
 }
 
-// Of the activations, which the fast tables round to eight bits for integer formats. Measured: at most 0.010, but for
-// one token whose router decides otherwise.
-constexpr double kRounding = 0.02;
-
-// Tokens whose logits are off by more.
-int64_t n_off(std::span<const float> logits, std::span<const float> expected, size_t n_vocab) {
-  int64_t n = 0;
-  for (size_t at = 0; at < logits.size(); at += n_vocab) {
-    n += !(relative_error(logits.subspan(at, n_vocab), expected.subspan(at, n_vocab)) < kRounding);
-  }
-  return n;
-}
+// Of the activations, which the fast tables round to eight bits for integer formats: measured, at most 0.0106. And how
+// far off a router's logits may be then, as a share of the largest: a call closer than that may turn.
+constexpr double kRounding = 0.02, kRouterRounding = 0.01;
 
 }  // namespace
 
 TEST_CASE("formats: a layer of each has the logits of its weights stored in F32") {
+  int64_t n_clear = 0, n_tokens = 0;
   for (const Format& format : all_formats()) {
     CAPTURE(std::string(format.name));
     const std::string path = layer_in(format);
@@ -106,17 +99,28 @@ TEST_CASE("formats: a layer of each has the logits of its weights stored in F32"
       n_matrices += tensor.format == &format && tensor.name.starts_with("blk.1.");
     }
     CHECK(n_matrices >= 8);  // all but attn_k_b, whose rows are short, and what recipes keep in F32
-    const std::vector<float> expected = logits_by(cpu_ops("scalar"), decoded(path));
+    const CloseCalls calls(kRouterRounding);
+    const std::vector<float> expected = logits_by(CloseCalls::ops(), decoded(path));
+    const std::vector<bool> clear = CloseCalls::clear_tokens();
+    const size_t n_vocab = expected.size() / kTokens;
+    const auto of_token = [&](const std::vector<float>& all, size_t t) {
+      return std::span<const float>(all).subspan(t * n_vocab, n_vocab);
+    };
+    n_clear += std::ranges::count(clear, true);
+    n_tokens += kTokens;
     for (const Ops* ops : available_tables()) {
       CAPTURE(std::string(ops->name));
       const std::vector<float> logits = logits_by(*ops, path);
       if (std::string(ops->name) == "scalar") {
         CHECK(logits == expected);  // to the bit
       } else {
-        CHECK(n_off(logits, expected, logits.size() / kTokens) <= 1);
+        for (size_t t = 0; t < kTokens; ++t) {
+          if (clear[t]) CHECK(relative_error(of_token(logits, t), of_token(expected, t)) < kRounding);
+        }
       }
     }
   }
+  CHECK(n_clear >= 3 * n_tokens / 4);
 }
 
 TEST_CASE("formats: one that is only read is kept by `keep`, and nothing is made in it") {

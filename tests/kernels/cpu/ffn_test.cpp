@@ -214,7 +214,9 @@ TEST_CASE("moe_ffn: alike on every table, for every format and any number of tok
         CAPTURE(std::string(format.name));
         CAPTURE(T);
         const Rows y = run(*ops, true, 1), again = run(*ops, true, 2);
-        CHECK(distance(y, expected) <= 1e-5);  // now and then a hidden value is rounded the other way
+        // Now and then a hidden value is rounded the other way: one of 256, by 2^-15 of a largest one of 4 times their
+        // root mean square, is 8e-6.
+        CHECK(distance(y, expected) <= 2e-5);
         for (int64_t t = 0; t < T; ++t) CHECK(std::equal(y[t], y[t] + d, again[t]));
       }
     }
