@@ -5,7 +5,7 @@
 // their upper bits choose.
 #pragma once
 
-#include "kernels/cuda/matmul/decode.cuh"
+#include "kernels/cuda/matmul/decode_codebooks.cuh"
 
 namespace hearth::gpu {
 
