@@ -1,3 +1,4 @@
+#include "convert/export/encode_anew.h"
 #include "convert/export/weight_encoder.h"
 
 namespace hearth {
@@ -14,26 +15,14 @@ class FloatEncoder : public WeightEncoder {
 
   void encode(const ExportWeight& weight, int64_t first, int64_t n, ExportScratch& scratch, ExportLoss& loss,
               std::vector<EncodedPiece>& pieces) const override {
-    const int64_t cols = weight.shape.cols();
-    const uint64_t offset = uint64_t(first) * format_.bytes(cols);
-    const WeightRows& rows = *weight.rows;
-    if (holds(rows.format())) {
-      const auto blocks = rows.blocks(first, n, scratch);
-      if (!blocks.empty()) {
-        pieces.push_back({0, offset, blocks});
-        return;
-      }
+    const uint64_t offset = uint64_t(first) * format_.bytes(weight.shape.cols());
+    std::span<const std::byte> blocks;
+    if (holds(weight.rows->format())) blocks = weight.rows->blocks(first, n, scratch);
+    if (blocks.empty()) {
+      encode_anew(weight, format_, first, n, scratch, scratch.weights, loss);
+      blocks = scratch.weights;
     }
-    scratch.rows.resize(size_t(n * cols));
-    rows.read(first, n, scratch, scratch.rows.data());
-    scratch.weights.resize(size_t(n) * format_.bytes(cols));
-    format_.encode(scratch.rows.data(), nullptr, scratch.weights.data(), n * cols);
-    scratch.part.resize(size_t(n * cols));
-    format_.decode(scratch.weights.data(), scratch.part.data(), n * cols);
-    SquareSums sums;
-    sums.add(scratch.rows.data(), scratch.part.data(), n * cols);
-    loss.add(rows.format(), sums);
-    pieces.push_back({0, offset, scratch.weights});
+    pieces.push_back({0, offset, blocks});
   }
 
  private:

@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "convert/export/encode_anew.h"
 #include "convert/export/weight_encoder.h"
 #include "quant/blocks.h"
 #include "quant/fp.h"
@@ -36,7 +37,10 @@ class Int4Encoder : public WeightEncoder {
     const int64_t cols = weight.shape.cols(), groups = cols / BlockI4_G128::kElems;
     std::span<const std::byte> blocks;
     if (holds(weight.rows->format())) blocks = weight.rows->blocks(first, n, scratch);
-    if (blocks.empty()) blocks = encode_anew(weight, first, n, scratch, loss);
+    if (blocks.empty()) {
+      encode_anew(weight, format_of(FormatId::i4_g128), first, n, scratch, scratch.blocks, loss);
+      blocks = scratch.blocks;
+    }
 
     scratch.weights.resize(size_t(n * cols / 2));
     scratch.scales.resize(size_t(n * groups) * sizeof(uint16_t));
@@ -55,24 +59,6 @@ class Int4Encoder : public WeightEncoder {
     pieces.push_back({1, uint64_t(first * groups) * sizeof(uint16_t), scratch.scales});
     // Once for the weight: with its first rows.
     if (first == 0) pieces.push_back({2, 0, std::as_bytes(std::span(weight.shape.dim).first(2))});
-  }
-
- private:
-  // -> blocks of I4_G128, whose encoder searches for the scales.
-  std::span<const std::byte> encode_anew(const ExportWeight& weight, int64_t first, int64_t n, ExportScratch& scratch,
-                                         ExportLoss& loss) const {
-    const Format& format = format_of(FormatId::i4_g128);
-    const int64_t cols = weight.shape.cols();
-    scratch.rows.resize(size_t(n * cols));
-    weight.rows->read(first, n, scratch, scratch.rows.data());
-    scratch.blocks.resize(size_t(n) * format.bytes(cols));
-    format.encode(scratch.rows.data(), nullptr, scratch.blocks.data(), n * cols);
-    scratch.part.resize(size_t(n * cols));
-    format.decode(scratch.blocks.data(), scratch.part.data(), n * cols);
-    SquareSums sums;
-    sums.add(scratch.rows.data(), scratch.part.data(), n * cols);
-    loss.add(weight.rows->format(), sums);
-    return scratch.blocks;
   }
 };
 
