@@ -97,8 +97,9 @@ class Exporting {
         bytes_needed += shard.file_bytes;
       }
     }
-    folder_.keep(n_whole_ > 0);
     folder_.require_space(bytes_needed);
+    folder_.begin();
+    folder_.keep(n_whole_ > 0);
     if (n_whole_ > 0) {
       state_.earlier =
           fmt::format("{}: going on: {} of {} files are there", folder_.path(), n_whole_, plan.shards.size());

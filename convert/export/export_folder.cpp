@@ -46,14 +46,15 @@ std::string read_start(int fd) {
 
 }  // namespace
 
-ExportFolder::ExportFolder(std::string path, uint64_t conditions, bool overwrite) : path_(std::move(path)) {
+ExportFolder::ExportFolder(std::string path, uint64_t conditions, bool overwrite)
+    : path_(std::move(path)), conditions_(checksum_text(conditions) + "\n") {
   std::error_code error;
   const bool there = fs::exists(path_, error);
   require(!there || fs::is_directory(path_, error), ErrorKind::usage, "{}: expected a folder, found a file", path_);
   made_ = !there && fs::create_directories(path_, error);
   require(there || made_, ErrorKind::file, "{}: cannot create: {}", path_, error.message());
 
-  const std::string marker = std::string(kMarker) + ".partial", text = checksum_text(conditions) + "\n";
+  const std::string marker = std::string(kMarker) + ".partial";
   const std::vector<std::string> names = names_in(path_);
   const bool unfinished = std::ranges::find(names, marker) != names.end();
   require(names.empty() || unfinished || overwrite, ErrorKind::usage,
@@ -61,11 +62,18 @@ ExportFolder::ExportFolder(std::string path, uint64_t conditions, bool overwrite
           names.empty() ? "" : names.front(), names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "");
   marker_ = PartialFile::take_over(path_ + "/" + kMarker);
   const std::string earlier = read_start(marker_.fd());
-  goes_on_ = earlier == text;
+  marker_.leave(!earlier.empty());
+  goes_on_ = earlier == conditions_;
+  if (!goes_on_ && !earlier.empty())
+    begun_anew_ = "another model, form or version of this program, or its files have changed";
+}
+
+void ExportFolder::begin() {
+  begun_ = true;
+  keep(false);
   if (goes_on_) return;
-  if (!earlier.empty()) begun_anew_ = "another model, form or version of this program, or its files have changed";
   const bool written =
-      ftruncate(marker_.fd(), 0) == 0 && marker_.write(std::as_bytes(std::span(text))) && marker_.sync();
+      ftruncate(marker_.fd(), 0) == 0 && marker_.write(std::as_bytes(std::span(conditions_))) && marker_.sync();
   require(written, ErrorKind::file, "{}: cannot write: {}", marker_.name(), std::generic_category().message(errno));
   remove_model();
 }
@@ -74,7 +82,7 @@ ExportFolder::~ExportFolder() {
   if (finished_ || kept_) return;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(path_, ignored)) {
-    if (is_of_model(entry.path().filename().string())) fs::remove(entry.path(), ignored);
+    if (begun_ && is_of_model(entry.path().filename().string())) fs::remove(entry.path(), ignored);
   }
   marker_ = PartialFile();  // removes it
   if (made_) fs::remove(path_, ignored);
@@ -92,8 +100,14 @@ void ExportFolder::remove_model() const {
 void ExportFolder::require_space(uint64_t bytes) const {
   std::error_code error;
   const fs::space_info space = fs::space(path_, error);
-  require(error || space.available >= bytes, ErrorKind::file, "{}: expected room for {} bytes, found {} free", path_,
-          bytes, space.available);
+  if (error) return;  // writing will tell
+  uint64_t available = space.available;
+  for (const std::string& name : names_in(path_)) {
+    const bool goes = is_of_model(name) && (!goes_on_ || name.ends_with(".partial"));
+    const uint64_t size = goes ? fs::file_size(path_ + "/" + name, error) : 0;
+    if (!error) available += size;
+  }
+  require(available >= bytes, ErrorKind::file, "{}: expected room for {} bytes, found {}", path_, bytes, available);
 }
 
 void ExportFolder::write(const std::string& name, const std::string& text) const {

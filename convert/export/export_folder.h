@@ -18,8 +18,7 @@ namespace hearth {
 class ExportFolder {
  public:
   // Takes the folder, and makes it where there is none. `conditions`: a checksum of all that determines the files.
-  // Error(usage): it has files of something else and `overwrite` is not set. With it, or where what an earlier run left
-  // is of other conditions, the model that lies there is removed. Error(file): another process writes there.
+  // Error(usage): it has files of something else and `overwrite` is not set. Error(file): another process writes there.
   ExportFolder(std::string path, uint64_t conditions, bool overwrite);
   ~ExportFolder();
   ExportFolder(const ExportFolder&) = delete;
@@ -29,8 +28,11 @@ class ExportFolder {
   bool goes_on() const { return goes_on_; }                      // an earlier run's files are of these conditions
   const std::string& begun_anew() const { return begun_anew_; }  // why; empty: nothing was there, or it goes on
 
-  // Throws Error(file): there is less space.
+  // Throws Error(file): there is less space, what will be removed or written over included.
   void require_space(uint64_t bytes) const;
+  // From here on what lies there may be lost: a model that `overwrite` allows to replace, and what an earlier run left
+  // of other conditions, is removed.
+  void begin();
   // What is there already stays for a later run, or goes if this one fails.
   void keep(bool keep) {
     marker_.leave(keep);
@@ -44,10 +46,10 @@ class ExportFolder {
  private:
   void remove_model() const;
 
-  std::string path_;
+  std::string path_, conditions_;
   PartialFile marker_;
   bool made_ = false;  // the folder is new
-  bool goes_on_ = false, kept_ = false, finished_ = false;
+  bool goes_on_ = false, begun_ = false, kept_ = false, finished_ = false;
   std::string begun_anew_;
 };
 

@@ -218,6 +218,21 @@ TEST_CASE("a disk with less room than the model takes") {
   CHECK(plan.memory_bytes < uint64_t(2) << 30);
   CHECK(contains(place.refused(), fmt::format("out: expected room for {} bytes, found ", plan.bytes)));
   CHECK(!fs::exists(place.options.output));
+
+  // What lies there is not lost for it: a model that may be replaced, or what an unfinished run of another one left.
+  fs::create_directory(place.options.output);
+  write_text(place.options.output + "/config.json", "{}");
+  write_text(place.options.output + "/model-00001-of-00002.safetensors", "x");
+  const auto before = files_in(place.options.output);
+  place.options.overwrite = true;
+  CHECK(contains(place.refused(), "out: expected room for "));
+  CHECK(files_in(place.options.output) == before);
+  write_text(place.options.output + "/export.partial", "another run\n");
+  place.options.overwrite = false;
+  CHECK(contains(place.refused(), "out: expected room for "));
+  CHECK(read_text(place.options.output + "/export.partial") == "another run\n");
+  fs::remove(place.options.output + "/export.partial");
+  CHECK(files_in(place.options.output) == before);
 }
 
 TEST_CASE("models that cannot be exported") {
