@@ -187,8 +187,9 @@ TEST_CASE("converted while it comes: killed at any moment, it goes on from there
     if (status != 0) {
       ++killed;
       gone_on += before > 0;
-      CHECK(sharded.recorded() >= before);
-      if (!fs::exists(sharded.out)) continue;  // else the name was the last that it did
+      const bool has_name = fs::exists(sharded.out);  // then the record is of no use any more, and may be gone
+      CHECK((has_name || sharded.recorded() >= before));
+      if (!has_name) continue;
       fs::remove_all(sharded.work);
       fs::remove(sharded.out + ".partial.journal");
     } else {
