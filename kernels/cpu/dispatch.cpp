@@ -76,12 +76,13 @@ const Ops& avx512_ops() {
   return ops;
 }
 
-// Tiles of bfloat16; the operating system must allow their use.
+// Tiles of bytes and of bfloat16; the operating system must allow their use.
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!has_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
+  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;
+  constexpr unsigned kAll = kAmxBf16 | kAmxTile | kAmxInt8;
+  if ((d & kAll) != kAll) return false;
   static const bool allowed = amx::request_tiles();
   return allowed;
 }

@@ -36,6 +36,7 @@ struct alignas(64) X8 {
   int16_t small_sum16[16];
   int16_t small_sum32[8];
   float scale;
+  int32_t minus_sum;  // of all
 };
 static_assert(sizeof(X8) == 512);
 
@@ -56,6 +57,17 @@ struct RowsCall {
 // Many tokens: out[t * out_stride + i] = W row i . x[t]. Blocks of weights are decoded once for all tokens. Bound: the
 // multipliers.
 constexpr int kPanelRows = 32, kPanelTokens = 128;
+
+// A chunk of kPanelRows rows in 8 bits: a weight is (q - 128) * scale. Products of such tiles are the same for all
+// formats, and nothing but products: no scales of groups, no minimums. What is lost is up to half a step of 1/127 of
+// the row's largest weight in the chunk. That is little beside what a format of few bits has lost itself.
+struct alignas(64) Int8Tile {
+  uint8_t q[kChunk / 4][kPanelRows][4];  // 1 .. 255
+  float scale[kPanelRows];
+};
+// Decodes n weights, zeros after them, of kPanelRows rows, whose blocks are `at` bytes after the rows' headers.
+using DecodeInt8 = void(const uint8_t* const* rows, size_t at, int64_t n, Int8Tile& tile);
+
 struct PanelCall {
   const uint8_t* w;
   size_t row_bytes;
@@ -67,12 +79,21 @@ struct PanelCall {
   const uint8_t* next = nullptr;  // as in RowsCall
 };
 
+// A third way for formats of few bits, with the same activations as `panels`.
+struct Int8Panels {
+  DecodeInt8* decode = nullptr;
+  int64_t block_elems = 0, block_bytes = 0;
+  void (*panels)(const PanelCall& call, const Int8Panels& format) = nullptr;  // null: there is none
+  int64_t from = 0;  // number of tokens from which it is faster than `panels`
+};
+
 struct FormatEngine {
   FormatId id;
   Input rows_input, panels_input;
   void (*rows[3])(const RowsCall& call);  // for 1, 2 and 4 tokens
   void (*panels)(const PanelCall& call);
   int64_t panels_from;  // number of tokens from which `panels` is faster than `rows`
+  Int8Panels int8 = {};
 };
 
 // The rows that one file defines.

@@ -67,9 +67,13 @@ constexpr int64_t kMaxStrip = 256;     // output rows of a piece, at most
 int64_t chunks_of(int64_t k) {
   return (k + kChunk - 1) / kChunk;
 }
+// X8s of a token: an odd number, since tokens 4096 bytes apart would push one another out of L1.
+int64_t x8s_of(int64_t k) {
+  return chunks_of(k) | 1;
+}
 size_t input_bytes(Input input, int64_t k) {
   const size_t k64 = size_t(round_up(k, 64));
-  return input == Input::x8 ? size_t(chunks_of(k)) * sizeof(X8) : k64 * (input == Input::bf16 ? 2 : sizeof(float));
+  return input == Input::x8 ? size_t(x8s_of(k)) * sizeof(X8) : k64 * (input == Input::bf16 ? 2 : sizeof(float));
 }
 
 // Values [at, at + n) of a row, n <= kChunk, into a stored row.
@@ -221,7 +225,13 @@ void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int
     const uint8_t* const after = t + n < tokens.n ? nullptr : next;
     tokens.pointers(t, n, x);
     if (parts == 1) {
-      f.panels({row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n, y + t * y_stride, y_stride, after});
+      const PanelCall call = {row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n,
+                              y + t * y_stride,         y_stride,    after};
+      if (f.int8.panels && tokens.n >= f.int8.from) {
+        f.int8.panels(call, f.int8);
+      } else {
+        f.panels(call);
+      }
       continue;
     }
     alignas(64) float sums[kPanelTokens * kPanelRows];

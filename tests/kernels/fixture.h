@@ -17,8 +17,28 @@
 #include "quant/fp.h"
 #include "tests/support/random_rows.h"
 
+#ifdef HEARTH_EMULATED_AMX
+#include "kernels/cpu/amx/install.h"
+#endif
+
 namespace hearth::test {
 
+#ifdef HEARTH_EMULATED_AMX
+// The table "amx" on a tile unit made of AVX-512 (tests/emulation/amx_tiles.h), and no other.
+inline std::vector<const Ops*> available_tables() {
+  if (!__builtin_cpu_supports("avx512vbmi") || !__builtin_cpu_supports("avx512bf16")) {
+    MESSAGE("SKIP: this processor cannot emulate the tile unit");
+    return {};
+  }
+  static const Ops ops = [] {
+    Ops table = cpu_ops("avx512");
+    amx::install(table);
+    table.name = "amx";
+    return table;
+  }();
+  return {&ops};
+}
+#else
 inline std::vector<const Ops*> available_tables() {
   std::vector<const Ops*> tables;
   for (const CpuIsa& isa : cpu_isas()) {
@@ -30,6 +50,7 @@ inline std::vector<const Ops*> available_tables() {
   }
   return tables;
 }
+#endif
 
 // For CAPTURE, which prints a char* as an address.
 inline std::string name_of(const Ops* ops) {
@@ -231,6 +252,7 @@ enum class Stored {
   x8,      // activations in 8 bits, one scale for every 256
   bf16_x,  // activations rounded to bfloat16
   bf16,    // activations and weights rounded to bfloat16
+  int8,    // as x8, and weights in 8 bits, one scale for every 256 of a row
 };
 
 // The ways that a table may take for weights of a format; which one is the number of tokens' matter, those for few
@@ -241,7 +263,10 @@ inline std::vector<Stored> ways_of(const Ops& ops, FormatId id) {
   const bool floats = id == FormatId::f16 || id == FormatId::bf16 || id == FormatId::f8_e4m3 || id == FormatId::nvfp4;
   if (id == FormatId::f8_e4m3 && table == "avx512") return {Stored::exact, Stored::bf16_x};
   const Stored rows = floats ? Stored::exact : Stored::x8;
-  return table == "amx" ? std::vector{rows, Stored::bf16} : std::vector{rows};
+  const Format& format = format_of(id);
+  const bool few_bits = !floats && 16 * format.block_bytes <= 11 * size_t(format.block_elems);
+  if (table == "avx512" && few_bits) return {rows, Stored::int8};
+  return table == "amx" ? std::vector{rows, few_bits ? Stored::int8 : Stored::bf16} : std::vector{rows};
 }
 
 // Whether a table's outputs for weights of a format have the same bits whatever tokens they are computed with.
@@ -262,7 +287,8 @@ inline std::vector<float> stored(const float* x, int64_t n, Stored how) {
     const int64_t end = std::min<int64_t>(n, at + 256);
     for (int64_t i = at; i < end; ++i) max = std::max(max, std::abs(x[i]));
     for (int64_t i = at; i < end; ++i) {
-      if (how == Stored::x8) out[i] = max > 0 ? std::nearbyint(x[i] * (127 / max)) * (max / 127) : 0.0f;
+      if (how == Stored::x8 || how == Stored::int8)
+        out[i] = max > 0 ? std::nearbyint(x[i] * (127 / max)) * (max / 127) : 0.0f;
       if (how == Stored::bf16_x || how == Stored::bf16) out[i] = to_bf16(x[i]);
     }
   }
@@ -280,6 +306,43 @@ inline Sum stored_dot(const float* w, const std::vector<float>& x, Stored how) {
   Sum sum;
   for (size_t i = 0; i < x.size(); ++i) sum.add(how == Stored::bf16 ? to_bf16(w[i]) : w[i], x[i]);
   return sum;
+}
+
+// The weights as a table multiplies them for many tokens, found by unit vectors, whose products are single weights.
+// They must be those of `w`, rounded to 8 bits at most: off by `steps` steps of a 127th of the largest of 256 weights.
+// Half a step is for rounding, the others are for what the table must think a group's largest weight to be.
+inline TestWeight as_multiplied(const Ops& ops, const TestWeight& w, float steps = 2) {
+  const int64_t k = w.view.k, n = w.view.n;
+  TestWeight rounded = w;
+  rounded.view.data = rounded.bytes.data();
+  std::vector<float> unit(size_t(k * k), 0.0f), y(size_t(k * n));
+  for (int64_t i = 0; i < k; ++i) unit[size_t(i * k + i)] = 1.0f;
+  ScratchLimits limits;
+  limits.max_tokens = k;
+  limits.max_width = std::max(n, k);
+  Bed bed(ops, limits);
+  for (int64_t matrix = 0; matrix < w.view.count; ++matrix) {
+    Weight one = w.view;
+    one.data = w.view.row(matrix, 0);
+    one.count = 1;
+    ops.matmul(bed.exec(), one, {unit.data(), k, k, k}, {y.data(), k, n, n});
+    int64_t far = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const float* exact = w.row(matrix, i);
+      float* out = rounded.floats.data() + (matrix * n + i) * k;
+      for (int64_t at = 0; at < k; at += 256) {
+        const int64_t end = std::min<int64_t>(k, at + 256);
+        float largest = 0;
+        for (int64_t j = at; j < end; ++j) largest = std::max(largest, std::abs(exact[j]));
+        for (int64_t j = at; j < end; ++j) {
+          out[j] = y[size_t(j * n + i)];
+          far += !(std::abs(out[j] - exact[j]) <= steps * largest / 127);
+        }
+      }
+    }
+    CHECK(far == 0);
+  }
+  return rounded;
 }
 
 // The largest |found - expected| / scale so far, with where it was.

@@ -3,10 +3,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "kernels/cpu/amx/floats.h"
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/matmul_tile.h"
-#include "kernels/cpu/avx512/codebook_decoders.h"
 #include "kernels/cpu/avx512/install.h"
 #include "kernels/cpu/avx512/iqk_decoders.h"
 #include "kernels/cpu/avx512/kernels.h"
@@ -17,9 +18,9 @@ namespace {
 
 using namespace HEARTH_AVX512;
 
-// A row of the AVX-512 table whose panels are multiplied in tiles. panels_from was measured by
+// A row of the AVX-512 table whose panels are multiplied in tiles of bfloat16. panels_from was measured by
 // tests/bench/switch_bench.cpp on cold weights.
-FormatEngine in_tiles(FormatId id, void (*panels)(const PanelCall&), int64_t panels_from = 9) {
+FormatEngine in_tiles(FormatId id, void (*panels)(const PanelCall&), int64_t panels_from) {
   FormatEngine row = row_of(HEARTH_AVX512::engine(), id);
   row.panels_input = Input::bf16;
   row.panels = panels;
@@ -27,31 +28,42 @@ FormatEngine in_tiles(FormatId id, void (*panels)(const PanelCall&), int64_t pan
   return row;
 }
 
+// The formats of few bits in tiles of 8 bits, the others in tiles of bfloat16, which keep more of a weight.
+struct Rows {
+  FormatEngine of[64];
+  int n = 0;
+  void add(const FormatEngine& row) {
+    if (n == int(sizeof of / sizeof of[0])) std::abort();
+    of[n++] = row;
+  }
+
+  Rows() {
+    constexpr int64_t kInt8From = 5;  // tokens
+    for (const FormatRows& rows : {kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks}) {
+      for (int i = 0; i < rows.n; ++i) {
+        FormatEngine row = rows.first[i];
+        if (!row.int8.panels) continue;
+        row.int8.panels = int8_panels;
+        row.int8.from = kInt8From;
+        add(row);
+      }
+    }
+    add(in_tiles(FormatId::f16, float_panels<F16>, 6));
+    add(in_tiles(FormatId::bf16, float_panels<BF16>, 6));
+    add(in_tiles(FormatId::f8_e4m3, float_panels<F8_E4M3>, 6));
+    add(in_tiles(FormatId::nvfp4, float_panels<NVFP4>, 6));
+    add(in_tiles(FormatId::q6_k, tile_panels<Q6_K>, 12));
+    add(in_tiles(FormatId::q8_0, tile_panels<Q8_0>, 9));
+    add(in_tiles(FormatId::q5_1, tile_panels<Q5_1>, 9));
+    add(in_tiles(FormatId::iq6_k, tile_panels<IQ6_K>, 9));
+  }
+};
+
 }  // namespace
 
 const Engine& engine() {
-  static const FormatEngine rows[] = {
-      in_tiles(FormatId::f16, float_panels<F16>, 6),         in_tiles(FormatId::bf16, float_panels<BF16>, 6),
-      in_tiles(FormatId::f8_e4m3, float_panels<F8_E4M3>, 6), in_tiles(FormatId::q2_k, tile_panels<Q2_K>),
-      in_tiles(FormatId::q3_k, tile_panels<Q3_K>),           in_tiles(FormatId::q4_k, tile_panels<Q4_K>),
-      in_tiles(FormatId::q5_k, tile_panels<Q5_K>, 12),       in_tiles(FormatId::q6_k, tile_panels<Q6_K>, 12),
-      in_tiles(FormatId::iq4_xs, tile_panels<IQ4_XS>),       in_tiles(FormatId::q4_0, tile_panels<Q4_0>),
-      in_tiles(FormatId::q4_1, tile_panels<Q4_1>),           in_tiles(FormatId::q5_0, tile_panels<Q5_0>),
-      in_tiles(FormatId::q5_1, tile_panels<Q5_1>),           in_tiles(FormatId::q8_0, tile_panels<Q8_0>),
-      in_tiles(FormatId::iq4_nl, tile_panels<IQ4_NL>),       in_tiles(FormatId::i4_g128, tile_panels<I4_G128>),
-      in_tiles(FormatId::tq2_0, tile_panels<TQ2_0>),         in_tiles(FormatId::iq2_xxs, tile_panels<IQ2_XXS>),
-      in_tiles(FormatId::iq2_xs, tile_panels<IQ2_XS>),       in_tiles(FormatId::iq2_s, tile_panels<IQ2_S>),
-      in_tiles(FormatId::iq3_xxs, tile_panels<IQ3_XXS>),     in_tiles(FormatId::iq3_s, tile_panels<IQ3_S>),
-      in_tiles(FormatId::iq1_s, tile_panels<IQ1_S>),         in_tiles(FormatId::iq1_m, tile_panels<IQ1_M>),
-      in_tiles(FormatId::tq1_0, tile_panels<TQ1_0>),         in_tiles(FormatId::mxfp4, tile_panels<MXFP4>),
-      in_tiles(FormatId::nvfp4, float_panels<NVFP4>, 6),     in_tiles(FormatId::iq2_k, tile_panels<IQ2_K>),
-      in_tiles(FormatId::iq3_k, tile_panels<IQ3_K>),         in_tiles(FormatId::iq4_k, tile_panels<IQ4_K>),
-      in_tiles(FormatId::iq5_k, tile_panels<IQ5_K>),         in_tiles(FormatId::iq6_k, tile_panels<IQ6_K>),
-      in_tiles(FormatId::iq2_ks, tile_panels<IQ2_KS>),       in_tiles(FormatId::iq3_ks, tile_panels<IQ3_KS>),
-      in_tiles(FormatId::iq4_ks, tile_panels<IQ4_KS>),       in_tiles(FormatId::iq5_ks, tile_panels<IQ5_KS>),
-  };
-  constexpr int kRows = int(sizeof rows / sizeof rows[0]);
-  static const Engine engine = {{{rows, kRows}, kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks},
+  static const Rows rows;
+  static const Engine engine = {{{rows.of, rows.n}, kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks},
                                 quantize,
                                 avx512_bf16::round,
                                 silu_product};

@@ -9,7 +9,7 @@ namespace hearth::amx {
 bool request_tiles();
 
 // Overwrites, in the AVX-512 table, the products of many tokens and absorbed attention. Call it only on a processor
-// with AMX (TILE, BF16), AVX512-VNNI, AVX512-BF16 and VBMI, after request_tiles.
+// with AMX (TILE, INT8, BF16), AVX512-VNNI, AVX512-BF16 and VBMI, after request_tiles.
 void install(Ops& ops);
 
 const Engine& engine();  // for tests/bench

@@ -92,133 +92,6 @@ HEARTH_INLINE void decode_numbers(const uint8_t* row, const uint8_t* p, uint16_t
   }
 }
 
-// Where the formats of 4 bits keep 64 consecutive weights: their bytes, and for each weight which byte and which half
-// of it. Chunk c is weights 64 c .. 64 c + 63 of 256.
-struct NibblesOf32 {  // 32 bytes: the lower halves, then the upper ones
-  static constexpr int byte_of(int w) { return w % 32; }
-  static constexpr bool upper(int w) { return w >= 32; }
-};
-struct NibblesOf16 {  // twice 16
-  static constexpr int byte_of(int w) { return w / 32 * 16 + w % 16; }
-  static constexpr bool upper(int w) { return w / 16 % 2 == 1; }
-};
-struct NibblesOf64 {  // 64 bytes, already shifted
-  static constexpr int byte_of(int w) { return w; }
-  static constexpr bool upper(int) { return false; }
-};
-template <class D>
-struct Nibbles {};
-template <>
-struct Nibbles<Q4_K> : NibblesOf32 {
-  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
-    return _mm512_castsi256_si512(load256(p + offsetof(BlockQ4_K, qs) + 32 * c));
-  }
-};
-template <>
-struct Nibbles<IQ4_XS> : NibblesOf16 {
-  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
-    return _mm512_castsi256_si512(load256(p + offsetof(BlockIQ4_XS, qs) + 32 * c));
-  }
-};
-template <>
-struct Nibbles<I4_G128> : NibblesOf64 {
-  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
-    const __m512i z = load512(p + c / 2 * I4_G128::kBytes + offsetof(BlockI4_G128, qs));
-    return I4_G128::with_offset(nibbles(z, c % 2));
-  }
-};
-template <class Block>
-struct NibblesOfTwoBlocks : NibblesOf16 {
-  HEARTH_INLINE static __m512i bytes(const uint8_t* p, int c) {
-    const uint8_t* first = p + 2 * c * int(sizeof(Block)) + offsetof(Block, qs);
-    return _mm512_castsi256_si512(_mm256_set_m128i(load128(first + sizeof(Block)), load128(first)));
-  }
-};
-template <>
-struct Nibbles<Q4_0> : NibblesOfTwoBlocks<BlockQ4_0> {};
-template <>
-struct Nibbles<Q4_1> : NibblesOfTwoBlocks<BlockQ4_1> {};
-template <>
-struct Nibbles<IQ4_NL> : NibblesOfTwoBlocks<BlockIQ4_NL> {};
-
-template <class D>
-constexpr bool kHasNibbles = requires(const uint8_t* p) {
-  Nibbles<D>::bytes(p, 0);
-};
-
-// How 64 weights get from bytes into the words of two vectors in the order of bf16_place, and which half of a table of
-// 32 levels each weight is looked up in: the first 16 are for the first group, the last 16 for the second.
-template <class D>
-struct NibbleOrder {
-  uint8_t byte[2][64] = {};
-  uint16_t shift[2][32] = {}, table[2][32] = {};
-  constexpr NibbleOrder() {
-    for (int w = 0; w < 64; ++w) {
-      const int v = bf16_place(w) / 32, at = bf16_place(w) % 32;
-      byte[v][2 * at] = uint8_t(Nibbles<D>::byte_of(w));
-      shift[v][at] = Nibbles<D>::upper(w) ? 4 : 0;
-      table[v][at] = w < 32 ? 0 : 16;
-    }
-  }
-};
-
-// The 16 numbers that four bits stand for, before scale and minimum.
-template <class D>
-HEARTH_INLINE __m512 levels() {
-  const __m128i codes = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i bytes = D::kWide ? iq4_levels(in_all_lanes(codes)) : in_all_lanes(codes);
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)));
-}
-
-// less[g][row]: what is subtracted from every weight of group g, for 16 rows.
-template <class D>
-HEARTH_INLINE void find_subtrahends(const TileScales& s, float (*less)[16]) {
-  HEARTH_UNROLL for (int g = 0; g < 8; ++g) {
-    __m512 of = _mm512_setzero_ps();
-    if constexpr (kIntegerMins<D>) {
-      const __m512i pair = _mm512_load_si512(s.min_pairs[g / 2]);
-      const __m512i min = g % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
-      of = _mm512_mul_ps(_mm512_cvtepi32_ps(min), _mm512_load_ps(s.dmin));
-    } else if constexpr (D::kMins) {
-      of = _mm512_load_ps(s.min[g]);
-    } else if constexpr (D::kOffset >= 0) {
-      const float offset = float(1 << (D::kOffset < 0 ? 0 : D::kOffset));
-      of = _mm512_mul_ps(_mm512_load_ps(s.scale[g]), _mm512_set1_ps(offset));
-    }
-    _mm512_store_ps(less[g], of);
-  }
-}
-
-// Formats of 4 bits: the 16 possible weights of each group are computed, then looked up. Decodes the 256 weights at
-// p[r] of 16 rows into to[r], each 32 of them `stride` values after the last.
-template <class D>
-HEARTH_INLINE void decode_nibbles(const uint8_t* const (&rows)[16], const uint8_t* const (&p)[16], uint16_t (*to)[32],
-                                  int64_t stride) {
-  alignas(64) static constexpr NibbleOrder<D> kOrder;
-  TileScales scales;
-  alignas(64) float less[8][16];
-  unpack_scales<D>(rows, p, scales, 0);
-  find_subtrahends<D>(scales, less);
-  const __m512 values = levels<D>();
-  for (int r = 0; r < 16; ++r) {
-    HEARTH_UNROLL for (int c = 0; c < 4; ++c) {
-      const auto group = [&](int g) HEARTH_INLINE_LAMBDA {
-        return _mm512_fmsub_ps(values, _mm512_set1_ps(scales.scale[g][r]), _mm512_set1_ps(less[g][r]));
-      };
-      const __m512i table = __m512i(_mm512_cvtne2ps_pbh(group(2 * c + 1), group(2 * c)));
-      const __m512i bytes = Nibbles<D>::bytes(p[r], c);
-      HEARTH_UNROLL for (int v = 0; v < 2; ++v) {
-        const __m512i words =
-            _mm512_maskz_permutexvar_epi8(0x5555555555555555, _mm512_load_si512(kOrder.byte[v]), bytes);
-        const __m512i shifted = _mm512_srlv_epi16(words, _mm512_load_si512(kOrder.shift[v]));
-        const __m512i index = _mm512_ternarylogic_epi64(shifted, _mm512_set1_epi16(15),
-                                                        _mm512_load_si512(kOrder.table[v]), 0xEA);  // (a & 15) | table
-        _mm512_store_si512(to[r] + (2 * c + v) * stride, _mm512_permutexvar_epi16(index, table));
-      }
-    }
-  }
-}
-
 // Rows first .. first + 31 of a call, weights k .. k + n - 1, zeros up to a multiple of 256.
 template <class D>
 void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles, BlockStream& ahead) {
@@ -238,11 +111,7 @@ void decode_weights(const PanelCall& c, int64_t first, int64_t k, int64_t n, Wei
       }
       for (int64_t r = 0; r < 16; r += 2) ahead.ask();
       uint16_t(*to)[32] = tiles.w[at / 32][half];
-      if constexpr (kHasNibbles<D>) {
-        decode_nibbles<D>(rows, p, to, kStride);
-      } else {
-        for (int64_t r = 0; r < 16; ++r) decode_numbers<D>(rows[r], p[r], to[r], kStride);
-      }
+      for (int64_t r = 0; r < 16; ++r) decode_numbers<D>(rows[r], p[r], to[r], kStride);
     }
   }
 }

@@ -5,6 +5,8 @@
 //   kBlock, kBytes   weights and bytes of a stored block (256, 128 or 32 weights)
 //   kOffset          a weight is (byte - 2^kOffset) * scale - minimum; -1: no offset
 //   kMins            there are minimums
+//   kLargest         with minimums the largest byte; without, the largest magnitude of byte - 2^kOffset, where that is
+//                    not 2^kOffset
 //   kGroup           weights that share a scale: 16 or 32 (coarser ones are repeated)
 //   kWide            four products may sum to more than 16 bits
 //   sub16(i, lane)   which of the 256 weights' sixteens lies in a 128-bit lane of vector i
@@ -86,6 +88,7 @@ HEARTH_INLINE __m256i each_twice(__m128i bytes) {  // 8 bytes, unsigned
 struct Q4_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ4_K), kOffset = -1, kGroup = 32;
   static constexpr bool kMins = true, kWide = false;
+  static constexpr int kLargest = 15;
   static constexpr int sub16(int i, int lane) { return 4 * (i & 2) + 2 * (i & 1) + 4 * (lane / 2) + lane % 2; }
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) { return nibbles(stored(p, i / 2), i % 2); }
   static constexpr int kStored = 2;
@@ -102,6 +105,7 @@ struct Q4_K {
 struct Q5_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ5_K), kOffset = -1, kGroup = 32;
   static constexpr bool kMins = true, kWide = false;
+  static constexpr int kLargest = 31;
   static constexpr int sub16(int i, int lane) { return Q4_K::sub16(i, lane); }
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const __m512i z = load512(p + 48 + 64 * (i / 2)), h = in_both_halves(load256(p + 16));
@@ -147,6 +151,7 @@ struct Q6_K {
 struct Q2_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ2_K), kOffset = -1, kGroup = 16;
   static constexpr bool kMins = true, kWide = false;
+  static constexpr int kLargest = 3;
   static constexpr int sub16(int i, int lane) { return 2 * i + 8 * (lane / 2) + lane % 2; }
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     return low_bits(_mm512_srli_epi16(load512(p + 16), unsigned(2 * i)), 2);
@@ -213,6 +218,7 @@ struct TQ1_0 {  // one scale, d, for the whole block
 struct TQ2_0 {  // as Q2_K, with one scale, d, for the whole block
   static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ2_0), kOffset = 0, kGroup = 32;
   static constexpr bool kMins = false, kWide = false;
+  static constexpr int kLargest = 2;  // for code 3, which no encoder writes
   static constexpr int sub16(int i, int lane) { return Q2_K::sub16(i, lane); }
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     return low_bits(_mm512_srli_epi16(load512(p), unsigned(2 * i)), 2);
@@ -360,6 +366,7 @@ struct Q4_0 : SmallBlocks<BlockQ4_0, 3, false, false> {
   HEARTH_INLINE static __m512i column(const __m512i (*v)[16], int i, int j) { return column_of_nibbles(v, i, j); }
 };
 struct Q4_1 : SmallBlocks<BlockQ4_1, -1, true, false> {
+  static constexpr int kLargest = 15;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     p += 2 * i * kBytes;
     return nibbles_of_two(p + 4, p + kBytes + 4);
@@ -462,6 +469,10 @@ struct I4_G128 {
     return _mm256_set_m128(_mm_set1_ps(half_to_float(p + kBytes)), _mm_set1_ps(half_to_float(p)));
   }
 };
+
+// Minimums that are summed as integers over a block.
+template <class D>
+constexpr bool kIntegerMins = D::kBlock == 256 && D::kMins;
 
 // ---- Scales of a block at p in the row that begins at `row`
 

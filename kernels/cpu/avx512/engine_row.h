@@ -1,11 +1,12 @@
 // A format's row in the table of kernels.
 #pragma once
 
+#include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/matmul_once.h"
 #include "kernels/cpu/avx512/matmul_tile.h"
 #include "kernels/cpu/avx512/matmul_vec.h"
 
-namespace hearth {
+namespace hearth::HEARTH_AVX512 {
 namespace {
 
 #ifdef __AVX512VNNI__
@@ -14,12 +15,47 @@ constexpr bool kVnni = true;
 constexpr bool kVnni = false;
 #endif
 
+// Formats that are unpacked in few instructions. For the others a tile is as fast, and takes the compiler a quarter of
+// the time.
+template <class D>
+constexpr bool kAtOnce = kVnni && (D::kStored < 4 || D::kBlock < 256);
+
 template <class D>
 void multiply_some_or_many(const PanelCall& c) {
-  if constexpr (kVnni) {
+  if constexpr (kAtOnce<D>) {
     if (c.n_tokens <= kOnceTokens) return multiply_some<D>(c);
   }
   multiply_panels<D>(c);
+}
+
+// Formats whose own error makes that of 8 bits look small (docs/measurements.md).
+template <class D>
+constexpr bool kFewBits = 16 * D::kBytes <= 11 * D::kBlock;  // 5.5 bits
+
+// The largest magnitude of byte - 2^kOffset, where there is an offset.
+template <class D>
+constexpr int largest_of() {
+  if constexpr (requires { D::kLargest; }) return D::kLargest;
+  return 1 << D::kOffset;
+}
+
+template <class D>
+void decode_int8(const uint8_t* const* rows, size_t at, int64_t n, Int8Tile& out) {
+  constexpr TileForm kForm = [] {
+    if constexpr (D::kMins) {
+      return TileForm{D::kGroup, kIntegerMins<D> ? Minimums::integers : Minimums::floats, 0, D::kLargest};
+    } else {
+      return TileForm{D::kGroup, Minimums::none, D::kOffset, largest_of<D>()};
+    }
+  }();
+  Tile tile;
+  decode_tile<D>(rows, at, n, tile);
+  round_to_int8(tile, kForm, out);
+}
+template <class D>
+constexpr Int8Panels in_8_bits() {
+  if constexpr (kVnni && kFewBits<D>) return {decode_int8<D>, D::kBlock, D::kBytes, int8_panels, 96};
+  return {};
 }
 
 // Where panels begin was measured with VNNI (cold weights, tests/bench/ops_bench.cpp), where multiply_some does it from
@@ -31,8 +67,9 @@ constexpr FormatEngine engine_row(FormatId id, int64_t with_vnni = 3, int64_t wi
           Input::x8,
           {multiply_rows<D, 1>, multiply_rows<D, 2>, multiply_rows<D, 4>},
           multiply_some_or_many<D>,
-          kVnni ? with_vnni : without};
+          kVnni ? with_vnni : without,
+          in_8_bits<D>()};
 }
 
 }  // namespace
-}  // namespace hearth
+}  // namespace hearth::HEARTH_AVX512

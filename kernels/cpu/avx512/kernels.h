@@ -12,6 +12,7 @@ namespace hearth::HEARTH_AVX512 {
 
 void quantize(const float* x, int64_t n, X8* out);
 void silu_product(float* gate, const float* up, int64_t n);
+void int8_panels(const PanelCall& call, const Int8Panels& format);
 
 extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks;
 extern const AttentionEngine kAttention;

@@ -5,23 +5,15 @@
 
 #include "kernels/cpu/avx512/decoders.h"
 #include "kernels/cpu/avx512/matmul_vec.h"
+#include "kernels/cpu/avx512/tile.h"
 #include "kernels/cpu/engine.h"
 
 namespace hearth {
 namespace {
 
-constexpr int kTokensAtOnce = 6;
+using namespace HEARTH_AVX512;
 
-struct alignas(64) TileScales {
-  float scale[16][kPanelRows];
-  float min[8][kPanelRows];  // of blocks of 32
-  // Of blocks of 256: two groups' integer minimums in 16 bits each, and their factor.
-  int32_t min_pairs[8][kPanelRows];
-  float dmin[kPanelRows];
-};
-struct alignas(64) Tile : TileScales {
-  uint8_t q[kChunk / 4][kPanelRows][4];
-};
+constexpr int kTokensAtOnce = 6;
 
 // A table of 16 values for each of 16 rows, transposed: the first `Values` of them to out[value][first_row ..].
 template <int Values, class T>
@@ -31,10 +23,6 @@ HEARTH_INLINE void transpose_table(const T (*rows)[16], T (*out)[kPanelRows], in
   transpose(v);
   HEARTH_UNROLL for (int g = 0; g < Values; ++g) _mm512_store_si512(out[g] + first_row, v[g]);
 }
-
-// Minimums that are summed as integers over a block.
-template <class D>
-constexpr bool kIntegerMins = D::kBlock == 256 && D::kMins;
 
 // The scales of a row's blocks at p and, if Mins, its minimums, as floats.
 template <class D, bool Mins = true>
@@ -140,27 +128,41 @@ HEARTH_INLINE void unpack_scales(const uint8_t* const* rows, const uint8_t* cons
   }
 }
 
-// Decodes one chunk of n weights of 32 rows, whose blocks are `at` bytes after the beginnings of the rows.
+// Where the blocks of 16 rows are, `at` bytes after the rows' headers: copied to `tails` where they hold fewer than
+// 256 weights.
+template <class D, int n_tails>
+HEARTH_INLINE void find_blocks(const uint8_t* const* rows, size_t at, int64_t n, Tail<D> (&tails)[n_tails],
+                               const uint8_t* (&p)[16]) {
+  for (int r = 0; r < 16; ++r) {
+    p[r] = rows[r] + kHeaderOf<D> + at;
+    if (D::kBlock != 256 && n < kChunk) {
+      tails[r % n_tails].copy(p[r], n);
+      p[r] = tails[r % n_tails].bytes;
+    }
+  }
+}
+
+// The stored vectors of the blocks at p, transposed.
 template <class D>
-void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
+HEARTH_INLINE void transpose_stored(const uint8_t* const (&p)[16], __m512i (&stored)[D::kStored][16]) {
+  HEARTH_UNROLL for (int s = 0; s < D::kStored; ++s) {
+    __m512i v[16];
+    HEARTH_UNROLL for (int r = 0; r < 16; ++r) v[r] = D::stored(p[r], s);
+    transpose(v);
+    HEARTH_UNROLL for (int j = 0; j < 16; ++j) stored[s][j] = v[j];
+  }
+}
+
+// Decodes one chunk of n weights of 32 rows, whose blocks are `at` bytes after the rows' headers.
+template <class D>
+[[gnu::noinline]] void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
   alignas(64) __m512i stored[D::kStored][16];
   Tail<D> tails[D::kBlock == 256 ? 1 : 16];
   for (int half = 0; half < 2; ++half) {
     const uint8_t* p[16];
-    for (int r = 0; r < 16; ++r) {
-      p[r] = rows[16 * half + r] + at;
-      if (D::kBlock != 256 && n < kChunk) {
-        tails[D::kBlock == 256 ? 0 : r].copy(p[r], n);
-        p[r] = tails[D::kBlock == 256 ? 0 : r].bytes;
-      }
-    }
+    find_blocks<D>(rows + 16 * half, at, n, tails, p);
     unpack_scales<D>(rows + 16 * half, p, tile, 16 * half);
-    HEARTH_UNROLL for (int s = 0; s < D::kStored; ++s) {
-      __m512i v[16];
-      HEARTH_UNROLL for (int r = 0; r < 16; ++r) v[r] = D::stored(p[r], s);
-      transpose(v);
-      HEARTH_UNROLL for (int j = 0; j < 16; ++j) stored[s][j] = v[j];
-    }
+    transpose_stored<D>(p, stored);
     HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
       HEARTH_UNROLL for (int j = 0; j < 16; ++j) {
         _mm512_store_si512(tile.q[4 * D::sub16(i, j / 4) + j % 4][16 * half], D::column(stored, i, j));
@@ -185,7 +187,7 @@ HEARTH_INLINE __m512i group_start(const X8& x, int g) {
 
 // out[t][32 rows] += the tile's first n_groups groups times one chunk of T tokens.
 template <class D, int T>
-HEARTH_INLINE void multiply_tile(const Tile& tile, const X8* const* x, int n_groups, bool first, float* out) {
+void multiply_tile(const Tile& tile, const X8* const* x, int n_groups, bool first, float* out) {
   constexpr int kSteps = D::kGroup / 4;
   __m512 sum[T][2];
   HEARTH_UNROLL for (int t = 0; t < T; ++t) sum[t][0] = sum[t][1] = _mm512_setzero_ps();
@@ -255,41 +257,26 @@ HEARTH_INLINE void multiply_panel_rows(const PanelCall& c, int64_t first_row, fl
   }
   for (int64_t k = 0, b = 0; k < c.k; k += kChunk, ++b) {
     const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
-    decode_tile<D>(rows, kHeaderOf<D> + size_t(k / D::kBlock) * D::kBytes, n, tile);
+    decode_tile<D>(rows, size_t(k / D::kBlock) * D::kBytes, n, tile);
     const int n_groups = int((n + D::kGroup - 1) / D::kGroup);
-    for (int i = 0; i < n_batches; ++i) {  // spread evenly over batches of at most six
-      const int64_t t0 = c.n_tokens * i / n_batches, t1 = c.n_tokens * (i + 1) / n_batches;
+    for (int64_t i = 0, t = 0; i < n_batches; ++i) {  // spread evenly, the larger batches first
+      const int64_t size = (c.n_tokens - t + n_batches - i - 1) / (n_batches - i);
       const X8* x[kTokensAtOnce];
-      for (int64_t t = t0; t < t1; ++t) x[t - t0] = static_cast<const X8*>(c.x[t]) + b;
-      float* out = sums + t0 * kPanelRows;
+      for (int64_t j = 0; j < kTokensAtOnce; ++j) x[j] = static_cast<const X8*>(c.x[j < size ? t + j : t]) + b;
       ahead.ask();
-      switch (t1 - t0) {
-        case 1:
-          multiply_tile<D, 1>(tile, x, n_groups, b == 0, out);
-          break;
-        case 2:
-          multiply_tile<D, 2>(tile, x, n_groups, b == 0, out);
-          break;
-        case 3:
-          multiply_tile<D, 3>(tile, x, n_groups, b == 0, out);
-          break;
-        case 4:
-          multiply_tile<D, 4>(tile, x, n_groups, b == 0, out);
-          break;
-        case 5:
-          multiply_tile<D, 5>(tile, x, n_groups, b == 0, out);
-          break;
-        default:
-          multiply_tile<D, 6>(tile, x, n_groups, b == 0, out);
-          break;
-      }
+      const auto tokens = size == 6   ? multiply_tile<D, 6>
+                          : size == 5 ? multiply_tile<D, 5>
+                                      : multiply_tile<D, 4>;  // fewer only at the end
+      tokens(tile, x, n_groups, b == 0, sums + t * kPanelRows);
+      t += size;
     }
   }
 }
 
 template <class D>
 void multiply_panels(const PanelCall& c) {
-  alignas(64) float sums[kPanelRows * kPanelTokens];  // dense: a strided output would thrash L1
+  // Dense: a strided output would thrash L1.
+  alignas(64) float sums[kPanelRows * (kPanelTokens + kTokensAtOnce)];
   for (int64_t i = 0; i < c.n_rows; i += kPanelRows) {
     multiply_panel_rows<D>(c, i, sums);
     const int64_t n_rows = c.n_rows - i < kPanelRows ? c.n_rows - i : kPanelRows;

@@ -30,6 +30,7 @@ void quantize(const float* x, int64_t n, X8* out) {
   const __m512i pairs = _mm512_add_epi32(sum16, _mm512_shuffle_epi32(sum16, _MM_PERM_CDAB));
   const __m256i sum32 = _mm512_castsi512_si256(
       _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0), pairs));
+  out->minus_sum = -_mm512_reduce_add_epi32(sum16);
   _mm512_store_si512(out->minus_sum16, _mm512_sub_epi32(zero, sum16));
   _mm256_store_si256(reinterpret_cast<__m256i*>(out->minus_sum32), _mm256_sub_epi32(_mm256_setzero_si256(), sum32));
   _mm512_storeu_ps(out->sum16, _mm512_cvtepi32_ps(sum16));

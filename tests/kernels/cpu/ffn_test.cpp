@@ -1,10 +1,13 @@
 // ffn and moe_ffn: the formula in double, experts as a sum of single FFNs, grouping that changes nothing.
+#include <memory>
+
 #include "tests/kernels/fixture.h"
 #include "tests/kernels/limits.h"
 #include "tests/support/sanitized.h"
 
 #ifdef HEARTH_AVX2
 #include "kernels/cpu/amx/install.h"
+#include "kernels/cpu/avx512/install.h"
 #endif
 
 using namespace hearth;
@@ -14,6 +17,7 @@ namespace {
 
 struct TestFfn {
   TestWeight gate, up, down;
+  std::vector<std::shared_ptr<TestWeight>> in_8_bits = {};
   FfnWeights view() const { return {gate.view, up.view, down.view}; }
 
   TestFfn(Rng& rng, FormatId in, FormatId out, int64_t count, int64_t d, int64_t n)
@@ -21,9 +25,22 @@ struct TestFfn {
         up(TestWeight::gaussian(rng, format_of(in), count, n, d, 1.0f / std::sqrt(float(d)))),
         down(TestWeight::gaussian(rng, format_of(out), count, d, n, 1.0f / std::sqrt(float(n)))) {}
 
+  // The weights that the table multiplies where it rounds them to 8 bits; Stored::int8 means these.
+  void round(const Ops& ops) {
+    const auto rounded = [&](const TestWeight& w) {
+      const std::vector ways = ways_of(ops, w.view.format->id);
+      return std::make_shared<TestWeight>(ways.back() == Stored::int8 ? as_multiplied(ops, w) : w);
+    };
+    in_8_bits = {rounded(gate), rounded(up), rounded(down)};
+  }
+
   // y += weight * ffn(x), in double, of inputs stored in one of the table's ways.
   void add(int64_t e, double weight, const float* x, std::vector<double>& y, Stored in = Stored::exact,
            Stored out = Stored::exact) const {
+    const auto used = [&](int which, const TestWeight& w, Stored how) -> const TestWeight& {
+      return how == Stored::int8 ? *in_8_bits.at(size_t(which)) : w;
+    };
+    const TestWeight &gate = used(0, this->gate, in), &up = used(1, this->up, in), &down = used(2, this->down, out);
     const std::vector<float> stored_x = stored(x, gate.view.k, in);
     std::vector<float> h(gate.view.n);
     for (int64_t i = 0; i < gate.view.n; ++i) {
@@ -58,11 +75,16 @@ double tolerance(const Ops& ops, FormatId in, FormatId out) {
   return ways_of(ops, in) == exact && ways_of(ops, out) == exact ? 5e-6 : 2e-3;
 }
 
-// Tokens from which the AMX table stores bfloat16; the others store the same way for any number.
-int64_t tiles_from([[maybe_unused]] FormatId id) {
+// Tokens from which a table rounds weights (ways_of).
+int64_t rounds_from([[maybe_unused]] const Ops& ops, [[maybe_unused]] FormatId id) {
 #ifdef HEARTH_AVX2
-  for (const CpuIsa& isa : cpu_isas())
-    if (isa.available && std::string_view(isa.name) == "amx") return row_of(amx::engine(), id).panels_from;
+  const std::string_view table = ops.name;
+  if (table == "amx") {
+    const FormatEngine& row = row_of(amx::engine(), id);
+    return row.int8.panels ? row.int8.from : row.panels_from;
+  }
+  if (table == "avx512" && __builtin_cpu_supports("avx512vnni")) return row_of(avx512_vnni::engine(), id).int8.from;
+  if (table == "avx512") return INT64_MAX;
 #endif
   return 0;
 }
@@ -79,7 +101,8 @@ TEST_CASE("ffn: the formula") {
         CAPTURE(T);
         Rng rng(1);
         const int64_t d = in == FormatId::q4_k ? 256 : 37, n = in == FormatId::q4_k ? 96 : 29;
-        const TestFfn w(rng, in, out, 1, d, n);
+        TestFfn w(rng, in, out, 1, d, n);
+        w.round(*ops);
         const Rows x = Rows::random(rng, T, d);
         Rows y(T, d);
         Bed bed(*ops, ffn_limits(T, d, n, 0, 1, 1));
@@ -140,7 +163,8 @@ TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without sha
           CAPTURE(T);
           Rng rng(3);
           const int64_t E = 6, K = 3, d = in == FormatId::q4_k ? 256 : 21, n = 32, shared_n = 64;
-          const TestFfn experts(rng, in, out, E, d, n);
+          TestFfn experts(rng, in, out, E, d, n);
+          experts.round(*ops);
           const TestFfn shared(rng, FormatId::bf16, FormatId::f32, 1, d, shared_n);
           const Assignment to(rng, T, E, K);
           const Rows x = Rows::random(rng, T, d);
@@ -153,7 +177,7 @@ TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without sha
           for (const int32_t id : to.ids) ++tokens_of[id];
           const auto way = [&](FormatId id, int64_t n_tokens) {
             const auto ways = ways_of(*ops, id);
-            return n_tokens < tiles_from(id) ? ways.front() : ways.back();
+            return n_tokens < rounds_from(*ops, id) ? ways.front() : ways.back();
           };
           Worst worst;
           for (int64_t t = 0; t < T; ++t) {
