@@ -60,9 +60,9 @@ void require_all_formats(const Engine& engine) {
 namespace product {
 namespace {
 
-constexpr int64_t kHiddenTokens = 64;  // tokens at once in a hidden_piece: gate and up take 128 KB, for L2
-constexpr int64_t kStrip = 64;         // rows multiplied with every group of tokens before the next rows are read
-constexpr int64_t kMaxStrip = 256;     // output rows of a piece, at most
+constexpr int64_t kHiddenTokens = 128;  // tokens at once in a hidden_piece: gate and up take 256 KB, for L2
+constexpr int64_t kStrip = 64;          // rows multiplied with every group of tokens before the next rows are read
+constexpr int64_t kMaxStrip = 256;      // output rows of a piece, at most
 
 int64_t chunks_of(int64_t k) {
   return (k + kChunk - 1) / kChunk;
@@ -157,6 +157,7 @@ struct Tokens {
   const int32_t* index;
   int64_t n;
   int64_t first_row = 0;
+  int64_t whole = n;  // tokens of the product, if these are a slice: all of them are multiplied in the same way
 
   // All rows of tokens [first, first + count).
   void pointers(int64_t first, int64_t count, const void** out) const {
@@ -165,7 +166,8 @@ struct Tokens {
     }
   }
   Tokens slice(int64_t first, int64_t count) const {
-    return index ? Tokens{x, index + first, count, first_row} : Tokens{x, nullptr, count, first_row + first};
+    if (index) return {x, index + first, count, first_row, whole};
+    return {x, nullptr, count, first_row + first, whole};
   }
 };
 
@@ -227,7 +229,7 @@ void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int
     if (parts == 1) {
       const PanelCall call = {row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n,
                               y + t * y_stride,         y_stride,    after};
-      if (f.int8.panels && tokens.n >= f.int8.from) {
+      if (f.int8.panels && tokens.whole >= f.int8.from) {
         f.int8.panels(call, f.int8);
       } else {
         f.panels(call);

@@ -1,9 +1,11 @@
-// From how many tokens on are panels faster than rows?   switch_bench [isa] [threads]
+// From how many tokens on are panels faster than rows, and panels in 8 bits faster than those?
 //
-// For every format of a table: the time per weight matrix of both ways for 1 to 24 tokens, on cold weights and with all
-// threads at work, and the number of tokens from which panels win for good: what FormatEngine::panels_from should be.
-// It is a constant of each table and not found at start-up, because the two ways round differently: a model's answers
-// must not depend on how busy the machine was.
+//   switch_bench [isa] [threads] [format]
+//
+// For every format of a table, or that one: the time per weight matrix of each way, on cold weights and with all
+// threads at work, and the number of tokens from which it wins for good: what FormatEngine::panels_from and
+// Int8Panels::from should be. It is a constant of each table and not found at start-up, because the two ways round
+// differently: a model's answers must not depend on how busy the machine was.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,7 +33,10 @@ namespace {
 
 constexpr int64_t kRows = 256, kWidth = 2048;  // a piece of an expert of V2-Lite
 constexpr size_t kCold = size_t(192) << 20;    // bytes of weights, more than any cache
-constexpr int kMostTokens = 24;
+constexpr int kMostTokens = 128;
+constexpr int kMostFew = 24;  // rows are not tried for more
+
+constexpr int kInt8Tokens[] = {3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
 
 const Engine* engine_of(const std::string& isa) {
 #ifdef HEARTH_AVX2
@@ -74,7 +79,7 @@ struct Activations {
   size_t stride;
 
   Activations(const Engine& engine, Input input)
-      : stride(input == Input::x8 ? kWidth / kChunk * sizeof(X8) : kWidth * (input == Input::bf16 ? 2 : 4)) {
+      : stride(input == Input::x8 ? (kWidth / kChunk | 1) * sizeof(X8) : kWidth * (input == Input::bf16 ? 2 : 4)) {
     lines.resize(kMostTokens * stride / sizeof(Line));
     std::mt19937 rng(2);
     std::normal_distribution<float> normal;
@@ -91,6 +96,8 @@ struct Activations {
   std::byte* row(int t) { return lines.data()->bytes + size_t(t) * stride; }
 };
 
+enum class Way { rows, panels, int8 };
+
 struct Trial {
   const FormatEngine& f;
   const std::vector<uint8_t>& w;
@@ -99,7 +106,7 @@ struct Trial {
   int n_threads;
 
   // Seconds per piece, the best of five passes.
-  double time(bool panels, Activations& x, int T) const {
+  double time(Way way, Activations& x, int T) const {
     const void* rows[kMostTokens];
     for (int t = 0; t < T; ++t) rows[t] = x.row(t);
     const int64_t pieces = std::min<int64_t>(n_pieces / 5, 60);
@@ -110,8 +117,9 @@ struct Trial {
         alignas(64) float y[kRows * kMostTokens];
         const auto piece = [&](int64_t i) { return w.data() + size_t(pass * pieces + i) * kRows * row_bytes; };
         const uint8_t* next = part.next < 0 ? nullptr : piece(part.next);
-        if (panels) {
-          f.panels({piece(part.begin), row_bytes, kRows, kWidth, rows, T, y, kRows, next});
+        if (way != Way::rows) {
+          const PanelCall call = {piece(part.begin), row_bytes, kRows, kWidth, rows, T, y, kRows, next};
+          way == Way::int8 ? f.int8.panels(call, f.int8) : f.panels(call);
           return;
         }
         for (int64_t i = 0; i < kRows; i += 64) {  // as matmul.cpp does
@@ -144,8 +152,11 @@ int main(int argc, char** argv) {
              kWidth);
   fmt::print("{:8} {:>5} {:>5}", "format", "now", "best");
   for (const int T : {1, 2, 4, 8, 16, 24}) fmt::print("  rows/panels {:>2}", T);
+  fmt::print("  {:>5} {:>5}", "now", "best");
+  for (const int T : kInt8Tokens) fmt::print("  panels/int8 {:>3}", T);
   fmt::print("\n");
   for (const Format& format : all_formats()) {
+    if (argc > 3 && format.name != std::string_view(argv[3])) continue;
     const FormatEngine& f = row_of(*engine, format.id);
     const size_t row_bytes = format.bytes(kWidth);
     int64_t n_pieces = 0;
@@ -154,14 +165,25 @@ int main(int argc, char** argv) {
     const Trial trial = {f, w, row_bytes, n_pieces, n_threads};
     int best = 1;
     std::string line;
-    for (int T = 1; T <= kMostTokens; ++T) {
-      const double rows = trial.time(false, for_rows, T);
-      const double panels = trial.time(true, for_panels, T);
+    for (int T = 1; T <= kMostFew; ++T) {
+      const double rows = trial.time(Way::rows, for_rows, T);
+      const double panels = trial.time(Way::panels, for_panels, T);
       if (rows <= panels) best = T + 1;
       if (T == 1 || T == 2 || T == 4 || T % 8 == 0) line += fmt::format("  {:6.1f}/{:7.1f}", rows * 1e6, panels * 1e6);
     }
-    fmt::print("{:8} {:5} {:5}{}\n", format.name, f.panels_from, best > kMostTokens ? ">24" : std::to_string(best),
-               line);
+    fmt::print("{:8} {:5} {:5}{}", format.name, f.panels_from, best > kMostFew ? ">24" : std::to_string(best), line);
+    if (f.int8.panels) {
+      int last = 0;  // number of tokens that is faster in panels of its own
+      line.clear();
+      for (const int T : kInt8Tokens) {
+        const double panels = trial.time(Way::panels, for_panels, T);
+        const double int8 = trial.time(Way::int8, for_panels, T);
+        if (panels <= int8) last = T;
+        line += fmt::format("  {:6.1f}/{:8.1f}", panels * 1e6, int8 * 1e6);
+      }
+      fmt::print("  {:5} {:>5}{}", f.int8.from, fmt::format(">{}", last), line);
+    }
+    fmt::print("\n");
     std::fflush(stdout);
   }
 }

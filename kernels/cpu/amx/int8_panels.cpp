@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kRows = 256;  // rows whose sums are kept at once
 constexpr int64_t kBlock = 16;  // tokens of a tile
-constexpr int64_t kSteps = 4;   // tiles along a chunk
+constexpr int64_t kDepth = 64;  // weights of a tile
 constexpr int64_t kTokenBlocks = kPanelTokens / kBlock;
 
 // A chunk of all tokens.
@@ -52,22 +52,23 @@ HEARTH_INLINE void add_products(const int32_t (*c)[16], const Tokens& tokens, in
 
 // One or two blocks of tokens, the first n of which exist, times 32 rows.
 template <bool kTwoBlocks>
-HEARTH_INLINE void multiply(const Int8Tile& w, const Tokens& tokens, int64_t first_token, int64_t n, bool first,
-                            float (*sums)[kPanelRows]) {
+HEARTH_INLINE void multiply(const Int8Tile& w, int64_t n_weights, const Tokens& tokens, int64_t first_token, int64_t n,
+                            bool first, float (*sums)[kPanelRows]) {
+  finish_writes();
   _tile_zero(0);
   _tile_zero(1);
   if (kTwoBlocks) {
     _tile_zero(2);
     _tile_zero(3);
   }
-  for (int64_t s = 0; s < kSteps; ++s) {
-    _tile_loadd(4, tokens.q[first_token] + 64 * s, kChunk);
-    _tile_loadd(6, w.q[16 * s][0], sizeof w.q[0]);
+  for (int64_t k = 0; k < n_weights; k += kDepth) {
+    _tile_loadd(4, tokens.q[first_token] + k, kChunk);
+    _tile_loadd(6, w.q[k / 4][0], sizeof w.q[0]);
     _tile_dpbsud(0, 4, 6);
-    _tile_loadd(7, w.q[16 * s][16], sizeof w.q[0]);
+    _tile_loadd(7, w.q[k / 4][16], sizeof w.q[0]);
     _tile_dpbsud(1, 4, 7);
     if (kTwoBlocks) {
-      _tile_loadd(5, tokens.q[first_token + kBlock] + 64 * s, kChunk);
+      _tile_loadd(5, tokens.q[first_token + kBlock] + k, kChunk);
       _tile_dpbsud(2, 5, 6);
       _tile_dpbsud(3, 5, 7);
     }
@@ -90,7 +91,7 @@ HEARTH_INLINE void multiply(const Int8Tile& w, const Tokens& tokens, int64_t fir
 }  // namespace
 
 void int8_panels(const PanelCall& c, const Int8Panels& format) {
-  load_tile_config(c.n_tokens < kBlock ? int(c.n_tokens) : int(kBlock));
+  load_tile_config(c.n_tokens < kBlock ? c.n_tokens : kBlock);
   Tokens tokens;
   Sums sums;
   Int8Tile tile;
@@ -99,6 +100,7 @@ void int8_panels(const PanelCall& c, const Int8Panels& format) {
     const int64_t n_panels = (n_rows + kPanelRows - 1) / kPanelRows;
     BlockStream ahead(c, first, n_rows, (c.k + kChunk - 1) / kChunk * n_panels);
     for (int64_t k = 0, chunk = 0; k < c.k; k += kChunk, ++chunk) {
+      const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
       tokens.gather(c, chunk);
       for (int64_t panel = 0; panel < n_panels; ++panel) {
         const uint8_t* rows[kPanelRows];
@@ -107,11 +109,10 @@ void int8_panels(const PanelCall& c, const Int8Panels& format) {
           rows[r] = c.w + size_t(i < c.n_rows ? i : c.n_rows - 1) * c.row_bytes;
         }
         ahead.ask();
-        format.decode(rows, size_t(k / format.block_elems * format.block_bytes), c.k - k < kChunk ? c.k - k : kChunk,
-                      tile);
+        format.decode(rows, size_t(k / format.block_elems * format.block_bytes), n, tile);
         for (int64_t t = 0; t < c.n_tokens; t += 2 * kBlock) {
           const auto pair = c.n_tokens - t > kBlock ? multiply<true> : multiply<false>;
-          pair(tile, tokens, t, c.n_tokens - t, k == 0, sums.of[panel]);
+          pair(tile, n, tokens, t, c.n_tokens - t, k == 0, sums.of[panel]);
         }
       }
     }

@@ -137,6 +137,7 @@ HEARTH_INLINE void pack_tokens(const PanelCall& c, int64_t k, int64_t n_steps, T
 template <bool TwoTokenBlocks>
 HEARTH_INLINE void multiply_tiles(const WeightTiles& w, const TokenTiles& x, int64_t n_steps, bool first,
                                   int64_t row_block, int64_t token_block, Sums& sums) {
+  finish_writes();
   float(*c)[16][16] = sums.c[row_block] + token_block;
   float(*d)[16][16] = sums.c[row_block + 1] + token_block;
   if (first) {

@@ -63,6 +63,7 @@ void pack_query(const mla::Unit& unit, int64_t width, Work& work) {
 // Scores of 16 rows. Meanwhile the 16 rows from `next` on are prefetched.
 HEARTH_INLINE void score_rows(const uint8_t* rows, size_t row_bytes, int64_t n_steps, const Work& work,
                               const uint8_t* next, float (*scores)[16]) {
+  finish_writes();
   _tile_zero(0);
   _tile_zero(1);
   for (int64_t s = 0; s < n_steps; ++s) {
@@ -141,6 +142,7 @@ void add_values(const LatentRows& rows, int64_t first, int64_t n, int64_t column
       _mm512_store_ps(o[half][h], _mm512_mul_ps(_mm512_load_ps(o[half][h]), _mm512_set1_ps(work.keep[h])));
     }
   }
+  finish_writes();
   _tile_loadd(0, o[0], 64);
   _tile_loadd(1, o[1], 64);
   for (int64_t s = 0; s < n_steps; ++s) {

@@ -18,10 +18,10 @@ HEARTH_INLINE __m512i in_every_dword(const void* p) {
 
 // out[t][32 rows] += the tile times one chunk of T tokens.
 template <int T>
-void multiply(const Int8Tile& tile, const X8* const* x, bool first, float* out) {
+void multiply(const Int8Tile& tile, const X8* const* x, int n_steps, bool first, float* out) {
   __m512i acc[T][2];
   HEARTH_UNROLL for (int t = 0; t < T; ++t) acc[t][0] = acc[t][1] = _mm512_set1_epi32(128 * x[t]->minus_sum);
-  for (int s = 0; s < kChunk / 4; ++s) {
+  for (int s = 0; s < n_steps; ++s) {
     const __m512i w0 = _mm512_load_si512(tile.q[s]), w1 = _mm512_load_si512(tile.q[s] + 16);
     HEARTH_UNROLL for (int t = 0; t < T; ++t) {
       const __m512i a = in_every_dword(x[t]->q + 4 * s);
@@ -40,7 +40,7 @@ void multiply(const Int8Tile& tile, const X8* const* x, bool first, float* out) 
   }
 }
 
-constexpr void (*kMultiply[kTokens])(const Int8Tile&, const X8* const*, bool, float*) = {
+constexpr void (*kMultiply[kTokens])(const Int8Tile&, const X8* const*, int, bool, float*) = {
     multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>, multiply<7>, multiply<8>};
 
 }  // namespace
@@ -57,14 +57,14 @@ void int8_panels(const PanelCall& c, const Int8Panels& format) {
       rows[r] = c.w + size_t(first + (r < n_rows ? r : n_rows - 1)) * c.row_bytes;
     }
     for (int64_t k = 0, chunk = 0; k < c.k; k += kChunk, ++chunk) {
-      format.decode(rows, size_t(k / format.block_elems * format.block_bytes), c.k - k < kChunk ? c.k - k : kChunk,
-                    tile);
+      const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
+      format.decode(rows, size_t(k / format.block_elems * format.block_bytes), n, tile);
       for (int64_t i = 0; i < n_batches; ++i) {  // spread evenly over batches
         const int64_t t0 = c.n_tokens * i / n_batches, t1 = c.n_tokens * (i + 1) / n_batches;
         const X8* x[kTokens];
         for (int64_t t = t0; t < t1; ++t) x[t - t0] = static_cast<const X8*>(c.x[t]) + chunk;
         ahead.ask();
-        kMultiply[t1 - t0 - 1](tile, x, k == 0, sums + t0 * kPanelRows);
+        kMultiply[t1 - t0 - 1](tile, x, int(n / 4), k == 0, sums + t0 * kPanelRows);
       }
     }
     for (int64_t t = 0; t < c.n_tokens; ++t) {
