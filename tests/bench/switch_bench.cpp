@@ -19,13 +19,8 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/engine.h"
 #include "kernels/cpu/parallel.h"
+#include "tests/bench/unit_of.h"
 #include "tests/support/random_rows.h"
-
-#ifdef HEARTH_AVX2
-#include "kernels/cpu/amx/install.h"
-#include "kernels/cpu/avx2/install.h"
-#include "kernels/cpu/avx512/install.h"
-#endif
 
 using namespace hearth;
 
@@ -37,16 +32,6 @@ constexpr int kMostTokens = 128;
 constexpr int kMostFew = 24;  // rows are not tried for more
 
 constexpr int kInt8Tokens[] = {3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
-
-const Engine* engine_of(const std::string& isa) {
-#ifdef HEARTH_AVX2
-  if (isa == "amx") return &amx::engine();
-  if (isa == "avx512") return &avx512_vnni::engine();
-  if (isa == "avx512_plain") return &avx512::engine();
-  if (isa == "avx2") return &avx2::engine();
-#endif
-  return nullptr;
-}
 
 // Gaussian weights: 64 rows, again and again.
 std::vector<uint8_t> cold_weights(const Format& format, size_t row_bytes, int64_t* n_pieces) {
@@ -143,7 +128,7 @@ struct Trial {
 int main(int argc, char** argv) {
   const std::string isa = cpu_ops(argc > 1 ? argv[1] : "auto").name;
   const int n_threads = argc > 2 ? std::atoi(argv[2]) : default_threads();
-  const Engine* engine = engine_of(isa);
+  const Engine* engine = bench::engine_of(isa);
   if (!engine) {
     fmt::print(stderr, "switch_bench: the table {} has one way only\n", isa);
     return 1;
