@@ -177,7 +177,9 @@ void add_imatrix(CLI::App& app) {
       ->transform(whole_number(0, 1024));
   command->add_option("--isa", session.load.isa, "table of CPU kernels, by name; auto: the best, or $HEARTH_ISA")
       ->capture_default_str();
-  command->add_option("--ubatch", session.load.ubatch, "tokens run at once (default: 512)")
+  command
+      ->add_option("--ubatch", session.load.ubatch,
+                   "tokens run at once (default: a chunk, up to 4096 of it as memory allows)")
       ->transform(token_count(1, int64_t(1) << 16));
   command->add_flag("-v,--verbose", session.verbose, "say what runs");
   command->callback([arguments] { imatrix(*arguments); });

@@ -28,7 +28,7 @@ CLI::Validator context_length();
 
 // --ubatch, as it is where it is not given.
 constexpr const char* kUbatchHelp =
-    "prompt tokens run at once (default: 512; on a GPU 2048, with experts on both sides up to 4096, as memory allows)";
+    "prompt tokens run at once (default: up to 4096, as the model and memory have it; where a GPU has all of it 2048)";
 
 // -n of an answer: tokens from 1 on; "-1" is no limit.
 CLI::Validator answer_length();

@@ -34,7 +34,8 @@ Engine::Engine(Model& model, const Tokenizer& tokenizer, int64_t max_waiting)
       max_waiting_(max_waiting),
       scheduler_(model, tokenizer,
                  {.forbidden = unused_tokens(model.config(), tokenizer),
-                  .watch = [this](const RunProgress*) { return !over_.load(std::memory_order_relaxed); }}),
+                  .watch = [this](const RunProgress*) { return !over_.load(std::memory_order_relaxed); },
+                  .somebody_came = [this] { return came_.load(std::memory_order_relaxed); }}),
       status_(scheduler_.status()),
       thread_([this] { work(); }) {}
 
@@ -64,6 +65,7 @@ uint64_t Engine::submit(GenerationRequest request, std::shared_ptr<GenerationLis
       --n_open_;
     };
     arrivals_.push_back({id, std::move(request), std::make_shared<Counted>(std::move(listener), over)});
+    came_ = true;
   }
   arrived_.notify_one();
   return id;
@@ -105,6 +107,7 @@ void Engine::take_in() {
       arrived_.wait(lock, [&] { return over_ || !arrivals_.empty() || !cancelled_.empty(); });
     }
     arrivals = std::exchange(arrivals_, {});
+    came_ = false;
     cancelled = std::exchange(cancelled_, {});
   }
   for (Arrival& arrival : arrivals) scheduler_.add(arrival.id, std::move(arrival.request), std::move(arrival.listener));

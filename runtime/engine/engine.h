@@ -46,6 +46,7 @@ class Engine final : public Generator {
   int64_t n_open_ = 0;  // submitted and not over
   std::string failure_;
   std::atomic<bool> over_{false};
+  std::atomic<bool> came_{false};  // somebody is in arrivals_
   std::thread thread_;
 };
 

@@ -195,7 +195,11 @@ class Loader {
     const std::string gpu = loaded_.gpu_text();
     require(!options_.vram && !options_.resident_experts, ErrorKind::usage, "{}: the model runs on the CPU alone{}{}",
             options_.vram ? "--vram" : "--resident-experts", gpu.empty() ? "" : "; gpu: ", gpu);
-    if (options_.ram) note("--ram: does nothing here, as the model runs on the CPU alone");
+    if (options_.ram) {
+      to.ram = *options_.ram;
+      require_within("--ram", to.ram, total_memory(), "this machine's memory");
+      note("--ram: on the CPU alone it counts only for how many tokens of a prompt are run at once");
+    }
     to.ops = &choose_cpu();
     read(file);
     loaded_.model = std::make_unique<Model>(std::move(file), to);

@@ -12,6 +12,7 @@
 #include "runtime/model/weights.h"
 #include "runtime/model/yarn.h"
 #include "runtime/offload/expert_cache.h"
+#include "runtime/offload/host_ubatch.h"
 #include "runtime/offload/hybrid.h"
 #include "runtime/offload/local_experts.h"
 #include "runtime/offload/placement.h"
@@ -32,7 +33,6 @@ ModelOptions with_defaults(ModelOptions options, const ModelConfig& config, cons
           config.context_length);
   if (options.n_ctx == 0) options.n_ctx = config.default_context();
   if (!options.device) options.device = &host_device();
-  if (options.ubatch == kAutomaticUbatch && options.device->memory().total == 0) options.ubatch = 512;
   require(options.n_sequences >= 1, ErrorKind::usage, "sequences: expected at least 1, found {}", options.n_sequences);
   options.ubatch = std::min(options.ubatch, options.n_ctx);
   options.reproducible = options.reproducible && options.device->memory().total > 0;
@@ -103,15 +103,13 @@ ModelConfig runnable_config(const GgufFile& file) {
 }
 
 // Where everything will be: asked before anything is loaded. Are these sizes that the backend knows, and if it has a
-// memory of its own, what fits there?
+// memory of its own, what fits there? And how many tokens are run at once, where nobody says.
 Plan place(const GgufFile& file, const ModelSizes& sizes, ModelOptions& options) try {
   const ModelConfig& c = sizes.config;
   const std::string refusal = options.ops->refuses(limits_of(c, options));
   require(refusal.empty(), ErrorKind::resource, "{}: {}", options.ops->name, refusal);
   const Device::Memory memory = options.device->memory();
-  if (memory.total == 0) return {};
   PlacementInput input;
-  input.machine.vram = options.vram ? std::min<uint64_t>(options.vram, memory.free) : memory.free;
   input.machine.ram = options.ram;
   if (input.machine.ram == 0) input.machine.ram = usable_memory();
   if (input.machine.ram == 0) input.machine.ram = uint64_t(1) << 62;  // the system does not say
@@ -120,8 +118,13 @@ Plan place(const GgufFile& file, const ModelSizes& sizes, ModelOptions& options)
   input.cache_format = options.cache_format;
   input.ubatch = options.ubatch;
   input.n_threads = options.n_threads;
-  input.gpu_scratch = scratch_of(*options.ops, *options.device);
   input.cpu_scratch = scratch_of(options.host_ops ? *options.host_ops : *options.ops, host_device());
+  if (memory.total == 0) {
+    if (options.ubatch == kAutomaticUbatch) options.ubatch = host_ubatch(sizes, input);
+    return {};
+  }
+  input.machine.vram = options.vram ? std::min<uint64_t>(options.vram, memory.free) : memory.free;
+  input.gpu_scratch = scratch_of(*options.ops, *options.device);
   input.use = options.expert_use;
   input.resident_experts = options.resident_experts;
   input.staging_slots = options.n_staging;

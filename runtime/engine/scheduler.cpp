@@ -14,6 +14,8 @@ namespace {
 constexpr double kPause = 0.75;         // seconds that a slice may take while somebody decodes
 constexpr int64_t kShortSlice = 32;     // tokens: as long as nobody knows how fast reading is, and never fewer
 constexpr double kReadingShare = 0.65;  // seconds of reading for one of decoding
+constexpr int64_t kBearable = 512;      // tokens of a slice whose end whoever comes may wait for
+constexpr double kPatience = 2;         // seconds that he waits for the end of a longer one
 constexpr size_t kMostSamplers = 8;     // threads
 
 }  // namespace
@@ -32,6 +34,7 @@ struct Scheduler::Sequence {
   GenerationSummary summary;
   GeneratedToken next;  // chosen, and not yet told
   std::optional<Error> failure;
+  bool gave_way = false;  // its last slice was given up for another request
 
   Sequence(uint64_t id, GenerationRequest request, std::shared_ptr<GenerationListener> listener, KvCache cache)
       : id(id),
@@ -185,14 +188,20 @@ Scheduler::Sequence* Scheduler::to_read() {
   }
   if (!decoding) credit_ = 0;
   if (!oldest || credit_ < 0) return nullptr;
-  last_was_short_ = !last_was_short_ && shortest != oldest && shortest->unread() <= slice_length();
+  last_was_short_ = !last_was_short_ && shortest != oldest && shortest->unread() <= slice_length(*shortest);
   return last_was_short_ ? shortest : oldest;
 }
 
-int64_t Scheduler::slice_length() const {
+int64_t Scheduler::slice_length(const Sequence& s) const {
   const int64_t ubatch = model_.options().ubatch;
-  if (!somebody_decodes()) return ubatch;
+  if (!somebody_decodes()) return s.gave_way ? std::min(kBearable, ubatch) : ubatch;
   return std::min(std::max(int64_t(reading_rate_ * kPause), kShortSlice), ubatch);
+}
+
+// Whether a slice of n tokens that began at `start` and is so far is given up for a request that has come.
+bool Scheduler::gives_way(int64_t n, double share, Clock::time_point start) const {
+  if (n <= kBearable || free_places_.empty() || !options_.somebody_came || !options_.somebody_came()) return false;
+  return (1 - share) * seconds_since(start) >= share * kPatience;
 }
 
 // Pages for what comes, at the cost of prefixes. (Sequences that run never take more than the pool has: it is made for
@@ -225,13 +234,15 @@ bool Scheduler::run(std::span<const NextTokens> segments, const std::function<bo
 
 void Scheduler::read_slice(Sequence& s) {
   share(s);  // others may have read the same since
-  const int64_t n = std::min(s.unread(), slice_length()), cached = s.summary.cached_tokens, before = s.cache.length();
+  const int64_t n = std::min(s.unread(), slice_length(s)), cached = s.summary.cached_tokens, before = s.cache.length();
   const bool pauses = somebody_decodes(), last = n == s.unread();
   const NextTokens slice = next(s, std::span(s.tokens).subspan(size_t(before), size_t(n)), last);
   const uint64_t id = s.id;
   const auto start = Clock::now();
+  s.gave_way = false;
   const auto watch = [&](const RunProgress& at) {
     if (interrupted_.load(std::memory_order_relaxed) == id) return false;
+    if ((s.gave_way = gives_way(n, at.share, start))) return false;
     const int64_t total = s.n_prompt() - cached, done = before - cached;
     const RunProgress progress = {done, total, (double(done) + at.share * double(n)) / double(total)};
     return !options_.watch || options_.watch(&progress);
@@ -242,8 +253,10 @@ void Scheduler::read_slice(Sequence& s) {
   counts_.prefill_seconds += seconds;
   s.summary.prefill_seconds = seconds_since(s.since);
   if (pauses) credit_ -= seconds;
+  if (s.gave_way) return;
   if (!complete) return finish(s, StopReason::interrupted);
-  if (n >= kShortSlice) reading_rate_ = double(n) / seconds;
+  // (Of a long slice a token takes less time than of those that are cut by this rate.)
+  if (n >= kShortSlice && (pauses || n <= kBearable)) reading_rate_ = double(n) / seconds;
   s.listener->reading({s.n_prompt(), cached, s.cache.length(), s.summary.prefill_seconds});
   if (!last) return;
   s.since = Clock::now();

@@ -4,7 +4,9 @@
 // A step is either one token of every sequence that decodes, so that weights are read once for all of them, or a slice
 // of one prompt. While some decode, prompts get less than half of the time, in slices short enough that no pause is
 // long. (Both in one step would cost the decoding ones the whole slice.) The oldest prompt comes first, but every other
-// turn goes to one that a single slice completes: a short question does not wait for a long text.
+// turn goes to one that a single slice completes: a short question does not wait for a long text. Where nobody decodes
+// a slice may be long (host_ubatch.h); if a request comes that could begin and the slice would take seconds more, it is
+// given up, and the next one of that prompt is short.
 #pragma once
 
 #include <atomic>
@@ -29,6 +31,8 @@ struct SchedulerOptions {
   // Asked all the time while a step runs, with how far it is with the prompt it reads, if it does; false: the step is
   // given up, and the sequences in it end, interrupted.
   std::function<bool(const RunProgress* reading)> watch = {};
+  // Asked likewise: whether a request has come that `add` has not been given yet.
+  std::function<bool()> somebody_came = {};
 };
 
 // Rows of the head beyond the vocabulary, and entries that only pad it.
@@ -65,7 +69,8 @@ class Scheduler {
   void share(Sequence& s);
   int64_t best_wanted(const Sequence& s);
   Sequence* to_read();
-  int64_t slice_length() const;
+  int64_t slice_length(const Sequence& s) const;
+  bool gives_way(int64_t n, double share, Clock::time_point start) const;
   void read_slice(Sequence& s);
   void decode();
   void sample(Sequence& s);

@@ -7,6 +7,7 @@
 
 #include "runtime/model/activations.h"
 #include "runtime/model/kv_cache.h"
+#include "runtime/offload/host_ubatch.h"
 #include "runtime/support/size_text.h"
 
 namespace hearth {
@@ -293,7 +294,7 @@ class UbatchChoice {
   UbatchChoice(const ModelSizes& model, const PlacementInput& input) : model_(model), input_(input) {}
 
   Plan plan() const {
-    if (input_.machine.vram == 0) return with(kUsualUbatch);
+    if (input_.machine.vram == 0) return with(host_ubatch(model_, input_));
     const Plan usual = smallest_effort();
     for (int64_t ubatch = usual.all_on_gpu ? kGpuUbatch : kHybridUbatch; ubatch > usual.ubatch; ubatch /= 2) {
       const std::optional<Plan> larger = if_it_fits(ubatch);

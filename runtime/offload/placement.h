@@ -35,8 +35,8 @@ inline ScratchBytes scratch_of(const Ops& ops, const Device& device) {
 // rest of the pages (2 MiB) of each of our few allocations.
 inline constexpr uint64_t kDriverBytes = uint64_t(64) << 20;
 
-// Tokens of a prompt that are run at once: 512, on a GPU 2048, with experts on both sides up to 4096; fewer where
-// memory does not allow it.
+// Tokens of a prompt that are run at once: on a GPU 2048, with experts on both sides up to 4096, fewer where memory
+// does not allow it; on the CPU what host_ubatch says (host_ubatch.h), 512 to 4096.
 inline constexpr int64_t kAutomaticUbatch = 0;
 
 struct PlacementInput {

@@ -90,14 +90,16 @@ TEST_CASE("load: budgets beyond what there is are refused") {
   options.vram = 900 * kGiB;
   CHECK(load_refusal(ErrorKind::resource, options) ==
         "--vram: expected at most the 8.00 GiB of the GPU's memory, found 900 GiB");
-  options = file.options();
-  options.ram = uint64_t(1) << 62;
-  if (total_memory() > 0)
-    CHECK(mentions(load_refusal(ErrorKind::resource, options),
-                   {"--ram: expected at most the ", " of this machine's memory, found "}));
+  for (const DeviceChoice device : {DeviceChoice::automatic, DeviceChoice::cpu}) {
+    options = file.options(device);
+    options.ram = uint64_t(1) << 62;
+    if (total_memory() > 0)
+      CHECK(mentions(load_refusal(ErrorKind::resource, options),
+                     {"--ram: expected at most the ", " of this machine's memory, found "}));
+  }
 }
 
-TEST_CASE("load: what only a GPU can heed is refused without one, and --ram is said to do nothing") {
+TEST_CASE("load: what only a GPU can heed is refused without one, and --ram is said to do little") {
   const Loadable file;
   LoadOptions options = file.options(DeviceChoice::cpu);
   options.vram = kGiB;
@@ -109,7 +111,8 @@ TEST_CASE("load: what only a GPU can heed is refused without one, and --ram is s
   options.ram = kGiB;
   Told told;
   load_model(options, told.listener());
-  CHECK(told.notes == std::vector<std::string>{"--ram: does nothing here, as the model runs on the CPU alone"});
+  CHECK(told.notes == std::vector<std::string>{
+                          "--ram: on the CPU alone it counts only for how many tokens of a prompt are run at once"});
 }
 
 TEST_CASE("load: how many experts are resident is asked when it is known how many there are") {

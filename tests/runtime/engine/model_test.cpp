@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "runtime/offload/placement.h"
 #include "tests/quant/split_parts.h"
 #include "tests/runtime/model/tiny_model.h"
 
@@ -173,6 +174,47 @@ TEST_CASE("model: progress is told after each slice and can stop there" * doctes
   cache.truncate(0);
   CHECK_FALSE(model.run(tokens, cache, {}, false, [](const RunProgress& progress) { return progress.done < 10; }));
   CHECK(cache.length() == 10);
+}
+
+TEST_CASE("model: where nobody says, a long prompt is cut as the model and memory have it, and stops all the same") {
+  TinyShape shape = TinyShape::lite();
+  shape.n_layers = shape.n_heads = shape.n_activated = 1;
+  shape.n_dense = 0;
+  shape.n_experts = 32;
+  shape.context = 8192;
+  const TinyModel tiny(shape);
+  const auto tokens = some_tokens(4097, shape.vocab);
+  ModelOptions options = {.ops = &cpu_ops("auto"), .ubatch = kAutomaticUbatch};
+  // Where slices of the first n tokens end, but the last.
+  const auto cuts = [&](Model& model, size_t n) {
+    KvCache cache = model.new_cache();
+    std::vector<int64_t> ends;
+    model.run(std::span(tokens).first(n), cache, {}, false, [&](const RunProgress& progress) {
+      if (progress.done > (ends.empty() ? 0 : ends.back())) ends.push_back(progress.done);
+      return progress.done < 4096;
+    });
+    return ends;
+  };
+  using Cuts = std::vector<int64_t>;
+  Model model(tiny.file(), options);
+  CHECK(model.options().ubatch == 4096);
+  for (const size_t n : {1, 512, 513}) CHECK(cuts(model, n) == Cuts());
+  CHECK(cuts(model, 4097) == Cuts{4096});
+  int asked = 0;
+  KvCache cache = model.new_cache();
+  CHECK_FALSE(model.run(tokens, cache, {}, false, [&](const RunProgress&) { return ++asked < 40; }));
+  CHECK(asked == 40);  // nothing more was computed
+  CHECK(cache.length() == 0);
+
+  options.ram = 4 << 20;
+  Model small(tiny.file(), options);
+  CHECK(small.options().ubatch == 512);
+  CHECK(cuts(small, 512) == Cuts());
+  CHECK(cuts(small, 513) == Cuts{512});
+  options.n_ctx = 300;
+  CHECK(Model(tiny.file(), options).options().ubatch == 300);
+  options.ubatch = 20;
+  CHECK(Model(tiny.file(), options).options().ubatch == 20);
 }
 
 TEST_CASE("model: stopped anywhere, it goes on with the same bits" * doctest::test_suite("each table")) {

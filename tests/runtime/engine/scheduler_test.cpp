@@ -24,8 +24,9 @@ struct Scheduled {
   Model model;
   Tokenizer tokenizer{SmallVocabulary().metadata()};
 
-  explicit Scheduled(int64_t n_sequences, int64_t n_ctx = 256, int64_t ubatch = 512)
-      : model(tiny.file(), {.ops = &cpu_ops("scalar"),
+  explicit Scheduled(int64_t n_sequences, int64_t n_ctx = 256, int64_t ubatch = 512, const TinyShape& shape = {})
+      : tiny(shape),
+        model(tiny.file(), {.ops = &cpu_ops("scalar"),
                             .n_ctx = n_ctx,
                             .n_sequences = n_sequences,
                             .cache_format = FormatId::f32,
@@ -36,7 +37,10 @@ struct Scheduled {
 // Everything that a listener is told, and the order of things among several of them.
 struct Heard final : GenerationListener {
   explicit Heard(std::vector<int>* order = nullptr, int name = 0) : order(order), name(name) {}
-  void reading(const ReadingProgress& progress) override { readings.push_back(progress); }
+  void reading(const ReadingProgress& progress) override {
+    readings.push_back(progress);
+    if (readings.size() == 1) began.set_value();
+  }
   bool token(const GeneratedToken& token) override {
     if (gate.valid()) gate.wait();
     if (order) order->push_back(name);
@@ -64,7 +68,7 @@ struct Heard final : GenerationListener {
   std::vector<Token> tokens;
   std::optional<GenerationSummary> summary;
   std::string failure;
-  std::promise<void> done;
+  std::promise<void> began, done;
   std::shared_future<void> gate;  // the engine waits for it
 };
 
@@ -79,14 +83,17 @@ GenerationRequest request(int64_t n_prompt, int64_t max_tokens, uint64_t seed = 
 }
 
 // The answer of a model that has nothing else to do.
-std::vector<Token> alone(const GenerationRequest& r) {
-  static Scheduled bed(1);
+std::vector<Token> alone(const GenerationRequest& r, Scheduled& bed) {
   Scheduler scheduler(bed.model, bed.tokenizer, {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer)});
   const auto heard = std::make_shared<Heard>();
   scheduler.add(1, r, heard);
   while (scheduler.busy()) scheduler.step();
   REQUIRE(heard->summary.has_value());
   return heard->tokens;
+}
+std::vector<Token> alone(const GenerationRequest& r) {
+  static Scheduled bed(1);
+  return alone(r, bed);
 }
 
 }  // namespace
@@ -268,6 +275,80 @@ TEST_CASE("a short question waits for two slices at most while a long text is re
   while (scheduler.busy()) scheduler.step();
   CHECK(text->tokens == alone(request(250, 2, 2, 20)));
   CHECK(question->tokens == alone(request(20, 2, 3, 400)));
+}
+
+namespace {
+
+// Room for prompts that are longer than slices whose end anybody may wait for.
+TinyShape long_context(int64_t n_layers) {
+  TinyShape shape;
+  shape.context = 2048;
+  shape.n_layers = n_layers;
+  return shape;
+}
+
+}  // namespace
+
+TEST_CASE("a long slice is given up for a request that comes at its beginning, and none is given up twice") {
+  Scheduled bed(2, 1024, 1024, long_context(2)), other(1, 1024, 64, long_context(2));
+  const GenerationRequest long_text = request(700, 2, 2);
+  double comes_at = 0;  // share of a slice
+  bool came = false;
+  const auto listen = [&](const RunProgress* reading) {
+    came = reading && reading->share >= comes_at;
+    return true;
+  };
+  const SchedulerOptions options = {.forbidden = unused_tokens(bed.model.config(), bed.tokenizer),
+                                    .watch = listen,
+                                    .somebody_came = [&] { return came; }};
+  {
+    Scheduler scheduler(bed.model, bed.tokenizer, options);
+    const auto text = std::make_shared<Heard>(), question = std::make_shared<Heard>();
+    scheduler.add(1, long_text, text);
+    scheduler.step();
+    CHECK(text->readings.size() == 1);  // that it begins
+    CHECK_FALSE(text->summary.has_value());
+    comes_at = 2;
+    came = false;
+    scheduler.add(2, request(20, 2, 3, 400), question);
+    while (question->tokens.empty()) scheduler.step();
+    CHECK(text->readings.size() == 1);
+    while (scheduler.busy()) scheduler.step();
+    CHECK(question->tokens == alone(request(20, 2, 3, 400), other));
+    CHECK(text->tokens == alone(long_text, other));
+  }
+  const auto read = [&](Model& model) {  // tokens read after each step
+    Scheduler scheduler(model, bed.tokenizer, options);
+    const auto text = std::make_shared<Heard>();
+    scheduler.add(1, long_text, text);
+    came = false;
+    std::vector<int64_t> done;
+    while (text->tokens.empty()) {
+      scheduler.step();
+      done.push_back(text->readings.back().done);
+    }
+    return done;
+  };
+  comes_at = 0;  // as if ever new ones came: the next slice is short enough for them to wait
+  CHECK(read(bed.model) == std::vector<int64_t>{0, 512, 700});
+  comes_at = 0.4;  // a layer of two is done, and the rest is no matter of seconds
+  CHECK(read(bed.model) == std::vector<int64_t>{700});
+  Scheduled single(1, 1024, 1024, long_context(2));
+  comes_at = 0;  // there is no place for another one
+  CHECK(read(single.model) == std::vector<int64_t>{700});
+}
+
+TEST_CASE("engine: a question does not wait for a long slice") {
+  Scheduled bed(2, 2048, 2048, long_context(1));
+  std::vector<int> order;
+  const auto text = std::make_shared<Heard>(&order, 1), question = std::make_shared<Heard>(&order, 2);
+  Engine engine(bed.model, bed.tokenizer, 1);
+  engine.submit(request(2000, 1, 2), text);
+  text->began.get_future().wait();
+  engine.submit(request(20, 1, 3, 400), question);
+  text->done.get_future().wait();
+  question->done.get_future().wait();
+  CHECK(order == std::vector<int>{2, 1});
 }
 
 TEST_CASE("ends: eos, a stop token, a stop string, a full context, nothing asked for, cancelled") {

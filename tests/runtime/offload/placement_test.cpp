@@ -365,7 +365,8 @@ TEST_CASE("placement: how many tokens at once, where nobody says") {
     CHECK(plan_placement(c.model, in).vram.used() == plan.vram.used());
     return plan;
   };
-  CHECK(planned(lite(), 0).ubatch == 512);
+  CHECK(planned(lite(), 0).ubatch == 2048);  // host_ubatch_test.cpp
+  CHECK(planned(v2(), 0, 1024).ubatch == 1024);
   const Plan whole = planned(lite(), 24);
   CHECK(whole.all_on_gpu);
   CHECK(whole.ubatch == 2048);
