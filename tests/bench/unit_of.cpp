@@ -17,12 +17,11 @@ Unit floats_of(std::string_view isa) {
   return isa == "avx2" || isa == "scalar" ? Unit::f32_256 : Unit::f32_512;
 }
 
-// By the form in which its kernel wants activations.
-Unit unit_of_input(std::string_view isa, Input input, bool panels) {
+// By the form in which its kernel wants activations; `int8`: it is one of FormatEngine::int8.
+Unit unit_of_input(std::string_view isa, Input input, bool panels, bool int8) {
   if (input == Input::f32) return floats_of(isa);
-  const bool tiles = isa == "amx" && panels;
-  if (input == Input::bf16) return tiles ? Unit::bf16_tiles : Unit::bf16_pairs;
-  if (tiles) return Unit::int8_tiles;
+  if (input == Input::bf16) return isa == "amx" && panels ? Unit::bf16_tiles : Unit::bf16_pairs;
+  if (isa == "amx" && int8) return Unit::int8_tiles;
   if (isa == "avx2") return Unit::byte_pairs_256;
   return isa == "avx512_plain" || !there(Unit::vnni) ? Unit::byte_pairs_512 : Unit::vnni;
 }
@@ -50,7 +49,8 @@ Unit unit_of_product(std::string_view isa, FormatId format, double tokens, bool 
   const bool pairs = format == FormatId::f8_e4m3 && !panels && !alike && isa.starts_with("avx512") &&
                      isa != "avx512_plain" && there(Unit::bf16_pairs);
   if (pairs) return Unit::bf16_pairs;
-  return unit_of_input(isa, panels ? row.panels_input : row.rows_input, panels);
+  const bool int8 = row.int8.panels && tokens >= double(row.int8.from) && !alike;
+  return unit_of_input(isa, panels ? row.panels_input : row.rows_input, panels, int8);
 }
 
 Unit unit_of_attention(std::string_view isa, bool absorbed) {
