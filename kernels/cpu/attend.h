@@ -4,7 +4,7 @@
 // are the heads of one token, and keys and values are the same latent rows. In naive attention the queries are tokens
 // of one head, over that head's expanded keys and values. An instruction set brings the steps on registers
 // (AttentionEngine). Cutting into pieces, merging and sharing among threads is written once: for absorbed attention in
-// mla_attend.h, for naive in mha_attend.cpp.
+// mla_attend.h, for naive in mha_attend.h.
 //
 // (Plain structs without member functions, for the reason given in engine.h.)
 #pragma once
@@ -83,9 +83,18 @@ constexpr Kernel float_kernel = {[](const Unit& unit) { attend_floats(engine, un
 // mha_attend of kernels/ops.h for any engine.
 namespace attention {
 
-void mha_attend(const AttentionEngine& engine, const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope,
-                const Weight& k_b, const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
-                Heads<float> o);
+// The arguments of Ops::mha_attend.
+struct MhaCall {
+  const Exec& exec;
+  Heads<const float> q_nope, q_rope;
+  const Weight &k_b, &v_b;
+  const LatentCache& cache;
+  const Positions& at;
+  float scale;
+  Heads<float> o;
+};
+
+void mha_attend(const AttentionEngine& engine, const MhaCall& call);
 
 size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& limits);
 
@@ -97,8 +106,9 @@ void install(Ops& ops) {
   mla::install<products, mla::float_kernel<engine>>(ops);
   ops.scratch.mha_attend = [](const ScratchLimits& limits) { return scratch_bytes(engine, limits); };
   ops.mha_attend = [](const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
-                      const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
-                      Heads<float> o) { mha_attend(engine, exec, q_nope, q_rope, k_b, v_b, cache, at, scale, o); };
+                      const Weight& v_b, const LatentCache& cache, const Positions& at, float scale, Heads<float> o) {
+    mha_attend(engine, MhaCall{exec, q_nope, q_rope, k_b, v_b, cache, at, scale, o});
+  };
 }
 }  // namespace
 

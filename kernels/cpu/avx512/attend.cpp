@@ -13,6 +13,7 @@
 
 #include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx512/kernels.h"
+#include "kernels/cpu/avx512/product.h"
 #include "quant/round_up.h"
 
 namespace hearth::HEARTH_AVX512 {
@@ -82,94 +83,25 @@ void set_queries(const float* rows, int64_t n, int64_t width, const QueryBlock& 
 
 // ---- the product
 
-// Element (i, k) is data[i * row + k * column].
-struct Factors {
-  const float* data;
-  int64_t row, column;
-};
-
-// c = start + a b:  c [n_rows][width] from a [n_rows][depth], b [depth][width]; width a multiple of 16. Rows are taken
-// four at a time: memory for those past n_rows must exist, whatever it holds.
-struct Product {
+// c [n_rows][width] = start + the product.
+struct FloatSteps {
   enum class Start { zero, scaled, unscaled } start;  // where the sums begin: at 0, c[i] * keep[i] or c[i]
-  Factors a;
-  const float* b;
-  int64_t b_stride;
   float* c;
   int64_t c_stride;
-  int64_t n_rows, depth, width;
   const float* keep;
+
+  using Sum = __m512;
+  HEARTH_INLINE __m512 begin(int64_t i, int64_t j, int64_t k) const {
+    if (start == Start::zero && k == 0) return _mm512_setzero_ps();
+    const bool scaled = start == Start::scaled && k == 0;
+    return _mm512_mul_ps(_mm512_set1_ps(scaled ? keep[i] : 1.0f), _mm512_loadu_ps(c + i * c_stride + j));
+  }
+  HEARTH_INLINE __m512 add(__m512 x, __m512 row, __m512 sum) const { return _mm512_fmadd_ps(x, row, sum); }
+  HEARTH_INLINE void end(int64_t i, int64_t j, int64_t, __m512 sum) const {
+    _mm512_storeu_ps(c + i * c_stride + j, sum);
+  }
 };
-
-// Rows [i, i + R), columns [j, j + 16 V), k in [k, k + n).
-template <int R, int V>
-void product_tile(const Product& p, int64_t i, int64_t j, int64_t k, int64_t n) {
-  float* c = p.c + i * p.c_stride + j;
-  __m512 acc[R][V];
-  if (p.start == Product::Start::zero && k == 0) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      HEARTH_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = _mm512_setzero_ps();
-    }
-  } else {
-    const bool scaled = p.start == Product::Start::scaled && k == 0;
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const __m512 factor = _mm512_set1_ps(scaled ? p.keep[i + r] : 1.0f);
-      HEARTH_UNROLL for (int v = 0; v < V; ++v) {
-        acc[r][v] = _mm512_mul_ps(factor, _mm512_loadu_ps(c + r * p.c_stride + 16 * v));
-      }
-    }
-  }
-  // One pointer for every four rows; the stride and three times the stride reach all four. Left alone, the compiler
-  // keeps an offset for each row and spills them.
-  const float* a[R / 4];
-#pragma GCC unroll 6
-  for (int g = 0; g < R / 4; ++g) a[g] = p.a.data + (i + 4 * g) * p.a.row + k * p.a.column;
-  const int64_t stride = p.a.row, stride3 = 3 * stride;
-  const float* b = p.b + k * p.b_stride + j;
-  for (const float* end = b + n * p.b_stride; b != end; b += p.b_stride) {
-    __m512 row[V];
-    HEARTH_UNROLL for (int v = 0; v < V; ++v) row[v] = _mm512_loadu_ps(b + 16 * v);
-#pragma GCC unroll 6
-    for (int g = 0; g < R / 4; ++g) {
-      asm("" : "+r"(a[g]));
-      const float* four[4] = {a[g], a[g] + stride, a[g] + 2 * stride, a[g] + stride3};
-#pragma GCC unroll 4
-      for (int r = 0; r < 4; ++r) {
-        const __m512 factor = _mm512_set1_ps(*four[r]);
-        HEARTH_UNROLL for (int v = 0; v < V; ++v) {
-          acc[4 * g + r][v] = _mm512_fmadd_ps(factor, row[v], acc[4 * g + r][v]);
-        }
-      }
-      a[g] += p.a.column;
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    HEARTH_UNROLL for (int v = 0; v < V; ++v) _mm512_storeu_ps(c + r * p.c_stride + 16 * v, acc[r][v]);
-  }
-}
-
-// V vectors of columns for all rows: R rows at a time (16 or 24 sums), then four at a time.
-template <int R, int V>
-void product_strip(const Product& p, int64_t j, int64_t k, int64_t n) {
-  int64_t i = 0;
-  for (; i + R <= p.n_rows; i += R) product_tile<R, V>(p, i, j, k, n);
-  for (; i < p.n_rows; i += 4) product_tile<4, V>(p, i, j, k, n);
-}
-
-void multiply(const Product& p) {
-  constexpr int64_t kDepth = 128;  // a strip of three vectors is 24 KB, which stays in L1 for all rows
-  for (int64_t k = 0; k < p.depth; k += kDepth) {
-    const int64_t n = p.depth - k < kDepth ? p.depth - k : kDepth;
-    for (int64_t j = 0; j < p.width; j += 48) {
-      const int64_t left = p.width - j;
-      const auto strip = left >= 48 ? product_strip<8, 3> : left == 32 ? product_strip<12, 2> : product_strip<16, 1>;
-      strip(p, j, k, n);
-    }
-  }
-}
+using Start = FloatSteps::Start;
 
 // ---- attention
 
@@ -200,25 +132,16 @@ void softmax(const QueryBlock& b, const PositionTile& tile, int64_t i) {
 }
 
 void attend(const QueryBlock& b, const PositionTile& tile) {
-  using Start = Product::Start;
-  multiply({Start::zero, {tile.keys, tile.key_stride, 1}, b.q, b.n, b.scores, b.n, tile.n, b.width, b.n, nullptr});
+  multiply(Factors<float>{tile.keys, tile.key_stride, 1, b.q, b.n, tile.n, b.width, b.n},
+           FloatSteps{Start::zero, b.scores, b.n, nullptr});
   for (int64_t i = 0; i < b.n; i += 16) softmax(b, tile, i);
-  multiply({Start::scaled,
-            {b.scores, 1, b.n},
-            tile.values,
-            tile.value_stride,
-            b.o,
-            b.value_width,
-            b.n,
-            tile.n,
-            b.value_width,
-            b.keep});
+  multiply(Factors<float>{b.scores, 1, b.n, tile.values, tile.value_stride, b.n, tile.n, b.value_width},
+           FloatSteps{Start::scaled, b.o, b.value_width, b.keep});
 }
 
 // Straight from the cache. Its numbers are converted to floats in pieces that stay in L1, once for the scores and again
 // for the sums, which costs less than keeping whole rows of floats in L2.
 void attend_latents(const QueryBlock& b, const LatentRows& rows, int64_t first, int64_t n, float*) {
-  using Start = Product::Start;
   constexpr int64_t kKeys = 128, kValues = 48;  // columns at once
   alignas(64) float piece[kTilePositions * kKeys];
   const int64_t r = rows.cache->kv_lora_rank, width = r + rows.cache->rope_dim;
@@ -226,31 +149,15 @@ void attend_latents(const QueryBlock& b, const LatentRows& rows, int64_t first, 
     const int64_t columns = width - at < kKeys ? width - at : kKeys;
     ask_ahead(rows, first + kTilePositions, n, at, columns);
     read_columns(rows, first, n, at, columns, piece, kKeys);
-    multiply({at == 0 ? Start::zero : Start::unscaled,
-              {piece, kKeys, 1},
-              b.q + at * b.n,
-              b.n,
-              b.scores,
-              b.n,
-              n,
-              columns,
-              b.n,
-              nullptr});
+    multiply(Factors<float>{piece, kKeys, 1, b.q + at * b.n, b.n, n, columns, b.n},
+             FloatSteps{at == 0 ? Start::zero : Start::unscaled, b.scores, b.n, nullptr});
   }
   for (int64_t i = 0; i < b.n; i += 16) softmax(b, {nullptr, 0, nullptr, 0, n, nullptr}, i);
   for (int64_t at = 0; at < r; at += kValues) {
     const int64_t columns = r - at < kValues ? r - at : kValues;
     read_columns(rows, first, n, at, columns, piece, kValues);
-    multiply({Start::scaled,
-              {b.scores, 1, b.n},
-              piece,
-              kValues,
-              b.o + at,
-              b.value_width,
-              b.n,
-              n,
-              round_up(columns, 16),
-              b.keep});
+    multiply(Factors<float>{b.scores, 1, b.n, piece, kValues, b.n, n, round_up(columns, 16)},
+             FloatSteps{Start::scaled, b.o + at, b.value_width, b.keep});
   }
 }
 
@@ -263,7 +170,19 @@ void decode(const Weight& w, int64_t head, int64_t row, int64_t at, int64_t n, f
   avx2::float_decoder (*w.format)(*w.format, from + size_t(row) * w.row_bytes, at, n, out);
 }
 
-// work [r][nope] = W^UK of the head.
+void expand(const Expansion& e) {
+  const auto times_latents = [&](int64_t r, int64_t width, float* out, int64_t out_stride) {
+    multiply(Factors<float>{e.latents, e.latent_stride, 1, e.work, width, e.n, r, width},
+             FloatSteps{Start::zero, out, out_stride, nullptr});
+  };
+  decode_keys(*e.k_b, e.head, e.work);
+  times_latents(e.k_b->n, round_up(e.k_b->k, 16), e.keys, e.key_stride);
+  decode_values(*e.v_b, e.head, e.work);
+  times_latents(e.v_b->k, round_up(e.v_b->n, 16), e.values, e.value_stride);
+}
+
+}  // namespace
+
 void decode_keys(const Weight& w, int64_t head, float* work) {
   const int64_t width = round_up(w.k, 16);
   for (int64_t c = 0; c < w.n; ++c) {
@@ -274,7 +193,6 @@ void decode_keys(const Weight& w, int64_t head, float* work) {
   }
 }
 
-// work [r][v] = the transpose of the head's W^UV.
 void decode_values(const Weight& w, int64_t head, float* work) {
   const int64_t width = round_up(w.n, 16);
   alignas(64) float rows[16 * kDecoded], columns[16 * 16];
@@ -296,27 +214,6 @@ void decode_values(const Weight& w, int64_t head, float* work) {
     }
   }
 }
-
-void expand(const Expansion& e) {
-  const auto times_latents = [&](int64_t r, int64_t width, float* out, int64_t out_stride) {
-    multiply({Product::Start::zero,
-              {e.latents, e.latent_stride, 1},
-              e.work,
-              width,
-              out,
-              out_stride,
-              e.n,
-              r,
-              width,
-              nullptr});
-  };
-  decode_keys(*e.k_b, e.head, e.work);
-  times_latents(e.k_b->n, round_up(e.k_b->k, 16), e.keys, e.key_stride);
-  decode_values(*e.v_b, e.head, e.work);
-  times_latents(e.v_b->k, round_up(e.v_b->n, 16), e.values, e.value_stride);
-}
-
-}  // namespace
 
 const AttentionEngine kAttention = {16, set_queries, attend_latents, read_rows, expand, attend};
 

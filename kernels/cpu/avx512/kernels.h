@@ -6,7 +6,7 @@
 
 namespace hearth {
 struct AttentionEngine;  // kernels/cpu/attend.h
-}
+}  // namespace hearth
 
 namespace hearth::HEARTH_AVX512 {
 
@@ -16,5 +16,10 @@ void int8_panels(const PanelCall& call, const Int8Panels& format);
 
 extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks;
 extern const AttentionEngine kAttention;
+
+// out [r][nope, rounded up to 16] = W^UK of a head, zeros in the columns that do not exist.
+void decode_keys(const Weight& w, int64_t head, float* out);
+// out [r][v, rounded up to 16] = the transpose of the head's W^UV, likewise.
+void decode_values(const Weight& w, int64_t head, float* out);
 
 }  // namespace hearth::HEARTH_AVX512
