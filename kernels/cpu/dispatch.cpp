@@ -69,6 +69,7 @@ const Ops& avx512_ops() {
   static const Ops ops = [] {
     Ops table = avx2_ops();
     (has_vnni() ? avx512_vnni::install : avx512::install)(table);
+    if (has_vnni()) avx512_vnni::install_integer_attention(table);
     if (has_bf16()) avx512_bf16::install(table);
     table.name = "avx512";
     return table;

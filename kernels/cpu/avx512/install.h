@@ -15,6 +15,8 @@ const Engine& engine();  // for tests/bench
 namespace avx512_vnni {
 void install(Ops& ops);
 const Engine& engine();  // for tests/bench
+// Naive attention over a bfloat16 cache with integer weights.
+void install_integer_attention(Ops& ops);
 }  // namespace avx512_vnni
 
 // Overwrites, in the table with VNNI, what BF16 and VBMI do better.

@@ -6,7 +6,7 @@
 
 namespace hearth {
 struct AttentionEngine;  // kernels/cpu/attend.h
-}  // namespace hearth
+}
 
 namespace hearth::HEARTH_AVX512 {
 
