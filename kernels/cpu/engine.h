@@ -26,12 +26,12 @@ constexpr int bf16_place(int i) {
 
 // 256 activations in 8 bits, x = scale * q, zeros past the row's end, with sums of q that kernels need. Weights stored
 // with an offset are multiplied as stored, and their sums start at -offset * sum; for weights with a minimum,
-// minimum * sum is subtracted.
+// minimum * sum is subtracted. An engine's quantize() stores those sums that its kernels read.
 struct alignas(64) X8 {
   int8_t q[256];            // -127 .. 127
   int32_t minus_sum16[16];  // minus the sum of each 16
   int32_t minus_sum32[8];
-  float sum16[16];
+  int16_t pair_sum16[16][2];  // of each 16 the sums of the first two and of the last two of every four
   float sum32[8];
   int16_t small_sum16[16];
   int16_t small_sum32[8];

@@ -57,10 +57,10 @@ HEARTH_INLINE __m256i top_nibbles_twice(__m256i first, __m256i last) {
   return _mm256_permute4x64_epi64(_mm256_or_si256(v, _mm256_slli_epi32(v, 16)), 0xD8);
 }
 
-// Formats in signed bytes: their magnitudes are at most 62, so two products of a pair fit 16 bits twice.
+// Formats in signed bytes.
 template <class Block>
 struct SignedPoints {
-  static constexpr int kBlock = 256, kBytes = sizeof(Block), kOffset = 0, kRun = 8;
+  static constexpr int kBlock = 256, kBytes = sizeof(Block), kOffset = 0;
   static constexpr bool kSigned = true, kMins = false;
   HEARTH_INLINE static float d(const uint8_t*, const uint8_t* p) { return half_to_float(p) * (1.0f / Block::kUnits); }
 };

@@ -6,9 +6,19 @@
 //   kSigned          the bytes are signed: the weights themselves; else they are unsigned, below 64: weight + kOffset
 //   kMins            there are minimums (blocks of 256) or added numbers (smaller blocks)
 //   kGroup           weights that share a scale: 16 or 32 (coarser ones are repeated)
-//   kRun             weights whose products are summed in 16 bits: of each four, the first two go into one sum and the
-//                    last two into another. After the offset is subtracted, a sum is within +-32767 for any bits
+//   kRun             of unsigned bytes: weights whose products are summed in 16 bits. Of each four, the first two go
+//   into
+//                    one sum and the last two into another. After the offset is subtracted, a sum is within +-32767 for
+//                    any bits
 //   vector(p, i)     weights 32 i .. 32 i + 31 of the blocks at p, in order
+//
+// Where the bits of a weight stand at the same place of all bytes, whole tiles need not be unpacked row by row:
+//
+//   kPieces          16-byte pieces of a block that hold the bits of its weights; they may overlap
+//   piece(s)         where piece s begins
+//   weights(z, i, j) weights 32 i + 4 j .. 32 i + 4 j + 3 of eight rows' blocks, four bytes for each row. z(s, c) is
+//   the
+//                    c-th dword of piece s of the eight rows
 //
 // Blocks of 256: scales(p) and mins(p) are 16 words (each twice where kGroup is 32), in units of the half-precision
 // numbers d at byte kD and dmin at byte kDmin: weight = d * scale * byte - dmin * min. Smaller blocks:
@@ -46,10 +56,20 @@ HEARTH_INLINE __m256i low_bits(__m256i v, int n) {
   return _mm256_and_si256(v, _mm256_set1_epi8(char((1 << n) - 1)));
 }
 
+// Of bytes that hold two bits of four vectors each, those of vector i.
+HEARTH_INLINE __m256i two_bits(__m256i z, int i) {
+  return low_bits(_mm256_srli_epi16(z, 2 * (i % 4)), 2);
+}
+
 // 16 bytes of nibbles in halves -> 32 bytes: the low nibbles, then the high ones.
 HEARTH_INLINE __m256i nibbles_in_halves(const uint8_t* qs) {
   const __m256i both = in_both_halves(load128(qs));
   return low_bits(_mm256_srlv_epi32(both, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)), 4);
+}
+
+// And the same of dwords of eight rows: low nibbles where j is below 4, else high ones.
+HEARTH_INLINE __m256i nibbles_of_half(__m256i z, int j) {
+  return low_bits(j < 4 ? z : _mm256_srli_epi16(z, 4), 4);
 }
 
 // 32 bits -> 32 bytes: 16 where the bit is set, else 0.
@@ -60,6 +80,16 @@ HEARTH_INLINE __m256i sixteen_where_set(const uint8_t* bits) {
   const __m256i select = _mm256_set1_epi64x(int64_t(0x8040201008040201));
   const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, select), select);
   return _mm256_and_si256(set, _mm256_set1_epi8(16));
+}
+
+// And the same for weights 4 j .. 4 j + 3 of eight rows, whose 32 bits are in the row's dword.
+HEARTH_INLINE __m256i sixteen_where_set(__m256i bits, int j) {
+  const int byte = j / 2;
+  const __m256i spread = _mm256_shuffle_epi8(
+      bits, _mm256_broadcastsi128_si256(_mm_setr_epi32(0x01010101 * byte, 0x01010101 * (byte + 4),
+                                                       0x01010101 * (byte + 8), 0x01010101 * (byte + 12))));
+  const __m256i select = _mm256_set1_epi32(j % 2 ? int(0x80402010) : 0x08040201);
+  return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, select), select), _mm256_set1_epi8(16));
 }
 
 // The 16 levels of IQ4.
@@ -85,9 +115,13 @@ struct Q4_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ4_K), kOffset = 0, kGroup = 32, kRun = 32;
   static constexpr bool kSigned = false, kMins = true;  // 16 * 15 * 127 = 30480
   static constexpr int kD = 0, kDmin = 2;
-  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
-    const __m256i z = load256(p + 16 + 32 * (i / 2));
-    return low_bits(i % 2 ? _mm256_srli_epi16(z, 4) : z, 4);
+  static constexpr int kPieces = 8;
+  HEARTH_INLINE static constexpr int piece(int s) { return 16 + 16 * s; }
+  HEARTH_INLINE static __m256i bits(__m256i z, int i) { return low_bits(i % 2 ? _mm256_srli_epi16(z, 4) : z, 4); }
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return bits(load256(p + 16 + 32 * (i / 2)), i); }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return bits(z(i / 2 * 2 + j / 4, j % 4), i);
   }
   // 8 scales then 8 mins as bytes, in both halves. As words of four bytes: a, b, c -> low 6 bits of a; low 4 of c with
   // the high 2 of a above them; low 6 of b; high 4 of c with the high 2 of b.
@@ -121,11 +155,18 @@ struct Q5_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ5_K), kOffset = 0, kGroup = 32, kRun = 16;
   static constexpr bool kSigned = false, kMins = true;  // 8 * 31 * 127 = 31496
   static constexpr int kD = 0, kDmin = 2;
-  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
-    const __m256i z = load256(p + 48 + 32 * (i / 2)), h = load256(p + 16);
-    const __m256i low = low_bits(i % 2 ? _mm256_srli_epi16(z, 4) : z, 4);
+  static constexpr int kPieces = 10;  // two of fifth bits, then nibbles
+  HEARTH_INLINE static constexpr int piece(int s) { return 16 + 16 * s; }
+  HEARTH_INLINE static __m256i bits(__m256i z, __m256i h, int i) {
     const __m256i high = i <= 4 ? _mm256_slli_epi16(h, 4 - i) : _mm256_srli_epi16(h, i - 4);
-    return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(16)));
+    return _mm256_or_si256(Q4_K::bits(z, i), _mm256_and_si256(high, _mm256_set1_epi8(16)));
+  }
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    return bits(load256(p + 48 + 32 * (i / 2)), load256(p + 16), i);
+  }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return bits(z(2 + i / 2 * 2 + j / 4, j % 4), z(j / 4, j % 4), i);
   }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) { return Q4_K::scales(p); }
   HEARTH_INLINE static __m256i mins(const uint8_t* p) { return Q4_K::mins(p); }
@@ -135,12 +176,20 @@ struct Q6_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ6_K), kOffset = 32, kGroup = 16, kRun = 16;
   static constexpr bool kSigned = false, kMins = false;  // 8 * 32 * 127 = 32512
   static constexpr int kD = 208;
-  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+  static constexpr int kPieces = 12;  // eight of nibbles, then the upper bits
+  HEARTH_INLINE static constexpr int piece(int s) { return 16 * s; }
+  HEARTH_INLINE static __m256i bits(__m256i z, __m256i h, int i) {
     const int j = i % 4;
-    const __m256i z = load256(p + 64 * (i / 4) + 32 * (j % 2)), h = load256(p + 128 + 32 * (i / 4));
     const __m256i low = low_bits(j < 2 ? z : _mm256_srli_epi16(z, 4), 4);
     const __m256i high = j < 2 ? _mm256_slli_epi16(h, 4 - 2 * j) : j == 2 ? h : _mm256_srli_epi16(h, 2);
     return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
+  }
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    return bits(load256(p + 64 * (i / 4) + 32 * (i % 2)), load256(p + 128 + 32 * (i / 4)), i);
+  }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return bits(z(i / 4 * 4 + i % 2 * 2 + j / 4, j % 4), z(8 + i / 4 * 2 + j / 4, j % 4), i);
   }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) { return _mm256_cvtepi8_epi16(load128(p + 192)); }
 };
@@ -149,8 +198,12 @@ struct Q2_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ2_K), kOffset = 0, kGroup = 16, kRun = 16;
   static constexpr bool kSigned = false, kMins = true;
   static constexpr int kD = 80, kDmin = 82;
-  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
-    return low_bits(_mm256_srli_epi16(load256(p + 16 + 32 * (i / 4)), 2 * (i % 4)), 2);
+  static constexpr int kPieces = 4;
+  HEARTH_INLINE static constexpr int piece(int s) { return 16 + 16 * s; }
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return two_bits(load256(p + 16 + 32 * (i / 4)), i); }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return two_bits(z(i / 4 * 2 + j / 4, j % 4), i);
   }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     return _mm256_cvtepu8_epi16(_mm_and_si128(load128(p), _mm_set1_epi8(15)));
@@ -197,8 +250,12 @@ struct TQ2_0 {  // one scale, d, for the whole block
   static constexpr int kBlock = 256, kBytes = sizeof(BlockTQ2_0), kOffset = 1, kGroup = 32, kRun = 32;
   static constexpr bool kSigned = false, kMins = false;  // 16 * 2 * 127 = 4064
   static constexpr int kD = 64;
-  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
-    return low_bits(_mm256_srli_epi16(load256(p + 32 * (i / 4)), 2 * (i % 4)), 2);
+  static constexpr int kPieces = 4;
+  HEARTH_INLINE static constexpr int piece(int s) { return 16 * s; }
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return two_bits(load256(p + 32 * (i / 4)), i); }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return two_bits(z(i / 4 * 2 + j / 4, j % 4), i);
   }
   HEARTH_INLINE static __m256i scales(const uint8_t*) { return _mm256_set1_epi16(1); }
 };
@@ -207,10 +264,18 @@ struct Q3_K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ3_K), kOffset = 4, kGroup = 16, kRun = 16;
   static constexpr bool kSigned = false, kMins = false;
   static constexpr int kD = 108;
-  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
-    const __m256i low = low_bits(_mm256_srli_epi16(load256(p + 32 + 32 * (i / 4)), 2 * (i % 4)), 2), h = load256(p);
+  static constexpr int kPieces = 6;  // two of third bits, then the others
+  HEARTH_INLINE static constexpr int piece(int s) { return 16 * s; }
+  HEARTH_INLINE static __m256i bits(__m256i z, __m256i h, int i) {
     const __m256i high = i <= 2 ? _mm256_slli_epi16(h, 2 - i) : _mm256_srli_epi16(h, i - 2);
-    return _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(4)));
+    return _mm256_or_si256(two_bits(z, i), _mm256_and_si256(high, _mm256_set1_epi8(4)));
+  }
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
+    return bits(load256(p + 32 + 32 * (i / 4)), load256(p), i);
+  }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return bits(z(2 + i / 4 * 2 + j / 4, j % 4), z(j / 4, j % 4), i);
   }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     uint64_t low;
@@ -226,10 +291,16 @@ struct Q3_K {
 };
 
 struct IQ4_XS {
-  static constexpr int kBlock = 256, kBytes = sizeof(BlockIQ4_XS), kOffset = 0, kGroup = 32, kRun = 4;
+  static constexpr int kBlock = 256, kBytes = sizeof(BlockIQ4_XS), kOffset = 0, kGroup = 32;
   static constexpr bool kSigned = true, kMins = false;
   static constexpr int kD = 0;
+  static constexpr int kPieces = 8;
+  HEARTH_INLINE static constexpr int piece(int s) { return 8 + 16 * s; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return iq4_levels(nibbles_in_halves(p + 8 + 16 * i)); }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return iq4_levels(nibbles_of_half(z(i, j % 4), j));
+  }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     uint32_t low;
     memcpy(&low, p + 4, 4);
@@ -245,45 +316,88 @@ struct IQ4_XS {
 
 // ---- smaller blocks with a half-precision scale
 
-// Block, kOffset, byte of the added number (0: there is none), kSigned, kRun.
-template <class Block, int Offset, int AddedAt, bool Signed, int Run>
+// Block, kOffset, byte of the added number (0: there is none), kRun; 0: signed.
+template <class Block, int Offset, int AddedAt, int Run>
 struct SmallBlocks {
   static constexpr int kBlock = Block::kElems, kBytes = sizeof(Block), kOffset = Offset, kGroup = 32, kRun = Run;
   static constexpr int kScaleAt = 0, kAddedAt = AddedAt;
-  static constexpr bool kSigned = Signed, kMins = AddedAt != 0;
+  static constexpr bool kSigned = Run == 0, kMins = AddedAt != 0;
 };
 
-struct Q4_0 : SmallBlocks<BlockQ4_0, 8, 0, false, 32> {  // 16 * 8 * 127 = 16256
+struct Q4_0 : SmallBlocks<BlockQ4_0, 8, 0, 32> {  // 16 * 8 * 127 = 16256
+  static constexpr int kPieces = 1;
+  HEARTH_INLINE static constexpr int piece(int) { return 2; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return nibbles_in_halves(p + i * kBytes + 2); }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
+    return nibbles_of_half(z(0, j % 4), j);
+  }
 };
-struct Q4_1 : SmallBlocks<BlockQ4_1, 0, 2, false, 32> {
+struct Q4_1 : SmallBlocks<BlockQ4_1, 0, 2, 32> {
+  static constexpr int kPieces = 1;
+  HEARTH_INLINE static constexpr int piece(int) { return 4; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return nibbles_in_halves(p + i * kBytes + 4); }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
+    return nibbles_of_half(z(0, j % 4), j);
+  }
 };
-struct Q5_0 : SmallBlocks<BlockQ5_0, 16, 0, false, 32> {  // 16 * 16 * 127 = 32512
+struct Q5_0 : SmallBlocks<BlockQ5_0, 16, 0, 32> {  // 16 * 16 * 127 = 32512
+  static constexpr int kPieces = 2;                // nibbles, and the fifth bits in the first dword
+  HEARTH_INLINE static constexpr int piece(int s) { return s == 0 ? 6 : 2; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     p += i * kBytes;
     return _mm256_or_si256(nibbles_in_halves(p + 6), sixteen_where_set(p + 2));
   }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
+    return _mm256_or_si256(nibbles_of_half(z(0, j % 4), j), sixteen_where_set(z(1, 0), j));
+  }
 };
-struct Q5_1 : SmallBlocks<BlockQ5_1, 0, 2, false, 16> {
+struct Q5_1 : SmallBlocks<BlockQ5_1, 0, 2, 16> {
+  static constexpr int kPieces = 2;  // nibbles, and the fifth bits in the first dword
+  HEARTH_INLINE static constexpr int piece(int s) { return s == 0 ? 8 : 4; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     p += i * kBytes;
     return _mm256_or_si256(nibbles_in_halves(p + 8), sixteen_where_set(p + 4));
   }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
+    return _mm256_or_si256(nibbles_of_half(z(0, j % 4), j), sixteen_where_set(z(1, 0), j));
+  }
 };
-struct Q8_0 : SmallBlocks<BlockQ8_0, 0, 0, true, 4> {
+struct Q8_0 : SmallBlocks<BlockQ8_0, 0, 0, 0> {
+  static constexpr int kPieces = 2;
+  HEARTH_INLINE static constexpr int piece(int s) { return 2 + 16 * s; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return load256(p + i * kBytes + 2); }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
+    return z(j / 4, j % 4);
+  }
 };
-struct IQ4_NL : SmallBlocks<BlockIQ4_NL, 0, 0, true, 4> {
+struct IQ4_NL : SmallBlocks<BlockIQ4_NL, 0, 0, 0> {
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     return iq4_levels(nibbles_in_halves(p + i * kBytes + 2));
   }
+  static constexpr int kPieces = 1;
+  HEARTH_INLINE static constexpr int piece(int) { return 2; }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
+    return iq4_levels(nibbles_of_half(z(0, j % 4), j));
+  }
 };
 struct MXFP4 {
-  static constexpr int kBlock = 32, kBytes = sizeof(BlockMXFP4), kOffset = 0, kGroup = 32, kRun = 16;
-  static constexpr bool kSigned = true, kMins = false;  // 8 * 12 * 127 = 12192
-  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
-    return e2m1_levels(nibbles_in_halves(p + i * kBytes + 1));
+  static constexpr int kBlock = 32, kBytes = sizeof(BlockMXFP4), kOffset = 12, kGroup = 32, kRun = 32;
+  static constexpr bool kSigned = false, kMins = false;  // 16 * 12 * 127 = 24384
+  HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) { return moved(nibbles_in_halves(p + i * kBytes + 1)); }
+  static constexpr int kPieces = 1;
+  HEARTH_INLINE static constexpr int piece(int) { return 1; }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
+    return moved(nibbles_of_half(z(0, j % 4), j));
+  }
+  HEARTH_INLINE static __m256i moved(__m256i nibbles) {
+    return _mm256_add_epi8(e2m1_levels(nibbles), _mm256_set1_epi8(kOffset));
   }
   // Powers of two: the exponent's bits, but for the two that are subnormal.
   HEARTH_INLINE static __m256 scales(const uint8_t*, const uint8_t* p, int n) {
@@ -295,11 +409,19 @@ struct MXFP4 {
     return _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, _mm256_cmpgt_epi32(v, one)));
   }
 };
-struct I4_G128 : SmallBlocks<BlockI4_G128, 8, 0, false, 32> {
+struct I4_G128 : SmallBlocks<BlockI4_G128, 8, 0, 32> {
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
-    const __m256i z = load256(p + i / 4 * kBytes + 2 + 32 * (i % 2));
+    return bits(load256(p + i / 4 * kBytes + 2 + 32 * (i % 2)), i);
+  }
+  HEARTH_INLINE static __m256i bits(__m256i z, int i) {
     const __m256i q = low_bits(i % 4 < 2 ? z : _mm256_srli_epi16(z, 4), 4);
     return _mm256_xor_si256(q, _mm256_set1_epi8(8));  // two's complement -8..7 as 0..15
+  }
+  static constexpr int kPieces = 4;
+  HEARTH_INLINE static constexpr int piece(int s) { return 2 + 16 * s; }
+  template <class Pieces>
+  HEARTH_INLINE static __m256i weights(const Pieces& z, int i, int j) {
+    return bits(z(i % 2 * 2 + j / 4, j % 4), i);
   }
 };
 

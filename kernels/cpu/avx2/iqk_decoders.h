@@ -8,12 +8,12 @@
 namespace hearth {
 namespace {
 
-// Levels `first` .. first + 15 of a table, or those there are, in both lanes.
-template <class T>
+// Levels `first` .. first + 15 of a table, or those there are, plus an offset, in both lanes.
+template <class T, int Offset>
 HEARTH_INLINE __m256i sixteen_levels(int first = 0) {
   alignas(16) int8_t of[16] = {};
   HEARTH_UNROLL for (int i = 0; i < 16; ++i) {
-    if (first + i < 1 << T::kBits) of[i] = T::kTable.of[first + i];
+    if (first + i < 1 << T::kBits) of[i] = int8_t(T::kTable.of[first + i] + Offset);
   }
   return in_both_halves(load128(of));
 }
@@ -29,12 +29,13 @@ HEARTH_INLINE __m256i moves_of_all(uint32_t bit) {
   return _mm256_set1_epi8(char((bit & 1) * T::kMove));
 }
 
-// Run: how many products of levels and activations are summed in 16 bits (decoders.h).
-template <class Block, int Run>
+template <class Block>
 struct TableLevels {
   using T = typename Block::Levels;
-  static constexpr int kBlock = 256, kBytes = sizeof(Block), kOffset = 0, kGroup = Block::kGroup, kRun = Run;
-  static constexpr bool kSigned = true, kMins = false;
+  static constexpr int kBlock = 256, kBytes = sizeof(Block), kGroup = Block::kGroup;
+  // Four levels are small enough for unsigned bytes: 8 * 31 * 127 = 31496
+  static constexpr bool kSigned = T::kBits > 2, kMins = false;
+  static constexpr int kOffset = kSigned ? 0 : 32, kRun = 16;
 
   // Levels of vector i, not moved. The upper bits of their numbers choose between lookups by the lower four.
   HEARTH_INLINE static __m256i levels(const uint8_t* p, int i) {
@@ -57,7 +58,7 @@ struct TableLevels {
 
  private:
   HEARTH_INLINE static __m256i at(int first, __m256i numbers) {
-    return _mm256_shuffle_epi8(sixteen_levels<T>(first), numbers);
+    return _mm256_shuffle_epi8(sixteen_levels<T, kOffset>(first), numbers);
   }
   HEARTH_INLINE static const uint8_t* high(const uint8_t* p) {
     if constexpr (requires { &Block::qh; }) return p + offsetof(Block, qh);
@@ -74,9 +75,9 @@ struct TableLevels {
 
 // ---- Groups of 16: d is a half of the block
 
-template <class Block, int Run>
-struct LevelsOf16 : TableLevels<Block, Run> {
-  using Base = TableLevels<Block, Run>;
+template <class Block>
+struct LevelsOf16 : TableLevels<Block> {
+  using Base = TableLevels<Block>;
   static constexpr int kD = 0;
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     const uint32_t extra = half_bits(p + offsetof(Block, extra));
@@ -99,12 +100,12 @@ HEARTH_INLINE __m256i scales_of_six_bits(const uint8_t* low, const uint8_t* high
   return _mm256_sub_epi16(_mm256_or_si256(nibble_words(low), top), _mm256_set1_epi16(32));
 }
 
-struct IQ2_K : LevelsOf16<BlockIQ2_K, 16> {  // 8 * 31 * 127 = 31496
+struct IQ2_K : LevelsOf16<BlockIQ2_K> {
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     return _mm256_sub_epi16(nibble_words(p + offsetof(BlockIQ2_K, scales)), _mm256_set1_epi16(8));
   }
 };
-struct IQ3_K : LevelsOf16<BlockIQ3_K, 8> {  // 4 * 63 * 127 = 32004
+struct IQ3_K : LevelsOf16<BlockIQ3_K> {
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     const __m256i nibbles = nibble_words(p + offsetof(BlockIQ3_K, scales_l));
     const __m256i size = _mm256_or_si256(_mm256_add_epi16(nibbles, nibbles), _mm256_set1_epi16(1));
@@ -112,17 +113,17 @@ struct IQ3_K : LevelsOf16<BlockIQ3_K, 8> {  // 4 * 63 * 127 = 32004
     return _mm256_sub_epi16(_mm256_xor_si256(size, minus), minus);
   }
 };
-struct IQ4_K : LevelsOf16<BlockIQ4_K, 4> {
+struct IQ4_K : LevelsOf16<BlockIQ4_K> {
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     return scales_of_six_bits(p + offsetof(BlockIQ4_K, scales_l), p + offsetof(BlockIQ4_K, scales_h));
   }
 };
-struct IQ5_K : LevelsOf16<BlockIQ5_K, 4> {
+struct IQ5_K : LevelsOf16<BlockIQ5_K> {
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     return scales_of_six_bits(p + offsetof(BlockIQ5_K, scales_l), p + offsetof(BlockIQ5_K, scales_h));
   }
 };
-struct IQ6_K : LevelsOf16<BlockIQ6_K, 4> {
+struct IQ6_K : LevelsOf16<BlockIQ6_K> {
   HEARTH_INLINE static __m256i scales(const uint8_t* p) {
     return _mm256_cvtepi8_epi16(load128(p + offsetof(BlockIQ6_K, scales)));
   }
@@ -139,8 +140,8 @@ HEARTH_INLINE float unit_of(const FloatHeader*, const uint8_t* row) {
   return d;
 }
 
-template <class Block, int Run>
-struct LevelsOf32 : TableLevels<Block, Run> {
+template <class Block>
+struct LevelsOf32 : TableLevels<Block> {
   static constexpr int kHeader = sizeof(typename Block::Header);
   HEARTH_INLINE static float d(const uint8_t* row, const uint8_t*) {
     return unit_of(static_cast<const typename Block::Header*>(nullptr), row);
@@ -154,7 +155,7 @@ HEARTH_INLINE __m128i eight_bits(uint32_t bits, int bit) {
   return _mm_and_si128(set, _mm_set1_epi16(short(bit)));
 }
 
-struct IQ2_KS : LevelsOf32<BlockIQ2_KS, 16> {
+struct IQ2_KS : LevelsOf32<BlockIQ2_KS> {
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     return _mm256_add_epi8(levels(p, i), moves_of_all<T>(uint32_t(half_bits(p)) >> i));
   }
@@ -167,7 +168,7 @@ struct IQ2_KS : LevelsOf32<BlockIQ2_KS, 16> {
     return each_twice(_mm_sub_epi16(five, _mm_set1_epi16(16)));
   }
 };
-struct IQ3_KS : LevelsOf32<BlockIQ3_KS, 8> {
+struct IQ3_KS : LevelsOf32<BlockIQ3_KS> {
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     return _mm256_add_epi8(levels(p, i), moves_of_all<T>(uint32_t(half_bits(p)) >> (8 + i)));
   }
@@ -186,13 +187,13 @@ HEARTH_INLINE __m256i scales_of_seven_bits(const uint8_t* p) {
   return each_twice(_mm_sub_epi16(_mm_and_si128(words, _mm_set1_epi16(254)), _mm_set1_epi16(127)));
 }
 
-struct IQ4_KS : LevelsOf32<BlockIQ4_KS, 4> {
+struct IQ4_KS : LevelsOf32<BlockIQ4_KS> {
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     return _mm256_add_epi8(levels(p, i), moves_of_all<T>(p[i]));
   }
   HEARTH_INLINE static __m256i scales(const uint8_t* p) { return scales_of_seven_bits(p); }
 };
-struct IQ5_KS : LevelsOf32<BlockIQ5_KS, 4> {
+struct IQ5_KS : LevelsOf32<BlockIQ5_KS> {
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     return _mm256_add_epi8(levels(p, i), moves_of_all<T>(p[i]));
   }

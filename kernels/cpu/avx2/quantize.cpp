@@ -4,6 +4,29 @@
 
 namespace hearth::avx2 {
 
+namespace {
+
+// Sums of groups first .. first + 7 of 16. pairs: sums of two neighbours, of 128.
+HEARTH_INLINE void put_sums(const __m256i (&pairs)[4], int first, X8* out) {
+  const auto add = [](__m256i a, __m256i b) HEARTH_INLINE_LAMBDA {
+    return _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+  };
+  const __m256i a = add(pairs[0], pairs[1]), b = add(pairs[2], pairs[3]);
+  // A dword for each group, in the order 0 2 4 6 1 3 5 7.
+  const __m256i sums = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+  const __m256i in_order = _mm256_permutevar8x32_epi32(sums, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  store256(out->pair_sum16 + first, in_order);
+  const __m256i sum16 = _mm256_madd_epi16(in_order, _mm256_set1_epi16(1));
+  const auto words = [](__m128i low, __m128i high) HEARTH_INLINE_LAMBDA { return _mm_packs_epi32(low, high); };
+  const __m128i low = _mm256_castsi256_si128(sum16), high = _mm256_extracti128_si256(sum16, 1);
+  const __m128i sum32 = _mm_hadd_epi32(low, high);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out->small_sum16 + first), words(low, high));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out->small_sum32 + first / 2), words(sum32, sum32));
+  _mm_storeu_ps(out->sum32 + first / 2, _mm_cvtepi32_ps(sum32));
+}
+
+}  // namespace
+
 void quantize(const float* x, int64_t n, X8* out) {
   alignas(32) float padded[kChunk];
   if (n < kChunk) {
@@ -29,25 +52,18 @@ void quantize(const float* x, int64_t n, X8* out) {
   const auto rounded = [&](int i) HEARTH_INLINE_LAMBDA {
     return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), inverse));
   };
-  const __m256i ones8 = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
-  for (int i = 0; i < kChunk; i += 32) {
-    const __m256i a = _mm256_packs_epi32(rounded(i), rounded(i + 8));
-    const __m256i b = _mm256_packs_epi32(rounded(i + 16), rounded(i + 24));
-    const __m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    store256(out->q + i, q);
-    alignas(32) int32_t four[8];  // sums of four
-    store256(four, _mm256_madd_epi16(_mm256_maddubs_epi16(ones8, q), ones16));
-    const int32_t low = four[0] + four[1] + four[2] + four[3], high = four[4] + four[5] + four[6] + four[7];
-    const int at = i / 16;
-    out->minus_sum16[at] = -low;
-    out->minus_sum16[at + 1] = -high;
-    out->minus_sum32[at / 2] = -(low + high);
-    out->sum16[at] = float(low);
-    out->sum16[at + 1] = float(high);
-    out->sum32[at / 2] = float(low + high);
-    out->small_sum16[at] = int16_t(low);
-    out->small_sum16[at + 1] = int16_t(high);
-    out->small_sum32[at / 2] = int16_t(low + high);
+  HEARTH_UNROLL for (int half = 0; half < kChunk; half += 128) {
+    __m256i pairs[4];  // sums of two
+    HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+      const int at = half + 32 * i;
+      const __m256i a = _mm256_packs_epi32(rounded(at), rounded(at + 8));
+      const __m256i b = _mm256_packs_epi32(rounded(at + 16), rounded(at + 24));
+      const __m256i q =
+          _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+      store256(out->q + at, q);
+      pairs[i] = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+    }
+    put_sums(pairs, half / 16, out);
   }
 }
 

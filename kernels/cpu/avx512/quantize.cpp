@@ -33,7 +33,6 @@ void quantize(const float* x, int64_t n, X8* out) {
   out->minus_sum = -_mm512_reduce_add_epi32(sum16);
   _mm512_store_si512(out->minus_sum16, _mm512_sub_epi32(zero, sum16));
   _mm256_store_si256(reinterpret_cast<__m256i*>(out->minus_sum32), _mm256_sub_epi32(_mm256_setzero_si256(), sum32));
-  _mm512_storeu_ps(out->sum16, _mm512_cvtepi32_ps(sum16));
   _mm256_storeu_ps(out->sum32, _mm256_cvtepi32_ps(sum32));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out->small_sum16), _mm512_cvtepi32_epi16(sum16));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out->small_sum32), _mm256_cvtepi32_epi16(sum32));
