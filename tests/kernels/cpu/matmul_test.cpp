@@ -180,6 +180,77 @@ TEST_CASE("matmul: every code of F8_E4M3") {
   }
 }
 
+// A scale that is zero, subnormal or large is a number like others, also with huge activations; one that is NaN makes
+// its row NaN and no other, also with activations of zero.
+TEST_CASE("matmul: scales and activations at the ends of their range") {
+  const struct {
+    FormatId id;
+    size_t scale_at;
+    int64_t k;
+  } formats[] = {{FormatId::q4_k, 0, 512},  {FormatId::q5_k, 0, 256},  {FormatId::q6_k, 208, 512},
+                 {FormatId::q2_k, 80, 256}, {FormatId::q8_0, 0, 288},  {FormatId::q5_0, 0, 288},
+                 {FormatId::q4_1, 0, 320},  {FormatId::iq4_xs, 0, 256}};
+  const uint16_t scales[] = {0x2001, 0x0000, 0x0001, 0x63d0, 0x7e00, 0x2001};  // in fp16; row 4's is NaN
+  const int64_t n = 6, nan = 4;
+  const auto tables = available_tables();
+  for (const auto& f : formats) {
+    const Format& format = format_of(f.id);
+    Rng rng(uint32_t(f.id) + 17);
+    const TestWeight random = TestWeight::gaussian(rng, format, 1, n, f.k, 0.02f);
+    const std::byte* const first = static_cast<const std::byte*>(random.view.data);
+    std::vector<std::byte> bytes(first, first + random.view.row_bytes * n);
+    for (int64_t i = 0; i < n; ++i) {
+      for (size_t at = f.scale_at; at < random.view.row_bytes; at += format.block_bytes) {
+        std::memcpy(&bytes[size_t(i) * random.view.row_bytes + at], &scales[i], 2);
+      }
+    }
+    const TestWeight w = TestWeight::of_bytes(format, n, f.k, bytes);
+    for (const Ops* ops : tables) {
+      for (const int64_t T : {1, 3, 5, 7}) {
+        CAPTURE(name_of(ops));
+        CAPTURE(name_of(f.id));
+        CAPTURE(T);
+        Bed bed(*ops, limits_for(T, n, f.k));
+        Rows x = Rows::random(rng, T, f.k), y(T, n);
+        for (int64_t i = 0; i < f.k; ++i) {
+          x.view().row(T / 2)[i] *= 1e30f;
+          if (T > 1) x.view().row(0)[i] = 0;
+        }
+        ops->matmul(bed.exec(), w.view, x.view(), y.view());
+        double error = INFINITY;
+        int64_t wrong_nans = 0;
+        for (const Stored how : ways_of(*ops, f.id)) {
+          Worst worst;
+          for (int64_t t = 0; t < T; ++t) {
+            const std::vector<float> row = stored(x[t], f.k, how);
+            for (int64_t i = 0; i < n; ++i) {
+              wrong_nans += std::isnan(y[t][i]) != (i == nan);
+              if (i == nan) continue;
+              const Sum sum = stored_dot(w.row(0, i), row, how);
+              worst.see(y[t][i], sum.value, sum.magnitude + kTiny);
+            }
+          }
+          error = std::min(error, worst.error);
+        }
+        CHECK(wrong_nans == 0);
+        CHECK(error <= kTolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul: one token more than many whole tiles") {
+  for (const Ops* ops : available_tables()) {
+    for (const FormatId id : {FormatId::q8_0, FormatId::q5_0}) {
+      CAPTURE(name_of(ops));
+      CAPTURE(name_of(id));
+      Rng rng(18);
+      const TestWeight w = TestWeight::gaussian(rng, format_of(id), 1, 2, 32, 0.02f);
+      check_matmul(*ops, w, 4097, rng);
+    }
+  }
+}
+
 // Random bytes leave few blocks without a zero, a subnormal or NaN, but weights of a model most.
 TEST_CASE("matmul: Gaussian weights, every format, every table") {
   for (const Ops* ops : available_tables()) {
