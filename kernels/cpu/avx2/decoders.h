@@ -343,27 +343,28 @@ struct Q4_1 : SmallBlocks<BlockQ4_1, 0, 2, 32> {
   }
 };
 struct Q5_0 : SmallBlocks<BlockQ5_0, 16, 0, 32> {  // 16 * 16 * 127 = 32512
-  static constexpr int kPieces = 2;                // nibbles, and the fifth bits in the first dword
-  HEARTH_INLINE static constexpr int piece(int s) { return s == 0 ? 6 : 2; }
+  static constexpr int kPieces = 2;                // nibbles, and the beginning: the scale and the fifth bits
+  HEARTH_INLINE static constexpr int piece(int s) { return s == 0 ? 6 : 0; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     p += i * kBytes;
     return _mm256_or_si256(nibbles_in_halves(p + 6), sixteen_where_set(p + 2));
   }
   template <class Pieces>
   HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
-    return _mm256_or_si256(nibbles_of_half(z(0, j % 4), j), sixteen_where_set(z(1, 0), j));
+    const __m256i fifth = _mm256_or_si256(_mm256_srli_epi32(z(1, 0), 16), _mm256_slli_epi32(z(1, 1), 16));
+    return _mm256_or_si256(nibbles_of_half(z(0, j % 4), j), sixteen_where_set(fifth, j));
   }
 };
 struct Q5_1 : SmallBlocks<BlockQ5_1, 0, 2, 16> {
-  static constexpr int kPieces = 2;  // nibbles, and the fifth bits in the first dword
-  HEARTH_INLINE static constexpr int piece(int s) { return s == 0 ? 8 : 4; }
+  static constexpr int kPieces = 2;  // nibbles, and the beginning: the scale, the added number and the fifth bits
+  HEARTH_INLINE static constexpr int piece(int s) { return s == 0 ? 8 : 0; }
   HEARTH_INLINE static __m256i vector(const uint8_t* p, int i) {
     p += i * kBytes;
     return _mm256_or_si256(nibbles_in_halves(p + 8), sixteen_where_set(p + 4));
   }
   template <class Pieces>
   HEARTH_INLINE static __m256i weights(const Pieces& z, int, int j) {
-    return _mm256_or_si256(nibbles_of_half(z(0, j % 4), j), sixteen_where_set(z(1, 0), j));
+    return _mm256_or_si256(nibbles_of_half(z(0, j % 4), j), sixteen_where_set(z(1, 1), j));
   }
 };
 struct Q8_0 : SmallBlocks<BlockQ8_0, 0, 0, 0> {

@@ -152,12 +152,6 @@ template <class D>
 HEARTH_INLINE void unpack_pieces(const uint8_t* const* p, int first, int first_row, Tile<D>& tile) {
   __m256i z[D::kPieces][4];
   HEARTH_UNROLL for (int s = 0; s < D::kPieces; ++s) load_transposed(p, D::piece(s), z[s]);
-  const auto dword = [&](int s, int c) HEARTH_INLINE_LAMBDA { return z[s][c]; };
-  HEARTH_UNROLL for (int i = 0; i < D::kBlock / 32; ++i) {
-    HEARTH_UNROLL for (int j = 0; j < 8; ++j) {
-      put_weights(D::weights(dword, i, j), 8 * (first + i) + j, first_row, tile);
-    }
-  }
   if constexpr (kScaleFirst<D>) {
     __m256i header[4];
     load_transposed(p, 0, header);
@@ -165,6 +159,12 @@ HEARTH_INLINE void unpack_pieces(const uint8_t* const* p, int first, int first_r
     HEARTH_UNROLL for (int i = 0; i < D::kBlock / 32; ++i) {
       _mm256_storeu_ps(tile.scale[first + i] + first_row, scale);
       if constexpr (D::kMins) _mm256_storeu_ps(tile.added[first + i] + first_row, added);
+    }
+  }
+  const auto dword = [&](int s, int c) HEARTH_INLINE_LAMBDA { return z[s][c]; };
+  HEARTH_UNROLL for (int i = 0; i < D::kBlock / 32; ++i) {
+    HEARTH_UNROLL for (int j = 0; j < 8; ++j) {
+      put_weights(D::weights(dword, i, j), 8 * (first + i) + j, first_row, tile);
     }
   }
 }
