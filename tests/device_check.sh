@@ -152,7 +152,7 @@ check_tests() { # check_tests NAME OF SECONDS [COMMAND...]: under COMMAND, if th
   local name=$1 of=$2 limit=$3 command
   shift 3
   mapfile -t command < <(tests_of "$of")
-  if [ ! -x "${command[0]}" ] || ! printf '%s\n' $tests | grep -qx "$of"; then
+  if [ ! -x "${command[0]}" ] || ! grep -qx "$of" <<< "$tests"; then
     row "$name" "not run" "there are no such tests"
     return
   fi

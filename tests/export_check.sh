@@ -104,7 +104,7 @@ if [ ${#self[@]} -gt 0 ]; then
 fi
 
 "$hearth" export --help >/dev/null 2>&1 || give_up "$hearth has no command export"
-nvidia-smi -L 2>/dev/null | grep -q GPU || give_up "no NVIDIA GPU here (nvidia-smi -L)"
+grep -q GPU <<< "$(nvidia-smi -L 2>/dev/null)" || give_up "no NVIDIA GPU here (nvidia-smi -L)"
 has() { "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is None)" 2>/dev/null; }
 if [ -z "$engine" ]; then
   if has vllm; then engine=vllm; elif has sglang; then engine=sglang; fi
