@@ -6,6 +6,7 @@
 // the linker keeps for files built without its instructions.)
 #pragma once
 
+#include "kernels/cpu/tile.h"
 #include "kernels/ops.h"
 
 namespace hearth {
@@ -40,8 +41,6 @@ struct alignas(64) X8 {
 };
 static_assert(sizeof(X8) == 512);
 
-constexpr int64_t kChunk = 256;  // activations of an X8, and the weights of a row that an integer kernel takes at once
-
 // Few tokens: y[t * y_stride + i] = W row i . x[t] for n_tokens 1, 2 or 4, straight from the stored blocks. Bound:
 // bytes.
 struct RowsCall {
@@ -56,18 +55,7 @@ struct RowsCall {
 
 // Many tokens: out[t * out_stride + i] = W row i . x[t]. Blocks of weights are decoded once for all tokens. Bound: the
 // multipliers.
-constexpr int kPanelRows = 32, kPanelTokens = 128;
-
-// A chunk of kPanelRows rows in 8 bits: a weight is (q - 128) * scale. Products of such tiles are the same for all
-// formats, and nothing but products: no scales of groups, no minimums. What is lost is up to half a step of 1/127 of
-// the row's largest weight in the chunk. That is little beside what a format of few bits has lost itself.
-struct alignas(64) Int8Tile {
-  uint8_t q[kChunk / 4][kPanelRows][4];  // 1 .. 255
-  float scale[kPanelRows];
-};
-// Decodes n weights, zeros after them, of kPanelRows rows, whose blocks are `at` bytes after the rows' headers.
-using DecodeInt8 = void(const uint8_t* const* rows, size_t at, int64_t n, Int8Tile& tile);
-
+constexpr int kPanelTokens = 128;
 struct PanelCall {
   const uint8_t* w;
   size_t row_bytes;
@@ -79,12 +67,16 @@ struct PanelCall {
   const uint8_t* next = nullptr;  // as in RowsCall
 };
 
-// A third way for formats of few bits, with the same activations as `panels`.
-struct Int8Panels {
-  DecodeInt8* decode = nullptr;
+// Other ways for formats of few bits, with the same activations as `panels`, by kernels that are the same for all such
+// formats.
+struct TilePanels {
+  DecodeTile* decode = nullptr;
+  TileForm form = {};
   int64_t block_elems = 0, block_bytes = 0;
-  void (*panels)(const PanelCall& call, const Int8Panels& format) = nullptr;  // null: there is none
-  int64_t from = 0;  // number of tokens from which it is faster than `panels`
+  using Multiply = void(const PanelCall& call, const TilePanels& format);
+  Multiply* exact = nullptr;                 // null: there is none
+  Multiply* rounded = nullptr;               // weights are rounded to 8 bits
+  int64_t exact_from = 0, rounded_from = 0;  // numbers of tokens from which each is faster than what stands before it
 };
 
 struct FormatEngine {
@@ -93,7 +85,7 @@ struct FormatEngine {
   void (*rows[3])(const RowsCall& call);  // for 1, 2 and 4 tokens
   void (*panels)(const PanelCall& call);
   int64_t panels_from;  // number of tokens from which `panels` is faster than `rows`
-  Int8Panels int8 = {};
+  TilePanels tiles = {};
 };
 
 // The rows that one file defines.

@@ -216,6 +216,14 @@ void multiply_rows(const FormatEngine& f, const Weight& w, int64_t matrix, int64
   }
 }
 
+void multiply_exactly(const FormatEngine& f, const PanelCall& call) {
+  if (f.tiles.exact && call.n_tokens >= f.tiles.exact_from) {
+    f.tiles.exact(call, f.tiles);
+  } else {
+    f.panels(call);
+  }
+}
+
 // Many tokens, kPanelTokens rows of them at a time so that their activations stay in L1. Rows [begin, end) of weights
 // go to y[t * y_stride + i - begin].
 void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
@@ -229,18 +237,18 @@ void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int
     if (parts == 1) {
       const PanelCall call = {row_of(w, matrix, begin), w.row_bytes, end - begin, w.k, x, n,
                               y + t * y_stride,         y_stride,    after};
-      if (f.int8.panels && tokens.whole >= f.int8.from) {
-        f.int8.panels(call, f.int8);
+      if (f.tiles.rounded && tokens.whole >= f.tiles.rounded_from) {
+        f.tiles.rounded(call, f.tiles);
       } else {
-        f.panels(call);
+        multiply_exactly(f, call);
       }
       continue;
     }
     alignas(64) float sums[kPanelTokens * kPanelRows];
     for (int64_t i = begin; i < end; i += kPanelRows) {
       const int64_t stop = std::min<int64_t>(end, i + kPanelRows);
-      f.panels({row_of(w, matrix, i), w.row_bytes, stop - i, w.k, x, n * parts, sums, kPanelRows,
-                stop < end ? row_of(w, matrix, stop) : after});
+      multiply_exactly(f, {row_of(w, matrix, i), w.row_bytes, stop - i, w.k, x, n * parts, sums, kPanelRows,
+                           stop < end ? row_of(w, matrix, stop) : after});
       add_parts(sums, kPanelRows, n, stop - i, y + t * y_stride + (i - begin), y_stride);
     }
   }

@@ -1,11 +1,11 @@
-// From how many tokens on are panels faster than rows, and panels in 8 bits faster than those?
+// From how many tokens on are panels faster than rows, and the panels of TilePanels faster than those?
 //
 //   switch_bench [isa] [threads] [format]
 //
 // For every format of a table, or that one: the time per weight matrix of each way, on cold weights and with all
 // threads at work, and the number of tokens from which it wins for good: what FormatEngine::panels_from and
-// Int8Panels::from should be. It is a constant of each table and not found at start-up, because the two ways round
-// differently: a model's answers must not depend on how busy the machine was.
+// TilePanels::rounded_from (column "8") should be. It is a constant of each table and not found at start-up, because
+// the two ways round differently: a model's answers must not depend on how busy the machine was.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,7 +31,7 @@ constexpr size_t kCold = size_t(192) << 20;    // bytes of weights, more than an
 constexpr int kMostTokens = 128;
 constexpr int kMostFew = 24;  // rows are not tried for more
 
-constexpr int kInt8Tokens[] = {3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
+constexpr int kTileTokens[] = {3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
 
 // Gaussian weights: 64 rows, again and again.
 std::vector<uint8_t> cold_weights(const Format& format, size_t row_bytes, int64_t* n_pieces) {
@@ -81,7 +81,7 @@ struct Activations {
   std::byte* row(int t) { return lines.data()->bytes + size_t(t) * stride; }
 };
 
-enum class Way { rows, panels, int8 };
+enum class Way { rows, panels, exact, rounded };  // the last two: TilePanels
 
 struct Trial {
   const FormatEngine& f;
@@ -104,7 +104,9 @@ struct Trial {
         const uint8_t* next = part.next < 0 ? nullptr : piece(part.next);
         if (way != Way::rows) {
           const PanelCall call = {piece(part.begin), row_bytes, kRows, kWidth, rows, T, y, kRows, next};
-          way == Way::int8 ? f.int8.panels(call, f.int8) : f.panels(call);
+          if (way == Way::panels) f.panels(call);
+          if (way == Way::exact) f.tiles.exact(call, f.tiles);
+          if (way == Way::rounded) f.tiles.rounded(call, f.tiles);
           return;
         }
         for (int64_t i = 0; i < kRows; i += 64) {  // as matmul.cpp does
@@ -137,8 +139,8 @@ int main(int argc, char** argv) {
              kWidth);
   fmt::print("{:8} {:>5} {:>5}", "format", "now", "best");
   for (const int T : {1, 2, 4, 8, 16, 24}) fmt::print("  rows/panels {:>2}", T);
-  fmt::print("  {:>5} {:>5}", "now", "best");
-  for (const int T : kInt8Tokens) fmt::print("  panels/int8 {:>3}", T);
+  fmt::print("  {:>6} {:>5}", "now", "8");
+  for (const int T : kTileTokens) fmt::print("  panels/exact/8 {:>4}", T);
   fmt::print("\n");
   for (const Format& format : all_formats()) {
     if (argc > 3 && format.name != std::string_view(argv[3])) continue;
@@ -157,16 +159,17 @@ int main(int argc, char** argv) {
       if (T == 1 || T == 2 || T == 4 || T % 8 == 0) line += fmt::format("  {:6.1f}/{:7.1f}", rows * 1e6, panels * 1e6);
     }
     fmt::print("{:8} {:5} {:5}{}", format.name, f.panels_from, best > kMostFew ? ">24" : std::to_string(best), line);
-    if (f.int8.panels) {
-      int last = 0;  // number of tokens that is faster in panels of its own
+    if (f.tiles.rounded) {
+      int last = 0;  // number of tokens that is faster in exact panels
       line.clear();
-      for (const int T : kInt8Tokens) {
+      for (const int T : kTileTokens) {
         const double panels = trial.time(Way::panels, for_panels, T);
-        const double int8 = trial.time(Way::int8, for_panels, T);
-        if (panels <= int8) last = T;
-        line += fmt::format("  {:6.1f}/{:8.1f}", panels * 1e6, int8 * 1e6);
+        const double exact = f.tiles.exact ? trial.time(Way::exact, for_panels, T) : 0;
+        const double rounded = trial.time(Way::rounded, for_panels, T);
+        if ((f.tiles.exact ? std::min(exact, panels) : panels) <= rounded) last = T;
+        line += fmt::format("  {:6.1f}/{:6.1f}/{:6.1f}", panels * 1e6, exact * 1e6, rounded * 1e6);
       }
-      fmt::print("  {:5} {:>5}{}", f.int8.from, fmt::format(">{}", last), line);
+      fmt::print("  {:2},{:3} {:>5}{}", f.tiles.exact_from, f.tiles.rounded_from, fmt::format(">{}", last), line);
     }
     fmt::print("\n");
     std::fflush(stdout);

@@ -17,7 +17,7 @@ Unit floats_of(std::string_view isa) {
   return isa == "avx2" || isa == "scalar" ? Unit::f32_256 : Unit::f32_512;
 }
 
-// By the form in which its kernel wants activations; `int8`: it is one of FormatEngine::int8.
+// By the form in which its kernel wants activations; `int8`: it is one of FormatEngine::tiles.
 Unit unit_of_input(std::string_view isa, Input input, bool panels, bool int8) {
   if (input == Input::f32) return floats_of(isa);
   if (input == Input::bf16) return isa == "amx" && panels ? Unit::bf16_tiles : Unit::bf16_pairs;
@@ -49,7 +49,8 @@ Unit unit_of_product(std::string_view isa, FormatId format, double tokens, bool 
   const bool pairs = format == FormatId::f8_e4m3 && !panels && !alike && isa.starts_with("avx512") &&
                      isa != "avx512_plain" && there(Unit::bf16_pairs);
   if (pairs) return Unit::bf16_pairs;
-  const bool int8 = row.int8.panels && tokens >= double(row.int8.from) && !alike;
+  const bool rounded = row.tiles.rounded && tokens >= double(row.tiles.rounded_from) && !alike;
+  const bool int8 = rounded || (row.tiles.exact && tokens >= double(row.tiles.exact_from));
   return unit_of_input(isa, panels ? row.panels_input : row.rows_input, panels, int8);
 }
 

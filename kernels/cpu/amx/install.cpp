@@ -38,13 +38,15 @@ struct Rows {
   }
 
   Rows() {
-    constexpr int64_t kInt8From = 5;  // tokens
+    constexpr int64_t kExactFrom = 3, kRoundedFrom = 32;  // tokens; by counting instructions
     for (const FormatRows& rows : {kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks}) {
       for (int i = 0; i < rows.n; ++i) {
         FormatEngine row = rows.first[i];
-        if (!row.int8.panels) continue;
-        row.int8.panels = int8_panels;
-        row.int8.from = kInt8From;
+        if (!row.tiles.rounded) continue;
+        row.tiles.exact = group_panels;
+        row.tiles.exact_from = kExactFrom;
+        row.tiles.rounded = int8_panels;
+        row.tiles.rounded_from = kRoundedFrom;
         add(row);
       }
     }

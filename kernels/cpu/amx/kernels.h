@@ -6,7 +6,8 @@
 
 namespace hearth::amx {
 
-void int8_panels(const PanelCall& call, const Int8Panels& format);
+void group_panels(const PanelCall& call, const TilePanels& format);
+void int8_panels(const PanelCall& call, const TilePanels& format);
 
 extern const mla::Kernel kLatents;
 

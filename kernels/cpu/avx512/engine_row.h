@@ -40,24 +40,26 @@ constexpr int largest_of() {
 }
 
 template <class D>
-void decode_int8(const uint8_t* const* rows, size_t at, int64_t n, Int8Tile& out) {
-  constexpr TileForm kForm = [] {
-    if constexpr (D::kMins) {
-      return TileForm{D::kGroup, kIntegerMins<D> ? Minimums::integers : Minimums::floats, 0, D::kLargest};
-    } else {
-      return TileForm{D::kGroup, Minimums::none, D::kOffset, largest_of<D>()};
-    }
-  }();
-  Tile tile;
-  decode_tile<D>(rows, at, n, tile);
-  round_to_int8(tile, kForm, out);
+constexpr TileForm form_of() {
+  if constexpr (D::kMins) {
+    return {D::kGroup, kIntegerMins<D> ? Minimums::integers : Minimums::floats, -1, D::kLargest};
+  } else {
+    return {D::kGroup, Minimums::none, D::kOffset, largest_of<D>()};
+  }
 }
-// Measured as above, on Zen 4: a group of 16 weights costs the exact products more.
+// Where 8 bits begin was measured on Zen 4 as below: a group of 16 weights costs the exact products more.
 template <class D>
-constexpr Int8Panels in_8_bits() {
-  constexpr int64_t kFrom = D::kGroup == 16 ? 40 : 96;
-  if constexpr (kVnni && kFewBits<D>) return {decode_int8<D>, D::kBlock, D::kBytes, int8_panels, kFrom};
-  return {};
+constexpr TilePanels tile_panels() {
+  TilePanels tiles;
+  if constexpr (kVnni && kFewBits<D>) {
+    tiles.decode = decode_tile<D>;
+    tiles.form = form_of<D>();
+    tiles.block_elems = D::kBlock;
+    tiles.block_bytes = D::kBytes;
+    tiles.rounded = int8_panels;
+    tiles.rounded_from = D::kGroup == 16 ? 40 : 96;
+  }
+  return tiles;
 }
 
 // Where panels begin was measured with VNNI (cold weights, tests/bench/ops_bench.cpp), where multiply_some does it from
@@ -70,7 +72,7 @@ constexpr FormatEngine engine_row(FormatId id, int64_t with_vnni = 3, int64_t wi
           {multiply_rows<D, 1>, multiply_rows<D, 2>, multiply_rows<D, 4>},
           multiply_some_or_many<D>,
           kVnni ? with_vnni : without,
-          in_8_bits<D>()};
+          tile_panels<D>()};
 }
 
 }  // namespace

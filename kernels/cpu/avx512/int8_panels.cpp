@@ -1,6 +1,6 @@
-// Many tokens times weights in 8 bits (Int8Tile). Eight tokens at a time pass over a tile of 32 rows: sixteen sums, two
-// vectors of weights and a broadcast activation for each pair of products. Bound: byte products, one for every
-// instruction but a few.
+// Many tokens times weights in 8 bits (kernels/cpu/tile.h). Eight tokens at a time pass over a tile of 32 rows: sixteen
+// sums, two vectors of weights and a broadcast activation for each pair of products. Bound: byte products, one for
+// every instruction but a few.
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/simd.h"
 #include "kernels/cpu/stream.h"
@@ -45,8 +45,9 @@ constexpr void (*kMultiply[kTokens])(const Int8Tile&, const X8* const*, int, boo
 
 }  // namespace
 
-void int8_panels(const PanelCall& c, const Int8Panels& format) {
+void int8_panels(const PanelCall& c, const TilePanels& format) {
   alignas(64) float sums[kPanelTokens * kPanelRows];
+  Tile decoded;
   Int8Tile tile;
   const int64_t n_batches = (c.n_tokens + kTokens - 1) / kTokens;
   for (int64_t first = 0; first < c.n_rows; first += kPanelRows) {
@@ -58,7 +59,8 @@ void int8_panels(const PanelCall& c, const Int8Panels& format) {
     }
     for (int64_t k = 0, chunk = 0; k < c.k; k += kChunk, ++chunk) {
       const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
-      format.decode(rows, size_t(k / format.block_elems * format.block_bytes), n, tile);
+      format.decode(rows, size_t(k / format.block_elems * format.block_bytes), n, decoded);
+      round_to_int8(decoded, format.form, tile);
       for (int64_t i = 0; i < n_batches; ++i) {  // spread evenly over batches
         const int64_t t0 = c.n_tokens * i / n_batches, t1 = c.n_tokens * (i + 1) / n_batches;
         const X8* x[kTokens];

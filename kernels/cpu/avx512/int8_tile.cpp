@@ -1,4 +1,4 @@
-// From a format's bytes and scales to 8 bits (Int8Tile, kernels/cpu/engine.h). A group's weights are affine in their
+// From a format's bytes and scales to 8 bits (Int8Tile, kernels/cpu/tile.h). A group's weights are affine in their
 // bytes u, scale * u - minimum, so in 8 bits they are too. A product and a sum of 16 bits for each weight leave it in
 // the upper byte, rounded:
 //
@@ -8,7 +8,6 @@
 // The sums wrap modulo 2^16 in between. Rounding `factor` moves the weights of a group by up to half a step more.
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/simd.h"
-#include "kernels/cpu/avx512/tile.h"
 
 namespace hearth::HEARTH_AVX512 {
 namespace {

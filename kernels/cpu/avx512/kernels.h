@@ -12,7 +12,8 @@ namespace hearth::HEARTH_AVX512 {
 
 void quantize(const float* x, int64_t n, X8* out);
 void silu_product(float* gate, const float* up, int64_t n);
-void int8_panels(const PanelCall& call, const Int8Panels& format);
+void round_to_int8(const Tile& tile, const TileForm& form, Int8Tile& out);
+void int8_panels(const PanelCall& call, const TilePanels& format);
 
 extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks;
 extern const AttentionEngine kAttention;

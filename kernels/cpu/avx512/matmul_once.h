@@ -10,8 +10,6 @@
 namespace hearth {
 namespace {
 
-using namespace HEARTH_AVX512;
-
 constexpr int kOnceTokens = 8;
 constexpr int kOnceRows = 16;
 

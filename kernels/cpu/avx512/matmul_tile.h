@@ -5,13 +5,10 @@
 
 #include "kernels/cpu/avx512/decoders.h"
 #include "kernels/cpu/avx512/matmul_vec.h"
-#include "kernels/cpu/avx512/tile.h"
 #include "kernels/cpu/engine.h"
 
 namespace hearth {
 namespace {
-
-using namespace HEARTH_AVX512;
 
 constexpr int kTokensAtOnce = 6;
 

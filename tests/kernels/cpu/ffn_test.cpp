@@ -81,9 +81,10 @@ int64_t rounds_from([[maybe_unused]] const Ops& ops, [[maybe_unused]] FormatId i
   const std::string_view table = ops.name;
   if (table == "amx") {
     const FormatEngine& row = row_of(amx::engine(), id);
-    return row.int8.panels ? row.int8.from : row.panels_from;
+    return row.tiles.rounded ? row.tiles.rounded_from : row.panels_from;
   }
-  if (table == "avx512" && __builtin_cpu_supports("avx512vnni")) return row_of(avx512_vnni::engine(), id).int8.from;
+  if (table == "avx512" && __builtin_cpu_supports("avx512vnni"))
+    return row_of(avx512_vnni::engine(), id).tiles.rounded_from;
   if (table == "avx512") return INT64_MAX;
 #endif
   return 0;
