@@ -26,8 +26,8 @@ enum class Minimums : uint8_t { none, floats, integers };  // where they are in 
 struct TileForm {
   int group;  // weights that share a scale: 16 or 32
   Minimums minimums;
-  int offset;   // without minimums; -1: none
-  int largest;  // magnitude of byte - 2^offset, or, with minimums, byte
+  int offset;     // without minimums; -1: none
+  float largest;  // magnitude of byte - 2^offset, or a little more; or, with minimums, byte
 };
 // Decodes n weights, zeros after them, of kPanelRows rows, whose blocks are `at` bytes after the rows' headers.
 using DecodeTile = void(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile);

@@ -132,7 +132,7 @@ struct Points {
 };
 
 struct IQ2_XXS : Points<BlockIQ2_XXS, 6> {
-  static constexpr int kGroup = 32;
+  static constexpr int kGroup = 32, kLargest = 43;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const __m512i pairs = load512(p + 2);  // of dwords: indices; signs and scale
     const __m512i codes = look_up(kIq2XxsCodes, _mm512_cvtepu8_epi16(_mm512_cvtepi64_epi32(pairs)));
@@ -146,7 +146,7 @@ struct IQ2_XXS : Points<BlockIQ2_XXS, 6> {
 };
 
 struct IQ2_XS : Points<BlockIQ2_XS, 6> {
-  static constexpr int kGroup = 16;
+  static constexpr int kGroup = 16, kLargest = 43;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const __m512i words = load512(p + 2);
     const __m512i codes = look_up(kIq2XsCodes, _mm512_and_si512(words, _mm512_set1_epi16(511)));
@@ -158,7 +158,7 @@ struct IQ2_XS : Points<BlockIQ2_XS, 6> {
 };
 
 struct IQ2_S : Points<BlockIQ2_S, 6> {
-  static constexpr int kGroup = 16;
+  static constexpr int kGroup = 16, kLargest = 43;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const uint8_t* q = p + 2 + 8 * i;
     const uint32_t high = uint32_t(half_bits(p + 66 + 2 * i)) << 8;  // two bits each
@@ -170,7 +170,7 @@ struct IQ2_S : Points<BlockIQ2_S, 6> {
 };
 
 struct IQ3_XXS : Points<BlockIQ3_XXS, 6> {
-  static constexpr int kGroup = 32;
+  static constexpr int kGroup = 32, kLargest = 62;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const __m512i codes = look_up(kIq3XxsCodes, _mm512_cvtepu8_epi16(load256(p + 2 + i / 2 * 32)));
     const __m256i signs = signs_of_words(load256(p + 66));
@@ -200,7 +200,7 @@ struct IQ3_S : Points<BlockIQ3_S, 4> {
 };
 
 struct IQ1_S : Points<BlockIQ1_S, 4> {
-  static constexpr int kGroup = 32;
+  static constexpr int kGroup = 32, kLargest = 9;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const uint8_t* q = p + 2 + 8 * i;
     const uint32_t first = half_bits(p + 34 + 4 * i), last = half_bits(p + 36 + 4 * i);
@@ -216,7 +216,7 @@ struct IQ1_S : Points<BlockIQ1_S, 4> {
 };
 
 struct IQ1_M : Points<BlockIQ1_M, 4> {
-  static constexpr int kGroup = 16;
+  static constexpr int kGroup = 16, kLargest = 9;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     const uint8_t* q = p + 8 * i;
     const uint32_t nibbles = word_at(p + 32 + 4 * i);

@@ -433,6 +433,7 @@ HEARTH_INLINE __m512i e2m1_levels(__m512i nibbles) {  // plus 16
 }
 
 struct MXFP4 : SmallBlocks<BlockMXFP4, 4, false, false> {
+  static constexpr int kLargest = 12;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     p += 2 * i * kBytes;
     return e2m1_levels(nibbles_of_two(p + 1, p + kBytes + 1));

@@ -32,17 +32,21 @@ void multiply_some_or_many(const PanelCall& c) {
 template <class D>
 constexpr bool kFewBits = 16 * D::kBytes <= 11 * D::kBlock;  // 5.5 bits
 
-// The largest magnitude of byte - 2^kOffset, where there is an offset.
+// The largest magnitude of byte - 2^kOffset, where there is an offset; a little more, so that 1 is a whole number of
+// steps of 8 bits: groups with the row's largest scale lose nothing then.
 template <class D>
-constexpr int largest_of() {
-  if constexpr (requires { D::kLargest; }) return D::kLargest;
-  return 1 << D::kOffset;
+constexpr float largest_of() {
+  int largest = 1 << D::kOffset;
+  if constexpr (requires { D::kLargest; }) largest = D::kLargest;
+  const int steps = 127 / largest;
+  const bool little = steps * largest > 119;  // 6 %
+  return little ? 127.0f / float(steps) : float(largest);
 }
 
 template <class D>
 constexpr TileForm form_of() {
   if constexpr (D::kMins) {
-    return {D::kGroup, kIntegerMins<D> ? Minimums::integers : Minimums::floats, -1, D::kLargest};
+    return {D::kGroup, kIntegerMins<D> ? Minimums::integers : Minimums::floats, -1, float(D::kLargest)};
   } else {
     return {D::kGroup, Minimums::none, D::kOffset, largest_of<D>()};
   }

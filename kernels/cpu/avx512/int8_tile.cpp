@@ -35,7 +35,7 @@ struct Affine {
   // A bound of the weights' magnitude, NaN where a scale is: as integers, which order like the numbers' magnitudes, NaN
   // is the largest.
   HEARTH_INLINE __m512 largest(const TileForm& form) const {
-    const __m512 most = _mm512_set1_ps(float(form.largest));
+    const __m512 most = _mm512_set1_ps(form.largest);
     __m512i largest = _mm512_setzero_si512();
     const auto see = [&](__m512 v) HEARTH_INLINE_LAMBDA {
       largest = _mm512_max_epi32(largest, _mm512_castps_si512(_mm512_abs_ps(v)));
