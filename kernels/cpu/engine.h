@@ -1,6 +1,6 @@
 // What an instruction set brings to the products y = x W^T: for each format two kernels over a few weight rows, and the
-// form in which they want activations stored. matmul.cpp cuts the operations into such pieces and is the same for every
-// instruction set.
+// form in which they want activations stored. matmul.cpp and ffn.cpp cut the operations into such pieces and are the
+// same for every instruction set.
 //
 // (Plain structs without member functions: an inline function compiled in a kernel's folder must not be the copy that
 // the linker keeps for files built without its instructions.)

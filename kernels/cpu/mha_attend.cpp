@@ -82,20 +82,12 @@ struct Floats {
 
 }  // namespace
 
-size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& l) {
-  Scratch measure;
-  Floats(engine, measure, l.n_threads, l.max_tokens, l.n_heads, l.kv_lora_rank, l.qk_nope_head_dim, l.qk_rope_head_dim,
-         l.v_head_dim);
-  return measure.used();
+size_t scratch_bytes(const AttentionEngine& engine, const ScratchLimits& limits) {
+  return naive_scratch<Floats>(engine, limits);
 }
 
 void mha_attend(const AttentionEngine& engine, const MhaCall& call) {
-  Scratch scratch(call.exec);
-  Floats floats(engine, scratch, call.exec.n_threads, call.q_nope.n_tokens, call.q_nope.n_heads,
-                call.cache.kv_lora_rank, call.q_nope.width, call.q_rope.width, call.o.width);
-  floats.k_b = &call.k_b;
-  floats.v_b = &call.v_b;
-  attend_naive(floats, call);
+  attend_naive<Floats>(engine, call);
 }
 
 }  // namespace hearth::attention

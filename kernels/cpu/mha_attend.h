@@ -9,6 +9,7 @@
 //
 // In which numbers this is done is said by a Form, of mha_attend.cpp or mha_attend_integers.cpp:
 //
+//   k_b, v_b               the call's weights, set after construction
 //   kChunk, kTile          positions of a chunk and of a tile, of which a chunk has a multiple of six
 //   row_width              nope + dr, rounded up as queries are
 //   row(thread)            memory for kQueries rows of that width
@@ -28,6 +29,7 @@
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/latent_rows.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/scratch.h"
 
 namespace hearth::attention {
 
@@ -116,6 +118,24 @@ void attend_naive(const Form& form, const MhaCall& call) {
       attend_chunk(form, call, thread, h, t0, std::min(kQueries, T - t0), first, first + n);
     });
   }
+}
+
+// The operation and the scratch that it needs, in the numbers of a Form.
+template <class Form, class Engine>
+void attend_naive(const Engine& engine, const MhaCall& call) {
+  Scratch scratch(call.exec);
+  Form form(engine, scratch, call.exec.n_threads, call.q_nope.n_tokens, call.q_nope.n_heads, call.cache.kv_lora_rank,
+            call.q_nope.width, call.q_rope.width, call.o.width);
+  form.k_b = &call.k_b;
+  form.v_b = &call.v_b;
+  attend_naive(form, call);
+}
+template <class Form, class Engine>
+size_t naive_scratch(const Engine& engine, const ScratchLimits& l) {
+  Scratch measure;
+  Form(engine, measure, l.n_threads, l.max_tokens, l.n_heads, l.kv_lora_rank, l.qk_nope_head_dim, l.qk_rope_head_dim,
+       l.v_head_dim);
+  return measure.used();
 }
 
 }  // namespace

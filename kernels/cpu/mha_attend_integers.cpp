@@ -103,20 +103,12 @@ struct Integers {
 
 }  // namespace
 
-size_t scratch_bytes(const IntegerAttention& engine, const ScratchLimits& l) {
-  Scratch measure;
-  Integers(engine, measure, l.n_threads, l.max_tokens, l.n_heads, l.kv_lora_rank, l.qk_nope_head_dim,
-           l.qk_rope_head_dim, l.v_head_dim);
-  return measure.used();
+size_t scratch_bytes(const IntegerAttention& engine, const ScratchLimits& limits) {
+  return naive_scratch<Integers>(engine, limits);
 }
 
 void mha_attend(const IntegerAttention& engine, const MhaCall& call) {
-  Scratch scratch(call.exec);
-  Integers integers(engine, scratch, call.exec.n_threads, call.q_nope.n_tokens, call.q_nope.n_heads,
-                    call.cache.kv_lora_rank, call.q_nope.width, call.q_rope.width, call.o.width);
-  integers.k_b = &call.k_b;
-  integers.v_b = &call.v_b;
-  attend_naive(integers, call);
+  attend_naive<Integers>(engine, call);
 }
 
 }  // namespace hearth::attention

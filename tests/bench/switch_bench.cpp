@@ -109,7 +109,7 @@ struct Trial {
           if (way == Way::rounded) f.tiles.rounded(call, f.tiles);
           return;
         }
-        for (int64_t i = 0; i < kRows; i += 64) {  // as matmul.cpp does
+        for (int64_t i = 0; i < kRows; i += 64) {  // as products.cpp does
           const uint8_t* strip = piece(part.begin) + size_t(i) * row_bytes;
           for (int t = 0; t < T;) {
             const int which = T - t >= 4 ? 2 : T - t >= 2 ? 1 : 0;
