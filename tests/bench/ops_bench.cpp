@@ -1,5 +1,9 @@
 // Speed of the CPU operations, with the shapes of V2-Lite, V2 and V3.   ops_bench [isa] [threads] [text]
 //
+//   ops_bench layer DIM INTER EXPERTS USED FORMAT TOKENS [isa] [threads]
+//
+// is one layer of experts of a shape of your own, as one line of JSON (tests/bench/versus_kt.py reads it).
+//
 // Without a text: usual formats, in about three minutes. With one, of all formats and shapes those lines that contain
 // it: "moe_ffn V3 IQ2_XS", "T=512", "mla_attend".
 //
@@ -20,6 +24,7 @@
 #include <vector>
 
 #include "kernels/cpu/backend.h"
+#include "quant/error.h"
 #include "runtime/model/buffer.h"
 #include "tests/bench/cold_weight.h"
 #include "tests/bench/unit_of.h"
@@ -79,13 +84,19 @@ struct Experts {
   }
 };
 
+// Rows of the down matrices that are no multiple of the format's block are in Q5_0.
+FormatId down_format(const LayerShape& s, FormatId in) {
+  return s.moe_inter_dim % format_of(in).block_elems == 0 ? in : FormatId::q5_0;
+}
+
 class Bench {
  public:
-  Bench(const Ops& ops, int n_threads, std::string text) : ops_(ops), text_(std::move(text)), yardsticks_(n_threads) {
-    const LayerShape& largest = kShapes[std::size(kShapes) - 1];
+  Bench(const Ops& ops, int n_threads, std::string text, const LayerShape& largest, int64_t max_tokens)
+      : ops_(ops), text_(std::move(text)), yardsticks_(n_threads) {
     ScratchLimits l;
-    l.max_tokens = kTokens[std::size(kTokens) - 1];
-    l.max_width = l.dim = largest.dim;
+    l.max_tokens = max_tokens;
+    l.dim = largest.dim;
+    l.max_width = std::max(largest.dim, largest.moe_inter_dim);
     l.n_heads = 128;
     l.kv_lora_rank = 512;
     l.qk_nope_head_dim = l.v_head_dim = 128;
@@ -130,10 +141,20 @@ class Bench {
     }
   }
 
-  // Rows of the down matrices that are no multiple of the format's block are in Q5_0.
+  // One line of JSON.
+  void layer(const LayerShape& s, FormatId in, int64_t T) {
+    const FormatId out = down_format(s, in);
+    const Experts experts(s, in, out);
+    const double time = time_of(s, experts, T, false).seconds;
+    fmt::print(R"({{"isa": "{}", "threads": {}, "gate": "{}", "down": "{}", "tokens": {}, "seconds": {:.4g}, )"
+               R"("read_gb_s": {:.1f}}})"
+               "\n",
+               ops_.name, exec_.n_threads, format_of(in).name, format_of(out).name, T, time, yardsticks_.read() * 1e-9);
+  }
+
   void moe(const LayerShape& s, FormatId in) {
     if (s.dim % format_of(in).block_elems != 0) return;
-    const FormatId out = s.moe_inter_dim % format_of(in).block_elems == 0 ? in : FormatId::q5_0;
+    const FormatId out = down_format(s, in);
     const bool lite = &s == kShapes, usual = in == FormatId::q4_k || (lite && in == FormatId::q8_0);
     std::optional<Experts> experts;
     for (const int64_t T : kTokens) {
@@ -230,14 +251,45 @@ class Bench {
   Exec exec_;
 };
 
-}  // namespace
+int64_t count_of(const char* name, const char* text, int64_t most) {
+  char* end = nullptr;
+  const long long n = std::strtoll(text, &end, 10);
+  require(end != text && *end == 0 && n >= 1 && n <= most, ErrorKind::usage, "{}: expected 1 to {}, found {}", name,
+          most, text);
+  return n;
+}
 
-int main(int argc, char** argv) {
-  const Ops& ops = cpu_ops(argc > 1 ? argv[1] : "auto");
-  const int n_threads = argc > 2 ? std::atoi(argv[2]) : default_threads();
-  if (n_threads < 1) return fmt::print(stderr, "ops_bench: threads: expected at least 1, found {}\n", argv[2]), 2;
+const Ops& ops_of(int argc, char** argv, int at) {
+  return cpu_ops(argc > at ? argv[at] : "auto");
+}
+
+int threads_of(int argc, char** argv, int at) {
+  return argc > at ? int(count_of("threads", argv[at], 1024)) : default_threads();
+}
+
+// argv[2..]: DIM INTER EXPERTS USED FORMAT TOKENS [isa] [threads].
+void run_layer(int argc, char** argv) {
+  require(argc >= 8, ErrorKind::usage,
+          "layer: expected DIM INTER EXPERTS USED FORMAT TOKENS [isa] [threads], found {} of them", argc - 2);
+  LayerShape s{"", count_of("DIM", argv[2], 1 << 16), count_of("INTER", argv[3], 1 << 16),
+               count_of("EXPERTS", argv[4], 1024), 0};
+  s.n_activated = count_of("USED", argv[5], s.n_experts);
+  const Format* const format = find_format(std::string_view(argv[6]));
+  require(format != nullptr, ErrorKind::usage, "FORMAT: no format is called {}", argv[6]);
+  const int64_t down_block = format_of(down_format(s, format->id)).block_elems;
+  require(s.dim % format->block_elems == 0 && s.moe_inter_dim % down_block == 0, ErrorKind::usage,
+          "{}: expected multiples of {} and {} for DIM and INTER, found {} and {}", format->name, format->block_elems,
+          down_block, s.dim, s.moe_inter_dim);
+  const int64_t tokens = count_of("TOKENS", argv[7], 1 << 16);
+  Bench(ops_of(argc, argv, 8), threads_of(argc, argv, 9), "", s, tokens).layer(s, format->id, tokens);
+}
+
+void run_table(int argc, char** argv) {
+  const Ops& ops = ops_of(argc, argv, 1);
+  const int n_threads = threads_of(argc, argv, 2);
   fmt::print("{}; running {} with {} threads\n", cpu_description(), ops.name, n_threads);
-  Bench bench(ops, n_threads, argc > 3 ? argv[3] : "");
+  Bench bench(ops, n_threads, argc > 3 ? argv[3] : "", kShapes[std::size(kShapes) - 1],
+              kTokens[std::size(kTokens) - 1]);
   Yardsticks& yardsticks = bench.yardsticks();
   fmt::print("read {:.1f} GB/s; GMAC/s in registers:", yardsticks.read() * 1e-9);
   for (int i = 0; i < kUnits; ++i) {
@@ -254,4 +306,13 @@ int main(int argc, char** argv) {
     for (const int64_t T : {1, 64}) bench.attend(true, H, T, 1023);
     for (const int64_t pos0 : {0, 768}) bench.attend(false, H, 256, pos0);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  argc > 1 && std::string_view(argv[1]) == "layer" ? run_layer(argc, argv) : run_table(argc, argv);
+} catch (const Error& error) {
+  fmt::print(stderr, "ops_bench: {}\n", error.what());
+  return 2;
 }
