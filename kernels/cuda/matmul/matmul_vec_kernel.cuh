@@ -67,9 +67,10 @@ struct Feed {
 
   // Queues the copy of the next piece, if there is one. Returns where the piece will be.
   GPU_FN const std::byte* copy() {
-    // Bytes before the piece in its first 16 aligned bytes; none where blocks are aligned to 16.
+    // Bytes before the piece in its first 16 aligned bytes; none where blocks are aligned to 16. Behind the slice they
+    // are not copied either: nobody would wait for it, and the next slice's pieces go there.
     const int before = P::kAligned ? 0 : int(reinterpret_cast<size_t>(next) & 15);
-    const int end = before + min(P::kBytes, left), mine = 16 * (lane_of_thread() % 8);
+    const int end = left > 0 ? before + min(P::kBytes, left) : 0, mine = 16 * (lane_of_thread() % 8);
     const std::byte* from = next - before + mine;
     std::byte* to = slot + mine;
     GPU_UNROLL

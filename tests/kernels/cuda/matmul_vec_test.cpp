@@ -367,6 +367,8 @@ TEST_CASE("ffn_vec: formats of one kind and mixed") {
       {FormatId::f8_e4m3, FormatId::f8_e4m3, FormatId::f8_e4m3, 128, 384},
       {FormatId::q4_0, FormatId::q4_0, FormatId::bf16, 64, 83},
       {FormatId::f32, FormatId::f32, FormatId::q4_1, 33, 64},
+      // Several slices for a warp, one after the other, that end where no 16 bytes do.
+      {FormatId::q4_0, FormatId::q4_0, FormatId::q6_k, 32, 1536},
   };
   Rng rng(21);
   for (const auto& c : cases) {
