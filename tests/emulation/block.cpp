@@ -11,6 +11,8 @@
 #include <thread>
 #include <utility>
 
+#include "tests/emulation/traffic.h"
+
 namespace hearth::emulation {
 
 constinit thread_local Place place;
@@ -85,6 +87,7 @@ std::string Block::run(uint3 index) {
   current_block = this;
   go_on_with(next(), main_);
   current_block = nullptr;
+  if (TrafficWatch* const watch = TrafficWatch::current()) watch->block_ends();
   if (!error_.empty()) {  // threads were left where they were
     free_fibers_.clear();
     for (auto& fiber : fibers_) {
@@ -135,6 +138,9 @@ bool Block::all_stuck() {
   n_at_barrier_ = 0;
   cursor_ = 0;
   races.barrier();
+  if (TrafficWatch* const watch = TrafficWatch::current()) {
+    for (int w = 0; w < n_warps_; w++) watch->met(w, ~0u);
+  }
   return false;
 }
 
@@ -250,6 +256,7 @@ inline bool Block::complete_operation(int thread) {
     if (!call.is(warp.calls[std::countr_zero(rest)])) return false;
   }
   call.operation(*this, warp.posts, lanes);
+  if (TrafficWatch* const watch = TrafficWatch::current()) watch->met(thread / 32, lanes);
   warp.waiting &= ~lanes;
   warp.ready |= lanes;
   n_ready_ += lanes == ~0u ? 32 : std::popcount(lanes);
@@ -298,15 +305,28 @@ std::string Block::deadlock() const {
 
 // ---- Races
 
-void race_access(const void* p, size_t bytes, RaceCheck::Access kind) {
+void race_access(const void* code, const void* p, size_t bytes, RaceCheck::Access kind, bool is_row) {
   Block* const block = current_block;
-  if (!block || !block->shared.contains(p, bytes)) return;
+  if (!block) return;
+  const bool shared = block->shared.contains(p, bytes);
+  if (TrafficWatch* const watch = TrafficWatch::current()) {
+    using enum TrafficWatch::Kind;
+    watch->accessed(block->running_thread(), code, p, bytes, shared,
+                    is_row                            ? matrix
+                    : kind == RaceCheck::Access::read ? load
+                                                      : store);
+  }
+  if (!shared) return;
   std::string wrong = block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind);
   if (!wrong.empty()) block->fail(std::move(wrong));
 }
 
-void race_copy_issued(const void* to, size_t bytes) {
+void race_copy_issued(const void* code, const void* to, const void* from, size_t bytes, size_t read) {
   Block& block = *current_block;
+  if (TrafficWatch* const watch = TrafficWatch::current()) {
+    watch->accessed(block.running_thread(), code, to, bytes, true, TrafficWatch::Kind::copy_to);
+    if (read) watch->accessed(block.running_thread(), code, from, read, false, TrafficWatch::Kind::copy_from);
+  }
   std::string wrong = block.races.copy_issued(block.running_thread(), block.shared.offset(to), bytes);
   if (!wrong.empty()) block.fail(std::move(wrong));
 }
@@ -348,8 +368,12 @@ Blocks& blocks() {
 }  // namespace
 
 std::string run_grid(const Grid& grid) {
-  const size_t n = size_t(grid.blocks.x) * grid.blocks.y * grid.blocks.z;
   const Settings& s = settings();
+  const size_t all = size_t(grid.blocks.x) * grid.blocks.y * grid.blocks.z;
+  const size_t n = s.sampled_blocks ? std::min(all, s.sampled_blocks) : all;
+  if (TrafficWatch* const watch = TrafficWatch::current()) {
+    watch->grid_begins(grid.name, grid.blocks, grid.threads, grid.shared_bytes);
+  }
   std::vector<size_t> drawn;
   if (s.schedule == Schedule::random) {
     drawn.resize(n);
@@ -361,7 +385,8 @@ std::string run_grid(const Grid& grid) {
   std::string error;
   const auto run_up_to = [&](Block& block, size_t end) {
     for (size_t step; next < end && (step = next++) < n;) {
-      const size_t i = !drawn.empty() ? drawn[step] : s.schedule == Schedule::reverse ? n - 1 - step : step;
+      const size_t turn = !drawn.empty() ? drawn[step] : s.schedule == Schedule::reverse ? n - 1 - step : step;
+      const size_t i = turn * all / n;
       const uint3 index{unsigned(i % grid.blocks.x), unsigned(i / grid.blocks.x % grid.blocks.y),
                         unsigned(i / grid.blocks.x / grid.blocks.y)};
       std::string wrong = block.run(index);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "tests/emulation/block.h"
+#include "tests/emulation/traffic.h"
 
 namespace hearth::emulation {
 
@@ -116,6 +117,7 @@ void multiply(Block& block, void* const* posts, uint32_t lanes) {
     std::memcpy(d[lane], p.d, sizeof p.d);
   }
   instructions::mma_m16n8k16_bf16(a, b, d, settings().tensor_core);
+  if (TrafficWatch* const watch = TrafficWatch::current()) watch->multiplied();
   for (int lane = 0; lane < 32; lane++) std::memcpy(static_cast<Product*>(posts[lane])->d, d[lane], sizeof d[lane]);
 }
 
@@ -201,7 +203,7 @@ void cp_async(void* shared, const void* global, size_t bytes, bool valid, Where 
   if (!is_aligned(shared, bytes) || (valid && !is_aligned(global, bytes))) block.fail("cp.async: not aligned", where);
   if (!block.shared.contains(shared, bytes)) block.fail("cp.async: to a place outside shared memory", where);
   if (valid && block.shared.contains(global, bytes)) block.fail("cp.async: from shared memory", where);
-  if (race_check) race_copy_issued(shared, bytes);
+  if (race_check) race_copy_issued(__builtin_return_address(0), shared, global, bytes, valid ? bytes : 0);
   block.copies().issue(shared, global, bytes, valid ? bytes : 0, settings().eager_copies);
 }
 
@@ -211,7 +213,7 @@ void cp_async_first(void* shared, const void* global, size_t n, Where where) {
   if (n == 0 || n > 16) block.fail("cp.async: not 1 to 16 bytes", where);
   if (!block.shared.contains(shared, 16)) block.fail("cp.async: to a place outside shared memory", where);
   if (block.shared.contains(global, n)) block.fail("cp.async: from shared memory", where);
-  if (race_check) race_copy_issued(shared, 16);
+  if (race_check) race_copy_issued(__builtin_return_address(0), shared, global, 16, n);
   block.copies().issue(shared, global, 16, n, settings().eager_copies);
 }
 
@@ -220,14 +222,17 @@ void cp_async_commit() {
 }
 
 void cp_async_wait(int newest_groups) {
-  Block::current().copies().wait(newest_groups);
+  Block& block = Block::current();
+  if (block.copies().wait(newest_groups)) {
+    if (TrafficWatch* const watch = TrafficWatch::current()) watch->waited(block.running_thread());
+  }
 }
 
 void ldmatrix(uint32_t (&r)[4], const void* row, bool transposed, Where where) {
   Block& block = Block::current();
   if (!is_aligned(row, 16)) block.fail("ldmatrix: a row that is not aligned to 16 bytes", where);
   if (!block.shared.contains(row, 16)) block.fail("ldmatrix: a row outside shared memory", where);
-  if (race_check) race_access(row, 16, RaceCheck::Access::read);
+  if (race_check) race_access(__builtin_return_address(0), row, 16, RaceCheck::Access::read, true);
   Rows post{row, r};
   block.warp_operation(kAllLanes, &post, transposed ? load_matrices<true> : load_matrices<false>, where);
 }
@@ -238,18 +243,18 @@ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, W
 }
 
 uint32_t atomic(Atomic kind, void* p, uint32_t operand, bool is_signed) {
-  if (race_check) race_access(p, 4, RaceCheck::Access::atomic);
+  if (race_check) race_access(__builtin_return_address(0), p, 4, RaceCheck::Access::atomic);
   if (is_signed) return uint32_t(atomic_step(kind, static_cast<int32_t*>(p), int32_t(operand)));
   return atomic_step(kind, static_cast<uint32_t*>(p), operand);
 }
 
 uint64_t atomic(Atomic kind, void* p, uint64_t operand) {
-  if (race_check) race_access(p, 8, RaceCheck::Access::atomic);
+  if (race_check) race_access(__builtin_return_address(0), p, 8, RaceCheck::Access::atomic);
   return atomic_step(kind, static_cast<uint64_t*>(p), operand);
 }
 
 uint32_t atomic_compare_exchange(void* p, uint32_t expected, uint32_t desired) {
-  if (race_check) race_access(p, 4, RaceCheck::Access::atomic);
+  if (race_check) race_access(__builtin_return_address(0), p, 4, RaceCheck::Access::atomic);
   __atomic_compare_exchange_n(static_cast<uint32_t*>(p), &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   return expected;
 }

@@ -49,9 +49,10 @@ class RaceCheck {
   uint32_t seen_[1024][32] = {};  // seen_[t][l]: the clock of lane l of t's warp, as t knows it; its own is exact
 };
 
-// An access by the running thread; anywhere, but only shared memory is looked at.
-void race_access(const void* p, size_t bytes, RaceCheck::Access kind);
-void race_copy_issued(const void* to, size_t bytes);
+// An access by the running thread, at that place of its code; anywhere, but only shared memory is looked at. Whoever
+// counts accesses (traffic.h) is told of all of them. `is_row`: of a matrix, for ldmatrix.
+void race_access(const void* code, const void* p, size_t bytes, RaceCheck::Access kind, bool is_row = false);
+void race_copy_issued(const void* code, const void* to, const void* from, size_t bytes, size_t read);
 void race_copy_landed(const void* to, size_t bytes);
 
 }  // namespace hearth::emulation

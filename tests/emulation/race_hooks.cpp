@@ -21,26 +21,26 @@ void __tsan_func_exit() {}
 void __tsan_vptr_read(void**) {}
 void __tsan_vptr_update(void**, void*) {}
 
-#define HOOKS(bytes)                                 \
-  void __tsan_read##bytes(void* p) {                 \
-    race_access(p, bytes, Access::read);             \
-  }                                                  \
-  void __tsan_write##bytes(void* p) {                \
-    race_access(p, bytes, Access::write);            \
-  }                                                  \
-  void __tsan_unaligned_read##bytes(void* p) {       \
-    race_access(p, bytes, Access::read);             \
-  }                                                  \
-  void __tsan_unaligned_write##bytes(void* p) {      \
-    race_access(p, bytes, Access::write);            \
-  }                                                  \
-  void __tsan_read_write##bytes(void* p) {           \
-    race_access(p, bytes, Access::read);             \
-    race_access(p, bytes, Access::write);            \
-  }                                                  \
-  void __tsan_unaligned_read_write##bytes(void* p) { \
-    race_access(p, bytes, Access::read);             \
-    race_access(p, bytes, Access::write);            \
+#define HOOKS(bytes)                                                   \
+  void __tsan_read##bytes(void* p) {                                   \
+    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
+  }                                                                    \
+  void __tsan_write##bytes(void* p) {                                  \
+    race_access(__builtin_return_address(0), p, bytes, Access::write); \
+  }                                                                    \
+  void __tsan_unaligned_read##bytes(void* p) {                         \
+    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
+  }                                                                    \
+  void __tsan_unaligned_write##bytes(void* p) {                        \
+    race_access(__builtin_return_address(0), p, bytes, Access::write); \
+  }                                                                    \
+  void __tsan_read_write##bytes(void* p) {                             \
+    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
+    race_access(__builtin_return_address(0), p, bytes, Access::write); \
+  }                                                                    \
+  void __tsan_unaligned_read_write##bytes(void* p) {                   \
+    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
+    race_access(__builtin_return_address(0), p, bytes, Access::write); \
   }
 HOOKS(1)
 HOOKS(2)
@@ -49,23 +49,23 @@ HOOKS(8)
 HOOKS(16)
 
 void __tsan_read_range(void* p, size_t bytes) {
-  race_access(p, bytes, Access::read);
+  race_access(__builtin_return_address(0), p, bytes, Access::read);
 }
 void __tsan_write_range(void* p, size_t bytes) {
-  race_access(p, bytes, Access::write);
+  race_access(__builtin_return_address(0), p, bytes, Access::write);
 }
 void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
-  race_access(from, bytes, Access::read);
-  race_access(to, bytes, Access::write);
+  race_access(__builtin_return_address(0), from, bytes, Access::read);
+  race_access(__builtin_return_address(0), to, bytes, Access::write);
   return std::memcpy(to, from, bytes);
 }
 void* __tsan_memmove(void* to, const void* from, size_t bytes) {
-  race_access(from, bytes, Access::read);
-  race_access(to, bytes, Access::write);
+  race_access(__builtin_return_address(0), from, bytes, Access::read);
+  race_access(__builtin_return_address(0), to, bytes, Access::write);
   return std::memmove(to, from, bytes);
 }
 void* __tsan_memset(void* p, int value, size_t bytes) {
-  race_access(p, bytes, Access::write);
+  race_access(__builtin_return_address(0), p, bytes, Access::write);
   return std::memset(p, value, bytes);
 }
 

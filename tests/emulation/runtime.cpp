@@ -281,7 +281,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->maxThreadsPerMultiProcessor = 1536;
   properties->major = settings().capability / 10;
   properties->minor = settings().capability % 10;
-  properties->multiProcessorCount = 4;  // few, so that kernels that size their grid by it make short work
+  properties->multiProcessorCount = settings().multiprocessors;
   properties->l2CacheSize = 4 << 20;
   properties->memoryBusWidth = 256;
   properties->asyncEngineCount = 1;

@@ -28,11 +28,13 @@ struct Settings {
   uint64_t seed = 0;
   bool eager_copies = false;        // cp.async lands when it is issued, instead of when it is waited for
   bool random_queue = false;        // what streams and graphs leave open is drawn, instead of in order of submission
+  size_t sampled_blocks = 0;        // of each grid no more than so many run, evenly spread; 0: all do
   int os_threads = 4;               // that share the blocks of a large grid; no more than the machine has
   size_t memory = size_t(8) << 30;  // of the device, bytes
   // How many GPUs there are, and which of them has that memory: the others have half. (They share what is taken.)
   int gpus = 1, large_gpu = 0;
-  int capability = 89;  // compute capability: 10 times the major number, and the minor one
+  int multiprocessors = 4;  // few, so that kernels that size their grid by it make short work
+  int capability = 89;      // compute capability: 10 times the major number, and the minor one
   // The n-th from now fails; 0: none does. An allocation for want of memory, the others as by a broken device.
   int64_t fail_allocation = 0, fail_copy = 0, fail_launch = 0;
   // The n-th call from now that begins or ends a recording or makes a graph of it fails for want of memory; the device

@@ -68,16 +68,19 @@ void AsyncCopies::land(Copy& copy) {
   copy.landed = true;
 }
 
-void AsyncCopies::land_before(int64_t group) {
+bool AsyncCopies::land_before(int64_t group) {
+  const size_t before = first_;
   while (first_ < copies_.size() && copies_[first_].group < group) {
     land(copies_[first_]);
     if (race_check) race_copy_landed(copies_[first_].to, copies_[first_].bytes);
     first_++;
   }
+  const bool any = first_ > before;
   if (first_ == copies_.size()) {
     copies_.clear();
     first_ = 0;
   }
+  return any;
 }
 
 }  // namespace hearth::emulation

@@ -50,9 +50,8 @@ class AsyncCopies {
  public:
   void issue(void* to, const void* from, size_t bytes, size_t read, bool eager);
   void commit() { open_++; }
-  void wait(int newest_groups) {
-    if (!copies_.empty()) land_before(int64_t(open_) - newest_groups);
-  }
+  // Whether any had to be waited for.
+  bool wait(int newest_groups) { return !copies_.empty() && land_before(int64_t(open_) - newest_groups); }
   void land_all() {
     if (!copies_.empty()) land_before(int64_t(open_) + 1);
     open_ = 0;
@@ -71,7 +70,7 @@ class AsyncCopies {
     bool landed;
   };
   static void land(Copy& copy);
-  void land_before(int64_t group);
+  bool land_before(int64_t group);  // whether any was not there before, or might not have been
 
   std::vector<Copy> copies_;  // in order; those before first_ are done
   size_t first_ = 0;
