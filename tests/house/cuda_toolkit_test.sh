@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cmake/cuda_toolkit.cmake with stand-ins for the driver, the compiler and the files that are fetched: when it fetches,
+# cmake/cuda_toolkit.cmake and cuda_disassembler.cmake with stand-ins for the driver, the compiler and the files that are fetched: when it fetches,
 # what it says, and that nothing half fetched stays. Runs on any machine, without a network.
 set -uo pipefail
 script=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/cmake/cuda_toolkit.cmake
@@ -72,6 +72,16 @@ expect "fetched: libraries where they are looked for" [ -e build/cuda-toolkit/nv
 expect "fetched: no archives stay" [ ! -e build/cuda-toolkit/stand_in.whl ]
 fetch "$work/driver:$work/nvcc11"
 expect "fetched once: nothing is said again" silent
+
+# The disassembler, by the same means.
+disassemble() { "$cmake" -DTO="$work/disassembler" -DWHEELS="$work/$1" -P "${script%toolkit.cmake}disassembler.cmake" > output 2>&1; }
+printf '%s\n' "0123${line:4}" > others.txt
+disassemble others.txt
+expect "another disassembler: fails nothing" [ $? = 0 ]
+expect "another disassembler: said in a line" grep -q "instructions are not counted: stand_in.whl is not what it should be" output
+expect "another disassembler: nothing stays" [ ! -e disassembler ]
+disassemble wheels.txt
+expect "the disassembler is fetched" disassembler/nvidia/cu13/bin/nvcc
 
 # CMake's own module demands a shared runtime library, which is not fetched, and would end the build.
 root=${script%/cmake/*}
