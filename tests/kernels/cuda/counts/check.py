@@ -56,7 +56,8 @@ def main(arguments):
     table, *command = arguments[update:]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if run.returncode:
-        return run.returncode  # 77, too: it has said why
+        print(run.stdout)  # 77, too: it says why
+        return run.returncode
     if update:
         with open(table, "w") as file:
             file.write(run.stdout)

@@ -39,6 +39,9 @@ compare
 expect "nothing counted: fails" [ $? = 1 ]
 python3 "$check" table.txt false
 expect "the program fails: so does this" [ $? = 1 ]
+python3 "$check" table.txt sh -c "echo SKIP: no tools; exit 77" > output
+expect "the program skips: so does this" [ $? = 77 ]
+expect "the program skips: says why" grep -q "SKIP: no tools" output
 table found.txt
 python3 "$check" --update table.txt cat found.txt
 expect "written anew" cmp -s table.txt found.txt

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Counts what nvcc made of the CUDA kernels: registers, and the instructions of the loop that matters.
+
+    compiled.py BUILD [--gpus 80,120] [--all]
+
+BUILD is a build folder whose kernels were compiled (target device_objects). Needs NVIDIA's cuobjdump and nvdisasm
+(cmake/cuda_disassembler.cmake fetches them); exits with 77 where they or the objects are missing. docs/counts.md says
+what the columns are.
+
+The loop that matters is, by this rule, the innermost one that multiplies: on tensor cores (HMMA), else by IDP.4A, else by
+FFMA; of several the one that does most. Its weights follow from its products, so it does not matter how often it was
+unrolled.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from sass import GENERIC, GLOBAL, SHARED, kernels_of
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[3]
+# Of every kernel registers are told. These are disassembled too, which takes up to half a second for each file; or, with --all,
+# whatever multiplies: the formats that recipes make are enough to see what a change does.
+COMMON = r"(F32|BF16|F8_E4M3|Q8_0|Q5_0|Q4_0|I4_G128|IQ4_XS|Q[2-6]_K)"
+DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel ({COMMON},1|Q4_K,8)$|tile_kernel .*,Q4_K$"
+ALL = r"(attend|merge|vec|tile)\w+ "
+PIECE_WEIGHTS = {"F32": 128, "F16": 256, "BF16": 256}  # of others 512, between 8 lanes (matmul_vec_job.h)
+
+
+def skip(why):
+    print(f"SKIP: {why}")
+    sys.exit(77)
+
+
+def find_tools(build):
+    """A folder with both programs."""
+    places = [build / "cuda-disassembler/nvidia/cu13/bin", ROOT / "build/cuda-disassembler/nvidia/cu13/bin"]
+    places += [pathlib.Path(found).parent for found in [shutil.which("nvdisasm")] if found]
+    places += [pathlib.Path("/usr/local/cuda/bin")]
+    for place in places:
+        if (place / "nvdisasm").exists() and (place / "cuobjdump").exists():
+            return place
+    skip("no cuobjdump and nvdisasm (cmake -DTO=build/cuda-disassembler -P cmake/cuda_disassembler.cmake fetches them)")
+
+
+def vec_counts(kernel, block, columns):
+    """(instructions per weight, wavefronts of loads without conflicts per 1024 weights) of matmul_vec's kernel: those of
+    the loop over units, and those of the loop around it that stages pieces of rows, shared by a piece's weights. Units
+    that the compiler took out of the inner loop are counted in it."""
+    loop, product = kernel.loop_that_matters()
+    products, instructions = kernel.count(loop, product), kernel.count(loop)
+    # Of integers each weight takes part in two products of four (two bytes of an activation), else in one.
+    weights = products * 4 / 2 / columns if product == "IDP" else 8 * max(1, round(products / columns / 8))
+    lane_weights = PIECE_WEIGHTS.get(block, 512) / 8
+    phases = kernel.phases(loop) * 32 / weights
+    if kernel.count(loop, "LDGSTS"):  # the loop over units was unrolled: ways for whole and for short pieces
+        return instructions / lane_weights, phases
+    staging = min((o for o in kernel.loops if loop < o and kernel.count(o, "LDGSTS")), key=len)
+    around = staging.difference(*(inner for inner in kernel.loops if inner < staging))
+    others = max(0, kernel.count(around) - kernel.count(around, product) * instructions / products)
+    return instructions / weights + others / lane_weights, phases
+
+
+def short(demangled):
+    """'vec_kernel Q4_K,1' of a kernel's whole name."""
+    name = re.sub(r"\(anonymous namespace\)::|hearth::|gpu::|vec::|\((int|bool)\)", "", demangled)
+    name = re.sub(r"^void ", "", name)
+    found = re.match(r"(\w+)(?:<(.*)>)?\(", name)
+    return found.group(1) + " " + (re.sub(r"Block|\s", "", found.group(2)) if found.group(2) else "-")
+
+
+def count_object(tools, path, gpus, disassembled):
+    """(rows: {(kernel, gpu): numbers}, the compiler's name) of an object file."""
+    rows, compiler = {}, ""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = dict(os.environ, PATH=f"{tools}:{os.environ['PATH']}")
+        run = lambda *command: subprocess.run(command, cwd=folder, env=environment, check=True, text=True,
+                                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout  # fmt: skip
+        run("cuobjdump", "-xelf", "all", str(path))
+        for cubin in sorted(pathlib.Path(folder).glob("*.cubin")):
+            gpu = re.search(r"sm_(\d+)", cubin.name).group(1)
+            if gpus and gpu not in gpus:
+                continue
+            release = re.search(rb"release [\d.]+, (V[\d.]+)", cubin.read_bytes())
+            compiler = release.group(1).decode() if release else "an unknown compiler"
+            usage = re.findall(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)",
+                               run("cuobjdump", "-res-usage", str(cubin)))  # fmt: skip
+            if not usage:
+                continue
+            mangled = [name for name, *_ in usage]
+            names = dict(zip(mangled, map(short, run("c++filt", *mangled).splitlines())))
+            symbols = re.findall(r"^ *(\d+): .* FUNC .* (\S+)$", run("readelf", "-sW", str(cubin)), re.MULTILINE)
+            wanted = [number for number, name in symbols if re.match(disassembled, names.get(name, ""))]
+            code = kernels_of(run("nvdisasm", "-c", "-fun", ",".join(wanted), str(cubin))) if wanted else {}
+            for name, registers, stack, shared, local in usage:
+                counted = counts(names[name], code[name]) if name in code else [0] * 7
+                rows[names[name], gpu] = [int(registers), int(stack) + int(local), int(shared), *counted]
+    return rows, compiler
+
+
+def variant(name):
+    block, columns = name.split()[-1].split(",")
+    return block, int(columns)
+
+
+def counts(name, kernel):
+    """[instructions, products, generic, shared and global loads of the loop that matters; instructions per weight or,
+    with tensor cores, per product; phases per 1024 weights or per turn of the loop]."""
+    loop, product = kernel.loop_that_matters()
+    if not loop:
+        return [0] * 7
+    n, products = kernel.count(loop), kernel.count(loop, product)
+    loads = [kernel.count(loop, kind + r"(\.|$)") for kind in (GENERIC, SHARED, GLOBAL)]
+    if name.startswith("vec_kernel"):
+        per, phases = vec_counts(kernel, *variant(name))
+    else:
+        per, phases = n / products if product == "HMMA" else 0, kernel.phases(loop)
+    return [n, products, *loads, per, phases]
+
+
+def main(arguments):
+    gpus, disassembled = [], DISASSEMBLED
+    if "--all" in arguments:
+        arguments.remove("--all")
+        disassembled = ALL
+    if "--gpus" in arguments:
+        at = arguments.index("--gpus")
+        gpus = arguments[at + 1].split(",")
+        del arguments[at : at + 2]
+    if len(arguments) != 1:
+        sys.exit(__doc__)
+    build = pathlib.Path(arguments[0]).resolve()
+    objects = build / "kernels/CMakeFiles/kernels_cuda.dir/cuda"
+    paths = sorted(path for path in objects.rglob("*.cu.o") if "host" not in path.relative_to(objects).parts)
+    if not paths:
+        skip(f"no kernels that nvcc compiled in {build} (-DHEARTH_CUDA=ON, target device_objects)")
+    tools = find_tools(build)
+    rows, compilers = {}, set()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found, compiler in pool.map(lambda path: count_object(tools, path, gpus, disassembled), paths):
+            rows.update(found)
+            compilers |= {compiler} - {""}
+    if not rows:
+        skip(f"no code for {', '.join('sm_' + gpu for gpu in gpus) or 'any GPU'} in {build}")
+    print("# by nvcc " + " and ".join(sorted(compilers)))
+    print("# Registers, bytes of stack and of static shared memory; of the loop that matters: instructions, products, generic,\n"
+          "# shared and global loads, instructions per weight (or per HMMA), wavefronts of loads without conflicts per 1024\n"
+          "# weights (or per turn)\n"
+          f"# {'kernel':<17} {'variant':<32} {'gpu':<6} | regs stack  smem  loop prod.  gen.  sh.  gl.   per  phases")  # fmt: skip
+    for (name, gpu), n in sorted(rows.items(), key=lambda row: (row[0][0], int(row[0][1]))):
+        kernel, variant = name.split()
+        print(f"{kernel:<19} {variant:<32} sm_{gpu:<3} | {n[0]:4} {n[1]:5} {n[2]:5} {n[3]:5} {n[4]:5} {n[5]:5} {n[6]:4}"
+              f" {n[7]:4} {n[8]:5.2f} {n[9]:7.1f}")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
