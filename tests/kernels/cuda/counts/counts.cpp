@@ -1,15 +1,20 @@
-// cuda_counts formats|steps: prints what the CUDA kernels do, counted in emulation. docs/counts.md says how to read it.
+// cuda_counts formats|steps|tiles: prints what the CUDA kernels do, counted in emulation. docs/counts.md says how to
+// read it.
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <string>
 
 #include "tests/emulation/race_check.h"
 #include "tests/kernels/cuda/counts/counts.h"
 
 int main(int argc, char** argv) {
-  const std::string table = argc == 2 ? argv[1] : "";
-  if (table != "formats" && table != "steps") {
-    std::fprintf(stderr, "usage: cuda_counts formats|steps\n");
+  const std::map<std::string, void (*)()> tables = {{"formats", hearth::test::count_formats},
+                                                    {"steps", hearth::test::count_steps},
+                                                    {"tiles", hearth::test::count_tiles}};
+  const auto table = tables.find(argc == 2 ? argv[1] : "");
+  if (table == tables.end()) {
+    std::fprintf(stderr, "usage: cuda_counts formats|steps|tiles\n");
     return 2;
   }
   if (!hearth::emulation::race_check) {
@@ -19,7 +24,7 @@ int main(int argc, char** argv) {
   try {
     // Which loads are left in a kernel depends on who compiled it.
     std::printf("# by GCC %d\n", __GNUC__);
-    table == "formats" ? hearth::test::count_formats() : hearth::test::count_steps();
+    table->second();
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cuda_counts: %s\n", error.what());

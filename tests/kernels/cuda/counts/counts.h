@@ -5,5 +5,6 @@ namespace hearth::test {
 
 void count_formats();
 void count_steps();
+void count_tiles();
 
 }  // namespace hearth::test

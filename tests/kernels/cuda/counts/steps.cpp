@@ -91,7 +91,8 @@ class ShapedModel {
     return r;
   }
 
-  // Runs some blocks of a kernel, as if those before it had chosen the first experts for the last position.
+  // Runs some blocks of a kernel, as if those before it had chosen the first experts for the last position, and had
+  // given logits of which no two are alike.
   GridTraffic count(const emulation::Op& kernel, emulation::TrafficWatch& watch) {
     std::vector<int32_t> ids(size_t(config_.routing.n_activated));
     std::iota(ids.begin(), ids.end(), 0);
@@ -99,6 +100,7 @@ class ShapedModel {
     std::ranges::copy(ids, step_.act.ids);
     *step_.act.tokens = *step_.act.sequences = zero;
     *step_.act.positions = position;
+    for (int64_t i = 0; i < config_.vocab_size; ++i) step_.act.logits.row(0)[i] = float(i * 7919 % 104729) / 104729;
     check_cuda((*kernel.run)(), "a kernel");
     return watch.take().back();
   }
@@ -204,7 +206,9 @@ void count_model(const TrueShape& shape) {
     const size_t first = layers.front();
     count(fmt::format("{}xlayer{}", layers.size(), first), recorded.layers[first], recorded.layers[first + 1]);
   }
-  count("behind", recorded.layers.back(), nodes.size());
+  // Behind the last layer, which is as long as the first of its kind, what that has left is taken up.
+  const size_t last = recorded.layers.size() - 2, like_last = kinds[model.kind(last)].front();
+  count("behind", recorded.layers[last] + recorded.layers[like_last + 1] - recorded.layers[like_last], nodes.size());
   const auto n = [&](OpKind kind) { return std::ranges::count(nodes, kind, [](const auto& op) { return op->kind; }); };
   fmt::print("{:<7} {:<9} {:<12} {:<32} | {:>5} {:>4}\n", shape.name, "token", "launches", "and_copies",
              n(OpKind::kernel), n(OpKind::copy));

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Forecasts times on GPUs that are not at hand, from the counts that are checked in.
+
+    forecast.py                        tokens: of whole models
+    forecast.py --launches MODEL GPU   each launch of a token
+    forecast.py --tiles                products of prompts in Q4_K
+
+Nothing here is measured. A launch takes a fixed time, and then as long as the resource takes that it needs most of:
+
+  memory   bytes of matrices and of the cache, at SUSTAINED of the peak
+  issue    instructions of the loop that matters, four for each multiprocessor and cycle
+  shared   wavefronts of shared memory, one for each multiprocessor and cycle
+  tensor   mma.m16n8k16, 4096 operations each
+  latency  what the slowest warp waits for, one after the other: reads as far as L2 where matrices come by copies, else
+           as far as memory; of copies, of which two are under way, half; times the waves in which blocks run
+
+A launch with fewer blocks than multiprocessors has as many multiprocessors as blocks. That is if all resources are busy at
+the same time; the other end of the range is if one works after the other. Left out, so that all is rather too fast: L2's
+bandwidth, tails of waves, prologues, the host. Models are those of steps.txt whether they fit into the GPU or not.
+"""
+import math
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Of a launch in a recorded step, in microseconds: 0.5 between two kernels (NVIDIA, "Getting Started with CUDA Graphs",
+# developer.nvidia.com/blog/cuda-graphs: 3.4 a kernel of 2.9), the rest an assumption for starting and draining blocks.
+LAUNCH = 1.0
+SUSTAINED = 0.92  # of a peak: what copies of the whole memory reach, an assumption
+MMA_OPERATIONS = 16 * 8 * 16 * 2
+MMA_ON_HOPPER = 0.63  # of the peak of wgmma (Luo et al., arXiv:2402.13499)
+
+
+class Gpu:
+    def __init__(self, name, code, sms, ghz, gbs, gb, tflops, shared_kb, threads, l2, memory):
+        self.name, self.code, self.sms, self.ghz, self.gbs, self.gb = name, code, sms, ghz, gbs, gb
+        self.tflops, self.shared, self.threads, self.l2, self.memory = tflops, shared_kb * 1024, threads, l2, memory
+
+
+# Multiprocessors, boost clock, bandwidth, memory and dense bf16 with float sums from NVIDIA's data sheets and
+# architecture white papers (A100 80 GB SXM, H100 SXM, H200 SXM, "Ada" and "RTX Blackwell"); shared memory and threads of a
+# multiprocessor from the CUDA programming guide's table of compute capabilities. Under load H100s run below their
+# boost clock of 1.98 GHz. Latencies in cycles, L2 and memory: Luo et al., arXiv:2402.13499, rounded; the 5090's are
+# taken to be Ada's. Code for sm_80 and sm_120 stands for its families: the others differ by 2 % at most.
+GPUS = [
+    Gpu("A100", "sm_80", 108, 1.41, 2039, 80, 312, 164, 2048, 260, 470),
+    Gpu("H100", "sm_80", 132, 1.755, 3350, 80, 989 * MMA_ON_HOPPER, 228, 2048, 265, 480),
+    Gpu("H200", "sm_80", 132, 1.755, 4800, 141, 989 * MMA_ON_HOPPER, 228, 2048, 265, 480),
+    Gpu("4090", "sm_80", 128, 2.52, 1008, 24, 165, 100, 1536, 275, 540),
+    Gpu("5090", "sm_120", 170, 2.41, 1792, 32, 209, 100, 1536, 275, 540),
+]
+
+
+def table(name):
+    """[(key's words, numbers)]"""
+    rows = []
+    for line in (HERE / name).read_text().splitlines():
+        if not line.startswith("#"):
+            key, _, numbers = line.partition(" | ")
+            rows.append((key.split(), [float(n) for n in numbers.split()]))
+    return rows
+
+
+class Code:
+    """What was compiled, by kernel, variant and GPU."""
+
+    COLUMNS = ["registers", "stack", "shared", "loop", "products", "generic", "lds", "ldg", "per", "phases"]
+
+    def __init__(self):
+        self.rows = {tuple(key): dict(zip(self.COLUMNS, numbers)) for key, numbers in table("compiled.txt")}
+
+    def of(self, launch, gpu):
+        """None: a kernel whose instructions do not matter."""
+        if launch.kernel == "matmul_vec":
+            return self.rows["vec_kernel", launch.format + ",1", gpu.code]
+        if launch.kernel == "mla_attend":
+            tile = {128: "Tile<1,1,32>", 256: "Tile<2,2,16>"}[launch.threads]
+            return self.rows["attend_tiles", tile, gpu.code]
+        return None
+
+
+class Launch:
+    def __init__(self, key, numbers):
+        self.model, self.part, self.kernel, matrices = key
+        self.matrices, _, self.format = matrices.partition(":")
+        (self.blocks, self.threads, self.shared, self.weights, self.cache, self.others, self.written, self.wavefronts,
+         self.conflicts, self.products, self.reads, self.waits) = numbers  # fmt: skip
+        found = re.match(r"(\d+)xlayer", self.part)
+        self.times = int(found.group(1)) if found else 1
+
+    def microseconds(self, gpu, code, formats):
+        """{resource: microseconds}"""
+        cycles_per_us = gpu.ghz * 1000
+        sms = min(gpu.sms, self.blocks)
+        c = code.of(self, gpu)
+        us = {"memory": (self.weights + self.cache) * 1e3 / (gpu.gbs * 1e3 * SUSTAINED)}
+        if self.kernel == "matmul_vec":
+            loads, copies, conflicts, sectors = formats[self.format]
+            weights = self.weights * 1e3 / (sectors * 32 / 1024)
+            us["issue"] = c["per"] * weights / 32 / 4 / (sms * cycles_per_us)
+            us["shared"] = (c["phases"] + copies + conflicts) * weights / 1024 / (sms * cycles_per_us)
+        else:
+            us["shared"] = self.wavefronts * 1e3 / (sms * cycles_per_us)
+        if self.products:
+            us["tensor"] = self.products * 1e3 * MMA_OPERATIONS / (gpu.tflops * 1e6 * sms / gpu.sms)
+            us["issue"] = c["per"] * self.products * 1e3 / 4 / (sms * cycles_per_us)
+        far = gpu.l2 if self.waits or not self.weights + self.cache else gpu.memory
+        waits = gpu.memory * (1 + (self.waits - 1) / 2) if self.waits else 0
+        waves = math.ceil(self.blocks / (gpu.sms * self.resident(gpu, c)))
+        us["latency"] = (self.reads * far + waits) * waves / cycles_per_us
+        return us
+
+    def resident(self, gpu, c):
+        """Blocks of a multiprocessor. Registers are given out by 8 for a thread; a block has 1 KB of shared memory that is
+        not its own."""
+        most = min(32, gpu.threads // self.threads)
+        most = min(most, gpu.shared // (self.shared + 1024))
+        if c:
+            most = min(most, 65536 // (math.ceil(c["registers"] / 8) * 8 * self.threads))
+        return max(1, most)
+
+
+def token(launches, gpu, code, formats):
+    """(microseconds if all resources work beside each other, and if none does; {what bounds: microseconds of such launches
+    in the first case})"""
+    beside, alone, bounds = 0, 0, {}
+    for launch in launches:
+        us = launch.microseconds(gpu, code, formats)
+        bound = max(us, key=us.get)
+        time = (LAUNCH + us[bound]) * launch.times
+        bound = bound if us[bound] > LAUNCH else "launch"
+        beside += time
+        alone += (LAUNCH + sum(us.values())) * launch.times
+        bounds[bound] = bounds.get(bound, 0) + time
+    return beside, alone, bounds
+
+
+def print_tiles(code):
+    """The most that a resource allows, in TFLOP/s of the whole GPU."""
+    print("| tile, Q4_K | GPU | tensor | shared | issue |\n|---|---|---|---|---|")
+    for key, (ldmatrix, others, copies, *_) in table("tiles.txt"):
+        variant = {"64": "Tile<64,1,128,64,64,32,3>,Q4_K", "128": "Tile<128,1,128,64,64,64,2>,Q4_K"}.get(key[1])
+        if key[0] != "Q4_K" or not variant:
+            continue
+        for gpu in GPUS:
+            mma = MMA_OPERATIONS * gpu.sms * gpu.ghz / 1000  # one for each multiprocessor and cycle, in TFLOP/s
+            issue = 4 * mma / code.rows["tile_kernel", variant, gpu.code]["per"]
+            print(f"| {key[1]} tokens | {gpu.name} | {gpu.tflops:.0f} | {mma / (ldmatrix + others + copies):.0f} | {issue:.0f} |")
+
+
+def print_launches(launches, gpu, code, formats):
+    resources = ["memory", "issue", "shared", "tensor", "latency"]
+    print("| part | kernel | us | bound by | " + " | ".join(resources) + " |\n" + "|---" * 9 + "|")
+    for launch in launches:
+        us = launch.microseconds(gpu, code, formats)
+        bound = max(us, key=us.get)
+        each = " | ".join(f"{us[r]:.2f}" if r in us else "" for r in resources)
+        name = launch.kernel if launch.matrices == "-" else f"{launch.kernel} {launch.matrices} {launch.format}"
+        print(f"| {launch.part} | {name} | {LAUNCH + us[bound]:.2f} | {bound} | {each} |")
+
+
+def main(arguments):
+    code = Code()
+    formats = {key[0]: numbers[:4] for key, numbers in table("formats.txt") if key[1] == "1"}
+    launches = [Launch(key, numbers) for key, numbers in table("steps.txt") if key[1] != "token"]
+    models = list(dict.fromkeys(launch.model for launch in launches))
+    if arguments[:1] == ["--launches"] and len(arguments) == 3:
+        mine = [launch for launch in launches if launch.model == arguments[1]]
+        gpus = [gpu for gpu in GPUS if gpu.name == arguments[2]]
+        if not mine or not gpus:
+            sys.exit(f"expected one of {', '.join(models)} and of {', '.join(gpu.name for gpu in GPUS)}, found {arguments[1:]}")
+        print_launches(mine, gpus[0], code, formats)
+        return 0
+    if arguments == ["--tiles"]:
+        print_tiles(code)
+        return 0
+    if arguments:
+        sys.exit(__doc__)
+    bounds_of = ["memory", "issue", "shared", "tensor", "latency", "launch"]
+    print("| model, q4_k_m | GPU | ms a token | tok/s | by memory alone | " + " | ".join(bounds_of) + " |")
+    print("|---|---|---|---|---|" + "---|" * len(bounds_of))
+    tokens = {key[0]: numbers[0] for key, numbers in table("steps.txt") if key[1] == "token"}
+    for model in models:
+        mine = [launch for launch in launches if launch.model == model]
+        for gpu in GPUS:
+            beside, alone, bounds = token(mine, gpu, code, formats)
+            memory = sum((l.weights + l.cache) * l.times for l in mine) / (gpu.gbs * SUSTAINED)
+            shares = " | ".join(f"{100 * bounds.get(b, 0) / beside:.0f} %" for b in bounds_of)
+            print(f"| {model} | {gpu.name} | {beside / 1e3:.2f} to {alone / 1e3:.2f} | {1e6 / alone:.0f} to"
+                  f" {1e6 / beside:.0f} | {1e6 / memory:.0f} | {shares} |")  # fmt: skip
+        launched = sum(launch.times for launch in mine)
+        if launched != tokens[model]:
+            sys.exit(f"{model}: {launched} launches of layers, expected the token's {tokens[model]:.0f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
