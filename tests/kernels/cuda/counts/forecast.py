@@ -3,6 +3,7 @@
 
     forecast.py                        tokens: of whole models
     forecast.py --launches MODEL GPU   each launch of a token
+    forecast.py --formats              products with one column
     forecast.py --tiles                products of prompts in Q4_K
 
 Nothing here is measured. A launch takes a fixed time, and then as long as the resource takes that it needs most of:
@@ -136,6 +137,28 @@ def token(launches, gpu, code, formats):
     return beside, alone, bounds
 
 
+def print_formats(code, formats):
+    """Of the formats whose code was looked at: what a weight costs, and the share of its memory's peak that a GPU can read at
+    by issue and by shared memory (at most 100)."""
+    names = [gpu.name for gpu in GPUS]
+    print("| format | instructions per weight | wavefronts per 1024 | of them conflicts | bytes per wavefront | registers |"
+          + "".join(f" {name} |" for name in names) + "\n" + "|---" * (6 + len(names)) + "|")  # fmt: skip
+    for name, (loads, copies, conflicts, sectors) in formats.items():
+        c = code.rows.get(("vec_kernel", name + ",1", "sm_80"))
+        if not c or not c["per"]:
+            continue
+        wavefronts, bytes_ = c["phases"] + copies + conflicts, sectors * 32
+        shares = ""
+        for gpu in GPUS:
+            per = code.rows["vec_kernel", name + ",1", gpu.code]["per"]
+            by_cycle = {"shared": bytes_ / wavefronts, "issue": bytes_ / (per * 1024 / 32 / 4)}
+            bound = min(by_cycle, key=by_cycle.get)
+            share = 100 * by_cycle[bound] * gpu.sms * gpu.ghz / gpu.gbs
+            shares += f" {share:.0f} % {bound} |" if share < 100 else " 100 % |"
+        print(f"| {name} | {c['per']:.1f} | {wavefronts:.0f} | {conflicts:.0f} | {bytes_ / wavefronts:.1f} |"
+              f" {c['registers']:.0f} |{shares}")  # fmt: skip
+
+
 def print_tiles(code):
     """The most that a resource allows, in TFLOP/s of the whole GPU."""
     print("| tile, Q4_K | GPU | tensor | shared | issue |\n|---|---|---|---|---|")
@@ -171,6 +194,9 @@ def main(arguments):
         if not mine or not gpus:
             sys.exit(f"expected one of {', '.join(models)} and of {', '.join(gpu.name for gpu in GPUS)}, found {arguments[1:]}")
         print_launches(mine, gpus[0], code, formats)
+        return 0
+    if arguments == ["--formats"]:
+        print_formats(code, formats)
         return 0
     if arguments == ["--tiles"]:
         print_tiles(code)
