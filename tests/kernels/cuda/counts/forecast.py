@@ -186,7 +186,7 @@ def print_launches(launches, gpu, code, formats):
 def main(arguments):
     code = Code()
     formats = {key[0]: numbers[:4] for key, numbers in table("formats.txt") if key[1] == "1"}
-    launches = [Launch(key, numbers) for key, numbers in table("steps.txt") if key[1] != "token"]
+    launches = [Launch(key, numbers) for key, numbers in table("steps.txt") if key[2] != "launches"]
     models = list(dict.fromkeys(launch.model for launch in launches))
     if arguments[:1] == ["--launches"] and len(arguments) == 3:
         mine = [launch for launch in launches if launch.model == arguments[1]]

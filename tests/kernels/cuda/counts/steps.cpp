@@ -1,28 +1,15 @@
-// What a decoded token of published models is on a GPU: every launch, in order, of each kind of layer, and what it does
-// to memory. The forward pass is recorded as a graph, over a file that has the model's true shapes and a hole for
-// weights; then some blocks of each kernel are run.
-#include <algorithm>
+// What a step of published models is on a GPU: of a decoded token every launch, in order, of each kind of layer, and
+// what it does to memory; of a slice of a prompt the number of launches. The forward pass is recorded as a graph, over
+// a file that has the model's true shapes and a hole for weights; of a token's kernels some blocks are run.
 #include <map>
-#include <numeric>
 #include <regex>
-
-#include <cuda_runtime.h>
 
 #include <fmt/format.h>
 
-#include "kernels/cuda/backend.h"
-#include "kernels/cuda/queue.h"
-#include "runtime/model/forward.h"
-#include "runtime/model/read_config.h"
-#include "runtime/model/yarn.h"
-#include "runtime/offload/local_experts.h"
 #include "tests/emulation/device_memory.h"
-#include "tests/emulation/queue.h"
 #include "tests/emulation/settings.h"
-#include "tests/emulation/traffic.h"
 #include "tests/kernels/cuda/counts/counts.h"
-#include "tests/runtime/offload/shape_file.h"
-#include "tests/support/device_memory.h"
+#include "tests/kernels/cuda/counts/shaped_model.h"
 #include "tests/support/paths.h"
 
 namespace hearth::test {
@@ -32,124 +19,8 @@ using emulation::GridTraffic;
 using emulation::OpKind;
 using emulation::Traffic;
 
-constexpr int64_t kContext = 4096;  // positions, all of which the token sees
-constexpr size_t kSampled = 2;      // blocks of a launch
-constexpr int kCache = 1, kFirstTensor = 2;
-
-// A model of true shapes on the emulated GPU. Its weights are left in the file: what they are matters to nobody.
-class ShapedModel {
- public:
-  ShapedModel(const TrueShape& shape, const std::string& path)
-      : file_(open(shape, path)),
-        config_(read_config(file_)),
-        weights_(load_weights(file_, config_, host_device(), true, {})),
-        activations_(config_, *gpu_.device, 1),
-        scratch_(*gpu_.device, gpu_.ops->scratch_bytes(limits()), "scratch"),
-        exec_{1, {scratch_.data(), scratch_.bytes()}, gpu_.device->queue()},
-        angles_(*gpu_.device, size_t(kContext * config_.qk_rope_head_dim) * sizeof(float), "angles"),
-        latents_(config_, *gpu_.device, FormatId::bf16, LatentPool::pages_for(kContext)),
-        pages_(latents_.n_pages()) {
-    std::iota(pages_.begin(), pages_.end(), 0);
-    table_ = DeviceArray<int32_t>(pages_);
-    step_.at = {.ids = step_.act.positions,
-                .sequences = step_.act.sequences,
-                .pages = table_,
-                .page_stride = int64_t(pages_.size()),
-                .bound = kContext};
-  }
-
-  // What runs of a layer depends on: its kind, and its matrices' formats.
-  std::string kind(size_t layer) const {
-    const LayerWeights& w = weights_.layers[layer];
-    std::string text;
-    for (const Weight* part : {&w.attn_q, &w.attn_q_a, &w.attn_q_b, &w.attn_kv_a_mqa, &w.attn_k_b, &w.attn_v_b,
-                               &w.attn_output, &w.ffn.gate, &w.ffn.up, &w.ffn.down, &w.experts.gate, &w.experts.up,
-                               &w.experts.down, &w.shared.gate, &w.shared.up, &w.shared.down}) {
-      text += part->format ? std::string(part->format->name) + " " : "- ";
-    }
-    return text + (layer == 0 ? "first" : "");
-  }
-
-  // The operations of a token, and how many there are before each layer, and before what comes behind the last.
-  struct Recorded {
-    cudaGraph_t graph = nullptr;
-    std::vector<size_t> layers;
-  };
-  Recorded record() {
-    Recorded r;
-    const cudaStream_t stream = static_cast<const gpu::Queue*>(gpu_.device->queue())->stream;
-    check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "recording");
-    forward(step_, weights_, latents_, [&](int64_t) {
-      r.layers.push_back(stream->capture->nodes.size());
-      return true;
-    });
-    r.layers.push_back(stream->capture->nodes.size());
-    Entry best;
-    const WantedRow wanted[] = {{0, nullptr, {&best, 1}}};
-    head(step_, weights_, wanted);
-    check_cuda(cudaStreamEndCapture(stream, &r.graph), "recording");
-    return r;
-  }
-
-  // Runs some blocks of a kernel, as if those before it had chosen the first experts for the last position, and had
-  // given logits of which no two are alike.
-  GridTraffic count(const emulation::Op& kernel, emulation::TrafficWatch& watch) {
-    std::vector<int32_t> ids(size_t(config_.routing.n_activated));
-    std::iota(ids.begin(), ids.end(), 0);
-    const int32_t zero = 0, position = kContext - 1;
-    std::ranges::copy(ids, step_.act.ids);
-    *step_.act.tokens = *step_.act.sequences = zero;
-    *step_.act.positions = position;
-    for (int64_t i = 0; i < config_.vocab_size; ++i) step_.act.logits.row(0)[i] = float(i * 7919 % 104729) / 104729;
-    check_cuda((*kernel.run)(), "a kernel");
-    return watch.take().back();
-  }
-
-  // The tensors, by number from kFirstTensor on, and the cache.
-  std::vector<emulation::Region> regions() const {
-    std::vector<emulation::Region> all = {{latents_.layer(0).data, latents_.bytes(), kCache}};
-    for (const Tensor& t : file_.tensors()) all.push_back({t.data, t.bytes(), kFirstTensor + int(all.size()) - 1});
-    return all;
-  }
-  const Tensor& tensor(int region) const { return file_.tensors()[size_t(region - kFirstTensor)]; }
-
- private:
-  static GgufFile open(const TrueShape& shape, const std::string& path) {
-    ShapeFile(shape, "q4_k_m").write(path);
-    return GgufFile::open(path);
-  }
-  ScratchLimits limits() const {
-    ScratchLimits limits = scratch_limits(config_, 1, kContext, 1);
-    limits.multiprocessors = gpu_.device->multiprocessors();
-    return limits;
-  }
-
-  const Gpu& gpu_ = open_gpu();
-  GgufFile file_;
-  ModelConfig config_;
-  Weights weights_;
-  ActivationMemory activations_;
-  Buffer scratch_;
-  Exec exec_;
-  Buffer angles_;
-  LatentPool latents_;
-  std::vector<int32_t> pages_;
-  DeviceArray<int32_t> table_;
-  RopeTable rope_{reinterpret_cast<const float*>(angles_.data()), kContext, config_.qk_rope_head_dim};
-  ReadAhead read_ahead_{file_, false};
-  RoutingListener nobody_;
-  LocalExperts experts_{*gpu_.ops, exec_, read_ahead_, nobody_, false};
-  Segment segment_{0, 1, kContext - 1};
-  Step step_{.config = config_,
-             .ops = *gpu_.ops,
-             .exec = exec_,
-             .device = *gpu_.device,
-             .rope = rope_,
-             .experts = experts_,
-             .act = activations_.step(1),
-             .at = {},
-             .segments = {&segment_, 1}};
-};
+constexpr size_t kSampled = 2;   // blocks of a launch
+constexpr int64_t kSlice = 512;  // tokens of a prompt
 
 // The matrices that a kernel reads, and their format: "ffn_gate_exps+ffn_up_exps:Q4_K". Without any: "-".
 std::string matrices(const ShapedModel& model, const Traffic& traffic) {
@@ -184,34 +55,63 @@ void print_row(const ShapedModel& model, const char* name, const std::string& pa
       thousands(t.wavefronts()), thousands(conflicts), thousands(t.products), t.steps.reads, t.steps.waits);
 }
 
-void count_model(const TrueShape& shape) {
+// Layers that are alike, by the first of each kind.
+std::vector<std::vector<size_t>> kinds_of_layers(const ShapedModel& model, size_t n) {
+  std::map<std::string, std::vector<size_t>> kinds;
+  for (size_t i = 0; i < n; ++i) kinds[model.kind(i)].push_back(i);
+  std::vector<std::vector<size_t>> in_order;
+  for (const auto& [kind, layers] : kinds) in_order.push_back(layers);
+  std::ranges::sort(in_order);
+  return in_order;
+}
+
+std::string part_name(const std::vector<size_t>& layers) {
+  return fmt::format("{}xlayer{}", layers.size(), layers.front());
+}
+
+void print_launches(const char* model, const std::string& part, const ShapedModel::Recorded& recorded, size_t begin,
+                    size_t end) {
+  const std::span nodes(recorded.graph->nodes.data() + begin, end - begin);
+  const auto n = [&](OpKind kind) { return std::ranges::count(nodes, kind, [](const auto& op) { return op->kind; }); };
+  fmt::print("{:<7} {:<9} {:<12} {:<32} | {:>5} {:>4}\n", model, part, "launches", "and_copies", n(OpKind::kernel),
+             n(OpKind::copy));
+}
+
+void count_token(const TrueShape& shape) {
   const TempDir folder;
-  ShapedModel model(shape, folder / "model.gguf");
+  ShapedModel model(shape, folder / "model.gguf", 1);
   const ShapedModel::Recorded recorded = model.record();
-  const auto& nodes = recorded.graph->nodes;
+  const std::vector<size_t>& begins = recorded.layers;
   emulation::TrafficWatch watch(model.regions());
   const emulation::DeviceMemory::Open open;
   const auto count = [&](const std::string& part, size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      if (nodes[i]->kind == OpKind::kernel) print_row(model, shape.name, part, model.count(*nodes[i], watch));
+      const emulation::Op& op = *recorded.graph->nodes[i];
+      if (op.kind == OpKind::kernel) print_row(model, shape.name, part, model.count(op, watch));
     }
   };
-  count("before", 0, recorded.layers.front());
-  std::map<std::string, std::vector<size_t>> kinds;
-  for (size_t i = 0; i + 1 < recorded.layers.size(); ++i) kinds[model.kind(i)].push_back(i);
-  std::vector<std::vector<size_t>> in_order;
-  for (const auto& [kind, layers] : kinds) in_order.push_back(layers);
-  std::ranges::sort(in_order);
-  for (const std::vector<size_t>& layers : in_order) {
+  count("before", 0, begins.front());
+  size_t left = begins[begins.size() - 2];  // what the last layer has left is taken up behind it
+  for (const std::vector<size_t>& layers : kinds_of_layers(model, begins.size() - 1)) {
     const size_t first = layers.front();
-    count(fmt::format("{}xlayer{}", layers.size(), first), recorded.layers[first], recorded.layers[first + 1]);
+    count(part_name(layers), begins[first], begins[first + 1]);
+    if (layers.back() == begins.size() - 2) left += begins[first + 1] - begins[first];
   }
-  // Behind the last layer, which is as long as the first of its kind, what that has left is taken up.
-  const size_t last = recorded.layers.size() - 2, like_last = kinds[model.kind(last)].front();
-  count("behind", recorded.layers[last] + recorded.layers[like_last + 1] - recorded.layers[like_last], nodes.size());
-  const auto n = [&](OpKind kind) { return std::ranges::count(nodes, kind, [](const auto& op) { return op->kind; }); };
-  fmt::print("{:<7} {:<9} {:<12} {:<32} | {:>5} {:>4}\n", shape.name, "token", "launches", "and_copies",
-             n(OpKind::kernel), n(OpKind::copy));
+  count("behind", left, recorded.graph->nodes.size());
+  print_launches(shape.name, "token", recorded, 0, recorded.graph->nodes.size());
+  check_cuda(cudaGraphDestroy(recorded.graph), "the recording");
+}
+
+void count_slice(const TrueShape& shape) {
+  const TempDir folder;
+  ShapedModel model(shape, folder / "model.gguf", kSlice);
+  const ShapedModel::Recorded recorded = model.record();
+  const std::string name = fmt::format("{}:{}", shape.name, kSlice);
+  for (const std::vector<size_t>& layers : kinds_of_layers(model, recorded.layers.size() - 1)) {
+    const size_t first = layers.front();
+    print_launches(name.c_str(), part_name(layers), recorded, recorded.layers[first], recorded.layers[first + 1]);
+  }
+  print_launches(name.c_str(), "slice", recorded, 0, recorded.graph->nodes.size());
   check_cuda(cudaGraphDestroy(recorded.graph), "the recording");
 }
 
@@ -229,7 +129,8 @@ void count_steps() {
       "# {:<5} {:<9} {:<12} {:<32} | {:>5} {:>4} {:>5} {:>9} {:>7} {:>8} {:>7} {:>8} {:>8} {:>6} {:>2} {:>3}\n",
       kContext - 1, kSampled, "model", "part", "kernel", "matrices", "block", "thr.", "smem", "weights", "cache",
       "others", "written", "wavefr.", "confl.", "mma", "r", "w");
-  for (const TrueShape& shape : {TrueShape::lite(), TrueShape::v2(), TrueShape::v3()}) count_model(shape);
+  for (const TrueShape& shape : {TrueShape::lite(), TrueShape::v2(), TrueShape::v3()}) count_token(shape);
+  for (const TrueShape& shape : {TrueShape::lite(), TrueShape::v2()}) count_slice(shape);
   emulation::settings().sampled_blocks = 0;
 }
 
