@@ -30,7 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 LAUNCH = 1.0
 SUSTAINED = 0.92  # of a peak: what copies of the whole memory reach, an assumption
 MMA_OPERATIONS = 16 * 8 * 16 * 2
-MMA_ON_HOPPER = 0.63  # of the peak of wgmma (Luo et al., arXiv:2402.13499)
+MMA_ON_HOPPER = 0.63  # of the peak, which only wgmma reaches: an assumption (arXiv:2501.12084 compares the two)
 
 
 class Gpu:
@@ -42,14 +42,15 @@ class Gpu:
 # Multiprocessors, boost clock, bandwidth, memory and dense bf16 with float sums from NVIDIA's data sheets and
 # architecture white papers (A100 80 GB SXM, H100 SXM, H200 SXM, "Ada" and "RTX Blackwell"); shared memory and threads of a
 # multiprocessor from the CUDA programming guide's table of compute capabilities. Under load H100s run below their
-# boost clock of 1.98 GHz. Latencies in cycles, L2 and memory: Luo et al., arXiv:2402.13499, rounded; the 5090's are
-# taken to be Ada's. Code for sm_80 and sm_120 stands for its families: the others differ by 2 % at most.
+# boost clock of 1.98 GHz. Latencies in cycles, L2 and memory: github.com/markdewing/AI_kernels, latency/README.md, where
+# a GH200 stands for H100 and H200; the A100's are assumed, between the V100's and the GH200's. Code for sm_80 stands for
+# sm_89 and sm_90, where instructions per weight are the same but for 2 %, those per HMMA but for 5 % in large tiles.
 GPUS = [
-    Gpu("A100", "sm_80", 108, 1.41, 2039, 80, 312, 164, 2048, 260, 470),
-    Gpu("H100", "sm_80", 132, 1.755, 3350, 80, 989 * MMA_ON_HOPPER, 228, 2048, 265, 480),
-    Gpu("H200", "sm_80", 132, 1.755, 4800, 141, 989 * MMA_ON_HOPPER, 228, 2048, 265, 480),
-    Gpu("4090", "sm_80", 128, 2.52, 1008, 24, 165, 100, 1536, 275, 540),
-    Gpu("5090", "sm_120", 170, 2.41, 1792, 32, 209, 100, 1536, 275, 540),
+    Gpu("A100", "sm_80", 108, 1.41, 2039, 80, 312, 164, 2048, 250, 560),
+    Gpu("H100", "sm_80", 132, 1.755, 3350, 80, 989 * MMA_ON_HOPPER, 228, 2048, 281, 690),
+    Gpu("H200", "sm_80", 132, 1.755, 4800, 141, 989 * MMA_ON_HOPPER, 228, 2048, 281, 690),
+    Gpu("4090", "sm_80", 128, 2.52, 1008, 24, 165, 100, 1536, 296, 636),
+    Gpu("5090", "sm_120", 170, 2.41, 1792, 32, 209, 100, 1536, 360, 936),
 ]
 
 
