@@ -174,14 +174,16 @@ def print_tiles(code):
 
 
 def print_launches(launches, gpu, code, formats):
+    """At once: blocks that a multiprocessor has room for."""
     resources = ["memory", "issue", "shared", "tensor", "latency"]
-    print("| part | kernel | us | bound by | " + " | ".join(resources) + " |\n" + "|---" * 9 + "|")
+    print("| part | kernel | blocks | at once | us | bound by | " + " | ".join(resources) + " |\n" + "|---" * 11 + "|")
     for launch in launches:
         us = launch.microseconds(gpu, code, formats)
         bound = max(us, key=us.get)
         each = " | ".join(f"{us[r]:.2f}" if r in us else "" for r in resources)
         name = launch.kernel if launch.matrices == "-" else f"{launch.kernel} {launch.matrices} {launch.format}"
-        print(f"| {launch.part} | {name} | {LAUNCH + us[bound]:.2f} | {bound} | {each} |")
+        at_once = launch.resident(gpu, code.of(launch, gpu))
+        print(f"| {launch.part} | {name} | {launch.blocks:.0f} | {at_once:.0f} | {LAUNCH + us[bound]:.2f} | {bound} | {each} |")
 
 
 def main(arguments):
