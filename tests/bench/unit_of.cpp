@@ -55,7 +55,8 @@ Unit unit_of_product(std::string_view isa, FormatId format, double tokens, bool 
 }
 
 Unit unit_of_attention(std::string_view isa, bool absorbed) {
-  return isa == "amx" && absorbed ? Unit::bf16_tiles : floats_of(isa);
+  if (isa == "amx" && absorbed) return Unit::bf16_tiles;
+  return (isa == "amx" || isa == "avx512") && there(Unit::word_pairs) ? Unit::word_pairs : floats_of(isa);
 }
 
 }  // namespace hearth::bench

@@ -14,7 +14,7 @@ const Engine* engine_of(std::string_view isa);
 // Products with weights of a format, so many tokens to a matrix; `alike`: Exec::alike.
 Unit unit_of_product(std::string_view isa, FormatId format, double tokens, bool alike = false);
 
-// mla_attend, and mha_attend.
+// absorbed_attend and mha_attend over a bfloat16 cache with integer weights.
 Unit unit_of_attention(std::string_view isa, bool absorbed);
 
 }  // namespace hearth::bench

@@ -37,10 +37,12 @@ namespace {
   }
 
 #define HEARTH_VNNI(I) "vpdpbusd %%zmm13, %%zmm12, %%zmm" I "\n"
+#define HEARTH_WORDS(I) "vpdpwssd %%zmm13, %%zmm12, %%zmm" I "\n"
 #define HEARTH_BF16(I) "vdpbf16ps %%zmm13, %%zmm12, %%zmm" I "\n"
 #define HEARTH_F32_512(I) "vfmadd231ps %%zmm13, %%zmm12, %%zmm" I "\n"
 #define HEARTH_F32_256(I) "vfmadd231ps %%ymm13, %%ymm12, %%ymm" I "\n"
 HEARTH_LOOP(vnni_loop, "zmm", HEARTH_TWELVE(HEARTH_VNNI))
+HEARTH_LOOP(words_loop, "zmm", HEARTH_TWELVE(HEARTH_WORDS))
 HEARTH_LOOP(bf16_loop, "zmm", HEARTH_TWELVE(HEARTH_BF16))
 HEARTH_LOOP(f32_512_loop, "zmm", HEARTH_TWELVE(HEARTH_F32_512))
 HEARTH_LOOP(f32_256_loop, "ymm", HEARTH_TWELVE(HEARTH_F32_256))
@@ -118,6 +120,8 @@ constexpr Loop kLoops[kUnits] = {
      [] { return has_avx512() && bool(__builtin_cpu_supports("avx512vnni")); }},
     {"byte pairs 512", bytes_512_loop, 6 * 64, Operands::bytes, has_avx512},
     {"byte pairs 256", bytes_256_loop, 6 * 32, Operands::bytes, has_avx2},
+    {"word pairs", words_loop, 12 * 32, Operands::bytes,
+     [] { return has_avx512() && bool(__builtin_cpu_supports("avx512vnni")); }},
     {"bf16 pairs", bf16_loop, 12 * 32, Operands::bf16, [] { return has_avx512() && has_bit(1, 5); }},
     {"f32 512", f32_512_loop, 12 * 16, Operands::f32, has_avx512},
     {"f32 256", f32_256_loop, 12 * 8, Operands::f32, has_avx2},

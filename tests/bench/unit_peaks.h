@@ -12,11 +12,12 @@ enum class Unit {
   vnni,            // AVX-512: vpdpbusd
   byte_pairs_512,  // AVX-512 without VNNI: vpmaddubsw and vpaddw
   byte_pairs_256,  // AVX2: the same
+  word_pairs,      // AVX-512: vpdpwssd
   bf16_pairs,      // AVX-512: vdpbf16ps
   f32_512,         // AVX-512: vfmadd231ps
   f32_256,         // AVX2: the same
 };
-inline constexpr int kUnits = 8;
+inline constexpr int kUnits = 9;
 
 // "VNNI"
 std::string_view unit_name(Unit unit);
