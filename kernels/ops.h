@@ -211,6 +211,8 @@ struct Ops {
 
   // Absorbed MLA whole: matmul_heads with attn_k_b [H,r,nope] (stored transposed), mla_attend, matmul_heads with
   // attn_v_b [H,v,r]. q_nope [T,H,nope], q_rope [T,H,dr] -> o [T,H,v]; q_c, o_c [T,H,r] hold the values in between.
+  // With integer weights, for which activations are rounded anyway, a table may attend in 16-bit integers, which
+  // mla_attend, knowing no weights, does not.
   void (*absorbed_attend)(const Exec& exec, Heads<const float> q_nope, Heads<const float> q_rope, const Weight& k_b,
                           const Weight& v_b, const LatentCache& cache, const Positions& at, float scale,
                           Heads<float> q_c, Heads<float> o_c, Heads<float> o);

@@ -5,7 +5,7 @@
 // is one layer of experts of a shape of your own, as one line of JSON (tests/bench/versus_kt.py reads it).
 //
 // Without a text: usual formats, in about three minutes. With one, of all formats and shapes those lines that contain
-// it: "moe_ffn V3 IQ2_XS", "T=512", "mla_attend".
+// it: "moe_ffn V3 IQ2_XS", "T=512", "absorbed".
 //
 // Weights are read cold (each matrix is larger than the caches, or one of many in turn). Each line says which share it
 // is of what the same number of threads reads, and of what they multiply and add with the unit that the kernel uses, in
@@ -173,10 +173,11 @@ class Bench {
     }
   }
 
-  void attend(bool absorbed, int64_t H, int64_t T, int64_t pos0) {
-    const std::string name = fmt::format("{} H={} T={} at {}", absorbed ? "mla_attend" : "mha_attend", H, T, pos0);
-    if (!wanted(name, true)) return;
-    const int64_t r = 512, dr = 64, nope = 128, v = 128, first = absorbed ? r : nope, value = absorbed ? r : v;
+  // `absorbed`: with q W^UK and W^UV o, as a layer has it; else naive.
+  void attend(bool absorbed, int64_t H, int64_t T, int64_t pos0, bool usual) {
+    const std::string name = fmt::format("{} H={} T={} at {}", absorbed ? "absorbed" : "naive", H, T, pos0);
+    if (!wanted(name, usual)) return;
+    const int64_t r = 512, dr = 64, nope = 128, v = 128;
     const test::PageTable table(pos0 + T);
     const test::Standing standing(table, pos0, T);
     LatentCache cache{nullptr, FormatId::bf16, table.n_rows(), r, dr};
@@ -185,21 +186,23 @@ class Bench {
     format_of(FormatId::bf16).encode(values.data(), nullptr, rows.data(), int64_t(values.size()));
     cache.data = rows.data();
     const ColdWeight k_b(FormatId::q8_0, H, r, nope), v_b(FormatId::q8_0, H, v, r);
-    std::vector<float> q = random_floats(size_t(T * H * (first + dr))), o(size_t(T * H * value));
-    const Heads<const float> q0 = {q.data(), T, H, first, H * (first + dr), first + dr};
-    const Heads<const float> q1 = {q.data() + first, T, H, dr, H * (first + dr), first + dr};
-    const Heads<float> out = {o.data(), T, H, value, H * value, value};
+    std::vector<float> q = random_floats(size_t(T * H * (nope + dr))), o(size_t(T * H * v));
+    std::vector<float> between(size_t(2 * T * H * r));
+    const Heads<const float> q0 = {q.data(), T, H, nope, H * (nope + dr), nope + dr};
+    const Heads<const float> q1 = {q.data() + nope, T, H, dr, H * (nope + dr), nope + dr};
+    const Heads<float> q_c = {between.data(), T, H, r, H * r, r}, o_c = {between.data() + T * H * r, T, H, r, H * r, r};
+    const Heads<float> out = {o.data(), T, H, v, H * v, v};
     const double time = seconds([&] {
       if (absorbed) {
-        ops_.mla_attend(exec_, q0, q1, cache, standing.at, 0.1f, out);
+        ops_.absorbed_attend(exec_, q0, q1, k_b.view, v_b.view, cache, standing.at, 0.1f, q_c, o_c, out);
       } else {
         ops_.mha_attend(exec_, q0, q1, k_b.view, v_b.view, cache, standing.at, 0.1f, out);
       }
     });
     const double pairs = double(H) * (double(T * pos0) + 0.5 * double(T * (T + 1)));
-    const double expand = absorbed ? 0 : double(H * (pos0 + T)) * double(r * (nope + v));
-    print(name, time, double(cache.row_bytes() * size_t(pos0 + T)), pairs * double(first + dr + value) + expand,
-          unit_of_attention(ops_.name, absorbed));
+    const double expand = double(H * (absorbed ? T : pos0 + T)) * double(r * (nope + v));
+    print(name, time, double(cache.row_bytes() * size_t(pos0 + T)),
+          pairs * double(absorbed ? r + dr + r : nope + dr + v) + expand, unit_of_attention(ops_.name, absorbed));
   }
 
  private:
@@ -303,8 +306,12 @@ void run_table(int argc, char** argv) {
     for (const Format& format : all_formats()) bench.moe(shape, format.id);
   }
   for (const int64_t H : {16, 128}) {
-    for (const int64_t T : {1, 64}) bench.attend(true, H, T, 1023);
-    for (const int64_t pos0 : {0, 768}) bench.attend(false, H, 256, pos0);
+    for (const int64_t pos0 : {511, 4095, 16383}) bench.attend(true, H, 1, pos0, true);
+    for (const int64_t T : {4, 16, 32, 48, 64, 96, 128, 192, 256}) {
+      for (const int64_t context : {512, 2048}) {
+        for (const bool absorbed : {true, false}) bench.attend(absorbed, H, T, context - T, T == 16 || T == 64);
+      }
+    }
   }
 }
 

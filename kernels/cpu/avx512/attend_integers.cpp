@@ -14,6 +14,7 @@
 #include "kernels/cpu/avx512/integers.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/product.h"
+#include "kernels/cpu/latent_integers.h"
 #include "quant/round_up.h"
 
 namespace hearth::HEARTH_AVX512 {
@@ -195,6 +196,7 @@ bool attends_in_integers(const Weight& k_b, const Weight& v_b, FormatId cache) {
 }
 
 void install_integer_attention(Ops& ops) {
+  mla::install_integers<engine, mla::float_kernel<kAttention>, kLatentIntegers, attends_in_integers>(ops);
   ops.scratch.mha_attend = [](const ScratchLimits& limits) {
     const size_t a = attention::scratch_bytes(kIntegers, limits), b = attention::scratch_bytes(kAttention, limits);
     return a > b ? a : b;

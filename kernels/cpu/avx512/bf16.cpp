@@ -13,6 +13,7 @@
 #include "kernels/cpu/avx512/install.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/matmul_vec.h"
+#include "kernels/cpu/latent_integers.h"
 #include "kernels/cpu/matmul.h"
 
 namespace hearth::avx512_bf16 {
@@ -124,7 +125,7 @@ const Engine& engine() {
 
 void install(Ops& ops) {
   product::install<engine>(ops);
-  mla::install<engine, mla::float_kernel<kAttention>>(ops);
+  mla::install_integers<engine, mla::float_kernel<kAttention>, kLatentIntegers, attends_in_integers>(ops);
 }
 
 }  // namespace hearth::avx512_bf16

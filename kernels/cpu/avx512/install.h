@@ -15,7 +15,7 @@ const Engine& engine();  // for tests/bench
 namespace avx512_vnni {
 void install(Ops& ops);
 const Engine& engine();  // for tests/bench
-// Naive attention over a bfloat16 cache with integer weights, and where that is done.
+// Attention over a bfloat16 cache with integer weights, naive and absorbed, and where that is done.
 void install_integer_attention(Ops& ops);
 bool attends_in_integers(const Weight& k_b, const Weight& v_b, FormatId cache);
 }  // namespace avx512_vnni

@@ -1,4 +1,4 @@
-// What attention in integers, naive (attend_integers.cpp) and absorbed, does alike: numbers
+// What attention in integers, naive (attend_integers.cpp) and absorbed (latent_integers.cpp), does alike: numbers
 // become 16-bit integers, pairs of which are multiplied by vpdpwssd, and scores become weights. Local to each file.
 #pragma once
 

@@ -6,7 +6,8 @@
 
 namespace hearth {
 struct AttentionEngine;  // kernels/cpu/attend.h
-}
+struct LatentEngine;     // kernels/cpu/latent_integers.h
+}  // namespace hearth
 
 namespace hearth::HEARTH_AVX512 {
 
@@ -17,6 +18,7 @@ void int8_panels(const PanelCall& call, const TilePanels& format);
 
 extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks;
 extern const AttentionEngine kAttention;
+extern const LatentEngine kLatentIntegers;  // with VNNI
 
 // out [r][nope, rounded up to 16] = W^UK of a head, zeros in the columns that do not exist.
 void decode_keys(const Weight& w, int64_t head, float* out);

@@ -169,7 +169,8 @@ TEST_CASE("naive equals absorbed: mha_attend = W^UV mla_attend(W^UK q)") {
 
 TEST_CASE("absorbed_attend: the bits of its three steps, whoever takes which heads") {
   for (const Ops* ops : available_tables()) {
-    for (const FormatId id : {FormatId::bf16, FormatId::q8_0}) {
+    // Integer weights over a bfloat16 cache: integer_absorbed_test.cpp.
+    for (const auto& [id, cached] : {std::pair{FormatId::bf16, FormatId::bf16}, {FormatId::q8_0, FormatId::f32}}) {
       // One thread takes 16 heads at a time, or groups of its own; 1100 positions are five pieces, too many for those.
       for (const auto& [H, pos0, T] :
            {std::tuple{3, 0, 1}, {3, 299, 1}, {19, 40, 1}, {40, 600, 1}, {3, 1100, 1}, {40, 1100, 1}, {5, 20, 9}}) {
@@ -182,7 +183,7 @@ TEST_CASE("absorbed_attend: the bits of its three steps, whoever takes which hea
         Rng rng(8);
         const TestWeight k_b = TestWeight::gaussian(rng, format_of(id), s.H, s.r, s.nope, 0.125f);
         const TestWeight v_b = TestWeight::gaussian(rng, format_of(id), s.H, s.v, s.r, 0.125f);
-        const Cache cache(rng, FormatId::bf16, pos0 + T, pos0 + T, s.r, s.dr);
+        const Cache cache(rng, cached, pos0 + T, pos0 + T, s.r, s.dr);
         Rows q = Rows::random(rng, T, s.H * (s.nope + s.dr));
         const int64_t width = s.nope + s.dr;
         const auto q_nope = q.heads(s.H, s.nope, 0, width), q_rope = q.heads(s.H, s.dr, s.nope, width);
