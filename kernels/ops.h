@@ -161,9 +161,9 @@ struct Positions {
 
 struct Ops {
   const char* name;  // "scalar", "avx2", "avx512_plain", "avx512", "amx", "cuda", "emulated"
-  // How many multiply-adds mla_attend and matmul_heads do in the time of one of mha_attend: 1 where both use the same
-  // units. The choice between absorbed and naive attention depends on it.
-  double absorbed_speed = 1;
+  // How many multiply-adds absorbed_attend does in the time of one of mha_attend, with these weights over a cache of
+  // this format; null: 1, where both use the same units. The choice between absorbed and naive attention depends on it.
+  double (*absorbed_speed)(const Weight& k_b, const Weight& v_b, FormatId cache) = nullptr;
 
   // Bytes of Exec::scratch that each group of operations needs. A table that overwrites a group sets its size too.
   struct GroupScratch {

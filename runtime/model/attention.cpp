@@ -12,7 +12,10 @@ namespace {
 // Which costs fewer multiply-adds, per head. Absorbed compares and sums r-wide latents where naive has dn- and dv-wide
 // heads, but naive first expands all n_kv latents. With DeepSeek's widths naive wins from 128 tokens on at a context of
 // 512, from 171 on at a very long one, and decoding is always absorbed.
-// A table whose absorbed form runs on faster units (Ops::absorbed_speed) uses naive later or never.
+// A table whose absorbed form runs on faster units (Ops::absorbed_speed) uses naive later or never, one whose naive
+// form does uses it earlier. On AVX-512 both forms are in floats or both in integers, and multiply-adds are what
+// counts: in integers they take the same time for 142 tokens at a context of 512 and 178 at one of 2048 with 16 heads,
+// 132 and 157 with 128, where this says 129 and 158.
 bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tokens, int64_t n_kv) {
   const int64_t expand = c.kv_lora_rank * (c.qk_nope_head_dim + c.v_head_dim);  // a latent, or a query and its output
   const int64_t naive = n_kv * expand + n_tokens * n_kv * (c.qk_head_dim() + c.v_head_dim);
@@ -20,9 +23,10 @@ bool naive_is_cheaper(const ModelConfig& c, double absorbed_speed, int64_t n_tok
   return n_tokens > 1 && double(naive) * absorbed_speed < double(absorbed);
 }
 
-bool use_naive(const Step& s, const Segment& segment) {
+bool use_naive(const Step& s, const LayerWeights& w, const LatentCache& cache, const Segment& segment) {
   if (s.attention != AttentionForm::automatic) return s.attention == AttentionForm::naive;
-  return naive_is_cheaper(s.config, s.ops.absorbed_speed, segment.n, segment.end());
+  const double speed = s.ops.absorbed_speed ? s.ops.absorbed_speed(w.attn_k_b, w.attn_v_b, cache.format) : 1;
+  return naive_is_cheaper(s.config, speed, segment.n, segment.end());
 }
 
 // The part of every head's query that begins at column `first`: q [T, H (dn + dr)] -> [T, H, width].
@@ -93,10 +97,11 @@ void attention(const Step& s, const LayerWeights& w, const LatentCache& cache, M
                        as_heads(s.act.o, s.config.n_heads), s.at};
   for (size_t i = 0; i < s.segments.size();) {
     const Segment& segment = s.segments[i];
-    const size_t n = use_naive(s, segment) ? 1 : std::max<size_t>(single_tokens(s.segments, i), 1);
+    const bool naive = use_naive(s, w, cache, segment);
+    const size_t n = naive ? 1 : std::max<size_t>(single_tokens(s.segments, i), 1);
     Queries q = all.slice(segment.first_row, n > 1 ? int64_t(n) : segment.n);
     q.at.together = n == 1;
-    (use_naive(s, segment) ? naive_attention : absorbed_attention)(s, w, cache, q);
+    (naive ? naive_attention : absorbed_attention)(s, w, cache, q);
     i += n;
   }
   s.ops.matmul(s.exec, w.attn_output, s.act.o, y);  // u = W^O [o_1; o_2; ...] (19)

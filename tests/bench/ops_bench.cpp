@@ -306,7 +306,7 @@ void run_table(int argc, char** argv) {
     for (const Format& format : all_formats()) bench.moe(shape, format.id);
   }
   for (const int64_t H : {16, 128}) {
-    for (const int64_t pos0 : {511, 4095, 16383}) bench.attend(true, H, 1, pos0, true);
+    for (const int64_t pos0 : {127, 511, 4095, 16383}) bench.attend(true, H, 1, pos0, true);
     for (const int64_t T : {4, 16, 32, 48, 64, 96, 128, 192, 256}) {
       for (const int64_t context : {512, 2048}) {
         for (const bool absorbed : {true, false}) bench.attend(absorbed, H, T, context - T, T == 16 || T == 64);

@@ -78,7 +78,11 @@ bool request_tiles() {
 }
 
 void install(Ops& ops) {
-  ops.absorbed_speed = 1.6;  // measured: with 16 heads, 256 tokens at a context of 512 take the same time either way
+  // Measured: with 16 heads, 256 tokens at a context of 512 take the same time as naive attention in float32. In
+  // integers that takes 0.55 of the time (on AVX-512, where it was measured).
+  ops.absorbed_speed = [](const Weight& k_b, const Weight& v_b, FormatId cache) {
+    return avx512_vnni::attends_in_integers(k_b, v_b, cache) ? 0.9 : 1.6;
+  };
   product::install<engine>(ops);
   mla::install<engine, kLatents>(ops);
 }

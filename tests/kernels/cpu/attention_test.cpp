@@ -295,3 +295,17 @@ TEST_CASE("mla_attend: chosen rows, listed one by one, are pages of one position
     }
   }
 }
+
+// AVX-512 attends in integers in both forms, the tile unit in the naive one alone.
+TEST_CASE("absorbed_speed: more than naive attention in floats on the tile unit, less than in integers") {
+  const Weight floats = {.format = &format_of(FormatId::bf16)}, integers = {.format = &format_of(FormatId::q8_0)};
+  for (const Ops* ops : available_tables()) {
+    CAPTURE(name_of(ops));
+    CHECK((ops->absorbed_speed != nullptr) == (std::string(ops->name) == "amx"));
+    if (!ops->absorbed_speed) continue;
+    CHECK(ops->absorbed_speed(integers, integers, FormatId::bf16) < 1);
+    CHECK(ops->absorbed_speed(integers, integers, FormatId::f32) > 1);
+    CHECK(ops->absorbed_speed(integers, floats, FormatId::bf16) > 1);
+    CHECK(ops->absorbed_speed(floats, floats, FormatId::bf16) > 1);
+  }
+}
