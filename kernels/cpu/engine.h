@@ -55,7 +55,7 @@ struct RowsCall {
 
 // Many tokens: out[t * out_stride + i] = W row i . x[t]. Blocks of weights are decoded once for all tokens. Bound: the
 // multipliers.
-constexpr int kPanelTokens = 128;
+constexpr int kPanelTokens = 512;  // an expert's tokens of a ubatch (docs/placement.md), mostly
 struct PanelCall {
   const uint8_t* w;
   size_t row_bytes;

@@ -16,8 +16,16 @@
 namespace hearth::product {
 namespace {
 
-constexpr int64_t kHiddenTokens = 128;  // tokens at once in a hidden_piece: gate and up take 256 KB, for L2
-constexpr int64_t kMaxStrip = 256;      // output rows of a piece, at most
+constexpr int64_t kMaxStrip = 256;  // output rows of a piece, at most
+
+// Tokens multiplied at once, of n.
+int64_t panel_tokens(int64_t n) {
+  return std::min<int64_t>(n, kPanelTokens);
+}
+// A thread's gate and up, or its outputs.
+int64_t work_floats(int64_t n_tokens) {
+  return panel_tokens(n_tokens) * std::max(2 * kChunk, kMaxStrip);
+}
 
 struct Job {
   const FfnWeights* w;
@@ -34,8 +42,10 @@ struct Call {
   const Exec& exec;
   const Job* jobs;
   int64_t n_jobs, n_tokens;  // tokens of all jobs
+  float* work;               // of each thread: work_floats(n_tokens)
   Stored x[kInputs];
 
+  float* work_of(int thread) const { return work + thread * work_floats(n_tokens); }
   const FormatEngine& of(const Weight& w) const { return row_of(engine, w.format->id, exec.alike); }
   bool few_for(const Weight& w, const Job& job) const { return few(of(w), job.n_tokens, exec.alike); }
   // gate and up both go by rows or both by panels, whatever their formats.
@@ -64,8 +74,8 @@ void finish_hidden(const Call& call, const Job& job, int64_t t0, int64_t n, int6
 }
 
 // Piece p of a job: up to 256 hidden values of all its tokens.
-void hidden_piece(const Call& call, const Job& job, int64_t p, const uint8_t* next) {
-  alignas(64) float gate[kHiddenTokens * kChunk], up[kHiddenTokens * kChunk];
+void hidden_piece(const Call& call, const Job& job, int64_t p, float* work, const uint8_t* next) {
+  float *const gate = work, *const up = work + panel_tokens(call.n_tokens) * kChunk;
   const Weight &w_gate = job.w->gate, &w_up = job.w->up;
   const FormatEngine &f_gate = call.of(w_gate), &f_up = call.of(w_up);
   const int64_t first = p * kChunk, end = std::min(w_gate.n, first + kChunk), width = end - first;
@@ -78,8 +88,8 @@ void hidden_piece(const Call& call, const Job& job, int64_t p, const uint8_t* ne
     finish_hidden(call, job, 0, job.n_tokens, first, width, gate, up);
     return;
   }
-  for (int64_t t0 = 0; t0 < job.n_tokens; t0 += kHiddenTokens) {
-    const int64_t n = std::min(kHiddenTokens, job.n_tokens - t0);
+  for (int64_t t0 = 0; t0 < job.n_tokens; t0 += kPanelTokens) {
+    const int64_t n = panel_tokens(job.n_tokens - t0);
     const uint8_t* after_gate = t0 == 0 ? row_of(w_up, job.matrix, first) : nullptr;
     const uint8_t* after_up = t0 + n == job.n_tokens ? next : nullptr;
     multiply_panels(f_gate, w_gate, job.matrix, first, end, x_gate.slice(t0, n), gate, kChunk, after_gate);
@@ -89,8 +99,7 @@ void hidden_piece(const Call& call, const Job& job, int64_t p, const uint8_t* ne
 }
 
 // Rows [begin, end) of y: zero, then every job's part.
-void output_strip(const Call& call, int64_t begin, int64_t end, Mat<float> y, const uint8_t* next) {
-  alignas(64) float out[kMaxStrip * kPanelTokens];
+void output_strip(const Call& call, int64_t begin, int64_t end, Mat<float> y, float* out, const uint8_t* next) {
   const int64_t width = end - begin;
   assert(width <= kMaxStrip);
   for (int64_t t = 0; t < y.rows; ++t) std::fill_n(y.row(t) + begin, width, 0.0f);
@@ -113,7 +122,7 @@ void output_strip(const Call& call, int64_t begin, int64_t end, Mat<float> y, co
       continue;
     }
     for (int64_t t0 = 0; t0 < job.n_tokens; t0 += kPanelTokens) {
-      const int64_t n = std::min<int64_t>(kPanelTokens, job.n_tokens - t0);
+      const int64_t n = panel_tokens(job.n_tokens - t0);
       multiply_panels(f, w, job.matrix, begin, end, tokens.slice(t0, n), out, kMaxStrip,
                       t0 + n == job.n_tokens ? after : nullptr);
       for (int64_t t = 0; t < n; ++t) add(t0 + t, out + t * kMaxStrip);
@@ -136,11 +145,34 @@ void store_inputs(Call& call, Mat<const float> x, std::byte* memory) {
   }
 }
 
-void run_jobs(const Engine& engine, const Exec& exec, Job* jobs, int64_t n_jobs, std::byte* stored_x,
-              Mat<const float> x, Mat<float> y) {
+// The jobs, the stored inputs, the threads' work, and the tokens and weights of the routed ones, sorted by expert.
+struct FfnLayout {
+  Job* jobs;
+  float* work;
+  std::byte *x, *h;
+  int32_t* tokens;
+  float* weights;
+  int64_t* next;  // per expert: where its next token goes
+
+  FfnLayout(Scratch& scratch, int n_threads, int64_t T, int64_t dim, size_t h_bytes, int64_t n_experts,
+            int64_t n_routed, bool alike) {
+    jobs = scratch.take<Job>(n_experts + 1);
+    work = scratch.take<float>(n_threads * work_floats(T));
+    const size_t second = input_bytes(alike ? Input::f32 : Input::bf16, dim);
+    x = scratch.take<std::byte>(T * int64_t(Form{Input::x8, {}, alike}.token_bytes(dim) + second));
+    h = scratch.take<std::byte>(int64_t(h_bytes));
+    tokens = scratch.take<int32_t>(n_routed);
+    weights = scratch.take<float>(n_routed);
+    next = scratch.take<int64_t>(n_experts + 1);
+  }
+};
+
+void run_jobs(const Engine& engine, const Exec& exec, const FfnLayout& layout, int64_t n_jobs, Mat<const float> x,
+              Mat<float> y) {
   assert(n_jobs > 0);
-  Call call = {engine, exec, jobs, n_jobs, x.rows, {}};
-  store_inputs(call, x, stored_x);
+  Job* const jobs = layout.jobs;
+  Call call = {engine, exec, jobs, n_jobs, x.rows, layout.work, {}};
+  store_inputs(call, x, layout.x);
   int64_t n_pieces = 0;
   for (int64_t j = 0; j < n_jobs; ++j) {
     jobs[j].first_piece = n_pieces;
@@ -162,31 +194,13 @@ void run_jobs(const Engine& engine, const Exec& exec, Job* jobs, int64_t n_jobs,
       next = first_down(first_part(exec.n_threads, y.cols, strip, part.thread));
     }
     const Job& job = job_of(part.begin);
-    hidden_piece(call, job, part.begin - job.first_piece, next);
+    hidden_piece(call, job, part.begin - job.first_piece, call.work_of(part.thread), next);
   });
   parallel_parts(exec.n_threads, y.cols, strip, [&](const Part& part) {
-    output_strip(call, part.begin, part.end, y, part.next < 0 ? nullptr : first_down(part.next));
+    output_strip(call, part.begin, part.end, y, call.work_of(part.thread),
+                 part.next < 0 ? nullptr : first_down(part.next));
   });
 }
-
-// The jobs, the stored inputs, and the tokens and weights of the routed ones, sorted by expert.
-struct FfnLayout {
-  Job* jobs;
-  std::byte *x, *h;
-  int32_t* tokens;
-  float* weights;
-  int64_t* next;  // per expert: where its next token goes
-
-  FfnLayout(Scratch& scratch, int64_t T, int64_t dim, size_t h_bytes, int64_t n_experts, int64_t n_routed, bool alike) {
-    jobs = scratch.take<Job>(n_experts + 1);
-    const size_t second = input_bytes(alike ? Input::f32 : Input::bf16, dim);
-    x = scratch.take<std::byte>(T * int64_t(Form{Input::x8, {}, alike}.token_bytes(dim) + second));
-    h = scratch.take<std::byte>(int64_t(h_bytes));
-    tokens = scratch.take<int32_t>(n_routed);
-    weights = scratch.take<float>(n_routed);
-    next = scratch.take<int64_t>(n_experts + 1);
-  }
-};
 
 // Bytes of one token's hidden values in the largest of their forms (bfloat16 takes half of float32).
 size_t hidden_bytes(int64_t n, bool alike) {
@@ -205,10 +219,10 @@ void ffn(const Engine& engine, const Exec& exec, const FfnWeights& w, Mat<const 
   check(w, x, y);
   if (x.rows == 0) return;
   Scratch scratch(exec);
-  const FfnLayout layout(scratch, x.rows, x.cols, size_t(x.rows) * hidden_bytes(w.gate.n, exec.alike), 0, 0,
-                         exec.alike);
+  const FfnLayout layout(scratch, exec.n_threads, x.rows, x.cols, size_t(x.rows) * hidden_bytes(w.gate.n, exec.alike),
+                         0, 0, exec.alike);
   layout.jobs[0] = {&w, 0, nullptr, nullptr, x.rows, layout.h, 0};
-  run_jobs(engine, exec, layout.jobs, 1, layout.x, x, y);
+  run_jobs(engine, exec, layout, 1, x, y);
 }
 
 void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, const FfnWeights& shared,
@@ -219,8 +233,8 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
   const size_t routed_bytes = hidden_bytes(experts.gate.n, exec.alike),
                shared_bytes = shared.gate ? hidden_bytes(shared.gate.n, exec.alike) : 0;
   Scratch scratch(exec);
-  const FfnLayout layout(scratch, T, x.cols, size_t(T * K) * routed_bytes + size_t(T) * shared_bytes, E, T * K,
-                         exec.alike);
+  const FfnLayout layout(scratch, exec.n_threads, T, x.cols, size_t(T * K) * routed_bytes + size_t(T) * shared_bytes, E,
+                         T * K, exec.alike);
   int64_t n_jobs = 0;
   if (shared.gate) {
     check(shared, x, y);
@@ -256,7 +270,7 @@ void moe_ffn(const Engine& engine, const Exec& exec, const FfnWeights& experts, 
     for (int64_t t = 0; t < T; ++t) std::fill_n(y.row(t), y.cols, 0.0f);
     return;
   }
-  run_jobs(engine, exec, layout.jobs, n_jobs, layout.x, x, y);
+  run_jobs(engine, exec, layout, n_jobs, x, y);
 }
 
 size_t ffn_scratch_bytes(const ScratchLimits& l) {
@@ -265,7 +279,7 @@ size_t ffn_scratch_bytes(const ScratchLimits& l) {
   const size_t moe = hidden(n_routed, l.moe_inter_dim) + hidden(T, l.shared_inter_dim);
   const size_t dense = hidden(T, l.inter_dim);
   Scratch scratch;
-  FfnLayout(scratch, T, l.dim, std::max(moe, dense), l.n_experts, n_routed, l.alike);
+  FfnLayout(scratch, l.n_threads, T, l.dim, std::max(moe, dense), l.n_experts, n_routed, l.alike);
   return scratch.used();
 }
 

@@ -127,7 +127,7 @@ void multiply_rows(const FormatEngine& f, const Weight& w, int64_t matrix, int64
   }
 }
 
-// Many tokens, kPanelTokens rows of them at a time so that their activations stay in L1. Rows [begin, end) of weights
+// Many tokens, kPanelTokens rows of them at a time. Rows [begin, end) of weights
 // go to y[t * y_stride + i - begin].
 void multiply_panels(const FormatEngine& f, const Weight& w, int64_t matrix, int64_t begin, int64_t end,
                      const Tokens& tokens, float* y, int64_t y_stride, const uint8_t* next) {

@@ -96,7 +96,8 @@ TEST_CASE("ffn: the formula") {
   for (const Ops* ops : available_tables()) {
     for (const auto& [in, out] :
          {std::pair{FormatId::f32, FormatId::f32}, {FormatId::bf16, FormatId::f16}, {FormatId::q4_k, FormatId::q8_0}}) {
-      for (const int64_t T : {1, 2, 9, 140}) {
+      for (const int64_t T : {1, 2, 9, 140, 530}) {
+        if (T > 512 && in != FormatId::f32) continue;  // among so many values some are rounded to a neighbour
         CAPTURE(name_of(ops));
         CAPTURE(name_of(in));
         CAPTURE(T);
@@ -157,7 +158,6 @@ TEST_CASE("moe_ffn: the weighted sum of the chosen experts, with and without sha
     for (const auto& [in, out] : {std::pair{FormatId::f32, FormatId::bf16}, {FormatId::q4_k, FormatId::q8_0}}) {
       for (const bool with_shared : {true, false}) {
         for (const int64_t T : {1, 2, 7, 33, 300}) {
-          if (T > 100 && in != FormatId::f32) continue;
           CAPTURE(name_of(ops));
           CAPTURE(name_of(in));
           CAPTURE(with_shared);

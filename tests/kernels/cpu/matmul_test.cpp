@@ -20,8 +20,9 @@ ScratchLimits limits_for(int64_t T, int64_t n, int64_t k) {
   return l;
 }
 
-// `rounded`: w as the table multiplies it for many tokens, once that was needed.
-void check_matmul(const Ops& ops, const TestWeight& w, int64_t T, Rng& rng, std::optional<TestWeight>& rounded) {
+// `rounded`: w as the table multiplies it for many tokens, once that was needed. Checks every `every`-th token.
+void check_matmul(const Ops& ops, const TestWeight& w, int64_t T, Rng& rng, std::optional<TestWeight>& rounded,
+                  int64_t every = 1) {
   Bed bed(ops, limits_for(T, w.view.n, w.view.k));
   const Rows x = Rows::random(rng, T, w.view.k);
   Rows y(T, w.view.n);
@@ -35,7 +36,7 @@ void check_matmul(const Ops& ops, const TestWeight& w, int64_t T, Rng& rng, std:
       used = &*rounded;
     }
     Worst worst;
-    for (int64_t t = 0; t < T; ++t) {
+    for (int64_t t = 0; t < T; t += every) {
       const std::vector<float> row = stored(x[t], w.view.k, how);
       for (int64_t i = 0; i < w.view.n; ++i) {
         const Sum sum = stored_dot(used->row(0, i), row, how);
@@ -75,14 +76,17 @@ TEST_CASE("matmul: every format, every table, awkward shapes") {
   }
 }
 
-TEST_CASE("matmul: many rows and more tokens than a tile holds") {
+TEST_CASE("matmul: more rows, weights of a row and tokens than are taken at once") {
   Rng rng(2);
   for (const Ops* ops : available_tables()) {
-    CAPTURE(name_of(ops));
-    const TestWeight w = TestWeight::random_bytes(rng, format_of(FormatId::bf16), 1, 205, 96);
-    std::optional<TestWeight> rounded;
-    check_matmul(*ops, w, 1, rng, rounded);
-    check_matmul(*ops, w, 300, rng, rounded);
+    for (const FormatId id : {FormatId::bf16, FormatId::q4_k, FormatId::q8_0}) {
+      CAPTURE(name_of(ops));
+      CAPTURE(name_of(id));
+      const TestWeight w = TestWeight::gaussian(rng, format_of(id), 1, 273, 768, 0.02f);
+      std::optional<TestWeight> rounded;
+      check_matmul(*ops, w, 1, rng, rounded);
+      check_matmul(*ops, w, 533, rng, rounded, 19);  // the last one, too
+    }
   }
 }
 
