@@ -29,14 +29,16 @@ struct TileForm {
   int offset;     // without minimums; -1: none
   float largest;  // magnitude of byte - 2^offset, or a little more; or, with minimums, byte
 };
-// Decodes n weights, zeros after them, of kPanelRows rows, whose blocks are `at` bytes after the rows' headers.
-using DecodeTile = void(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile);
+// Decodes n weights, zeros after them, of rows first_row .. first_row + 15, whose blocks are `at` bytes after their
+// headers.
+using DecodeTile = void(const uint8_t* const* rows, size_t at, int64_t n, int first_row, Tile& tile);
 
-// The same chunk in 8 bits: a weight is (q - 128) * scale. Products of such tiles are the same for all formats, and
-// nothing but products: no scales of groups, no minimums. What is lost is up to half a step of 1/127 of the row's
-// largest weight in the chunk. That is little beside what a format of few bits has lost itself.
+// The same chunk in 8 bits: a weight is (q - offset) * scale, with an offset of 128, or of 0 and signed q. Products of
+// such tiles are the same for all formats, and nothing but products: no scales of groups, no minimums. What is lost is
+// up to half a step of 1/127 of the row's largest weight in the chunk. That is little beside what a format of few bits
+// has lost itself.
 struct alignas(64) Int8Tile {
-  uint8_t q[kChunk / 4][kPanelRows][4];  // 1 .. 255
+  uint8_t q[kChunk / 4][kPanelRows][4];
   float scale[kPanelRows];
 };
 

@@ -1,7 +1,7 @@
 // The tile unit of AMX in AVX-512, for tests on processors without one: included before a file of kernels/cpu/amx, it
-// takes the place of the tile intrinsics. It adds in the order of Intel's manual (TDPBF16PS, TDPBSUD). Like the unit,
-// it works on the rows and bytes that the configuration gives a tile, and stops the program where they do not fit
-// together or none was loaded.
+// takes the place of the tile intrinsics. It adds in the order of Intel's manual (TDPBF16PS, TDPBSSD, TDPBSUD). Like
+// the unit, it works on the rows and bytes that the configuration gives a tile, and stops the program where they do not
+// fit together or none was loaded.
 #pragma once
 
 #include <immintrin.h>
@@ -95,6 +95,21 @@ inline void dot_signed_unsigned(int c, int a, int b) {
   }
 }
 
+inline void dot_signed(int c, int a, int b) {
+  check(c, a, b);
+  const __m512i flip = _mm512_set1_epi8(-128), ones = _mm512_set1_epi8(1);
+  for (int i = 0; i < tiles.rows[a]; ++i) {
+    __m512i sums = _mm512_load_si512(tiles.data[c][i]);
+    for (int k = 0; k < tiles.rows[b]; ++k) {
+      const __m512i four = four_bytes(a, i, k), line = _mm512_load_si512(tiles.data[b][k]);
+      sums = _mm512_dpbusd_epi32(sums, _mm512_xor_si512(line, flip), four);  // (line + 128) four
+      const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, four);
+      sums = _mm512_sub_epi32(sums, _mm512_slli_epi32(sum, 7));
+    }
+    _mm512_store_si512(tiles.data[c][i], sums);
+  }
+}
+
 }  // namespace hearth::emulation
 
 #undef _tile_loadconfig
@@ -103,6 +118,7 @@ inline void dot_signed_unsigned(int c, int a, int b) {
 #undef _tile_loadd
 #undef _tile_stored
 #undef _tile_dpbf16ps
+#undef _tile_dpbssd
 #undef _tile_dpbsud
 #define _tile_loadconfig(config) ::hearth::emulation::load_config(config)
 #define _tile_release() ::hearth::emulation::release()
@@ -111,3 +127,4 @@ inline void dot_signed_unsigned(int c, int a, int b) {
 #define _tile_stored(tile, to, stride) ::hearth::emulation::store(tile, to, stride)
 #define _tile_dpbf16ps(c, a, b) ::hearth::emulation::dot_bf16(c, a, b)
 #define _tile_dpbsud(c, a, b) ::hearth::emulation::dot_signed_unsigned(c, a, b)
+#define _tile_dpbssd(c, a, b) ::hearth::emulation::dot_signed(c, a, b)

@@ -4,7 +4,6 @@
 // the instructions that unpack weights and scale sums.
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/panels.h"
-#include "kernels/cpu/avx512/kernels.h"
 
 namespace hearth::amx {
 namespace {
@@ -30,24 +29,27 @@ HEARTH_INLINE __m512 minus_minimums(const TileScales& w, int row, const X8& x) {
   return _mm512_fnmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_load_ps(w.dmin + row), _mm512_setzero_ps());
 }
 
-// n <= 16 tokens from token t on times 32 rows.
+// n <= 16 tokens from token t on times n_groups groups of a chunk of 32 rows.
 template <int kGroup, Minimums kMinimums>
-void multiply(const Tile& w, int n_groups, int offset, const Tokens& tokens, int64_t t, int64_t n, bool first,
-              float (*sums)[kPanelRows]) {
-  const X8* const* x = tokens.x + t;
-  alignas(64) float chunk[kBlock][kPanelRows];
+void multiply(const Tile& w, int n_groups, int offset, const Tokens& tokens, int64_t chunk, int64_t t, int64_t n,
+              bool first, const Sums& sums) {
+  const Block& block = tokens.blocks[t / kBlock];
+  const int8_t* const q = block.q + chunk * block.next_chunk;
+  const X8* x[kBlock];
+  alignas(64) float of_chunk[kBlock][kPanelRows];
   for (int64_t i = 0; i < n; ++i) {
+    x[i] = tokens.x[t + i] + chunk;
     for (int row = 0; row < kPanelRows; row += 16) {
       const __m512 start =
           kMinimums == Minimums::integers ? minus_minimums<kGroup>(w, row, *x[i]) : _mm512_setzero_ps();
-      _mm512_store_ps(chunk[i] + row, start);
+      _mm512_store_ps(of_chunk[i] + row, start);
     }
   }
   finish_writes();
   for (int g = 0; g < n_groups; ++g) {
     _tile_zero(0);
     _tile_zero(1);
-    _tile_loadd(4, tokens.q[t] + g * kGroup, kChunk);
+    _tile_loadd(4, q + g * kGroup, block.stride);
     _tile_loadd(6, w.q[g * kGroup / 4][0], sizeof w.q[0]);
     _tile_dpbsud(0, 4, 6);
     _tile_loadd(7, w.q[g * kGroup / 4][16], sizeof w.q[0]);
@@ -55,6 +57,7 @@ void multiply(const Tile& w, int n_groups, int offset, const Tokens& tokens, int
     alignas(64) int32_t c[2][kBlock][16];
     _tile_stored(0, c[0], 64);
     _tile_stored(1, c[1], 64);
+    finish_writes();
     for (int half = 0; half < 2; ++half) {
       const int row = 16 * half;
       const __m512 scale = _mm512_load_ps(w.scale[g] + row);
@@ -63,25 +66,23 @@ void multiply(const Tile& w, int n_groups, int offset, const Tokens& tokens, int
         if (kMinimums == Minimums::none && offset >= 0) {
           products = _mm512_add_epi32(products, _mm512_set1_epi32(minus_sum<kGroup>(*x[i], g) << offset));
         }
-        __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, _mm512_load_ps(chunk[i] + row));
+        __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, _mm512_load_ps(of_chunk[i] + row));
         if (kMinimums == Minimums::floats) {
           sum = _mm512_fnmadd_ps(_mm512_set1_ps(x[i]->sum32[g]), _mm512_load_ps(w.min[g] + row), sum);
         }
-        _mm512_store_ps(chunk[i] + row, sum);
+        _mm512_store_ps(of_chunk[i] + row, sum);
       }
     }
   }
   for (int64_t i = 0; i < n; ++i) {
     const __m512 scale = _mm512_set1_ps(x[i]->scale);
-    for (int row = 0; row < kPanelRows; row += 16) {
-      float* to = sums[t + i] + row;
-      const __m512 old = first ? _mm512_setzero_ps() : _mm512_load_ps(to);
-      _mm512_store_ps(to, _mm512_fmadd_ps(_mm512_load_ps(chunk[i] + row), scale, old));
+    for (int half = 0; half < 2; ++half) {
+      sums.add(t + i, half, _mm512_load_ps(of_chunk[i] + 16 * half), scale, first);
     }
   }
 }
 
-using Multiply = void(const Tile&, int, int, const Tokens&, int64_t, int64_t, bool, float (*)[kPanelRows]);
+using Multiply = void(const Tile&, int, int, const Tokens&, int64_t, int64_t, int64_t, bool, const Sums&);
 
 Multiply* multiply_of(const TileForm& form) {
   if (form.group == 16) {
@@ -97,15 +98,23 @@ Multiply* multiply_of(const TileForm& form) {
 void group_panels(const PanelCall& c, const TilePanels& format) {
   load_group_config(c.n_tokens < kBlock ? c.n_tokens : kBlock, format.form.group);
   Multiply* const multiply = multiply_of(format.form);
-  multiply_chunks(c, format,
-                  [&](const Tile& decoded, int64_t n, const Tokens& tokens, int64_t n_tokens, bool first,
-                      float(*sums)[kPanelRows]) HEARTH_INLINE_LAMBDA {
-                    const int n_groups = int((n + format.form.group - 1) / format.form.group);
-                    for (int64_t t = 0; t < n_tokens; t += kBlock) {
-                      const int64_t here = n_tokens - t < kBlock ? n_tokens - t : kBlock;
-                      multiply(decoded, n_groups, format.form.offset, tokens, t, here, first, sums);
-                    }
-                  });
+  multiply_visits<Tile>(c, format,
+                        [&](const Visit<Tile>& visit, int64_t n_weights, const Tokens& tokens, const Sums& sums,
+                            bool first, Preparation<Tile>& next) HEARTH_INLINE_LAMBDA {
+                          const int64_t n_chunks = (n_weights + kChunk - 1) / kChunk;
+                          const int64_t n_turns = (c.n_tokens + kBlock - 1) / kBlock * n_chunks;
+                          for (int64_t t = 0, turn = 0; t < c.n_tokens; t += kBlock) {
+                            const int64_t n = c.n_tokens - t < kBlock ? c.n_tokens - t : kBlock;
+                            for (int64_t i = 0; i < n_chunks; ++i) {
+                              const int64_t left = n_weights - i * kChunk;
+                              const int64_t here = left < kChunk ? left : kChunk;
+                              const int n_groups = int((here + format.form.group - 1) / format.form.group);
+                              multiply(visit.chunks[i], n_groups, format.form.offset, tokens, i, t, n, first && i == 0,
+                                       sums);
+                              next.go_on(++turn, n_turns);
+                            }
+                          }
+                        });
   _tile_release();
 }
 

@@ -16,14 +16,15 @@ namespace {
 
 constexpr int64_t kDepth = 512;          // weights of a row taken at once: 32 rows of them are 32 KB
 constexpr int64_t kSteps = kDepth / 32;  // tile products along kDepth
-constexpr int64_t kTokenBlocks = kPanelTokens / 16;
+constexpr int64_t kTileTokens = 256;     // taken at once: with their sums they fill half a megabyte of L2
+constexpr int64_t kTokenBlocks = kTileTokens / 16;
 constexpr int64_t kRowBlocks = 256 / 16;  // blocks of 16 rows whose sums are kept at once
 
 // 32 rows of kDepth weights as tiles.
 struct alignas(64) WeightTiles {
   uint16_t w[kSteps][2][16][32];
 };
-// kPanelTokens tokens of kDepth activations as tiles.
+// kTileTokens tokens of kDepth activations as tiles.
 struct alignas(64) TokenTiles {
   uint32_t x[kSteps][kTokenBlocks][16][16];
 };
@@ -189,10 +190,9 @@ HEARTH_INLINE void write_sums(const PanelCall& c, int64_t first, int64_t n_rows,
   }
 }
 
-// `decode(call, first row, k, n, tiles, stream)` is what differs between formats.
+// Of up to kTileTokens tokens. `decode(call, first row, k, n, tiles, stream)` is what differs between formats.
 template <class Decode>
-HEARTH_INLINE void multiply_panels_in_tiles(const PanelCall& c, const Decode& decode) {
-  load_tile_config();
+HEARTH_INLINE void multiply_some_in_tiles(const PanelCall& c, const Decode& decode) {
   WeightTiles weights;
   TokenTiles tokens;
   Sums sums;
@@ -211,6 +211,19 @@ HEARTH_INLINE void multiply_panels_in_tiles(const PanelCall& c, const Decode& de
       }
     }
     write_sums(c, first, n_rows, sums);
+  }
+}
+
+template <class Decode>
+HEARTH_INLINE void multiply_panels_in_tiles(const PanelCall& c, const Decode& decode) {
+  load_tile_config();
+  for (int64_t t = 0; t < c.n_tokens; t += kTileTokens) {
+    PanelCall some = c;
+    some.n_tokens = c.n_tokens - t < kTileTokens ? c.n_tokens - t : kTileTokens;
+    some.x += t;
+    some.out += t * c.out_stride;
+    if (t + some.n_tokens < c.n_tokens) some.next = nullptr;
+    multiply_some_in_tiles(some, decode);
   }
   _tile_release();
 }

@@ -9,6 +9,7 @@ namespace hearth::HEARTH_AVX512 {
 namespace {
 
 constexpr int kTokens = 8;
+constexpr int kOffset = 128;  // of weights, which byte products want unsigned
 
 HEARTH_INLINE __m512i in_every_dword(const void* p) {
   int32_t four;
@@ -20,7 +21,7 @@ HEARTH_INLINE __m512i in_every_dword(const void* p) {
 template <int T>
 void multiply(const Int8Tile& tile, const X8* const* x, int n_steps, bool first, float* out) {
   __m512i acc[T][2];
-  HEARTH_UNROLL for (int t = 0; t < T; ++t) acc[t][0] = acc[t][1] = _mm512_set1_epi32(128 * x[t]->minus_sum);
+  HEARTH_UNROLL for (int t = 0; t < T; ++t) acc[t][0] = acc[t][1] = _mm512_set1_epi32(kOffset * x[t]->minus_sum);
   for (int s = 0; s < n_steps; ++s) {
     const __m512i w0 = _mm512_load_si512(tile.q[s]), w1 = _mm512_load_si512(tile.q[s] + 16);
     HEARTH_UNROLL for (int t = 0; t < T; ++t) {
@@ -59,8 +60,10 @@ void int8_panels(const PanelCall& c, const TilePanels& format) {
     }
     for (int64_t k = 0, chunk = 0; k < c.k; k += kChunk, ++chunk) {
       const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
-      format.decode(rows, size_t(k / format.block_elems * format.block_bytes), n, decoded);
-      round_to_int8(decoded, format.form, tile);
+      for (int half = 0; half < kPanelRows; half += 16) {
+        format.decode(rows, size_t(k / format.block_elems * format.block_bytes), n, half, decoded);
+        round_to_int8(decoded, format.form, half, kOffset, tile);
+      }
       for (int64_t i = 0; i < n_batches; ++i) {  // spread evenly over batches
         const int64_t t0 = c.n_tokens * i / n_batches, t1 = c.n_tokens * (i + 1) / n_batches;
         const X8* x[kTokens];

@@ -2,7 +2,7 @@
 // bytes u, scale * u - minimum, so in 8 bits they are too. A product and a sum of 16 bits for each weight leave it in
 // the upper byte, rounded:
 //
-//   256 (q - 128) + 128 = factor * u - less,   factor = scale * f, less = minimum * f, f = 127 * 256 / the row's
+//   256 (q - offset) + 128 = factor * u - less,   factor = scale * f, less = minimum * f, f = 127 * 256 / the row's
 //   largest
 //
 // The sums wrap modulo 2^16 in between. Rounding `factor` moves the weights of a group by up to half a step more.
@@ -70,7 +70,7 @@ HEARTH_INLINE __m512i as_two_words(__m512i v) {
 }
 
 template <int kGroup, Minimums kMinimums>
-void round_rows(const Tile& tile, const TileForm& form, int first_row, Int8Tile& out) {
+void round_rows(const Tile& tile, const TileForm& form, int first_row, int offset, Int8Tile& out) {
   constexpr int kGroups = int(kChunk) / kGroup;
   Affine<kGroups, kMinimums> affine(tile, first_row);
   __m512 largest = affine.largest(form), unit = _mm512_set1_ps(1.0f / 127);
@@ -89,7 +89,7 @@ void round_rows(const Tile& tile, const TileForm& form, int first_row, Int8Tile&
     const __m512i factor = _mm512_cvtps_epi32(affine.scale[g]);
     const __m512i less =
         kMinimums == Minimums::none ? _mm512_sll_epi32(factor, shift) : _mm512_cvtps_epi32(affine.min[g]);
-    const __m512i added = _mm512_sub_epi32(_mm512_set1_epi32(128 * 256 + 128), less);
+    const __m512i added = _mm512_sub_epi32(_mm512_set1_epi32(256 * offset + 128), less);
     const __m512i factors = as_two_words(factor), all_added = as_two_words(added);
     HEARTH_UNROLL for (int i = 0; i < kGroup / 4; ++i) {
       const int at = g * kGroup / 4 + i;
@@ -101,14 +101,13 @@ void round_rows(const Tile& tile, const TileForm& form, int first_row, Int8Tile&
 
 }  // namespace
 
-void round_to_int8(const Tile& tile, const TileForm& form, Int8Tile& out) {
+void round_to_int8(const Tile& tile, const TileForm& form, int first_row, int offset, Int8Tile& out) {
   const auto round = form.group == 16 ? form.minimums == Minimums::none ? round_rows<16, Minimums::none>
                                                                         : round_rows<16, Minimums::integers>
                      : form.minimums == Minimums::none     ? round_rows<32, Minimums::none>
                      : form.minimums == Minimums::integers ? round_rows<32, Minimums::integers>
                                                            : round_rows<32, Minimums::floats>;
-  round(tile, form, 0, out);
-  round(tile, form, 16, out);
+  round(tile, form, first_row, offset, out);
 }
 
 }  // namespace hearth::HEARTH_AVX512

@@ -13,7 +13,8 @@ namespace hearth::HEARTH_AVX512 {
 
 void quantize(const float* x, int64_t n, X8* out);
 void silu_product(float* gate, const float* up, int64_t n);
-void round_to_int8(const Tile& tile, const TileForm& form, Int8Tile& out);
+// Rows first_row .. first_row + 15.
+void round_to_int8(const Tile& tile, const TileForm& form, int first_row, int offset, Int8Tile& out);
 void int8_panels(const PanelCall& call, const TilePanels& format);
 
 extern const FormatRows kFloats, kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks;

@@ -150,20 +150,18 @@ HEARTH_INLINE void transpose_stored(const uint8_t* const (&p)[16], __m512i (&sto
   }
 }
 
-// Decodes one chunk of n weights of 32 rows, whose blocks are `at` bytes after the rows' headers.
+// DecodeTile.
 template <class D>
-[[gnu::noinline]] void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, Tile& tile) {
+[[gnu::noinline]] void decode_tile(const uint8_t* const* rows, size_t at, int64_t n, int first_row, Tile& tile) {
   alignas(64) __m512i stored[D::kStored][16];
   Tail<D> tails[D::kBlock == 256 ? 1 : 16];
-  for (int half = 0; half < 2; ++half) {
-    const uint8_t* p[16];
-    find_blocks<D>(rows + 16 * half, at, n, tails, p);
-    unpack_scales<D>(rows + 16 * half, p, tile, 16 * half);
-    transpose_stored<D>(p, stored);
-    HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
-      HEARTH_UNROLL for (int j = 0; j < 16; ++j) {
-        _mm512_store_si512(tile.q[4 * D::sub16(i, j / 4) + j % 4][16 * half], D::column(stored, i, j));
-      }
+  const uint8_t* p[16];
+  find_blocks<D>(rows + first_row, at, n, tails, p);
+  unpack_scales<D>(rows + first_row, p, tile, first_row);
+  transpose_stored<D>(p, stored);
+  HEARTH_UNROLL for (int i = 0; i < 4; ++i) {
+    HEARTH_UNROLL for (int j = 0; j < 16; ++j) {
+      _mm512_store_si512(tile.q[4 * D::sub16(i, j / 4) + j % 4][first_row], D::column(stored, i, j));
     }
   }
 }
@@ -254,7 +252,9 @@ HEARTH_INLINE void multiply_panel_rows(const PanelCall& c, int64_t first_row, fl
   }
   for (int64_t k = 0, b = 0; k < c.k; k += kChunk, ++b) {
     const int64_t n = c.k - k < kChunk ? c.k - k : kChunk;
-    decode_tile<D>(rows, size_t(k / D::kBlock) * D::kBytes, n, tile);
+    for (int half = 0; half < kPanelRows; half += 16) {
+      decode_tile<D>(rows, size_t(k / D::kBlock) * D::kBytes, n, half, tile);
+    }
     const int n_groups = int((n + D::kGroup - 1) / D::kGroup);
     for (int64_t i = 0, t = 0; i < n_batches; ++i) {  // spread evenly, the larger batches first
       const int64_t size = (c.n_tokens - t + n_batches - i - 1) / (n_batches - i);
