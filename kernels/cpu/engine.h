@@ -67,14 +67,13 @@ struct PanelCall {
   const uint8_t* next = nullptr;  // as in RowsCall
 };
 
-// Other ways for formats of few bits, with the same activations as `panels`, by kernels that are the same for all such
-// formats.
+// Other ways, with the same activations as `panels`, by kernels that are the same for all formats with a `decode`.
 struct TilePanels {
   DecodeTile* decode = nullptr;
   TileForm form = {};
   int64_t block_elems = 0, block_bytes = 0;
   using Multiply = void(const PanelCall& call, const TilePanels& format);
-  Multiply* exact = nullptr;                 // null: there is none
+  Multiply* exact = nullptr;                 // weights as `panels` has them; null: there is none
   Multiply* rounded = nullptr;               // weights are rounded to 8 bits
   int64_t exact_from = 0, rounded_from = 0;  // numbers of tokens from which each is faster than what stands before it
 };
@@ -83,8 +82,8 @@ struct FormatEngine {
   FormatId id;
   Input rows_input, panels_input;
   void (*rows[3])(const RowsCall& call);  // for 1, 2 and 4 tokens
-  void (*panels)(const PanelCall& call);
-  int64_t panels_from;  // number of tokens from which `panels` is faster than `rows`
+  void (*panels)(const PanelCall& call);  // null: only tiles
+  int64_t panels_from;                    // number of tokens from which `panels` is faster than `rows`
   TilePanels tiles = {};
 };
 

@@ -83,6 +83,11 @@ struct Activations {
 
 enum class Way { rows, panels, exact, rounded };  // the last two: TilePanels
 
+// What stands in for panels where there are only tiles.
+Way panels_of(const FormatEngine& f) {
+  return f.panels ? Way::panels : Way::exact;
+}
+
 struct Trial {
   const FormatEngine& f;
   const std::vector<uint8_t>& w;
@@ -154,7 +159,7 @@ int main(int argc, char** argv) {
     std::string line;
     for (int T = 1; T <= kMostFew; ++T) {
       const double rows = trial.time(Way::rows, for_rows, T);
-      const double panels = trial.time(Way::panels, for_panels, T);
+      const double panels = trial.time(panels_of(f), for_panels, T);
       if (rows <= panels) best = T + 1;
       if (T == 1 || T == 2 || T == 4 || T % 8 == 0) line += fmt::format("  {:6.1f}/{:7.1f}", rows * 1e6, panels * 1e6);
     }

@@ -8,6 +8,18 @@
 namespace hearth::amx {
 namespace {
 
+struct Decode {
+  using Chunk = Tile;
+  static constexpr Input kInput = Input::x8;
+  static constexpr int64_t kVisit = 2, kSteps = 2;
+
+  const TilePanels& format;
+
+  HEARTH_INLINE void take(const PanelCall&, const uint8_t* const* rows, int64_t at, int64_t n, int step, Chunk& out) {
+    format.decode(rows, bytes_before(format, at), n, 16 * step, out);
+  }
+};
+
 template <int kGroup>
 HEARTH_INLINE int32_t minus_sum(const X8& x, int g) {
   return (kGroup == 16 ? x.minus_sum16 : x.minus_sum32)[g];
@@ -29,55 +41,76 @@ HEARTH_INLINE __m512 minus_minimums(const TileScales& w, int row, const X8& x) {
   return _mm512_fnmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_load_ps(w.dmin + row), _mm512_setzero_ps());
 }
 
+// of_chunk[token][row] += the products c of group g with n tokens, scaled, less the group's minimums.
+template <int kGroup, Minimums kMinimums>
+HEARTH_INLINE void add_group(const Tile& w, int g, int offset, const X8* const* x, int64_t n,
+                             const int32_t (*c)[kBlock][16], float (*of_chunk)[kPanelRows]) {
+  for (int half = 0; half < 2; ++half) {
+    const int row = 16 * half;
+    const __m512 scale = _mm512_load_ps(w.scale[g] + row);
+    for (int64_t i = 0; i < n; ++i) {
+      __m512i products = load512(c[half][i]);
+      if (kMinimums == Minimums::none && offset >= 0) {
+        products = _mm512_add_epi32(products, _mm512_set1_epi32(minus_sum<kGroup>(*x[i], g) << offset));
+      }
+      __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, _mm512_load_ps(of_chunk[i] + row));
+      if (kMinimums == Minimums::floats) {
+        sum = _mm512_fnmadd_ps(_mm512_set1_ps(x[i]->sum32[g]), _mm512_load_ps(w.min[g] + row), sum);
+      }
+      _mm512_store_ps(of_chunk[i] + row, sum);
+    }
+  }
+}
+
 // n <= 16 tokens from token t on times n_groups groups of a chunk of 32 rows.
 template <int kGroup, Minimums kMinimums>
 void multiply(const Tile& w, int n_groups, int offset, const Tokens& tokens, int64_t chunk, int64_t t, int64_t n,
               bool first, const Sums& sums) {
   const Block& block = tokens.blocks[t / kBlock];
-  const int8_t* const q = block.q + chunk * block.next_chunk;
+  const uint8_t* const q = block.x + chunk * block.next_chunk;
   const X8* x[kBlock];
   alignas(64) float of_chunk[kBlock][kPanelRows];
   for (int64_t i = 0; i < n; ++i) {
-    x[i] = tokens.x[t + i] + chunk;
+    x[i] = &tokens.x8(t + i, chunk);
     for (int row = 0; row < kPanelRows; row += 16) {
       const __m512 start =
           kMinimums == Minimums::integers ? minus_minimums<kGroup>(w, row, *x[i]) : _mm512_setzero_ps();
       _mm512_store_ps(of_chunk[i] + row, start);
     }
   }
+  // Two groups at once: a product of tiles is ready after 50 cycles. A group that does not exist is multiplied, too:
+  // a chunk has room for it.
   finish_writes();
-  for (int g = 0; g < n_groups; ++g) {
+  for (int g = 0; g < n_groups; g += 2) {
+    alignas(64) int32_t c[2][2][kBlock][16];
+    const auto *const w0 = w.q + g * kGroup / 4, *const w1 = w0 + kGroup / 4;
     _tile_zero(0);
     _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
     _tile_loadd(4, q + g * kGroup, block.stride);
-    _tile_loadd(6, w.q[g * kGroup / 4][0], sizeof w.q[0]);
+    _tile_loadd(6, w0[0][0], sizeof w0[0]);
     _tile_dpbsud(0, 4, 6);
-    _tile_loadd(7, w.q[g * kGroup / 4][16], sizeof w.q[0]);
+    _tile_loadd(7, w0[0][16], sizeof w0[0]);
     _tile_dpbsud(1, 4, 7);
-    alignas(64) int32_t c[2][kBlock][16];
-    _tile_stored(0, c[0], 64);
-    _tile_stored(1, c[1], 64);
+    _tile_loadd(5, q + (g + 1) * kGroup, block.stride);
+    _tile_loadd(6, w1[0][0], sizeof w1[0]);
+    _tile_dpbsud(2, 5, 6);
+    _tile_loadd(7, w1[0][16], sizeof w1[0]);
+    _tile_dpbsud(3, 5, 7);
+    _tile_stored(0, c[0][0], 64);
+    _tile_stored(1, c[0][1], 64);
+    _tile_stored(2, c[1][0], 64);
+    _tile_stored(3, c[1][1], 64);
     finish_writes();
-    for (int half = 0; half < 2; ++half) {
-      const int row = 16 * half;
-      const __m512 scale = _mm512_load_ps(w.scale[g] + row);
-      for (int64_t i = 0; i < n; ++i) {
-        __m512i products = load512(c[half][i]);
-        if (kMinimums == Minimums::none && offset >= 0) {
-          products = _mm512_add_epi32(products, _mm512_set1_epi32(minus_sum<kGroup>(*x[i], g) << offset));
-        }
-        __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), scale, _mm512_load_ps(of_chunk[i] + row));
-        if (kMinimums == Minimums::floats) {
-          sum = _mm512_fnmadd_ps(_mm512_set1_ps(x[i]->sum32[g]), _mm512_load_ps(w.min[g] + row), sum);
-        }
-        _mm512_store_ps(of_chunk[i] + row, sum);
-      }
-    }
+    add_group<kGroup, kMinimums>(w, g, offset, x, n, c[0], of_chunk);
+    if (g + 1 < n_groups) add_group<kGroup, kMinimums>(w, g + 1, offset, x, n, c[1], of_chunk);
   }
   for (int64_t i = 0; i < n; ++i) {
     const __m512 scale = _mm512_set1_ps(x[i]->scale);
     for (int half = 0; half < 2; ++half) {
-      sums.add(t + i, half, _mm512_load_ps(of_chunk[i] + 16 * half), scale, first);
+      const __m512 of = _mm512_load_ps(of_chunk[i] + 16 * half);
+      sums.set(t + i, half, _mm512_fmadd_ps(of, scale, sums.old(t + i, half, first)));
     }
   }
 }
@@ -96,25 +129,17 @@ Multiply* multiply_of(const TileForm& form) {
 }  // namespace
 
 void group_panels(const PanelCall& c, const TilePanels& format) {
-  load_group_config(c.n_tokens < kBlock ? c.n_tokens : kBlock, format.form.group);
+  const int group = format.form.group;
+  load_group_config(c.n_tokens < kBlock ? c.n_tokens : kBlock, group);
   Multiply* const multiply = multiply_of(format.form);
-  multiply_visits<Tile>(c, format,
-                        [&](const Visit<Tile>& visit, int64_t n_weights, const Tokens& tokens, const Sums& sums,
-                            bool first, Preparation<Tile>& next) HEARTH_INLINE_LAMBDA {
-                          const int64_t n_chunks = (n_weights + kChunk - 1) / kChunk;
-                          const int64_t n_turns = (c.n_tokens + kBlock - 1) / kBlock * n_chunks;
-                          for (int64_t t = 0, turn = 0; t < c.n_tokens; t += kBlock) {
-                            const int64_t n = c.n_tokens - t < kBlock ? c.n_tokens - t : kBlock;
-                            for (int64_t i = 0; i < n_chunks; ++i) {
-                              const int64_t left = n_weights - i * kChunk;
-                              const int64_t here = left < kChunk ? left : kChunk;
-                              const int n_groups = int((here + format.form.group - 1) / format.form.group);
-                              multiply(visit.chunks[i], n_groups, format.form.offset, tokens, i, t, n, first && i == 0,
-                                       sums);
-                              next.go_on(++turn, n_turns);
-                            }
-                          }
-                        });
+  Decode recipe = {format};
+  multiply_visits<kBlock>(c, recipe,
+                          [&](const Tile& w, int64_t chunk, int64_t n_weights, const Tokens& tokens, int64_t t,
+                              int64_t n, const Sums& sums, bool first, const auto& go_on) HEARTH_INLINE_LAMBDA {
+                            const int n_groups = int((n_weights + group - 1) / group);
+                            multiply(w, n_groups, format.form.offset, tokens, chunk, t, n, first, sums);
+                            go_on();
+                          });
   _tile_release();
 }
 

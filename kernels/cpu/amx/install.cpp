@@ -5,11 +5,9 @@
 
 #include <cstdlib>
 
-#include "kernels/cpu/amx/floats.h"
 #include "kernels/cpu/amx/kernels.h"
-#include "kernels/cpu/amx/matmul_tile.h"
+#include "kernels/cpu/avx512/bf16.h"
 #include "kernels/cpu/avx512/install.h"
-#include "kernels/cpu/avx512/iqk_decoders.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/matmul.h"
 
@@ -17,16 +15,6 @@ namespace hearth::amx {
 namespace {
 
 using namespace HEARTH_AVX512;
-
-// A row of the AVX-512 table whose panels are multiplied in tiles of bfloat16. panels_from was measured by
-// tests/bench/switch_bench.cpp on cold weights.
-FormatEngine in_tiles(FormatId id, void (*panels)(const PanelCall&), int64_t panels_from) {
-  FormatEngine row = row_of(HEARTH_AVX512::engine(), id);
-  row.panels_input = Input::bf16;
-  row.panels = panels;
-  row.panels_from = panels_from;
-  return row;
-}
 
 // The formats of few bits in tiles of 8 bits, the others in tiles of bfloat16, which keep more of a weight.
 struct Rows {
@@ -37,27 +25,49 @@ struct Rows {
     of[n++] = row;
   }
 
+  // Tokens from which each way is faster, by counting what a Golden Cove core does for 32 rows x 256 weights: cycles of
+  // its vector ports, and 16 for a product of tiles.
+  //
+  //                                  at once     for each token
+  //   rows (up to 4 tokens)                      155, from the measurement below
+  //   byte products, Q4_K            400         90
+  //   exact tiles                    900         50: the tiles' latency, then scaling their sums
+  //   8 bits                         1160        14
+  //   bfloat16, Q8_0                 2400        16
+  //
+  // Tiles of an earlier kernel in bfloat16, 1450 and 23, were faster from 9 to 12 tokens as measured.
+  // tests/bench/switch_bench.cpp measures all of them.
   Rows() {
-    constexpr int64_t kExactFrom = 3, kRoundedFrom = 32;  // tokens; by counting instructions
+    constexpr int64_t kExactFrom = 12, kRoundedFrom = 32, kBf16From = 16, kFloatsFrom = 8, kE4m3From = 12;
     for (const FormatRows& rows : {kLargeBlocks, kSmallBlocks, kCodebooks, kIqkBlocks}) {
       for (int i = 0; i < rows.n; ++i) {
         FormatEngine row = rows.first[i];
-        if (!row.tiles.rounded) continue;
-        row.tiles.exact = group_panels;
-        row.tiles.exact_from = kExactFrom;
-        row.tiles.rounded = int8_panels;
-        row.tiles.rounded_from = kRoundedFrom;
+        if (row.tiles.rounded) {
+          row.tiles.exact = group_panels;
+          row.tiles.exact_from = kExactFrom;
+          row.tiles.rounded = int8_panels;
+          row.tiles.rounded_from = kRoundedFrom;
+        } else {
+          row.panels = nullptr;
+          row.panels_input = Input::bf16;
+          row.panels_from = kBf16From;
+          row.tiles.exact = bf16_panels;
+          row.tiles.exact_from = 1;
+        }
         add(row);
       }
     }
-    add(in_tiles(FormatId::f16, float_panels<F16>, 6));
-    add(in_tiles(FormatId::bf16, float_panels<BF16>, 6));
-    add(in_tiles(FormatId::f8_e4m3, float_panels<F8_E4M3>, 6));
-    add(in_tiles(FormatId::nvfp4, float_panels<NVFP4>, 6));
-    add(in_tiles(FormatId::q6_k, tile_panels<Q6_K>, 12));
-    add(in_tiles(FormatId::q8_0, tile_panels<Q8_0>, 9));
-    add(in_tiles(FormatId::q5_1, tile_panels<Q5_1>, 9));
-    add(in_tiles(FormatId::iq6_k, tile_panels<IQ6_K>, 9));
+    const auto add_floats = [&](FormatId id, void (*panels)(const PanelCall&), int64_t from) {
+      FormatEngine row = row_of(HEARTH_AVX512::engine(), id);
+      row.panels_input = Input::bf16;
+      row.panels_from = from;
+      row.panels = panels;
+      add(row);
+    };
+    add_floats(FormatId::f16, f16_panels, kFloatsFrom);
+    add_floats(FormatId::bf16, bf16_weight_panels, kFloatsFrom);
+    add_floats(FormatId::f8_e4m3, f8_e4m3_panels, kE4m3From);
+    add_floats(FormatId::nvfp4, nvfp4_panels, kFloatsFrom);
   }
 };
 

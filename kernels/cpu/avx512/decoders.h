@@ -390,6 +390,7 @@ struct Q5_0 : SmallBlocks<BlockQ5_0, 4, false, false> {
   }
 };
 struct Q5_1 : SmallBlocks<BlockQ5_1, -1, true, false> {
+  static constexpr int kLargest = 31;
   HEARTH_INLINE static __m512i vector(const uint8_t* p, int i) {
     p += 2 * i * kBytes;
     const __m512i low = nibbles_of_two(p + 8, p + kBytes + 8), sixteen = _mm512_set1_epi8(16);

@@ -37,6 +37,7 @@ constexpr bool kFewBits = 16 * D::kBytes <= 11 * D::kBlock;  // 5.5 bits
 template <class D>
 constexpr float largest_of() {
   int largest = 1 << D::kOffset;
+  if (largest > 127) return float(largest);
   if constexpr (requires { D::kLargest; }) largest = D::kLargest;
   const int steps = 127 / largest;
   const bool little = steps * largest > 119;  // 6 %
@@ -55,13 +56,15 @@ constexpr TileForm form_of() {
 template <class D>
 constexpr TilePanels tile_panels() {
   TilePanels tiles;
-  if constexpr (kVnni && kFewBits<D>) {
+  if constexpr (kVnni) {
     tiles.decode = decode_tile<D>;
     tiles.form = form_of<D>();
     tiles.block_elems = D::kBlock;
     tiles.block_bytes = D::kBytes;
-    tiles.rounded = int8_panels;
-    tiles.rounded_from = D::kGroup == 16 ? 40 : 96;
+    if constexpr (kFewBits<D>) {
+      tiles.rounded = int8_panels;
+      tiles.rounded_from = D::kGroup == 16 ? 40 : 96;
+    }
   }
   return tiles;
 }

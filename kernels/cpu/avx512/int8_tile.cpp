@@ -8,18 +8,10 @@
 // The sums wrap modulo 2^16 in between. Rounding `factor` moves the weights of a group by up to half a step more.
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/cpu/avx512/simd.h"
+#include "kernels/cpu/avx512/tile_scales.h"
 
 namespace hearth::HEARTH_AVX512 {
 namespace {
-
-// What is subtracted from the weights of group g of 16 rows.
-template <Minimums kMinimums>
-HEARTH_INLINE __m512 minimum_of(const TileScales& scales, int first_row, int g) {
-  if constexpr (kMinimums == Minimums::floats) return _mm512_load_ps(scales.min[g] + first_row);
-  const __m512i pair = _mm512_load_si512(scales.min_pairs[g / 2] + first_row);
-  const __m512i min = g % 2 ? _mm512_srli_epi32(pair, 16) : _mm512_and_si512(pair, _mm512_set1_epi32(0xffff));
-  return _mm512_mul_ps(_mm512_cvtepi32_ps(min), _mm512_load_ps(scales.dmin + first_row));
-}
 
 // The scales and minimums of a chunk of 16 rows.
 template <int kGroups, Minimums kMinimums>
@@ -102,12 +94,9 @@ void round_rows(const Tile& tile, const TileForm& form, int first_row, int offse
 }  // namespace
 
 void round_to_int8(const Tile& tile, const TileForm& form, int first_row, int offset, Int8Tile& out) {
-  const auto round = form.group == 16 ? form.minimums == Minimums::none ? round_rows<16, Minimums::none>
-                                                                        : round_rows<16, Minimums::integers>
-                     : form.minimums == Minimums::none     ? round_rows<32, Minimums::none>
-                     : form.minimums == Minimums::integers ? round_rows<32, Minimums::integers>
-                                                           : round_rows<32, Minimums::floats>;
-  round(tile, form, first_row, offset, out);
+  for_form(form, [&]<int kGroup, Minimums kMinimums>() {
+    round_rows<kGroup, kMinimums>(tile, form, first_row, offset, out);
+  });
 }
 
 }  // namespace hearth::HEARTH_AVX512

@@ -1,16 +1,15 @@
-// Decoders of matmul_tile.h for the formats of one number per weight, 64 weights at a time in the order of bf16_place.
-// BF16 weights stay as they are; the others are rounded to bfloat16.
-#pragma once
-
-#include "kernels/cpu/amx/matmul_tile.h"
+// The formats of one number per weight. BF16 weights stay as they are; the others are rounded to bfloat16.
+#include "kernels/cpu/amx/bf16_tile.h"
+#include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/avx512/bf16.h"
 #include "kernels/cpu/avx512/e4m3.h"
 #include "kernels/cpu/avx512/nvfp4.h"
 
-namespace hearth {
+namespace hearth::amx {
 namespace {
 
-// load(row, at, left, out): weights at .. at + 63 of a row, of which `left` exist; zeros after them.
+// load(row, at, left, out): weights at .. at + 63 of a row, of which `left` exist; zeros after them. In the order of
+// bf16_place.
 struct BF16 {
   HEARTH_INLINE static void load(const uint8_t* row, int64_t at, int64_t left, __m512i (&out)[2]) {
     const uint8_t* p = row + 2 * at;
@@ -59,25 +58,51 @@ struct NVFP4 {  // exact: six bits
   }
 };
 
-// Rows first .. first + 31 of a call, weights k .. k + n - 1, zeros up to a multiple of 64.
+// A step is 64 weights of 16 rows.
 template <class D>
-void decode_floats(const PanelCall& c, int64_t first, int64_t k, int64_t n, WeightTiles& tiles, BlockStream& ahead) {
-  for (int64_t r = 0; r < 32; ++r) {
-    ahead.ask();
-    const uint8_t* row = c.w + size_t(first + r < c.n_rows ? first + r : c.n_rows - 1) * c.row_bytes;
-    for (int64_t at = 0; at < n; at += 64) {
-      __m512i w[2];
-      D::load(row, k + at, n - at, w);
-      _mm512_store_si512(tiles.w[at / 32][r / 16][r % 16], w[0]);
-      _mm512_store_si512(tiles.w[at / 32 + 1][r / 16][r % 16], w[1]);
+struct Load {
+  using Chunk = Bf16Tile;
+  static constexpr Input kInput = Input::bf16;
+  static constexpr int64_t kVisit = 1, kSteps = 2 * kChunk / 64;
+
+  HEARTH_INLINE void take(const PanelCall&, const uint8_t* const* rows, int64_t at, int64_t n, int step, Chunk& out) {
+    const int first_row = step % 2 * 16, from = step / 2 * 64;
+    if (from >= n) return;  // nobody reads it
+    __m512i v[2][16];
+    for (int r = 0; r < 16; ++r) {
+      __m512i weights[2];
+      D::load(rows[first_row + r], at + from, n - from, weights);
+      v[0][r] = weights[0];
+      v[1][r] = weights[1];
+    }
+    HEARTH_UNROLL for (int half = 0; half < 2; ++half) {
+      transpose(v[half]);
+      HEARTH_UNROLL for (int j = 0; j < 16; ++j) {
+        _mm512_store_si512(out.pairs[from / 2 + 16 * half + j][first_row], v[half][j]);
+      }
     }
   }
-}
+};
 
 template <class D>
-void float_panels(const PanelCall& c) {
-  multiply_panels_in_tiles(c, decode_floats<D>);
+void panels(const PanelCall& c) {
+  Load<D> recipe;
+  multiply_in_bf16(c, recipe);
 }
 
 }  // namespace
-}  // namespace hearth
+
+void f16_panels(const PanelCall& c) {
+  panels<F16>(c);
+}
+void bf16_weight_panels(const PanelCall& c) {
+  panels<BF16>(c);
+}
+void f8_e4m3_panels(const PanelCall& c) {
+  panels<F8_E4M3>(c);
+}
+void nvfp4_panels(const PanelCall& c) {
+  panels<NVFP4>(c);
+}
+
+}  // namespace hearth::amx
