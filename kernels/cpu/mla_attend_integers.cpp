@@ -32,8 +32,8 @@ int64_t piece_length(int64_t n_kv) {
   return length;
 }
 
-int64_t batch_tokens(int64_t H) {
-  return std::max<int64_t>(1, kBatch / H);
+int64_t batch_tokens(int64_t H) {  // 0: scratch for a call without attention
+  return std::max<int64_t>(1, kBatch / std::max<int64_t>(1, H));
 }
 
 struct Layout {
