@@ -4,6 +4,7 @@
 // the instructions that unpack weights and scale sums.
 #include "kernels/cpu/amx/kernels.h"
 #include "kernels/cpu/amx/panels.h"
+#include "kernels/cpu/avx512/tile_scales.h"
 
 namespace hearth::amx {
 namespace {
@@ -117,27 +118,19 @@ void multiply(const Tile& w, int n_groups, int offset, const Tokens& tokens, int
 
 using Multiply = void(const Tile&, int, int, const Tokens&, int64_t, int64_t, int64_t, bool, const Sums&);
 
-Multiply* multiply_of(const TileForm& form) {
-  if (form.group == 16) {
-    return form.minimums == Minimums::none ? multiply<16, Minimums::none> : multiply<16, Minimums::integers>;
-  }
-  return form.minimums == Minimums::none       ? multiply<32, Minimums::none>
-         : form.minimums == Minimums::integers ? multiply<32, Minimums::integers>
-                                               : multiply<32, Minimums::floats>;
-}
-
 }  // namespace
 
 void group_panels(const PanelCall& c, const TilePanels& format) {
   const int group = format.form.group;
   load_group_config(c.n_tokens < kBlock ? c.n_tokens : kBlock, group);
-  Multiply* const multiply = multiply_of(format.form);
+  Multiply* multiply_group = nullptr;
+  for_form(format.form, [&]<int kGroup, Minimums kMinimums>() { multiply_group = multiply<kGroup, kMinimums>; });
   Decode recipe = {format};
   multiply_visits<kBlock>(c, recipe,
                           [&](const Tile& w, int64_t chunk, int64_t n_weights, const Tokens& tokens, int64_t t,
                               int64_t n, const Sums& sums, bool first, const auto& go_on) HEARTH_INLINE_LAMBDA {
                             const int n_groups = int((n_weights + group - 1) / group);
-                            multiply(w, n_groups, format.form.offset, tokens, chunk, t, n, first, sums);
+                            multiply_group(w, n_groups, format.form.offset, tokens, chunk, t, n, first, sums);
                             go_on();
                           });
   _tile_release();
