@@ -50,7 +50,7 @@ Unit unit_of_product(std::string_view isa, FormatId format, double tokens, bool 
                      isa != "avx512_plain" && there(Unit::bf16_pairs);
   if (pairs) return Unit::bf16_pairs;
   const bool rounded = row.tiles.rounded && tokens >= double(row.tiles.rounded_from) && !alike;
-  const bool int8 = rounded || (row.tiles.exact && tokens >= double(row.tiles.exact_from));
+  const bool int8 = panels && (rounded || (row.tiles.exact && tokens >= double(row.tiles.exact_from)));
   return unit_of_input(isa, panels ? row.panels_input : row.rows_input, panels, int8);
 }
 
