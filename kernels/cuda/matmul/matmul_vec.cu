@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/matmul/matmul_vec_prepare.cuh"
+#include "kernels/cuda/matmul/weight_unit.cuh"
 #include "kernels/scratch.h"
 
 namespace hearth::gpu {
@@ -19,16 +20,17 @@ constexpr int64_t kOwnRowBytes = 18 * 1024;
 // Warps that fill a GPU: about 16 for each of an H200's 132 multiprocessors. With fewer, rows are split along k.
 constexpr int64_t kEnoughWarps = 2048;
 
-template <bool floats>
 __global__ void __launch_bounds__(kThreads)
-    prepare_kernel(const float* x, int64_t x_token, int64_t x_matrix, int k, std::byte* rows) {
+    prepare_kernel(const float* x, int64_t x_token, int64_t x_matrix, int k, Apart apart, std::byte* rows) {
   const int64_t to = int64_t(blockIdx.y) * gridDim.x + blockIdx.x;
-  prepare<floats>(x + blockIdx.x * x_token + blockIdx.y * x_matrix, k, rows + to * prepared_bytes(floats, k),
-                  int(threadIdx.x), kThreads);
+  prepare(x + blockIdx.x * x_token + blockIdx.y * x_matrix, k, apart, rows + to * prepared_bytes(apart, k),
+          int(blockIdx.z * kThreads + threadIdx.x), int(gridDim.z * kThreads));
 }
 
-bool float_products(const Format& format) {
-  return format.block_elems == 1 || format.id == FormatId::f8_e4m3;
+Apart apart_of(const Format& format) {
+  Apart apart = kFloatRows;
+  with_block(format.id, [&]<class Block>() { apart = kApart<Block>; });
+  return apart;
 }
 
 int64_t pieces_of(const Weight& w) {
@@ -55,12 +57,12 @@ void start(const Exec& exec, Job job, const Format& format, dim3 grid, std::byte
   int64_t own_bytes = 0;
   if (job.x) {
     const int k = std::max(job.dense.k, job.experts.k);
-    const bool floats = float_products(format);
-    own_bytes = job.n_tokens * prepared_bytes(floats, k);
+    const Apart apart = apart_of(format);
+    own_bytes = job.n_tokens * prepared_bytes(apart, k);
     if (own_bytes > kOwnRowBytes) {
-      launch("prepare activations", floats ? prepare_kernel<true> : prepare_kernel<false>,
-             dim3(unsigned(job.n_tokens), grid.y), dim3(kThreads), 0, queue_of(exec), job.x, job.x_token, job.x_matrix,
-             k, scratch);
+      const unsigned blocks = unsigned(k + 4 * kThreads - 1) / (4 * kThreads);
+      launch("prepare activations", prepare_kernel, dim3(unsigned(job.n_tokens), grid.y, blocks), dim3(kThreads), 0,
+             queue_of(exec), job.x, job.x_token, job.x_matrix, k, apart, scratch);
       job.x = nullptr;
       job.dense.rows = job.experts.rows = scratch;
       own_bytes = 0;
@@ -94,7 +96,7 @@ void product(const Exec& exec, const Weight& w, Heads<const float> x, Heads<floa
   while (job.split < kWarps && job.split * 2 <= pieces && warps * job.split < kEnoughWarps) job.split *= 2;
   job.dense.slices = job.split;
   const dim3 grid(blocks_for(w.n, kWarps / job.split * kWarpRows), unsigned(x.n_heads));
-  start(exec, job, *w.format, grid, scratch.take<std::byte>(x.n_tokens * x.n_heads * prepared_bytes(true, w.k)));
+  start(exec, job, *w.format, grid, scratch.take<std::byte>(x.n_tokens * x.n_heads * most_prepared_bytes(w.k)));
 }
 
 // The hidden rows of one gated FFN (all tokens) or of the chosen experts (all pairs), or of both, in scratch.
@@ -105,7 +107,7 @@ struct Hidden {
 };
 
 Hidden take_hidden(Scratch& scratch, const FfnWeights& w, int64_t n_rows) {
-  Hidden h{&w, scratch.take<std::byte>(n_rows * prepared_bytes(true, w.gate.n)), nullptr};
+  Hidden h{&w, scratch.take<std::byte>(n_rows * most_prepared_bytes(w.gate.n)), nullptr};
   if (w.gate.format != w.up.format) h.gate_only = scratch.take<float>(n_rows * w.gate.n);
   return h;
 }
@@ -142,7 +144,7 @@ void gated(const Exec& exec, const Tokens& tokens, const Hidden* dense, const Hi
     const auto fill = [&](const Hidden& h) {
       Stack s = one_format ? stack_of(h.w->gate, &h.w->up) : stack_of(pass == 0 ? h.w->gate : h.w->up);
       s.hidden = h.rows;
-      s.hidden_floats = float_products(*h.w->down.format);
+      s.hidden_apart = apart_of(*h.w->down.format);
       s.gate_only = h.gate_only;
       return s;
     };
@@ -195,7 +197,7 @@ void matmul_heads_vec(const Exec& exec, const Weight& w, Heads<const float> x, H
 void ffn_vec(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
   assert(x.rows >= 1 && x.rows <= kMaxVecTokens);
   Scratch scratch(exec);
-  std::byte* prepared = scratch.take<std::byte>(x.rows * vec::prepared_bytes(true, x.cols));
+  std::byte* prepared = scratch.take<std::byte>(x.rows * vec::most_prepared_bytes(x.cols));
   const vec::Hidden hidden = vec::take_hidden(scratch, w, x.rows);
   const vec::Tokens tokens{int(x.rows)};
   vec::gated(exec, tokens, &hidden, nullptr, x, prepared);
@@ -206,7 +208,7 @@ void moe_vec(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
   assert(x.rows >= 1 && x.rows <= kMaxVecTokens);
   Scratch scratch(exec);
-  std::byte* prepared = scratch.take<std::byte>(x.rows * vec::prepared_bytes(true, x.cols));
+  std::byte* prepared = scratch.take<std::byte>(x.rows * vec::most_prepared_bytes(x.cols));
   const vec::Hidden chosen = vec::take_hidden(scratch, experts, x.rows * n_activated);
   const vec::Tokens tokens{int(x.rows), int(n_activated), ids, weights, experts.slots};
   if (!shared.gate) {
@@ -235,7 +237,7 @@ void moe_vec(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
 size_t matmul_vec_scratch(const ScratchLimits& l) {
   const int64_t T = std::min<int64_t>(l.max_tokens, kMaxVecTokens);
   const int64_t head = std::max({l.qk_nope_head_dim, l.kv_lora_rank, l.v_head_dim});
-  const auto rows = [](int64_t n, int64_t width) { return n * vec::prepared_bytes(true, width); };
+  const auto rows = [](int64_t n, int64_t width) { return n * vec::most_prepared_bytes(width); };
   Scratch heads, ffn, moe;
   heads.take<std::byte>(std::max(rows(T, l.max_width), rows(T * l.n_heads, head)));
   const auto take_hidden = [&](Scratch& scratch, int64_t n_rows, int64_t width) {

@@ -9,16 +9,56 @@ namespace hearth::gpu::vec {
 
 inline constexpr int kThreads = 256, kWarps = 8, kWarpRows = 4, kMaxColumns = 8;
 
-// "Prepared" activations: a row in the form that the inner loop reads, aligned to 16.
-//   for integer formats  [k] int8 high, [k] int8 low, then [k / 16] of {scale, sum of the 16 integers}: x is about
-//                        scale * q, q = 256 high + low
-//   for float formats    [k, rounded up to 8] float, the last ones zero
+// 16 lanes have two rows of weights, for the same activations. A lane takes a unit of each at a time: 32 weights of an
+// integer format (weight_unit.cuh), or 8 floats.
+inline constexpr int kLanes = 16, kLaneRows = 2;
+
+// "Prepared" activations: a row in the order in which those lanes read it, aligned to 16, so that what they read at
+// once lies side by side.
+//   for floats           pieces of 128: [2 halves of a unit][16 lanes][4] float
+//   for integer formats  pieces of 512: [2 halves of a unit][high, low][16 lanes][16] int8, then
+//                        [16 lanes][2 halves] of {scale, sum of the 16 integers}: x is about scale * q,
+//                        q = 256 high + low
+// The last piece is whole; what lies behind the row in it is anything, but for the rest of a unit of floats, zeros.
 struct alignas(8) GroupScale {
   float scale, sum;
 };
-inline HEARTH_HD int64_t prepared_bytes(bool floats, int64_t k) {
-  return floats ? (k + 7) / 8 * 32 : 2 * k + k / 16 * int64_t(sizeof(GroupScale));
+
+// Which halves a unit has: groups k and k + apart of 16 neighbours (Bits::kApart, a power of two). kFloatRows: no
+// groups.
+using Apart = int;
+inline constexpr Apart kFloatRows = 0;
+inline constexpr int kFloatPiece = 8 * kLanes, kLevelPiece = 32 * kLanes;  // activations
+inline constexpr int kFloatPieceBytes = 4 * kFloatPiece, kLevelPieceBytes = 1280;
+inline constexpr int kHalfBytes = 32 * kLanes, kLowBytes = 16 * kLanes, kScalesAt = 2 * kHalfBytes;  // in kLevelPiece
+static_assert(kLevelPieceBytes == kScalesAt + 2 * kLanes * int(sizeof(GroupScale)));
+
+inline HEARTH_HD int64_t prepared_bytes(Apart apart, int64_t k) {
+  return apart == kFloatRows ? (k + kFloatPiece - 1) / kFloatPiece * kFloatPieceBytes
+                             : (k + kLevelPiece - 1) / kLevelPiece * kLevelPieceBytes;
 }
+// Of whichever is larger.
+inline HEARTH_HD int64_t most_prepared_bytes(int64_t k) {
+  return (k + kLevelPiece - 1) / kLevelPiece * (4 * kLevelPiece);
+}
+
+// Where value i of a row of floats is, in values.
+inline HEARTH_HD unsigned float_at(unsigned i) {
+  return i / kFloatPiece * kFloatPiece + i / 4 % 2 * (4 * kLanes) + i / 8 % kLanes * 4 + i % 4;
+}
+// A group of 16: half h of unit u in its row. Its high bytes are at level_at, the low ones kLowBytes behind.
+struct GroupPlace {
+  unsigned u, h;
+
+  HEARTH_HD static GroupPlace of(unsigned group, unsigned apart) {
+    return {(group - (group & apart) + (group & (apart - 1))) / 2, group & apart ? 1u : 0u};
+  }
+  HEARTH_HD unsigned group(unsigned apart) const { return 2 * u - (u & (apart - 1)) + h * apart; }
+  HEARTH_HD unsigned level_at() const { return u / kLanes * kLevelPieceBytes + h * kHalfBytes + u % kLanes * 16; }
+  HEARTH_HD unsigned scale_at() const {
+    return u / kLanes * kLevelPieceBytes + kScalesAt + (u % kLanes * 2 + h) * unsigned(sizeof(GroupScale));
+  }
+};
 
 // Weights in a piece; rows are staged piece by piece. 512 weights in whole blocks, or 512 bytes of plain floats.
 inline HEARTH_HD constexpr int piece_weights(int block_elems, int block_bytes) {
@@ -34,7 +74,7 @@ struct Stack {
   int slices = 1;  // slices of k, each one job of the sum; at most as many as there are pieces
 
   const std::byte* rows = nullptr;  // prepared activations
-  bool hidden_floats = false;       // whether hidden rows are prepared as floats
+  Apart hidden_apart = kFloatRows;  // what hidden rows are prepared for
   std::byte* hidden = nullptr;      // gated: where the hidden rows go
   float* gate_only = nullptr;       // gated in two launches: [rows, n] of gate; the second has `up` in weights[0]
 };

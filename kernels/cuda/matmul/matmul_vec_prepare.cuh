@@ -35,32 +35,46 @@ GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
   return {magnitude / kMostLevel, float(warp_sum<kLanes>(sum))};
 }
 
-// x [k] -> a prepared row, by `n_threads` threads (whole warps); this thread is number `thread`.
-template <bool floats>
-GPU_FN void prepare(const float* x, int k, std::byte* row, int thread, int n_threads) {
-  if constexpr (floats) {
-    auto* out = reinterpret_cast<float*>(row);
-    for (int i = thread; i < (k + 7) / 8 * 8; i += n_threads) out[i] = i < k ? x[i] : 0.0f;
-  } else {
-    for (int first = thread / 32 * 32; first < k / 4; first += n_threads) {
-      const int i = 4 * (first + thread % 32);
-      float four[4];
-      int q[4];
-      GPU_UNROLL
-      for (int j = 0; j < 4; ++j) four[j] = i < k ? x[i + j] : 0.0f;
-      const GroupScale group = quantize<4>(four, q);
-      if (i < k) {
-        uint32_t high = 0, low = 0;
-        GPU_UNROLL
-        for (int j = 0; j < 4; ++j) {
-          high |= high_byte(q[j]) << 8 * j;
-          low |= low_byte(q[j]) << 8 * j;
-        }
-        *reinterpret_cast<uint32_t*>(row + i) = high;
-        *reinterpret_cast<uint32_t*>(row + k + i) = low;
-        if (i % 16 == 0) reinterpret_cast<GroupScale*>(row + 2 * k)[i / 16] = group;
-      }
+// x [k] -> a prepared row, by `n_threads` threads (whole warps); this thread is number `thread`. They write in order.
+GPU_FN void prepare_floats(const float* x, int k, std::byte* row, int thread, int n_threads) {
+  auto* out = reinterpret_cast<float*>(row);
+  const int n = (k + kFloatPiece - 1) / kFloatPiece * kFloatPiece;
+  for (int at = thread; at < n; at += n_threads) {
+    const int i = at / kFloatPiece * kFloatPiece + at / 4 % kLanes * 8 + at / (4 * kLanes) % 2 * 4 + at % 4;
+    out[at] = i < k ? x[i] : 0.0f;
+  }
+}
+
+GPU_FN void prepare_levels(const float* x, int k, unsigned apart, std::byte* row, int thread, int n_threads) {
+  const unsigned n = unsigned(k + kLevelPiece - 1) / kLevelPiece * (kLevelPiece / 4);
+  for (unsigned at = unsigned(thread); at < n; at += unsigned(n_threads)) {  // four values; n is a multiple of 32
+    const GroupPlace place{at / (8 * kLanes) * kLanes + at / 4 % kLanes, at / (4 * kLanes) % 2};
+    const unsigned i = 16 * place.group(apart) + at % 4 * 4;
+    const bool there = i < unsigned(k);
+    float four[4];
+    int q[4];
+    GPU_UNROLL
+    for (int j = 0; j < 4; ++j) four[j] = there ? x[i + unsigned(j)] : 0.0f;
+    const GroupScale group = quantize<4>(four, q);
+    if (!there) continue;
+    uint32_t high = 0, low = 0;
+    GPU_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      high |= high_byte(q[j]) << 8 * j;
+      low |= low_byte(q[j]) << 8 * j;
     }
+    std::byte* out = row + place.level_at() + at % 4 * 4;
+    *reinterpret_cast<uint32_t*>(out) = high;
+    *reinterpret_cast<uint32_t*>(out + kLowBytes) = low;
+    if (at % 4 == 0) *reinterpret_cast<GroupScale*>(row + place.scale_at()) = group;
+  }
+}
+
+GPU_FN void prepare(const float* x, int k, Apart apart, std::byte* row, int thread, int n_threads) {
+  if (apart == kFloatRows) {
+    prepare_floats(x, k, row, thread, n_threads);
+  } else {
+    prepare_levels(x, k, unsigned(apart), row, thread, n_threads);
   }
 }
 

@@ -121,4 +121,14 @@ requires(Bits<Block>::kFloats) struct Unit<Block> {
   }
 };
 
+// Groups k and k + kApart<Block> of 16 weights are the halves of a unit; 0: a float format.
+template <class Block>
+inline constexpr int kApart = [] {
+  if constexpr (Bits<Block>::kFloats) {
+    return 0;
+  } else {
+    return Bits<Block>::kApart;
+  }
+}();
+
 }  // namespace hearth::gpu

@@ -62,7 +62,7 @@ void multiply_few(bool headed, const Weight& w, Mat<const float> x, Mat<float> y
   const int64_t rows_of_block = vec::kWarps / job.split * vec::kWarpRows;
   const dim3 grid(unsigned((w.n + rows_of_block - 1) / rows_of_block), 1);
   with_block_of(headed, [&]<class Block>() {
-    vec::launch_products<Block>(job, grid, x.rows * vec::prepared_bytes(false, w.k), Queue{});
+    vec::launch_products<Block>(job, grid, x.rows * vec::prepared_bytes(kApart<Block>, w.k), Queue{});
   });
 }
 

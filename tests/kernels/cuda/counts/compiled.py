@@ -27,7 +27,7 @@ ROOT = HERE.parents[3]
 # Of every kernel registers are told. These are disassembled too, which takes up to half a second for each file; or, with --all,
 # whatever multiplies: the formats that recipes make are enough to see what a change does.
 COMMON = r"(F32|BF16|F8_E4M3|Q8_0|Q5_0|Q4_0|I4_G128|IQ4_XS|Q[2-6]_K)"
-DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel ({COMMON},1|Q4_K,8)$|tile_kernel .*,Q4_K$"
+DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel ({COMMON},1,(true|false)|Q4_K,8,false)$|tile_kernel .*,Q4_K$"
 ALL = r"(attend|merge|vec|tile)\w+ "
 PIECE_WEIGHTS = {"F32": 128, "F16": 256, "BF16": 256}  # of others 512, between 8 lanes (matmul_vec_job.h)
 
@@ -50,15 +50,19 @@ def find_tools(build):
 
 def vec_counts(kernel, block, columns):
     """(instructions per weight, wavefronts of loads without conflicts per 1024 weights) of matmul_vec's kernel: those of
-    the loop over units, and those of the loop around it that stages pieces of rows, shared by a piece's weights. Units
-    that the compiler took out of the inner loop are counted in it."""
+    the loop over units, and those of the loop around it that stages pieces of rows, shared by a piece's weights; or of
+    one loop that does both."""
     loop, product = kernel.loop_that_matters()
     products, instructions = kernel.count(loop, product), kernel.count(loop)
     # Of integers each weight takes part in two products of four (two bytes of an activation), else in one.
     weights = products * 4 / 2 / columns if product == "IDP" else 8 * max(1, round(products / columns / 8))
     lane_weights = PIECE_WEIGHTS.get(block, 512) / 8
-    phases = kernel.phases(loop) * 32 / weights
-    if kernel.count(loop, "LDGSTS"):  # the loop over units was unrolled: ways for whole and for short pieces
+    whole = kernel.count(loop, "LDGSTS") > 0  # a lane's part of a piece is in one turn of the loop
+    if whole:
+        weights = lane_weights
+    # Activations that are prepared already come from global memory, by way of L1, whose data shared memory's banks hold.
+    phases = kernel.phases(loop, (GENERIC, SHARED, GLOBAL)) * 32 / weights
+    if whole:
         return instructions / lane_weights, phases
     staging = min((o for o in kernel.loops if loop < o and kernel.count(o, "LDGSTS")), key=len)
     around = staging.difference(*(inner for inner in kernel.loops if inner < staging))
@@ -67,7 +71,7 @@ def vec_counts(kernel, block, columns):
 
 
 def short(demangled):
-    """'vec_kernel Q4_K,1' of a kernel's whole name."""
+    """'vec_kernel Q4_K,1,true' of a kernel's whole name."""
     name = re.sub(r"\(anonymous namespace\)::|hearth::|gpu::|vec::|\((int|bool)\)", "", demangled)
     name = re.sub(r"^void ", "", name)
     found = re.match(r"(\w+)(?:<(.*)>)?\(", name)
@@ -104,7 +108,7 @@ def count_object(tools, path, gpus, disassembled):
 
 
 def variant(name):
-    block, columns = name.split()[-1].split(",")
+    block, columns, _ = name.split()[-1].split(",")
     return block, int(columns)
 
 

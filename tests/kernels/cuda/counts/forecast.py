@@ -72,10 +72,14 @@ class Code:
     def __init__(self):
         self.rows = {tuple(key): dict(zip(self.COLUMNS, numbers)) for key, numbers in table("compiled.txt")}
 
+    def product(self, format, gpu, prepared=False):
+        """With one column, whose activations were prepared by a launch before, or are by each block. None: not looked at."""
+        return self.rows.get(("vec_kernel", f"{format},1,{'false' if prepared else 'true'}", gpu.code))
+
     def of(self, launch, gpu):
         """None: a kernel whose instructions do not matter."""
         if launch.kernel == "matmul_vec":
-            return self.rows["vec_kernel", launch.format + ",1", gpu.code]
+            return self.product(launch.format, gpu, prepared=launch.prepared)
         if launch.kernel == "mla_attend":
             tile = {128: "Tile<1,1,32>", 256: "Tile<2,2,16>"}[launch.threads]
             return self.rows["attend_tiles", tile, gpu.code]
@@ -83,13 +87,14 @@ class Code:
 
 
 class Launch:
-    def __init__(self, key, numbers):
+    def __init__(self, key, numbers, before=None):
         self.model, self.part, self.kernel, matrices = key
         self.matrices, _, self.format = matrices.partition(":")
         (self.blocks, self.threads, self.shared, self.weights, self.cache, self.others, self.written, self.wavefronts,
          self.conflicts, self.products, self.reads, self.waits) = numbers  # fmt: skip
         found = re.match(r"(\d+)xlayer", self.part)
         self.times = int(found.group(1)) if found else 1
+        self.prepared = self.matrices.startswith("ffn_down") or (before and before.kernel == "prepare_activations")
 
     def microseconds(self, gpu, code, formats):
         """{resource: microseconds}"""
@@ -145,13 +150,13 @@ def print_formats(code, formats):
     print("| format | instructions per weight | wavefronts per 1024 | of them conflicts | bytes per wavefront | registers |"
           + "".join(f" {name} |" for name in names) + "\n" + "|---" * (6 + len(names)) + "|")  # fmt: skip
     for name, (loads, copies, conflicts, sectors) in formats.items():
-        c = code.rows.get(("vec_kernel", name + ",1", "sm_80"))
+        c = code.product(name, GPUS[0])
         if not c or not c["per"]:
             continue
         wavefronts, bytes_ = c["phases"] + copies + conflicts, sectors * 32
         shares = ""
         for gpu in GPUS:
-            per = code.rows["vec_kernel", name + ",1", gpu.code]["per"]
+            per = code.product(name, gpu)["per"]
             by_cycle = {"shared": bytes_ / wavefronts, "issue": bytes_ / (per * 1024 / 32 / 4)}
             bound = min(by_cycle, key=by_cycle.get)
             share = 100 * by_cycle[bound] * gpu.sms * gpu.ghz / gpu.gbs
@@ -189,7 +194,10 @@ def print_launches(launches, gpu, code, formats):
 def main(arguments):
     code = Code()
     formats = {key[0]: numbers[:4] for key, numbers in table("formats.txt") if key[1] == "1"}
-    launches = [Launch(key, numbers) for key, numbers in table("steps.txt") if key[2] != "launches"]
+    launches = []
+    for key, numbers in table("steps.txt"):
+        if key[2] != "launches":
+            launches.append(Launch(key, numbers, launches[-1] if launches else None))
     models = list(dict.fromkeys(launch.model for launch in launches))
     if arguments[:1] == ["--launches"] and len(arguments) == 3:
         mine = [launch for launch in launches if launch.model == arguments[1]]

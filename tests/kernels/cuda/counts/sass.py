@@ -109,11 +109,11 @@ class Kernel:
                 return max(innermost, key=lambda loop: self.count(loop, product)), product
         return None, ""
 
-    def phases(self, loop):
-        """Wavefronts of the loop's loads that may be from shared memory, if no banks conflict: of 8 bytes a half warp is
-        served at once, of 16 bytes a quarter."""
+    def phases(self, loop, kinds=(GENERIC, SHARED)):
+        """Wavefronts of the loop's loads (those that may be from shared memory), if no banks conflict: of 8 bytes a half warp
+        is served at once, of 16 bytes a quarter."""
         wide = {"64": 2, "128": 4}
-        names = [self.names[i] for i in loop if self.names[i].split(".")[0] in (GENERIC, SHARED)]
+        names = [self.names[i] for i in loop if self.names[i].split(".")[0] in kinds]
         return sum(next((wide[part] for part in name.split(".") if part in wide), 1) for name in names)
 
 
