@@ -93,9 +93,9 @@ void product(const Exec& exec, const Weight& w, Heads<const float> x, Heads<floa
   job.y_token = y.token_stride;
   job.y_matrix = y.head_stride;
   const int64_t pieces = pieces_of(w), warps = (w.n + kWarpRows - 1) / kWarpRows * x.n_heads;
-  while (job.split < kWarps && job.split * 2 <= pieces && warps * job.split < kEnoughWarps) job.split *= 2;
-  job.dense.slices = job.split;
-  const dim3 grid(blocks_for(w.n, kWarps / job.split * kWarpRows), unsigned(x.n_heads));
+  while (job.split() < kWarps && job.split() * 2 <= pieces && warps * job.split() < kEnoughWarps) ++job.split_bits;
+  job.dense.slices = job.split();
+  const dim3 grid(blocks_for(w.n, kWarps / job.split() * kWarpRows), unsigned(x.n_heads));
   start(exec, job, *w.format, grid, scratch.take<std::byte>(x.n_tokens * x.n_heads * most_prepared_bytes(w.k)));
 }
 
@@ -178,8 +178,8 @@ void down(const Exec& exec, const Tokens& tokens, const Hidden* dense, const Hid
     jobs += job.dense.slices;
   }
   const int64_t warps = (w.n + kWarpRows - 1) / kWarpRows;
-  while (job.split < kWarps && job.split * 2 <= jobs && warps * job.split < 4 * kEnoughWarps) job.split *= 2;
-  start(exec, job, *w.format, dim3(blocks_for(w.n, kWarps / job.split * kWarpRows), 1), nullptr);
+  while (job.split() < kWarps && job.split() * 2 <= jobs && warps * job.split() < 4 * kEnoughWarps) ++job.split_bits;
+  start(exec, job, *w.format, dim3(blocks_for(w.n, kWarps / job.split() * kWarpRows), 1), nullptr);
 }
 
 }  // namespace

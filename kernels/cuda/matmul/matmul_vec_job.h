@@ -71,7 +71,7 @@ struct Stack {
   size_t row_bytes = 0;
   size_t matrix_stride[2] = {};
   int n = 0, k = 0;
-  int slices = 1;  // slices of k, each one job of the sum; at most as many as there are pieces
+  int slices = 1;  // of matrices that all tokens use: slices of k, each one job of the sum; at most as many as pieces
 
   const std::byte* rows = nullptr;  // prepared activations
   Apart hidden_apart = kFloatRows;  // what hidden rows are prepared for
@@ -92,9 +92,10 @@ struct Job {
   bool gate_second = false;           // second of two gated launches: gate_only is read, not written
   float* y = nullptr;
   int64_t y_token = 0, y_matrix = 0;
-  bool add = false;  // y += instead of y =
-  int split = 1;     // warps that share rows: 1, 2, 4 or 8
+  bool add = false;    // y += instead of y =
+  int split_bits = 0;  // 1 << split_bits warps share rows, 1, 2, 4 or 8: divisions would delay the first copy
 
+  HEARTH_HD int split() const { return 1 << split_bits; }
   HEARTH_HD int n_pairs() const { return n_tokens * n_activated; }
 };
 

@@ -102,14 +102,15 @@ GPU_FN void add_to_part(const Sums<NT>& sums, int n, int place, float weight, fl
   if (mine < n) part[lane / 8 * kMaxColumns + place] += weight * value;
 }
 
-// y from the parts of all warps; each job.split warps have the same rows.
+// y from the parts of all warps; each job.split() warps have the same rows.
 GPU_FN void store_sum(const Job& job, const float* parts, int first_row, int n, int matrix) {
-  const int rows = kWarps / job.split * kWarpRows, thread = int(threadIdx.x);
-  const int r = thread % rows, t = thread / rows, row = first_row + r;
+  const int bits = 5 - job.split_bits, thread = int(threadIdx.x);  // of the number of rows
+  static_assert(kWarps * kWarpRows == 1 << 5);
+  const int r = thread & ((1 << bits) - 1), t = thread >> bits, row = first_row + r;
   if (t >= job.n_tokens || row >= n) return;
   float sum = 0;
-  for (int s = 0; s < job.split; ++s) {
-    sum += parts[((r / kWarpRows * job.split + s) * kWarpRows + r % kWarpRows) * kMaxColumns + t];
+  for (int s = 0; s < job.split(); ++s) {
+    sum += parts[(((r / kWarpRows << job.split_bits) + s) * kWarpRows + r % kWarpRows) * kMaxColumns + t];
   }
   float& y = job.y[t * job.y_token + matrix * job.y_matrix + row];
   y = job.add ? y + sum : sum;
@@ -120,8 +121,8 @@ GPU_FN void store_sum(const Job& job, const float* parts, int first_row, int n, 
 template <int NT>
 GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts, int first_row, Columns columns) {
   const bool pair = stack.weights[1] != nullptr;
-  const int rows = pair ? 16 : 32, thread = int(threadIdx.x);
-  const int r = thread % rows, c = thread / rows, row = first_row + r;
+  const int bits = pair ? 4 : 5, thread = int(threadIdx.x);  // of the number of rows
+  const int r = thread & ((1 << bits) - 1), c = thread >> bits, row = first_row + r;
   const int64_t to = of_column<NT>(columns.row, c % 8);
   const bool there = c < columns.n && row < stack.n;
   float gate = 0, up = 0;
@@ -180,10 +181,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT, in_sh
   // The rows of this block and this warp. In gated launches the blocks of experts come first, pair by pair, then the
   // dense ones.
   const bool two = job.gated && (job.dense.n > 0 ? job.dense : job.experts).weights[1] != nullptr;
-  const int warp_rows = two ? 2 : kWarpRows, block_rows = kWarps / job.split * warp_rows;
+  const int warp_rows = two ? 2 : kWarpRows, block_rows = (kWarps >> job.split_bits) * warp_rows;
   int block = int(blockIdx.x), pair = -1;
   if (job.gated && job.experts.n > 0) {
-    const int of_pair = (job.experts.n + block_rows - 1) / block_rows;
+    const int of_pair = (job.experts.n + block_rows - 1) >> (two ? 4 : 5);  // gated rows are not split
     if (block < of_pair * job.n_pairs()) {
       pair = block / of_pair;
       block %= of_pair;
@@ -191,13 +192,13 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT, in_sh
       block -= of_pair * job.n_pairs();
     }
   }
-  const int first_row = block * block_rows + warp / job.split * warp_rows;  // the warp's
+  const int first_row = block * block_rows + (warp >> job.split_bits) * warp_rows;  // the warp's
 
-  const int expert_jobs = job.gated ? 0 : job.n_pairs() * job.experts.slices;
+  const int expert_jobs = job.gated ? 0 : job.n_pairs();
   const int n_jobs = job.gated ? 1 : expert_jobs + (job.dense.n > 0 ? job.dense.slices : 0);
   Columns columns = all_columns<NT>(job.n_tokens);
-  for (int j = warp % job.split; j < n_jobs; j += job.split) {
-    if (!job.gated) pair = j < expert_jobs ? j / job.experts.slices : -1;
+  for (int j = warp & (job.split() - 1); j < n_jobs; j += job.split()) {
+    if (!job.gated) pair = j < expert_jobs ? j : -1;
     const Stack& stack = pair >= 0 ? job.experts : job.dense;
     int matrix = int(blockIdx.y);
     if (pair >= 0) {
@@ -211,10 +212,13 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT, in_sh
     }
 
     // The slice of the row, and its first copy.
-    const int pieces = (stack.k + P::kPieceWeights - 1) / P::kPieceWeights;
-    const int slice = job.gated ? 0 : pair >= 0 ? j % stack.slices : j - expert_jobs;
-    const int begin = pieces * slice / stack.slices * P::kPieceWeights;
-    const int end = min(stack.k, pieces * (slice + 1) / stack.slices * P::kPieceWeights);
+    int begin = 0, end = stack.k;
+    if (!job.gated && pair < 0 && stack.slices > 1) {
+      const auto pieces = unsigned(stack.k + P::kPieceWeights - 1) / P::kPieceWeights,
+                 slice = unsigned(j - expert_jobs);
+      begin = int(pieces * slice / unsigned(stack.slices)) * P::kPieceWeights;
+      end = min(end, int(pieces * (slice + 1) / unsigned(stack.slices)) * P::kPieceWeights);
+    }
     const auto row_of_warp = [&](int r) {  // of two matrices their rows lie in turn
       const int which = two ? r % 2 : 0, row = min(first_row + (two ? r / 2 : r), stack.n - 1);
       return stack.weights[which] + matrix * stack.matrix_stride[which] + row * stack.row_bytes;
@@ -232,7 +236,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, NT, in_sh
     for (int c = 0; c < NT; ++c) {
       column[c] = (own ? c : of_column<NT>(job.gated ? columns.token : columns.row, c)) * row_bytes;
     }
-    if (own && j < job.split) {
+    if (own && j < job.split()) {
       for (int c = 0; c < columns.n; ++c) {
         const int64_t token = of_column<NT>(columns.token, c);
         const float* x = job.x + token * job.x_token + (pair >= 0 ? 0 : matrix * job.x_matrix);

@@ -53,13 +53,14 @@ void multiply_few(bool headed, const Weight& w, Mat<const float> x, Mat<float> y
   job.dense.matrix_stride[0] = w.matrix_stride;
   job.dense.n = int(w.n);
   job.dense.k = int(w.k);
-  job.dense.slices = job.split = 2;
+  job.split_bits = 1;
+  job.dense.slices = job.split();
   job.n_tokens = int(x.rows);
   job.x = x.data;
   job.x_token = x.stride;
   job.y = y.data;
   job.y_token = y.stride;
-  const int64_t rows_of_block = vec::kWarps / job.split * vec::kWarpRows;
+  const int64_t rows_of_block = vec::kWarps / job.split() * vec::kWarpRows;
   const dim3 grid(unsigned((w.n + rows_of_block - 1) / rows_of_block), 1);
   with_block_of(headed, [&]<class Block>() {
     vec::launch_products<Block>(job, grid, x.rows * vec::prepared_bytes(kApart<Block>, w.k), Queue{});
