@@ -140,6 +140,7 @@ bool Block::all_stuck() {
   races.barrier();
   if (TrafficWatch* const watch = TrafficWatch::current()) {
     for (int w = 0; w < n_warps_; w++) watch->met(w, ~0u);
+    watch->passed_barrier();
   }
   return false;
 }

@@ -33,6 +33,7 @@ struct SharedAccesses {
 struct Traffic {
   SharedAccesses loads, stores, copies, matrices;  // copies: cp.async; matrices: ldmatrix
   int64_t products = 0;                            // mma instructions of warps
+  int64_t barriers = 0;                            // that a block met at, once for all its threads
   // 32 bytes each of global memory, by region (watch_traffic): those that instructions asked for, and those of them
   // that are different within a block.
   struct Sectors {
@@ -80,6 +81,7 @@ class TrafficWatch {
   void grid_begins(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes);
   void accessed(int thread, const void* code, const void* p, size_t bytes, bool is_shared, Kind kind);
   void waited(int thread) { warps_[size_t(thread) / 32].waited = true; }
+  void passed_barrier() { grids_.back().traffic.barriers++; }
   void multiplied() { grids_.back().traffic.products++; }
   void met(int warp, uint32_t lanes);
   void block_ends();

@@ -49,6 +49,7 @@ TEST_CASE("traffic: copies, matrices and products of a tile") {
   CHECK(t.copies.conflicts == 4 * t.copies.instructions);
   CHECK(t.sectors.at(0).read == 2 * 2 * 32 * 160 * 2 / 32);
   CHECK(t.sectors.at(0).written == 2 * 4 * 8 * 8);  // eight rows by eight floats at a time
+  CHECK(t.barriers == 2 * 5 * 2);                   // before and behind each piece
   CHECK(t.steps.waits == 5);
   CHECK(t.steps.reads == 0);
 }

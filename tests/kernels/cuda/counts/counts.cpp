@@ -1,5 +1,5 @@
-// cuda_counts formats|steps|tiles: prints what the CUDA kernels do, counted in emulation. docs/counts.md says how to
-// read it.
+// cuda_counts attention|formats|steps|tiles: prints what the CUDA kernels do, counted in emulation. docs/counts.md says
+// how to read it.
 #include <cstdio>
 #include <exception>
 #include <map>
@@ -9,12 +9,13 @@
 #include "tests/kernels/cuda/counts/counts.h"
 
 int main(int argc, char** argv) {
-  const std::map<std::string, void (*)()> tables = {{"formats", hearth::test::count_formats},
+  const std::map<std::string, void (*)()> tables = {{"attention", hearth::test::count_attention},
+                                                    {"formats", hearth::test::count_formats},
                                                     {"steps", hearth::test::count_steps},
                                                     {"tiles", hearth::test::count_tiles}};
   const auto table = tables.find(argc == 2 ? argv[1] : "");
   if (table == tables.end()) {
-    std::fprintf(stderr, "usage: cuda_counts formats|steps|tiles\n");
+    std::fprintf(stderr, "usage: cuda_counts attention|formats|steps|tiles\n");
     return 2;
   }
   if (!hearth::emulation::race_check) {

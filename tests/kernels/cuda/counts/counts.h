@@ -3,6 +3,7 @@
 
 namespace hearth::test {
 
+void count_attention();
 void count_formats();
 void count_steps();
 void count_tiles();

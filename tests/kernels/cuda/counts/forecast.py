@@ -5,6 +5,7 @@
     forecast.py --launches MODEL GPU   each launch of a token
     forecast.py --formats              products with one column
     forecast.py --tiles                products of prompts in Q4_K
+    forecast.py --attention            attention of decoded tokens and of prompts
 
 Nothing here is measured. A launch takes a fixed time, and then as long as the resource takes that it needs most of:
 
@@ -14,6 +15,8 @@ Nothing here is measured. A launch takes a fixed time, and then as long as the r
   tensor   mma.m16n8k16, 4096 operations each
   latency  what the slowest warp waits for, one after the other: reads as far as L2 where matrices come by copies, else
            as far as memory; of copies, of which two are under way, half; times the waves in which blocks run
+
+  barrier  of attention, whose blocks fill a multiprocessor alone: BARRIER cycles for each that a block meets at
 
 A launch with fewer blocks than multiprocessors has as many multiprocessors as blocks. That is if all resources are busy at
 the same time; the other end of the range is if one works after the other. Left out, so that all is rather too fast: L2's
@@ -29,6 +32,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 # developer.nvidia.com/blog/cuda-graphs: 3.4 a kernel of 2.9), the rest an assumption for starting and draining blocks.
 LAUNCH = 1.0
 SUSTAINED = 0.92  # of a peak: what copies of the whole memory reach, an assumption
+# Cycles, shared by the blocks of a multiprocessor: until the slowest warp's loads, exchanges and products have come, and
+# the first products of what follows. An assumption.
+BARRIER = 100
 MMA_OPERATIONS = 16 * 8 * 16 * 2
 MMA_ON_HOPPER = 0.63  # of the peak, which only wgmma reaches: an assumption (arXiv:2501.12084 compares the two)
 
@@ -52,6 +58,17 @@ GPUS = [
     Gpu("4090", "sm_80", 128, 2.52, 1008, 24, 165, 100, 1536, 296, 636),
     Gpu("5090", "sm_120", 170, 2.41, 1792, 32, 209, 100, 1536, 360, 936),
 ]
+
+
+# Rows of attention.txt in compiled.txt.
+ATTENTION = {
+    "16_heads": ("attend_tiles", "Tile<1,1,32>"),
+    "32_heads": ("attend_tiles", "Tile<2,1,32>"),
+    "128_heads": ("attend_tiles", "Tile<2,2,16>"),
+    "64_tokens": ("attend_chunk", "4"),
+    "128_tokens": ("attend_chunk", "8"),
+    "256_tokens": ("attend_chunk", "8"),
+}
 
 
 def table(name):
@@ -81,8 +98,8 @@ class Code:
         if launch.kernel == "matmul_vec":
             return self.product(launch.format, gpu, prepared=launch.prepared)
         if launch.kernel == "mla_attend":
-            tile = {128: "Tile<1,1,32>", 256: "Tile<2,2,16>"}[launch.threads]
-            return self.rows["attend_tiles", tile, gpu.code]
+            rows = {128: "16_heads", 256: "128_heads"}[launch.threads]
+            return self.rows[*ATTENTION[rows], gpu.code]
         return None
 
 
@@ -119,13 +136,16 @@ class Launch:
         return us
 
     def resident(self, gpu, c):
-        """Blocks of a multiprocessor. Registers are given out by 8 for a thread; a block has 1 KB of shared memory that is
-        not its own."""
-        most = min(32, gpu.threads // self.threads)
-        most = min(most, gpu.shared // (self.shared + 1024))
-        if c:
-            most = min(most, 65536 // (math.ceil(c["registers"] / 8) * 8 * self.threads))
-        return max(1, most)
+        return resident(gpu, self.threads, self.shared, c["registers"] if c else 0)
+
+
+def resident(gpu, threads, shared, registers):
+    """Blocks of a multiprocessor. Registers are given out by 8 for a thread; a block has 1 KB of shared memory that is not
+    its own."""
+    most = min(32, gpu.threads // threads, gpu.shared // (shared + 1024))
+    if registers:
+        most = min(most, 65536 // (math.ceil(registers / 8) * 8 * threads))
+    return max(1, most)
 
 
 def token(launches, gpu, code, formats):
@@ -178,6 +198,30 @@ def print_tiles(code):
             print(f"| {key[1]} tokens | {gpu.name} | {gpu.tflops:.0f} | {mma / (ldmatrix + others + copies):.0f} | {issue:.0f} |")
 
 
+def attention_cycles(numbers, compiled, gpu):
+    """({resource: cycles of a multiprocessor for an mma}, blocks at once)"""
+    ldmatrix, others, copies, _, barriers, shared, threads = numbers
+    at_once = resident(gpu, threads, shared, compiled["registers"])
+    tensor = MMA_OPERATIONS * gpu.sms * gpu.ghz / 1000 / gpu.tflops
+    return {"tensor": tensor, "shared": ldmatrix + others + copies, "issue": compiled["per"] / 4,
+            "barrier": barriers / 1000 * BARRIER / at_once}, at_once  # fmt: skip
+
+
+def print_attention(code):
+    """What each resource allows, in TFLOP/s of the whole GPU, and all of them: barriers, and the scarcest resource or one
+    after the other."""
+    print("| kernel | GPU | at once | tensor | shared | issue | all |\n|---|---|---|---|---|---|---|")
+    for key, numbers in table("attention.txt"):
+        for gpu in GPUS:
+            compiled = code.rows[*ATTENTION[key[1]], gpu.code]
+            cycles, at_once = attention_cycles([*numbers, int(key[2])], compiled, gpu)
+            tflops = lambda cycles: f"{MMA_OPERATIONS * gpu.sms * gpu.ghz / 1000 / cycles:.0f}"
+            each = " | ".join(tflops(cycles[r]) for r in ["tensor", "shared", "issue"])
+            beside = cycles["barrier"] + max(n for r, n in cycles.items() if r != "barrier")
+            print(f"| {key[0]}, {key[1].replace('_', ' ')} | {gpu.name} | {at_once:.0f} | {each} |"
+                  f" {tflops(sum(cycles.values()))} to {tflops(beside)} |")  # fmt: skip
+
+
 def print_launches(launches, gpu, code, formats):
     """At once: blocks that a multiprocessor has room for."""
     resources = ["memory", "issue", "shared", "tensor", "latency"]
@@ -211,6 +255,9 @@ def main(arguments):
         return 0
     if arguments == ["--tiles"]:
         print_tiles(code)
+        return 0
+    if arguments == ["--attention"]:
+        print_attention(code)
         return 0
     if arguments:
         sys.exit(__doc__)
