@@ -302,4 +302,13 @@ GPU_FN int warp_of_thread() {
   return int(threadIdx.x / 32);
 }
 
+// x itself, of which the compiler knows nothing: what follows from it is computed where it is used, and takes no
+// registers from one turn of a loop to the next.
+GPU_FN int computed_anew(int x) {
+#if !GPU_EMULATED
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
+
 }  // namespace hearth::gpu

@@ -135,9 +135,9 @@ __global__ void __launch_bounds__(32 * kMergeWarps) merge_pieces(MlaProblem p) {
 
 // ---- Which kernel, how many pieces
 
-using Rows16 = Tile<1, 1, 32>;
-using Rows32 = Tile<2, 1, 32>;
-using Rows64 = Tile<2, 2, 16>;
+using Rows16 = Tile<1, 1>;
+using Rows32 = Tile<2, 1>;
+using Rows64 = Tile<2, 2>;
 
 struct Plan {
   void (*kernel)(MlaProblem);
@@ -148,10 +148,10 @@ struct Plan {
   int blocks_per_processor;
 };
 
-template <class Tile>
+template <class Tile, class Widths>
 Plan tensor_plan(int shortest, int blocks_per_processor) {
-  return {attend_tiles<Tile>, Tile::rows, Tile::threads,       Tile::shared_bytes,
-          Tile::keys,         shortest,   blocks_per_processor};
+  return {attend_tiles<Tile, Widths>, Tile::rows, Tile::threads, Tile::shared_bytes, kKeys, shortest,
+          blocks_per_processor};
 }
 
 bool takes_tensor_cores(FormatId format, int64_t r, int64_t dr) {
@@ -163,9 +163,12 @@ Plan plan(FormatId format, int64_t r, int64_t dr, int64_t n_rows) {
     const auto kernel = format == FormatId::f32 ? attend_plain<float> : attend_plain<uint16_t>;
     return {kernel, 1, 32 * kPlainWarps, 0, 32, 64, 8};
   }
-  if (n_rows <= Rows16::rows) return tensor_plan<Rows16>(64, 2);
-  if (n_rows <= Rows32::rows) return tensor_plan<Rows32>(64, 1);
-  return tensor_plan<Rows64>(128, 1);
+  if (r != PublishedWidths::r || dr != PublishedWidths::dr) {  // 64 rows would take more registers than there are
+    return n_rows <= Rows16::rows ? tensor_plan<Rows16, OtherWidths>(64, 2) : tensor_plan<Rows32, OtherWidths>(64, 1);
+  }
+  if (n_rows <= Rows16::rows) return tensor_plan<Rows16, PublishedWidths>(64, 2);
+  if (n_rows <= Rows32::rows) return tensor_plan<Rows32, PublishedWidths>(64, 1);
+  return tensor_plan<Rows64, PublishedWidths>(128, 1);
 }
 
 // How a call's rows are shared among blocks.

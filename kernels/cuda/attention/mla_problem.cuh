@@ -15,12 +15,12 @@ struct MlaProblem {
   int r, dr;
   Positions at;
   int n_tokens, n_heads, group_rows;
-  float scale;  // softmax scale * log2(e): weights are 2^score
+  float scale;  // softmax scale * log2(e), above zero: weights are 2^score
   Heads<float> o_c;
   // The number of pieces, at most; the positions of a piece are a multiple of `granule`, and at least `shortest`.
   int n_pieces, granule, shortest;
-  // For each piece and row, if there is more than one piece: the sum of 2^(score - largest) * value, the largest score,
-  // and the sum of the powers. [n_pieces, rows, partial_stride], [n_pieces, rows] twice.
+  // For each piece and row, if there is more than one piece: the sum of 2^(score - largest) * value, the largest score
+  // or what was taken for it, and the sum of the powers. [n_pieces, rows, partial_stride], [n_pieces, rows] twice.
   float *partial, *largest, *total;
   int partial_stride;
 

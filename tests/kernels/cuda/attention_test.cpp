@@ -363,13 +363,15 @@ TEST_CASE("cuda mla_attend: lengths, tokens, heads, both formats of the cache") 
 TEST_CASE("cuda mla_attend: every schedule") {
   check_mla({16, 48, 16}, FormatId::bf16, 130, 1, 131, 0.3f, true);  // 16 rows to a block
   check_mla({4, 128, 32}, FormatId::bf16, 98, 7, 105, 0.2f, true);   // 32
-  check_mla({5, 16, 16}, FormatId::bf16, 290, 9, 299, 0.4f, true);   // 64, two pieces
+  check_mla({5, 16, 16}, FormatId::bf16, 290, 9, 299, 0.4f, true);   // 32, the rest of a group
+  check_mla({5, 512, 64}, FormatId::bf16, 60, 9, 69, 0.1f, true);    // 64, of which 45 are there
   check_mla({2, 32, 16}, FormatId::f32, 140, 2, 142, 0.3f, true);
 }
 
 TEST_CASE("cuda mla_attend: the published widths") {
   check_mla({16, 512, 64}, FormatId::bf16, 299, 1, 300, 0.1147f, false);
   check_mla({128, 512, 64}, FormatId::bf16, 259, 1, 260, 0.1147f, false);
+  check_mla({28, 512, 64}, FormatId::bf16, 99, 1, 100, 0.1147f, false);
   check_mla({16, 512, 64}, FormatId::f32, 99, 2, 101, 0.1147f, false);
 }
 
@@ -442,6 +444,11 @@ TEST_CASE("cuda mla_attend: scores far apart neither overflow nor vanish") {
     check_mla({2, 32, 16}, FormatId::bf16, 299, 1, 300, scale, false);
     check_mla({2, 32, 16}, FormatId::bf16, 299, 40, 339, scale, false);
   }
+}
+
+// Largest scores that rise from position to position, slower and faster than what the base of a row lets pass.
+TEST_CASE("cuda mla_attend: sums are rescaled wherever the largest score has risen") {
+  for (const float scale : {0.5f, 3.0f}) check_mla({16, 512, 64}, FormatId::bf16, 299, 1, 300, scale, false);
 }
 
 TEST_CASE("cuda mha_attend: positions, tokens, both formats of the cache") {

@@ -62,9 +62,9 @@ GPUS = [
 
 # Rows of attention.txt in compiled.txt.
 ATTENTION = {
-    "16_heads": ("attend_tiles", "Tile<1,1,32>"),
-    "32_heads": ("attend_tiles", "Tile<2,1,32>"),
-    "128_heads": ("attend_tiles", "Tile<2,2,16>"),
+    "16_heads": ("attend_tiles", "Tile<1,1>,PublishedWidths"),
+    "32_heads": ("attend_tiles", "Tile<2,1>,PublishedWidths"),
+    "128_heads": ("attend_tiles", "Tile<2,2>,PublishedWidths"),
     "64_tokens": ("attend_chunk", "4"),
     "128_tokens": ("attend_chunk", "8"),
     "256_tokens": ("attend_chunk", "8"),
