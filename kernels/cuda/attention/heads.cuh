@@ -60,9 +60,14 @@ GPU_FN void gather_a(uint32_t (&a)[4], const float* upper, const float* lower, i
   }
 }
 
-// The base of a row's exponents in a running softmax: the largest score so far, or 0 as long as it has seen nothing.
-GPU_FN float softmax_base(float largest) {
-  return largest == -INFINITY ? 0.0f : largest;
+// The base of a row's exponents in a running softmax follows its largest score, but only where that, as a power of 2,
+// is further ahead than this: nearly always nothing has to be rescaled. Weights are then up to 2^8, which costs bf16
+// and float sums nothing.
+constexpr float kSlack = 8;
+
+// The base, or 0 as long as a row has seen nothing.
+GPU_FN float softmax_base(float base) {
+  return base == -INFINITY ? 0.0f : base;
 }
 
 }  // namespace hearth::gpu

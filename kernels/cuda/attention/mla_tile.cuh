@@ -10,9 +10,6 @@
 //   exchange [row warp][owner], 3 KB each:
 //     first [part 0..2][8 positions 0..3][lane] float2: scores (lane / 4, 2 (lane % 4)) and the one to its right;
 //     then, when the owner's lanes have taken those up, weights [8 rows, kWeightStride] in bf16
-//
-// A row's exponents have a base that follows its largest score, but only if that is further than 2^8 ahead: nearly
-// always nothing has to be rescaled. Weights are then up to 2^8, which costs bf16 and float sums nothing.
 #pragma once
 
 #include "kernels/cuda/attention/mla_problem.cuh"
@@ -29,7 +26,6 @@ constexpr int kStride = kMaxWidth + 8;
 constexpr int kBufferValues = kKeys * kStride;
 constexpr int kOwned = (kColumnWarps - 1) * kKeys / 8 * 32;  // float2 that are exchanged for 8 rows of scores
 constexpr int kWeightStride = kKeys + 8;
-constexpr float kSlack = 8;  // by which a score, as a power of 2, may be above the base of its row
 
 // Row warps x 16-row tiles per warp.
 template <int row_warps_, int tiles_>

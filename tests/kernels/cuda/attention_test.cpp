@@ -457,12 +457,20 @@ TEST_CASE("cuda mha_attend: positions, tokens, both formats of the cache") {
       check_mha({2, 32, 16, 16, 16}, FormatId::bf16, FormatId::bf16, id, pos0, T, pos0 + T, 0, false);
     }
     check_mha({2, 32, 16, 24, 16}, FormatId::bf16, FormatId::bf16, id, 10, 20, 30, 0, false);  // a width that is padded
-    check_mha({4, 128, 32, 32, 64}, FormatId::bf16, FormatId::bf16, id, 10, 70, 80, 0,
-              false);  // with 4 multiprocessors: 128 queries
+    check_mha({4, 128, 32, 32, 64}, FormatId::bf16, FormatId::bf16, id, 10, 70, 80, 0, false);
     check_mha({2, 20, 6, 10, 12}, FormatId::f32, FormatId::f32, id, 10, 20, 30, 0, false);  // everything is
     check_mha({1, 512, 64, 128, 128}, FormatId::bf16, FormatId::bf16, id, 20, 64, 84, 0,
               false);  // the published widths
   }
+}
+
+// Of 64, 128 and 256 queries, with 4 multiprocessors.
+TEST_CASE("cuda mha_attend: blocks of every size at the published widths") {
+  const FormatId bf16 = FormatId::bf16;
+  check_mha({1, 512, 64, 128, 128}, bf16, bf16, bf16, 30, 70, 100, 0, false);
+  check_mha({2, 512, 64, 128, 128}, bf16, bf16, bf16, 3, 140, 143, 0, false);
+  check_mha({4, 512, 64, 128, 128}, bf16, bf16, bf16, 0, 70, 70, 0, false);
+  check_mha({2, 512, 64, 128, 128}, bf16, bf16, bf16, 120, 130, 250, 128, false);  // in chunks
 }
 
 TEST_CASE("cuda mha_attend: chunks, and replays") {
@@ -482,4 +490,5 @@ TEST_CASE("cuda mha_attend: weights in every format") {
 
 TEST_CASE("cuda mha_attend: every schedule") {
   check_mha({4, 48, 16, 32, 16}, FormatId::q8_0, FormatId::f16, FormatId::bf16, 90, 40, 130, 128, true);
+  check_mha({4, 64, 64, 128, 128}, FormatId::bf16, FormatId::bf16, FormatId::bf16, 90, 40, 130, 128, true);
 }

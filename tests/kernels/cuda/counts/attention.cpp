@@ -113,15 +113,17 @@ void count_attention() {
       "# Of a block of attention at the published widths, for each mma of a warp: wavefronts of ldmatrix, of loads "
       "and\n"
       "# stores, of copies into shared memory, and those of them that are conflicts. Barriers for 1000 mma of all its\n"
-      "# warps; bytes of shared memory. Of mla_attend a decoded token, of mha_attend as many tokens of a prompt.\n"
+      "# warps; bytes of shared memory. Of mla_attend a decoded token, of mha_attend blocks of as many tokens of a "
+      "prompt.\n"
       "# {:<22} {:>7} | {:>8} {:>8} {:>8} {:>9} {:>8} {:>6}\n",
       "kernel", "threads", "ldmatrix", "ld+st", "copies", "conflicts", "barriers", "smem");
   for (const int64_t H : {16, 32, 128}) {
     print_row(fmt::format("mla_attend {}_heads", H), of_mla(H, 512), of_mla(H, 1024));
   }
-  for (const int64_t T : {64, 128, 256}) {  // with the largest blocks that the tokens fill
-    const int multiprocessors = T == 64 ? 2 : 1;
-    print_row(fmt::format("mha_attend {}_tokens", T), of_mha(T, 512, multiprocessors), of_mha(T, 768, multiprocessors));
+  for (const int n : {64, 128, 256}) {  // of a block, for so many multiprocessors that it is this one
+    const int multiprocessors = 256 / n;
+    print_row(fmt::format("mha_attend {}_tokens", n), of_mha(256, 512, multiprocessors),
+              of_mha(256, 768, multiprocessors));
   }
   emulation::settings().sampled_blocks = 0;
 }

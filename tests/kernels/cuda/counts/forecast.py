@@ -65,9 +65,9 @@ ATTENTION = {
     "16_heads": ("attend_tiles", "Tile<1,1>,PublishedWidths"),
     "32_heads": ("attend_tiles", "Tile<2,1>,PublishedWidths"),
     "128_heads": ("attend_tiles", "Tile<2,2>,PublishedWidths"),
-    "64_tokens": ("attend_chunk", "4"),
-    "128_tokens": ("attend_chunk", "8"),
-    "256_tokens": ("attend_chunk", "8"),
+    "64_tokens": ("attend_chunk", "Shape<4,1,64,64,PublishedHeads>"),
+    "128_tokens": ("attend_chunk", "Shape<4,2,32,16,PublishedHeads>"),
+    "256_tokens": ("attend_chunk", "Shape<8,2,32,16,PublishedHeads>"),
 }
 
 
