@@ -189,12 +189,12 @@ struct Softmax {
     float score[8];
     GPU_UNROLL
     for (int j = 0; j < 4; ++j) {
-      score[2 * j] = own[j].x, score[2 * j + 1] = own[j].y;
+      float2 part[kColumnWarps - 1];
       GPU_UNROLL
-      for (int part = 0; part < kColumnWarps - 1; ++part) {
-        const float2 x = exchange[slot(column_warp, part, j, lane)];
-        score[2 * j] += x.x, score[2 * j + 1] += x.y;
-      }
+      for (int i = 0; i < kColumnWarps - 1; ++i) part[i] = exchange[slot(column_warp, i, j, lane)];
+      // Warps 0 and 1, and 2 and 3, in every owner: a row's bits do not depend on where in a block it is.
+      score[2 * j] = (own[j].x + part[0].x) + (part[1].x + part[2].x);
+      score[2 * j + 1] = (own[j].y + part[0].y) + (part[1].y + part[2].y);
     }
     __syncwarp();  // weights come where scores were
     if (n_seen < kKeys) {

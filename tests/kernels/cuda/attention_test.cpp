@@ -451,6 +451,27 @@ TEST_CASE("cuda mla_attend: sums are rescaled wherever the largest score has ris
   for (const float scale : {0.5f, 3.0f}) check_mla({16, 512, 64}, FormatId::bf16, 299, 1, 300, scale, false);
 }
 
+// 16 rows in a block, or 64: the same sums in the same order.
+TEST_CASE("cuda mla_attend: a token's bits do not depend on the others of its call") {
+  const Shapes s{16, 512, 64};
+  constexpr int64_t T = 4, n = 120, width = 576;
+  Rng rng(8);
+  const Cache cache(rng, FormatId::bf16, n, n + 1, s);
+  const std::vector<float> q = random_floats(rng, T * s.H * width);
+  const auto attend = [&](int64_t first) {
+    const DeviceHeads heads({q.begin() + first * s.H * width, q.end()}, T - first, s.H, s.r, s.dr);
+    const DevicePositions positions(cache.table, n - T + first, T - first, n);
+    const DeviceArray<std::byte> scratch(gpu::mla_attend_scratch(on_gpu(attention_limits(s, T, n))));
+    const DeviceOutput o(T - first, s.H, s.r);
+    gpu::mla_attend(on_gpu(scratch), heads.first(), heads.second(), cache.view, positions.view, 1.0f, o.heads());
+    return o.download();
+  };
+  const std::vector<float> all = attend(0);
+  for (int64_t first = 1; first < T; ++first) {
+    CHECK(std::equal(all.begin() + first * s.H * s.r, all.end(), attend(first).begin()));
+  }
+}
+
 TEST_CASE("cuda mha_attend: positions, tokens, both formats of the cache") {
   for (const FormatId id : {FormatId::bf16, FormatId::f32}) {
     for (const auto& [pos0, T] : {std::pair{0, 1}, {0, 7}, {0, 64}, {63, 2}, {0, 65}, {100, 33}, {60, 130}}) {
