@@ -229,7 +229,8 @@ def main():
     table = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     most_tokens = max(int(count) for count in arguments.tokens.split(","))
-    layer = KtLayer(module, FORMATS[arguments.bits][1], SHAPES[arguments.shape], arguments.threads, max(most_tokens, 2))
+    most_tokens = -(-most_tokens // 32) * 32  # it wants whole blocks of tokens
+    layer = KtLayer(module, FORMATS[arguments.bits][1], SHAPES[arguments.shape], arguments.threads, most_tokens)
     layer.variant = variant
     compare(arguments, layer, lambda line: print(line, file=table))
 
