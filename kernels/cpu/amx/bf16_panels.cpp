@@ -42,30 +42,21 @@ void round_to_bf16(const Tile& tile, int offset, int first_row, Bf16Tile& out) {
   }
 }
 
-struct RoundToBf16 {
+struct ToBf16 {
   using Chunk = Bf16Tile;
   static constexpr Input kInput = Input::bf16;
-  static constexpr int64_t kVisit = 1, kSteps = 4;
-
-  const TilePanels& format;
-  Tile decoded;
-
-  HEARTH_INLINE void take(const PanelCall&, const uint8_t* const* rows, int64_t at, int64_t n, int step, Chunk& out) {
-    const int first_row = step % 2 * 16;
-    if (step < 2) {
-      format.decode(rows, bytes_before(format, at), n, first_row, decoded);
-    } else {
-      for_form(format.form, [&]<int kGroup, Minimums kMinimums>() {
-        round_to_bf16<kGroup, kMinimums>(decoded, format.form.offset, first_row, out);
-      });
-    }
+  static constexpr int64_t kVisit = 1;
+  HEARTH_INLINE static void round(const Tile& decoded, const TileForm& form, int first_row, Chunk& out) {
+    for_form(form, [&]<int kGroup, Minimums kMinimums>() {
+      round_to_bf16<kGroup, kMinimums>(decoded, form.offset, first_row, out);
+    });
   }
 };
 
 }  // namespace
 
 void bf16_panels(const PanelCall& c, const TilePanels& format) {
-  RoundToBf16 recipe = {format, {}};
+  DecodeAndRound<ToBf16> recipe = {format, {}};
   multiply_in_bf16(c, recipe);
 }
 

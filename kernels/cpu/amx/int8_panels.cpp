@@ -6,21 +6,12 @@
 namespace hearth::amx {
 namespace {
 
-struct RoundToInt8 {
+struct ToInt8 {
   using Chunk = Int8Tile;
   static constexpr Input kInput = Input::x8;
-  static constexpr int64_t kVisit = 2, kSteps = 4;
-
-  const TilePanels& format;
-  Tile decoded;
-
-  HEARTH_INLINE void take(const PanelCall&, const uint8_t* const* rows, int64_t at, int64_t n, int step, Chunk& out) {
-    const int first_row = step % 2 * 16;
-    if (step < 2) {
-      format.decode(rows, bytes_before(format, at), n, first_row, decoded);
-    } else {
-      avx512_vnni::round_to_int8(decoded, format.form, first_row, 0, out);
-    }
+  static constexpr int64_t kVisit = 2;
+  HEARTH_INLINE static void round(const Tile& decoded, const TileForm& form, int first_row, Chunk& out) {
+    avx512_vnni::round_to_int8(decoded, form, first_row, 0, out);
   }
 };
 
@@ -44,7 +35,7 @@ HEARTH_INLINE void multiply(const Int8Tile& w, int64_t chunk, int64_t n_weights,
 
 void int8_panels(const PanelCall& c, const TilePanels& format) {
   load_tile_config(c.n_tokens < kBlock ? c.n_tokens : kBlock);
-  RoundToInt8 recipe = {format, {}};
+  DecodeAndRound<ToInt8> recipe = {format, {}};
   multiply_visits<kPair>(c, recipe,
                          [&](const Int8Tile& w, int64_t chunk, int64_t n_weights, const Tokens& tokens, int64_t t,
                              int64_t n, const Sums& sums, bool first, const auto& go_on) HEARTH_INLINE_LAMBDA {

@@ -106,6 +106,26 @@ HEARTH_INLINE size_t bytes_before(const TilePanels& format, int64_t at) {
   return size_t(at / format.block_elems * format.block_bytes);
 }
 
+// The recipe of chunks that are decoded and then rounded: Rounding::round(decoded, form, first_row, out), 16 rows.
+template <class Rounding>
+struct DecodeAndRound {
+  using Chunk = typename Rounding::Chunk;
+  static constexpr Input kInput = Rounding::kInput;
+  static constexpr int64_t kVisit = Rounding::kVisit, kSteps = 4;
+
+  const TilePanels& format;
+  Tile decoded;
+
+  HEARTH_INLINE void take(const PanelCall&, const uint8_t* const* rows, int64_t at, int64_t n, int step, Chunk& out) {
+    const int first_row = step % 2 * 16;
+    if (step < 2) {
+      format.decode(rows, bytes_before(format, at), n, first_row, decoded);
+    } else {
+      Rounding::round(decoded, format.form, first_row, out);
+    }
+  }
+};
+
 // What is decoded for a visit.
 template <class Recipe>
 struct Visit {
