@@ -5,14 +5,12 @@
 // of the tokens change.
 #include <tuple>
 
-#include "tests/kernels/cpu/attention.h"
+#include "tests/kernels/cpu/integer_problem.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
 
 bool absorbs_in_integers(const Ops& ops) {
 #ifdef __x86_64__
@@ -32,29 +30,9 @@ struct Found {
   Rows q_c, o_c;  // [T, H r]
 };
 
-struct Problem {
-  Shapes s;
-  int64_t pos0, T;
-  float scale;
-  TestWeight k_b, v_b;
-  Cache cache;
-  Rows q;  // of each head [nope | dr]
-
+struct Problem : IntegerProblem {
   Problem(const Shapes& s, int64_t pos0, int64_t T, FormatId id = FormatId::q8_0, int page_bits = kPageBits)
-      : Problem(Rng(1), s, pos0, T, id, page_bits) {}
-
-  // Changes row p of the cache.
-  void set_row(int64_t p, const std::vector<float>& values) {
-    std::byte* stored = cache.memory.data() + size_t(cache.table.row(p)) * cache.view.row_bytes();
-    format_of(FormatId::bf16).encode(values.data(), nullptr, stored, cache.view.width());
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint16_t inf = std::signbit(values[i]) ? 0xff80 : 0x7f80;  // which the encoder makes a finite number
-      if (std::isinf(values[i])) std::memcpy(stored + 2 * i, &inf, sizeof inf);
-    }
-    format_of(FormatId::bf16).decode(stored, cache.floats.data() + p * cache.view.width(), cache.view.width());
-  }
-  std::vector<float> row(int64_t p) const { return {cache.row(p), cache.row(p) + cache.view.width()}; }
-  float* query(int64_t t, int64_t h) { return q.view().row(t) + h * (s.nope + s.dr); }
+      : IntegerProblem(Rng(1), s, pos0, T, id, page_bits) {}
 
   // Makes W^UK q what every product makes of it, of one token or of many: queries that 8 bits hold, each number times a
   // weight.
@@ -112,25 +90,7 @@ struct Problem {
     }
     return rms ? std::sqrt(off / all) : most_off / most;
   }
-
- private:
-  Problem(Rng rng, const Shapes& s, int64_t pos0, int64_t T, FormatId id, int page_bits)
-      : s(s),
-        pos0(pos0),
-        T(T),
-        scale(2.0f / std::sqrt(float(s.nope + s.dr))),
-        k_b(TestWeight::gaussian(rng, format_of(id), s.H, s.r, s.nope, 1 / std::sqrt(float(s.r)))),
-        v_b(TestWeight::gaussian(rng, format_of(id), s.H, s.v, s.r, 1 / std::sqrt(float(s.r)))),
-        cache(rng, FormatId::bf16, pos0 + T, pos0 + T + 2, s.r, s.dr, page_bits),
-        q(Rows::random(rng, T, s.H * (s.nope + s.dr))) {}
 };
-
-bool is_nan(const Rows& o, const Shapes& s, int64_t t, int64_t h) {
-  return std::all_of(o[t] + h * s.r, o[t] + (h + 1) * s.r, [](float x) { return std::isnan(x); });
-}
-bool same(const Rows& a, const Rows& b, const Shapes& s, int64_t t, int64_t h) {
-  return std::memcmp(a[t] + h * s.r, b[t] + h * s.r, size_t(s.r) * sizeof(float)) == 0;
-}
 
 }  // namespace
 
@@ -352,7 +312,7 @@ TEST_CASE("integer absorbed attention: what is no number spoils those who see it
       const Rows o = problem.run(*tables[i]).o_c;
       for (int64_t t = 0; t < 4; ++t) {
         for (int64_t h = 0; h < 3; ++h) {
-          CHECK((t == 2 && h == 1 ? is_nan(o, problem.s, t, h) : same(o, clean[i], problem.s, t, h)));
+          CHECK((t == 2 && h == 1 ? is_nan(o, problem.s.r, t, h) : same(o, clean[i], problem.s.r, t, h)));
         }
       }
     }
@@ -368,8 +328,8 @@ TEST_CASE("integer absorbed attention: what is no number spoils those who see it
         CAPTURE(name_of(tables[i]));
         const Rows o = problem.run(*tables[i]).o_c;
         for (int64_t h = 0; h < 3; ++h) {
-          for (const int64_t t : {2, 3}) CHECK(is_nan(o, problem.s, t, h));
-          for (const int64_t t : {0, 1}) CHECK(same(o, clean[i], problem.s, t, h));
+          for (const int64_t t : {2, 3}) CHECK(is_nan(o, problem.s.r, t, h));
+          for (const int64_t t : {0, 1}) CHECK(same(o, clean[i], problem.s.r, t, h));
         }
       }
       problem.set_row(152, before);

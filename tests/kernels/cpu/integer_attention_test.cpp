@@ -3,14 +3,12 @@
 // numbers that are none, and against itself when threads or the split of the tokens change.
 #include <tuple>
 
-#include "tests/kernels/cpu/attention.h"
+#include "tests/kernels/cpu/integer_problem.h"
 
 using namespace hearth;
 using namespace hearth::test;
 
 namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
 
 bool in_integers(const Ops& ops) {
 #ifdef __x86_64__
@@ -27,30 +25,9 @@ double tolerance(const Ops& ops) {
   return in_integers(ops) ? 1e-3 : 5e-6;
 }
 
-struct Problem {
-  Shapes s;
-  int64_t pos0, T;
-  float scale;
-  TestWeight k_b, v_b;
-  Cache cache;
-  Rows q;
-
+struct Problem : IntegerProblem {
   Problem(const Shapes& s, int64_t pos0, int64_t T, FormatId id = FormatId::q8_0, unsigned seed = 1)
-      : Problem(Rng(seed), s, pos0, T, id) {}
-
-  // Changes row p of the cache.
-  void set_row(int64_t p, const std::vector<float>& values) {
-    std::byte* stored = cache.memory.data() + size_t(cache.table.row(p)) * cache.view.row_bytes();
-    float* row = cache.floats.data() + p * cache.view.width();
-    format_of(FormatId::bf16).encode(values.data(), nullptr, stored, cache.view.width());
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint16_t inf = std::signbit(values[i]) ? 0xff80 : 0x7f80;  // which the encoder makes a finite number
-      if (std::isinf(values[i])) std::memcpy(stored + 2 * i, &inf, sizeof inf);
-    }
-    format_of(FormatId::bf16).decode(stored, row, cache.view.width());
-  }
-  std::vector<float> row(int64_t p) const { return {cache.row(p), cache.row(p) + cache.view.width()}; }
-  float* query(int64_t t, int64_t h) { return q.view().row(t) + h * (s.nope + s.dr); }
+      : IntegerProblem(Rng(seed), s, pos0, T, id) {}
 
   Rows run(const Ops& ops, int threads = 2) { return run_mha(ops, s, q, k_b, v_b, cache, pos0, scale, threads); }
   // The same where outputs may be no numbers.
@@ -71,17 +48,6 @@ struct Problem {
     }
     return out;
   }
-
- private:
-  Problem(Rng rng, const Shapes& s, int64_t pos0, int64_t T, FormatId id)
-      : s(s),
-        pos0(pos0),
-        T(T),
-        scale(2.0f / std::sqrt(float(s.nope + s.dr))),
-        k_b(TestWeight::gaussian(rng, format_of(id), s.H, s.r, s.nope, 1 / std::sqrt(float(s.r)))),
-        v_b(TestWeight::gaussian(rng, format_of(id), s.H, s.v, s.r, 1 / std::sqrt(float(s.r)))),
-        cache(rng, FormatId::bf16, pos0 + T, pos0 + T + 2, s.r, s.dr),
-        q(Rows::random(rng, T, s.H * (s.nope + s.dr))) {}
 };
 
 // The largest error of a table, as a share of the largest output.
@@ -95,13 +61,6 @@ double error_of(const Rows& o, const Problem& p, const std::vector<std::vector<d
     for (int64_t j = 0; j < p.s.v; ++j) worst.see(o[i % p.T][i / p.T * p.s.v + j], expected[i][j], largest);
   }
   return worst.error;
-}
-
-bool is_nan(const Rows& o, const Shapes& s, int64_t t, int64_t h) {
-  return std::all_of(o[t] + h * s.v, o[t] + (h + 1) * s.v, [](float x) { return std::isnan(x); });
-}
-bool same(const Rows& a, const Rows& b, const Shapes& s, int64_t t, int64_t h) {
-  return std::memcmp(a[t] + h * s.v, b[t] + h * s.v, size_t(s.v) * sizeof(float)) == 0;
 }
 
 }  // namespace
@@ -297,7 +256,7 @@ TEST_CASE("integer attention: what is no number spoils those who see it, and no 
         const Rows o = problem.run_spoiled(*ops, queries);
         for (int64_t t = 0; t < 4; ++t) {
           for (int64_t h = 0; h < 3; ++h)
-            CHECK((t == 2 && h == 1 ? is_nan(o, problem.s, t, h) : same(o, clean, problem.s, t, h)));
+            CHECK((t == 2 && h == 1 ? is_nan(o, problem.s.v, t, h) : same(o, clean, problem.s.v, t, h)));
         }
       }
     }
@@ -323,10 +282,10 @@ TEST_CASE(
         for (int64_t h = 0; h < 3; ++h) {
           // In float32 an infinite key may be one that is not looked at, and a weight of 0 does not hide a NaN.
           if (in_integers(*tables[i]) || std::isnan(bad)) {
-            for (const int64_t t : {2, 3}) CHECK(is_nan(o, problem.s, t, h));
+            for (const int64_t t : {2, 3}) CHECK(is_nan(o, problem.s.v, t, h));
           }
           if (!in_integers(*tables[i])) continue;
-          for (const int64_t t : {0, 1}) CHECK(same(o, clean[i], problem.s, t, h));
+          for (const int64_t t : {0, 1}) CHECK(same(o, clean[i], problem.s.v, t, h));
         }
       }
       problem.set_row(102, good);
