@@ -62,7 +62,7 @@ TEST_CASE("matmul: every format, every table, awkward shapes") {
         for (const int64_t n : {1, 3, 17}) {
           const TestWeight w = TestWeight::random_bytes(rng, format, 1, n, k);
           std::optional<TestWeight> rounded;
-          for (const int64_t T : {1, 2, 3, 4, 5, 7, 8, 9, 33}) {
+          for (const int64_t T : {1, 2, 3, 4, 5, 7, 8, 9, 13, 33}) {
             CAPTURE(name_of(ops));
             CAPTURE(name_of(format.id));
             CAPTURE(n);
