@@ -114,6 +114,24 @@ struct FfnWeights {
   int64_t n_experts() const { return slots ? n_slots : gate.count; }
 };
 
+// What attention multiplies with in a layer: an RMSNorm before it, W^Q or W^DQ and W^UQ with a norm between them, W^DKV
+// with k^R's rows and its norm, and as Ops::absorbed_attend and Ops::matmul have them, W^UK, W^UV and W^O.
+struct AttentionWeights {
+  const float* norm = nullptr;       // [d]
+  Weight q;                          // [H (dn + dr), d]; empty where there are
+  Weight q_a, q_b;                   // [Q, d], [H (dn + dr), Q]
+  const float* q_a_norm = nullptr;   // [Q]
+  Weight kv_a;                       // [r + dr, d]
+  const float* kv_a_norm = nullptr;  // [r]
+  Weight k_b, v_b, output;           // [H, r, dn], [H, dv, r], [d, H dv]
+};
+
+// The residual stream [T,d], and what is still to be added to it: y, then rest, where they have data.
+struct Residual {
+  Mat<float> x;
+  Mat<const float> y, rest;
+};
+
 // A value of a row, and where in the row.
 struct Entry {
   int32_t column = 0;
@@ -245,6 +263,27 @@ struct Ops {
   // numbers. Columns whose bits are set in `without` [ceil(n / 32)] count as -infinity. x [T,n] -> best [T,k], k at
   // most n and kMostLargest.
   void (*largest)(const Exec& exec, Mat<const float> x, const uint32_t* without, Mat<Entry> best);
+
+  // Operations put together for a step of one token, where to begin one costs more than what it does: each gives what
+  // those that it names give one after the other, up to the order of sums. All are null in a table that has none.
+  struct OneToken {
+    // add of the residual; rms_norm; matmul_pair with q, or q_a, and kv_a; rms_norm of q_a and matmul with q_b; rope of
+    // q's last `table.rope_dim` values of each head; store_latent. h [1,d], q_a [1,Q] and kv_a [1, r+dr] hold the
+    // values in between, or nothing -> q [1, H (dn + dr)]. Returns what is left of the residual: all, or x with all
+    // added.
+    Residual (*project)(const Exec& exec, const AttentionWeights& w, float eps, const Residual& residual,
+                        const RopeTable& table, const LatentCache& cache, const Positions& at, Mat<float> h,
+                        Mat<float> q_a, Mat<float> kv_a, Mat<float> q);
+
+    // absorbed_attend, and matmul with w.output. q [1, H (dn + dr)] -> y [1,d]; q_c, o_c [1,H,r] and o [1, H dv] hold
+    // the values in between, or nothing.
+    void (*attend)(const Exec& exec, const AttentionWeights& w, Mat<const float> q, const LatentCache& cache,
+                   const Positions& at, float scale, Heads<float> q_c, Heads<float> o_c, Mat<float> o, Mat<float> y);
+
+    // add of the residual, rms_norm, route: x has all added -> h [1,d], ids, weights [1,K].
+    void (*route)(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias,
+                  const Residual& residual, const float* norm, float eps, Mat<float> h, int32_t* ids, float* weights);
+  } one_token = {};
 };
 
 }  // namespace hearth

@@ -13,7 +13,7 @@ namespace hearth {
 
 // Up to so many tokens, a GPU multiplies straight from the stored blocks (kernels/cuda/matmul/matmul_vec.h), beyond
 // them in tiles.
-inline constexpr int64_t kMaxVecTokens = 8;
+inline constexpr int64_t kMaxVecTokens = 1;
 // Levels of a group of 16 activations: the largest is 127 * 256 + 127, two signed bytes.
 inline constexpr int kGroupValues = 16, kMostLevel = 127 * 256 + 127;
 

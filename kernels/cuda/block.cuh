@@ -25,4 +25,19 @@ GPU_FN float block_max(float v, float (&partial)[kMaxWarps]) {
   return warp_max(partial[lane_of_thread() % int(blockDim.x / 32)]);
 }
 
+// Is this block the last of n to come here? All its threads ask. What blocks have stored before, the last one reads, by
+// volatile pointers; what they have read before, it may overwrite. `finished` is zero before the launch and after it.
+GPU_FN bool is_last_block(unsigned* finished, unsigned n) {
+  GPU_SHARED(bool, last, 1);
+  __threadfence();  // what this thread has stored is seen before its block is counted
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last[0] = atomicAdd(finished, 1u) == n - 1;
+    if (last[0]) *finished = 0;
+    __threadfence();  // what others have stored is read after they were counted
+  }
+  __syncthreads();
+  return last[0];
+}
+
 }  // namespace hearth::gpu

@@ -74,6 +74,13 @@ using IqkFormats =
                Row<FormatId::iq3_ks, BlockIQ3_KS>, Row<FormatId::iq4_ks, BlockIQ4_KS>,
                Row<FormatId::iq5_ks, BlockIQ5_KS>>;
 
+// Those that recipes mix in one layer, for kernels that take matrices of different formats.
+using MixedFormats =
+    FormatList<Row<FormatId::q8_0, BlockQ8_0>, Row<FormatId::q4_0, BlockQ4_0>, Row<FormatId::q5_0, BlockQ5_0>,
+               Row<FormatId::q5_1, BlockQ5_1>, Row<FormatId::iq4_nl, BlockIQ4_NL>, Row<FormatId::q2_k, BlockQ2_K>,
+               Row<FormatId::q3_k, BlockQ3_K>, Row<FormatId::q4_k, BlockQ4_K>, Row<FormatId::q5_k, BlockQ5_K>,
+               Row<FormatId::q6_k, BlockQ6_K>, Row<FormatId::iq4_xs, BlockIQ4_XS>>;
+
 template <class... Rows>
 constexpr bool contains(FormatList<Rows...>, FormatId id) {
   return ((Rows::id == id) || ...);
@@ -87,6 +94,15 @@ inline bool has_kernels(FormatId id) {
 template <class... Rows, class F>
 bool with_block(FormatList<Rows...>, FormatId id, const F& f) {
   return ((Rows::id == id && (f.template operator()<typename Rows::Block>(), true)) || ...);
+}
+// In a kernel, of a list that has the format.
+template <class... Rows, class F>
+GPU_FN void with_format(FormatList<Rows...>, FormatId id, const F& f) {
+  if constexpr (sizeof...(Rows) == 1) {
+    (f.template operator()<typename Rows::Block>(), ...);
+  } else {
+    ((Rows::id == id && (f.template operator()<typename Rows::Block>(), true)) || ...);
+  }
 }
 template <class F>
 bool with_block(FormatId id, const F& f) {

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention/mha_attend.h"
 #include "kernels/cuda/attention/mla_attend.h"
+#include "kernels/cuda/attention/one_token.h"
 #include "kernels/cuda/attention/rope.h"
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/embed.h"
@@ -49,7 +50,7 @@ Ops table() {
   Ops ops = {};
   ops.name = gpu_name();
   ops.scratch = {.matmul = matmul_scratch,
-                 .mla_attend = mla_attend_scratch,
+                 .mla_attend = attend_one_scratch,
                  .mha_attend = mha_attend_scratch,
                  .route = route_scratch};
   ops.refuses = refuses;
@@ -69,6 +70,7 @@ Ops table() {
   ops.add = add;
   ops.add_rms_norm = add_rms_norm;
   ops.largest = largest;
+  ops.one_token = {.project = project_one, .attend = attend_one, .route = norm_route};
   return ops;
 }
 

@@ -1,15 +1,17 @@
 // Routing: x [T,d] -> logits [T,E] = x * gate_inp^T in float32, then for each token the K best experts, their weights.
 //
 // Few tokens: a block for each (expert, token) computes one logit; the block that finishes a token's last logit also
-// chooses its experts, so that a decode step has one launch. Bound by latency at V2-Lite's 0.5 MB of router, by the
-// bytes of gate_inp at V3's 7.3 MB. Many tokens: tiles of 32 tokens by 32 experts, copied to shared memory one step
-// ahead (plain float products: a router's choice is worth more digits than the tensor cores keep), bound by flops and
-// shared loads; then a block for each token chooses.
+// chooses its experts, so that a decode step has one launch, which with one token does the norm before it as well.
+// Bound by latency at V2-Lite's 0.5 MB of router, by the bytes of gate_inp at V3's 7.3 MB. Many tokens: tiles of 32
+// tokens by 32 experts, copied to shared memory one step ahead (plain float products: a router's choice is worth more
+// digits than the tensor cores keep), bound by flops and shared loads; then a block for each token chooses.
 //
 // Choosing has no loop over K. Scores become integers of the same order, and each expert counts how many stand before
 // it: the count is its place. Places are a permutation whatever the scores are, so that NaN, which no comparison of
 // floats places anywhere, can neither leave a place empty nor write one out of bounds.
 #include "kernels/cuda/route.h"
+
+#include <cassert>
 
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/embed.h"
@@ -148,20 +150,90 @@ GPU_FN float part_of_dot(const float* a, const float* b, int64_t n, bool quadrup
 __global__ void __launch_bounds__(kThreads, 4) route_kernel(Choice choice, const float* gate, Mat<const float> x,
                                                             bool quadruples, float* logits, unsigned* finished) {
   GPU_SHARED(ChoosingRoom, room, 1);
-  GPU_SHARED(bool, last, 1);
   const int64_t e = blockIdx.x, t = blockIdx.y, E = gridDim.x;
   const float part = part_of_dot(gate + e * x.cols, x.data + t * x.stride, x.cols, quadruples);
   const float logit = block_sum(part, room[0].partial);
-  if (threadIdx.x == 0) {
-    logits[t * E + e] = logit;
-    __threadfence();  // the logit is seen before it is counted
-    last[0] = atomicAdd(&finished[t], 1u) == unsigned(E - 1);
-    __threadfence();  // the others' logits are read after they were counted
+  if (threadIdx.x == 0) logits[t * E + e] = logit;
+  if (is_last_block(&finished[t], unsigned(E))) choose(choice, logits + t * E, t, room[0]);
+}
+
+// ---- One token, and before its logits the residual sum and the norm
+
+// Four values of a row of n from `first` on; behind its end zeros.
+template <bool kAligned>
+GPU_FN float4 four_of(const volatile float* row, int first, int n) {
+  if constexpr (kAligned) return *reinterpret_cast<const float4*>(const_cast<const float*>(row) + first);
+  const auto at = [&](int i) { return i < n ? row[i] : 0.0f; };
+  return {at(first), at(first + 1), at(first + 2), at(first + 3)};
+}
+GPU_FN float4 operator+(float4 a, float4 b) {
+  return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
+}
+GPU_FN float dot_of(float4 a, float4 b) {
+  return a.x * b.x + a.y * b.y + (a.z * b.z + a.w * b.w);
+}
+
+struct NormedRow {
+  Residual residual;
+  const float* norm;
+  float eps;
+  float* h;
+};
+
+// A block computes kBlockExperts logits. Each reads all of the residual, which costs less than a launch before; each
+// stores a part of h; the last adds the sum to x, which nobody reads any more, and chooses. kAligned: all rows are
+// readable 16 bytes at a time.
+constexpr int kBlockExperts = 2;
+template <bool kAligned>
+__global__ void __launch_bounds__(kThreads)
+    norm_route_kernel(Choice choice, const float* gate, NormedRow row, float* logits, unsigned* finished) {
+  GPU_SHARED(ChoosingRoom, room, 1);
+  const int d = int(row.residual.x.cols), E = choice.rule.n_experts, first = int(blockIdx.x) * kBlockExperts;
+  const Residual& r = row.residual;
+  const auto sum = [&](int i) {
+    float4 v = four_of<kAligned>(r.x.data, i, d);
+    if (r.y.data) v = v + four_of<kAligned>(r.y.data, i, d);
+    if (r.rest.data) v = v + four_of<kAligned>(r.rest.data, i, d);
+    return v;
+  };
+  float squares = 0;
+  GPU_UNROLL
+  for (int i = 4 * int(threadIdx.x); i < d; i += 4 * kThreads) {
+    const float4 v = sum(i);
+    squares += dot_of(v, v);
   }
-  __syncthreads();
-  if (!last[0]) return;
-  if (threadIdx.x == 0) finished[t] = 0;  // for the next launch
-  choose(choice, logits + t * E, t, room[0]);
+  const float factor = 1.0f / sqrtf(block_sum(squares, room[0].partial) / float(d) + row.eps);
+
+  const int begin = int(int64_t(d) * blockIdx.x / gridDim.x), end = int(int64_t(d) * (blockIdx.x + 1) / gridDim.x);
+  float parts[kBlockExperts] = {};
+  GPU_UNROLL
+  for (int i = 4 * int(threadIdx.x); i < d; i += 4 * kThreads) {
+    const float4 v = sum(i), w = four_of<kAligned>(row.norm, i, d);
+    const float4 h = {w.x * (v.x * factor), w.y * (v.y * factor), w.z * (v.z * factor), w.w * (v.w * factor)};
+    GPU_UNROLL
+    for (int j = 0; j < kBlockExperts; ++j) {
+      if (first + j < E) parts[j] += dot_of(h, four_of<kAligned>(gate + int64_t(first + j) * d, i, d));
+    }
+    if (i + 4 <= begin || i >= end) continue;
+    const float values[4] = {h.x, h.y, h.z, h.w};
+    GPU_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (i + j >= begin && i + j < end) row.h[i + j] = values[j];
+    }
+  }
+  GPU_UNROLL
+  for (int j = 0; j < kBlockExperts; ++j) {
+    const float logit = block_sum(parts[j], room[0].partial);
+    if (threadIdx.x == 0 && first + j < E) logits[first + j] = logit;
+  }
+  if (!is_last_block(finished, gridDim.x)) return;
+  for (int i = int(threadIdx.x); i < d; i += kThreads) {
+    float v = r.x.data[i];
+    if (r.y.data) v += r.y.data[i];
+    if (r.rest.data) v += r.rest.data[i];
+    r.x.data[i] = v;
+  }
+  choose(choice, logits, 0, room[0]);
 }
 
 // ---- Many tokens: logits [T,E]
@@ -249,6 +321,15 @@ struct Layout {
   Layout(int64_t n_tokens, int64_t n_experts, int64_t dim)
       : logits_bytes(round_up(size_t(n_tokens * n_experts) * sizeof(float), 256)),
         gate_bytes(size_t(n_experts * dim) * sizeof(float)) {}
+
+  float* logits(const Exec& exec) const { return reinterpret_cast<float*>(exec.scratch.data()); }
+  // The router as floats: as it is, or decoded by a launch.
+  const float* gate(const Exec& exec, const Weight& w) const {
+    if (w.format->id == FormatId::f32) return reinterpret_cast<const float*>(w.data);
+    float* decoded = reinterpret_cast<float*>(exec.scratch.data() + logits_bytes);
+    decode_matrix(exec, w, {decoded, w.n, w.k});
+    return decoded;
+  }
 };
 
 bool in_quadruples(const float* p, int64_t stride) {
@@ -272,13 +353,8 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
   const Queue& queue = queue_of(exec);
   const int64_t T = x.rows, E = rule.n_experts;
   const Layout layout(T, E, x.cols);
-  float* logits = reinterpret_cast<float*>(exec.scratch.data());
-  const float* gate = reinterpret_cast<const float*>(gate_inp.data);
-  if (gate_inp.format->id != FormatId::f32) {
-    float* decoded = reinterpret_cast<float*>(exec.scratch.data() + layout.logits_bytes);
-    decode_matrix(exec, gate_inp, {decoded, E, x.cols});
-    gate = decoded;
-  }
+  float* logits = layout.logits(exec);
+  const float* gate = layout.gate(exec, gate_inp);
   const Choice choice{rule, bias, ids, weights};
   if (T <= kFusedTokens) {
     const bool quadruples = in_quadruples(gate, x.cols) && in_quadruples(x.data, x.stride) && x.cols % 4 == 0;
@@ -290,6 +366,24 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
          logits);
   launch("route_choose", choose_kernel, dim3(unsigned(T)), dim3(kThreads), 0, queue, choice,
          static_cast<const float*>(logits));
+}
+
+void norm_route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias,
+                const Residual& residual, const float* norm, float eps, Mat<float> h, int32_t* ids, float* weights) {
+  assert(residual.x.rows == 1);
+  const Queue& queue = queue_of(exec);
+  const int64_t E = rule.n_experts, d = residual.x.cols;
+  const Layout layout(1, E, d);
+  const float* gate = layout.gate(exec, gate_inp);
+  bool aligned = d % 4 == 0;
+  for (const float* row :
+       {gate, norm, static_cast<const float*>(residual.x.data), residual.y.data, residual.rest.data}) {
+    aligned = aligned && in_quadruples(row, 0);
+  }
+  launch("norm_route", aligned ? norm_route_kernel<true> : norm_route_kernel<false>,
+         dim3(unsigned((E + kBlockExperts - 1) / kBlockExperts)), dim3(kThreads), 0, queue,
+         Choice{rule, bias, ids, weights}, gate, NormedRow{residual, norm, eps, h.data}, layout.logits(exec),
+         queue.counters);
 }
 
 }  // namespace hearth::gpu

@@ -18,7 +18,7 @@ size_t estimated_gpu_scratch(const ScratchLimits& l) {
       std::min(std::max<int64_t>(kExpandedBytes / (H * columns * 2) / kChunkMultiple, 1) * kChunkMultiple,
                l.n_ctx + kChunkMultiple - 1);
   const int64_t naive = H * columns * r * 2 + chunk * (r + l.qk_rope_head_dim + H * columns) * 2 + 2 * H * T * 4;
-  const int64_t absorbed = int64_t(l.multiprocessors) * 64 * (r + 2) * 4;
+  const int64_t absorbed = int64_t(l.multiprocessors) * 64 * (r + 2) * 4 + 4 * (H * l.v_head_dim + 512);
   const int64_t rows = T * l.n_activated;
   const int64_t experts = 4 * T * l.dim + 4 * rows * l.moe_inter_dim + 40 * rows + 8 * l.n_experts +
                           std::min(rows * l.dim * 4, std::max(kMoeSliceBytes, rows * kSliceColumns * 4));

@@ -42,6 +42,7 @@ Activations lay_out(Layout& m, const ModelConfig& c, int64_t T) {
       .x = m.rows(T, c.dim),
       .h = m.rows(T, c.dim),
       .y = m.rows(T, c.dim),
+      .attended = m.rows(1, c.dim),
       .q_a = m.rows(T, c.q_lora_rank),
       .q = m.rows(T, c.n_heads * c.qk_head_dim()),
       .kv_a = m.rows(T, c.cache_width()),

@@ -26,6 +26,7 @@ struct Activations {
   Mat<float> x;                 // [T, d]: the residual stream, the only thing that walks through the layers
   Mat<float> h;                 // [T, d]: x after a norm
   Mat<float> y;                 // [T, d]: what a sublayer adds to x
+  Mat<float> attended;          // [1, d]: what attention adds to the x of one token, beside what is in y
   Mat<float> q_a;               // [T, Q]
   Mat<float> q;                 // [T, H (dn + dr)]
   Mat<float> kv_a;              // [T, r + dr]

@@ -107,4 +107,23 @@ void attention(const Step& s, const LayerWeights& w, const LatentCache& cache, M
   s.ops.matmul(s.exec, w.attn_output, s.act.o, y);  // u = W^O [o_1; o_2; ...] (19)
 }
 
+Residual attention_of_one_token(const Step& s, const LayerWeights& w, const LatentCache& cache,
+                                const Residual& residual, Mat<float> y) {
+  const Activations& a = s.act;
+  const AttentionWeights weights{.norm = w.attn_norm,
+                                 .q = w.attn_q,
+                                 .q_a = w.attn_q_a,
+                                 .q_b = w.attn_q_b,
+                                 .q_a_norm = w.attn_q_a_norm,
+                                 .kv_a = w.attn_kv_a_mqa,
+                                 .kv_a_norm = w.attn_kv_a_norm,
+                                 .k_b = w.attn_k_b,
+                                 .v_b = w.attn_v_b,
+                                 .output = w.attn_output};
+  const Residual left = s.ops.one_token.project(s.exec, weights, s.config.norm_eps, residual, s.rope, cache, s.at, a.h,
+                                                a.q_a, a.kv_a, a.q);
+  s.ops.one_token.attend(s.exec, weights, a.q, cache, s.at, s.config.softmax_scale(), a.q_c, a.o_c, a.o, y);
+  return left;
+}
+
 }  // namespace hearth

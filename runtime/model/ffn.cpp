@@ -4,16 +4,18 @@
 
 namespace hearth {
 
+// g: affinities s_i = score(x^T e_i) (22), of which the K largest count (21).
+void route(const Step& s, const LayerWeights& w, Mat<const float> x) {
+  s.ops.route(s.exec, s.config.routing, w.ffn_gate_inp, w.exp_probs_b, x, s.act.ids, s.act.weights);
+}
+
 Mat<const float> feed_forward(const Step& s, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y) {
   if (!w.ffn_gate_inp) {
     s.ops.ffn(s.exec, w.ffn, x, y);
     return {};
   }
-  // g: affinities s_i = score(x^T e_i) (22), of which the K largest count (21).
-  const Routing& rule = s.config.routing;
-  s.ops.route(s.exec, rule, w.ffn_gate_inp, w.exp_probs_b, x, s.act.ids, s.act.weights);
   // sum of g_i FFN_i(x) over the chosen experts, and of the shared ones (20).
-  return s.experts.moe_ffn(layer, w, {s.act.ids, s.act.weights, rule.n_activated}, x, y);
+  return s.experts.moe_ffn(layer, w, {s.act.ids, s.act.weights, s.config.routing.n_activated}, x, y);
 }
 
 }  // namespace hearth

@@ -14,8 +14,37 @@ namespace hearth {
 namespace {
 
 // x += y + rest, h = RMSNorm(x): in one operation, because both read all of x.
-void add_and_normalize(const Step& s, Mat<const float> rest, const float* norm) {
-  s.ops.add_rms_norm(s.exec, s.act.y, rest, s.act.x, norm, s.config.norm_eps, s.act.h);
+void normalize(const Step& s, const Residual& r, const float* norm) {
+  if (r.y.data) {
+    s.ops.add_rms_norm(s.exec, r.y, r.rest, r.x, norm, s.config.norm_eps, s.act.h);
+  } else {
+    s.ops.rms_norm(s.exec, r.x, norm, s.config.norm_eps, s.act.h);
+  }
+}
+
+// A layer; what it gives is still to be added to x.
+Residual layer(const Step& s, int64_t i, const LayerWeights& w, const LatentCache& cache, const Residual& before) {
+  const Activations& a = s.act;
+  normalize(s, before, w.attn_norm);
+  attention(s, w, cache, a.h, a.y);
+  normalize(s, {a.x, a.y, {}}, w.ffn_norm);
+  if (w.ffn_gate_inp) route(s, w, a.h);
+  return {a.x, a.y, feed_forward(s, i, w, a.h, a.y)};
+}
+
+// The same for one token, in the operations that the table has for that.
+Residual layer_of_one_token(const Step& s, int64_t i, const LayerWeights& w, const LatentCache& cache,
+                            const Residual& before) {
+  const Activations& a = s.act;
+  Residual r = attention_of_one_token(s, w, cache, before, a.attended);
+  (r.y.data ? r.rest : r.y) = a.attended;
+  if (w.ffn_gate_inp) {
+    s.ops.one_token.route(s.exec, s.config.routing, w.ffn_gate_inp, w.exp_probs_b, r, w.ffn_norm, s.config.norm_eps,
+                          a.h, a.ids, a.weights);
+  } else {
+    normalize(s, r, w.ffn_norm);
+  }
+  return {a.x, a.y, feed_forward(s, i, w, a.h, a.y)};
 }
 
 }  // namespace
@@ -23,22 +52,16 @@ void add_and_normalize(const Step& s, Mat<const float> rest, const float* norm) 
 void forward(const Step& s, const Weights& weights, const LatentPool& cache,
              const std::function<bool(int64_t layer)>& goes_on) {
   const Activations& a = s.act;
+  const bool one_token = s.n_tokens() == 1 && s.ops.one_token.project && s.attention != AttentionForm::naive;
   s.ops.embed(s.exec, weights.token_embd, a.tokens, a.x);
-  Mat<const float> rest;  // of what the last layer's FFN gave
+  Residual r{a.x, {}, {}};
   for (int64_t i = 0; i < s.config.n_layers; ++i) {
     if (!goes_on(i)) return;
-    const LayerWeights& w = weights.layers[size_t(i)];
-    if (i == 0) {
-      s.ops.rms_norm(s.exec, a.x, w.attn_norm, s.config.norm_eps, a.h);
-    } else {
-      add_and_normalize(s, rest, w.attn_norm);  // takes up what the last layer's FFN gave
-    }
-    attention(s, w, cache.layer(i), a.h, a.y);
-    add_and_normalize(s, {}, w.ffn_norm);
-    rest = feed_forward(s, i, w, a.h, a.y);
+    r = (one_token ? layer_of_one_token : layer)(s, i, weights.layers[size_t(i)], cache.layer(i), r);
   }
-  s.ops.add(s.exec, a.y, a.x);
-  if (rest.data) s.ops.add(s.exec, rest, a.x);
+  for (const Mat<const float>& left : {r.y, r.rest}) {
+    if (left.data) s.ops.add(s.exec, left, a.x);
+  }
 }
 
 // The head is the model's largest matrix, and of a prompt only the last row is wanted: so it has its norm to itself.

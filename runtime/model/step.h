@@ -41,7 +41,15 @@ struct Step {
 // Multi-head latent attention: x [T,d] -> y [T,d], and a row more in the cache for each token.
 void attention(const Step& step, const LayerWeights& w, const LatentCache& cache, Mat<const float> x, Mat<float> y);
 
-// The dense FFN, or routed and shared experts: x [T,d] -> y [T,d].
+// The same for one token, by Ops::one_token, with the residual sum and the norm before it: y [1,d] is what attention
+// gives. Returns what is left of the residual.
+Residual attention_of_one_token(const Step& step, const LayerWeights& w, const LatentCache& cache,
+                                const Residual& residual, Mat<float> y);
+
+// Which experts an MoE layer uses: x [T,d] -> act.ids, act.weights.
+void route(const Step& step, const LayerWeights& w, Mat<const float> x);
+
+// The dense FFN, or shared experts and those that were chosen: x [T,d] -> y [T,d].
 // Returns what is still to be added to y (RoutedExperts::moe_ffn).
 Mat<const float> feed_forward(const Step& step, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y);
 

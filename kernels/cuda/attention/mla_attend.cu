@@ -104,12 +104,13 @@ __global__ void __launch_bounds__(32 * kMergeWarps) merge_pieces(MlaProblem p) {
   GPU_SHARED(float4, sums, 32 * kMergeWarps);
   const int row = int(blockIdx.x), t = row / p.n_heads, lane = lane_of_thread(), warp = warp_of_thread();
   const int size = p.piece_size(row), n = (p.limit(row) + size - 1) / size;  // pieces that hold something for this row
-  const auto largest = [&](int piece) { return p.largest[piece * p.n_rows() + row]; };
+  const MlaPieces& all = p.pieces;
+  const auto largest = [&](int piece) { return all.largest[piece * all.n_rows + row]; };
 
   float top = -INFINITY, total = 0;
   for (int i = lane; i < n; i += 32) top = fmaxf(top, largest(i));
   top = warp_max(top);
-  for (int i = lane; i < n; i += 32) total += exp2_fast(largest(i) - top) * p.total[i * p.n_rows() + row];
+  for (int i = lane; i < n; i += 32) total += exp2_fast(largest(i) - top) * all.total[i * all.n_rows + row];
   total = warp_sum(total);
 
   const int column = int(blockIdx.y) * kMergeColumns + 4 * lane;
@@ -117,8 +118,7 @@ __global__ void __launch_bounds__(32 * kMergeWarps) merge_pieces(MlaProblem p) {
   if (column < p.r) {
     for (int i = warp; i < n; i += kMergeWarps) {
       const float factor = exp2_fast(largest(i) - top);
-      const float4 part =
-          *reinterpret_cast<const float4*>(p.partial + (int64_t(i) * p.n_rows() + row) * p.partial_stride + column);
+      const float4 part = *reinterpret_cast<const float4*>(all.sum_of(i, row) + column);
       sum.x += factor * part.x, sum.y += factor * part.y, sum.z += factor * part.z, sum.w += factor * part.w;
     }
   }
@@ -211,40 +211,41 @@ size_t mla_attend_scratch(const ScratchLimits& l) {
   return bytes;
 }
 
-void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
-                const Positions& at, float scale, Heads<float> o_c) {
+MlaPieces mla_attend_pieces(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope,
+                            const LatentCache& cache, const Positions& at, float scale, Heads<float> o_c,
+                            int64_t most_pieces) {
   const int64_t r = cache.kv_lora_rank, dr = cache.rope_dim;
   const Rows rows(q_c.n_tokens, q_c.n_heads, at.together);
   const Queue& queue = queue_of(exec);
   const Plan plan = gpu::plan(cache.format, r, dr, rows.group);
-  const int64_t pieces = n_pieces(plan, rows, at.bound, queue.multiprocessors);
-  assert((pieces == 1 || partial_bytes(pieces, rows.n, r) <= exec.scratch.size()) &&
-         "fewer ScratchLimits::multiprocessors");
-  float* partial = reinterpret_cast<float*>(exec.scratch.data());
-  float* largest = partial + pieces * rows.n * partial_stride(r);
-  const MlaProblem problem{q_c,
-                           q_rope,
-                           cache,
-                           int(r),
-                           int(dr),
-                           at,
-                           int(q_c.n_tokens),
-                           int(q_c.n_heads),
-                           int(rows.group),
-                           scale * kLog2e,
-                           o_c,
-                           int(pieces),
-                           plan.granule,
-                           plan.shortest,
-                           partial,
-                           largest,
-                           largest + pieces * rows.n,
-                           int(partial_stride(r))};
-  launch("mla_attend", plan.kernel, dim3(unsigned(rows.blocks(plan)), unsigned(pieces)), dim3(unsigned(plan.threads)),
+  const int64_t n = n_pieces(plan, rows, at.bound, queue.multiprocessors);
+  assert((n == 1 || partial_bytes(n, rows.n, r) <= exec.scratch.size()) && "fewer ScratchLimits::multiprocessors");
+  MlaPieces pieces;
+  pieces.n = int(n);
+  pieces.granule = plan.granule;
+  pieces.shortest = plan.shortest;
+  pieces.positions = at.ids;
+  pieces.n_rows = int(rows.n);
+  pieces.n_heads = int(q_c.n_heads);
+  pieces.stride = int(partial_stride(r));
+  pieces.sums = reinterpret_cast<float*>(exec.scratch.data());
+  pieces.largest = pieces.sums + n * rows.n * partial_stride(r);
+  pieces.total = pieces.largest + n * rows.n;
+  const MlaProblem problem{
+      q_c, q_rope, cache, int(r), int(dr), at, int(q_c.n_tokens), int(q_c.n_heads), int(rows.group), scale * kLog2e,
+      o_c, pieces};
+  launch("mla_attend", plan.kernel, dim3(unsigned(rows.blocks(plan)), unsigned(n)), dim3(unsigned(plan.threads)),
          plan.shared_bytes, queue, problem);
-  if (pieces == 1) return;
+  if (n == 1) return {};
+  if (n <= most_pieces) return pieces;
   launch("mla_merge", merge_pieces, dim3(unsigned(rows.n), unsigned((r + kMergeColumns - 1) / kMergeColumns)),
          dim3(32 * kMergeWarps), 0, queue, problem);
+  return {};
+}
+
+void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
+                const Positions& at, float scale, Heads<float> o_c) {
+  mla_attend_pieces(exec, q_c, q_rope, cache, at, scale, o_c, 0);
 }
 
 }  // namespace hearth::gpu

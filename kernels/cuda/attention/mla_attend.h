@@ -1,6 +1,7 @@
 // Absorbed MLA over the latent cache (DeepSeek-V2 2.1.2, App. C), for decoding and for short slices of a prompt.
 #pragma once
 
+#include "kernels/cuda/attention/mla_pieces.cuh"
 #include "kernels/ops.h"
 
 namespace hearth::gpu {
@@ -11,6 +12,13 @@ namespace hearth::gpu {
 // the number of pieces that the cache is cut into.
 void mla_attend(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope, const LatentCache& cache,
                 const Positions& positions, float scale, Heads<float> o_c);
+
+// The same, but where at most most_pieces are to be merged they are left as they are, at the beginning of the scratch
+// memory, for somebody else to merge. Returns them; without any (n == 0) o_c is complete.
+MlaPieces mla_attend_pieces(const Exec& exec, Heads<const float> q_c, Heads<const float> q_rope,
+                            const LatentCache& cache, const Positions& positions, float scale, Heads<float> o_c,
+                            int64_t most_pieces);
+
 inline constexpr int64_t kMaxLatentWidth = 576;  // r + dr
 size_t mla_attend_scratch(const ScratchLimits& limits);
 

@@ -15,7 +15,7 @@ size_t matmul_scratch(const ScratchLimits& limits) {
 }
 
 void matmul(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
-  x.rows <= kMaxVecTokens ? matmul_vec(exec, w, x, y) : matmul_tile(exec, w, x, y);
+  x.rows == 1 ? matmul_vec(exec, w, x, y) : matmul_tile(exec, w, x, y);
 }
 
 void matmul_pair(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
@@ -25,16 +25,16 @@ void matmul_pair(const Exec& exec, const Weight& a, const Weight& b, Mat<const f
 }
 
 void matmul_heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
-  x.n_tokens <= kMaxVecTokens ? matmul_heads_vec(exec, w, x, y) : matmul_heads_tile(exec, w, x, y);
+  x.n_tokens == 1 ? matmul_heads_vec(exec, w, x, y) : matmul_heads_tile(exec, w, x, y);
 }
 
 void ffn(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
-  x.rows <= kMaxVecTokens ? ffn_vec(exec, w, x, y) : ffn_tile(exec, w, x, y);
+  x.rows == 1 ? ffn_vec(exec, w, x, y) : ffn_tile(exec, w, x, y);
 }
 
 void moe_ffn(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y) {
-  if (x.rows <= kMaxVecTokens) {
+  if (x.rows == 1) {
     moe_vec(exec, experts, shared, ids, weights, n_activated, x, y);
   } else {
     moe_tile(exec, experts, shared, ids, weights, n_activated, x, y);

@@ -3,9 +3,8 @@
 
 namespace hearth::gpu::vec {
 
-bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue) {
-  return with_block(FloatFormats{}, id,
-                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, queue); });
+bool launch_floats(FormatId id, const Job& job, dim3 grid, size_t shared_bytes, bool in_shared, const Queue& queue) {
+  return launch_one_of(FloatFormats{}, id, job, grid, shared_bytes, in_shared, queue);
 }
 
 }  // namespace hearth::gpu::vec

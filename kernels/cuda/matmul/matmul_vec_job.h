@@ -1,13 +1,14 @@
 // The arguments of a launch of matmul_vec's kernel (matmul_vec_kernel.cuh), and the layout of activations in memory.
 #pragma once
 
-#include "kernels/cuda/kernel.h"
+#include "kernels/cuda/attention/mla_pieces.cuh"
 #include "kernels/rounding.h"
 #include "quant/format.h"
 
 namespace hearth::gpu::vec {
 
-inline constexpr int kThreads = 256, kWarps = 8, kWarpRows = 4, kMaxColumns = 8;
+inline constexpr int kThreads = 256, kWarps = 8, kWarpRows = 4;
+inline constexpr int kPartBytes = kWarps * kWarpRows * int(sizeof(float));  // sums of rows in shared memory
 
 // 16 lanes have two rows of weights, for the same activations. A lane takes a unit of each at a time: 32 weights of an
 // integer format (weight_unit.cuh), or 8 floats.
@@ -65,46 +66,102 @@ inline HEARTH_HD constexpr int piece_weights(int block_elems, int block_bytes) {
   return block_elems > 1 ? 512 : 512 / block_bytes;
 }
 
-// A stack of matrices: of experts, or of matrices that all tokens use.
+// What a stack of matrices is multiplied with: a row of activations for each matrix, or for each chosen expert.
+struct Input {
+  const std::byte* rows = nullptr;  // prepared; null: each block prepares its own row, which is one of
+  const float* x = nullptr;         // x [n_matrices, k],
+  int64_t x_matrix = 0;
+  // one row normalised, norm * (x + add) / sqrt(mean((x + add)^2) + eps), where there is a norm; add may be null,
+  const float *norm = nullptr, *add = nullptr;
+  float eps = 0;
+  // or what attention has left of each head, where there are pieces to merge: k is at most kMaxMerged.
+  MlaPieces pieces;
+};
+// Values of a merged row, four for each thread of half a block; its pieces, two for each lane of a warp.
+inline constexpr int kMaxMerged = 512, kMaxPieces = 64;
+
+// Where the row of a product goes.
+enum class Output : uint8_t {
+  floats,    // y [n_matrices, n]
+  rotated,   // y [n], of whose heads the last part is rotated
+  latent,    // y [r + dr], and from there into the cache
+  prepared,  // for the launch that multiplies it: n_matrices times n values as one row
+};
+
+// A stack of matrices: one, or one for each head or expert.
 struct Stack {
   const std::byte* weights[2] = {};  // gate and up; or one matrix, and null
   size_t row_bytes = 0;
   size_t matrix_stride[2] = {};
   int n = 0, k = 0;
-  int slices = 1;  // of matrices that all tokens use: slices of k, each one job of the sum; at most as many as pieces
+  int slices = 1;  // of matrices that are not experts: slices of k, each one job of the sum; at most as many as pieces
+  FormatId format = FormatId::f32;
+  Input input;
 
-  const std::byte* rows = nullptr;  // prepared activations
-  Apart hidden_apart = kFloatRows;  // what hidden rows are prepared for
-  std::byte* hidden = nullptr;      // gated: where the hidden rows go
-  float* gate_only = nullptr;       // gated in two launches: [rows, n] of gate; the second has `up` in weights[0]
+  Output output = Output::floats;
+  float* y = nullptr;
+  int64_t y_matrix = 0;
+  Apart prepared_apart = kFloatRows;  // what rows are prepared for
+  std::byte* prepared = nullptr;      // gated, or Output::prepared: where they go
+  float* gate_only = nullptr;         // gated in two launches: [rows, n] of gate; the second has `up` in weights[0]
+};
+
+// Rotates the last rope_dim values of each head.
+struct Rotation {
+  RopeTable table;
+  const int32_t* position = nullptr;
+  int head_dim = 0;
+};
+
+// The row of the latent cache that follows from y.
+struct LatentRow {
+  const float* norm = nullptr;
+  float eps = 0;
+  RopeTable table;
+  LatentCache cache;
+  Positions at;
+  unsigned* finished = nullptr;  // the launch's blocks that are done; zero before it and after it
+};
+
+enum class Kind : uint8_t {
+  product,  // y = W x of `dense` and, by other blocks, of `beside`
+  gated,    // silu(gate x) * up x of `dense` and, by other blocks, of the chosen of `experts`: hidden rows
+  sum,      // y = (or +=) the product of `dense` and, by the same blocks, those of the chosen of `experts`
 };
 
 struct Job {
-  bool gated = false;
-  Stack dense, experts;  // either may be absent (n == 0)
-  int n_tokens = 0;
-  int n_activated = 0;                // 0: no experts
-  const int32_t* ids = nullptr;       // [T, K]
-  const int32_t* slots = nullptr;     // [E] an expert's matrix, negative: left out; null: expert e is matrix e
-  const float* weights = nullptr;     // [T, K]
-  const float* x = nullptr;           // activations that each block prepares; null: Stack::rows are prepared already
-  int64_t x_token = 0, x_matrix = 0;  // strides of x, in values
-  bool gate_second = false;           // second of two gated launches: gate_only is read, not written
-  float* y = nullptr;
-  int64_t y_token = 0, y_matrix = 0;
-  bool add = false;    // y += instead of y =
-  int split_bits = 0;  // 1 << split_bits warps share rows, 1, 2, 4 or 8: divisions would delay the first copy
+  Kind kind = Kind::product;
+  Stack dense, beside, experts;    // any may be absent (n == 0)
+  unsigned beside_from = ~0u;      // blockIdx.x from which on blocks have `beside`
+  int n_activated = 0;             // 0: no experts
+  const int32_t* ids = nullptr;    // [K]
+  const int32_t* slots = nullptr;  // [E] an expert's matrix, negative: left out; null: expert e is matrix e
+  const float* weights = nullptr;  // [K]
+  bool gate_second = false;        // second of two gated launches: gate_only is read, not written
+  bool add = false;                // sum: y += instead of y =
+  int split_bits = 0;   // 1 << split_bits warps share rows, 1, 2, 4 or 8: divisions would delay the first copy
+  int turns = 1;        // product: how many times as many rows a block has, one set after the other
+  int stage_bytes = 0;  // of each warp, for the formats at hand
+  Rotation rotation;
+  LatentRow latent;
 
   HEARTH_HD int split() const { return 1 << split_bits; }
-  HEARTH_HD int n_pairs() const { return n_tokens * n_activated; }
 };
 
-// Queue a launch for weights of one format; own_row_bytes is the size of the activations that each block prepares
-// itself. False: the format is not of that family.
-bool launch_floats(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
-bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
-bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
-bool launch_codebooks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
-bool launch_iqk(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue);
+// Shared memory in which a block prepares a row: the row, and for merging the other half's sums.
+inline HEARTH_HD int64_t own_row_bytes(const Input& input, Apart apart, int64_t k) {
+  return prepared_bytes(apart, k) + (input.pieces.n > 0 ? kMaxMerged * int64_t(sizeof(float)) : 0);
+}
+
+// Queue a launch for matrices of one format, or of different ones; in_shared: blocks prepare their rows. False: the
+// format is not of that family.
+bool launch_floats(FormatId id, const Job& job, dim3 grid, size_t shared_bytes, bool in_shared, const Queue& queue);
+bool launch_small_blocks(FormatId id, const Job& job, dim3 grid, size_t shared_bytes, bool in_shared,
+                         const Queue& queue);
+bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, size_t shared_bytes, bool in_shared,
+                         const Queue& queue);
+bool launch_codebooks(FormatId id, const Job& job, dim3 grid, size_t shared_bytes, bool in_shared, const Queue& queue);
+bool launch_iqk(FormatId id, const Job& job, dim3 grid, size_t shared_bytes, bool in_shared, const Queue& queue);
+void launch_mixed(const Job& job, dim3 grid, size_t shared_bytes, bool in_shared, const Queue& queue);
 
 }  // namespace hearth::gpu::vec

@@ -3,9 +3,9 @@
 
 namespace hearth::gpu::vec {
 
-bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, int64_t own_row_bytes, const Queue& queue) {
-  return with_block(LargeFormats{}, id,
-                    [&]<class Block>() { launch_products<Block>(job, grid, own_row_bytes, queue); });
+bool launch_large_blocks(FormatId id, const Job& job, dim3 grid, size_t shared_bytes, bool in_shared,
+                         const Queue& queue) {
+  return launch_one_of(LargeFormats{}, id, job, grid, shared_bytes, in_shared, queue);
 }
 
 }  // namespace hearth::gpu::vec

@@ -104,69 +104,57 @@ struct Rows {
   }
 };
 
-// Of each column, a lane's sums for its two rows.
-template <int NT>
-using Sums = float[NT][kLaneRows];
+// A lane's sums for its two rows.
+using Sums = float[kLaneRows];
 
-// Adds the products of a unit of both rows with every column. Column c's activations for the unit are at x + column[c].
-template <class Block, int NT>
-GPU_FN void multiply(const ByteUnit (&unit)[kLaneRows], const std::byte* x, const int (&column)[NT], int n,
-                     Sums<NT>& sums) {
+// Adds the products of a unit of both rows. The activations for the unit are at x.
+template <class Block>
+GPU_FN void multiply(const ByteUnit (&unit)[kLaneRows], const std::byte* x, Sums& sums) {
   using U = Unit<Block>;
+  const float4 groups = *reinterpret_cast<const float4*>(x + kScalesAt);
   GPU_UNROLL
-  for (int c = 0; c < NT; ++c) {
-    if (NT > 1 && c >= n) break;
-    const float4 groups = *reinterpret_cast<const float4*>(x + column[c] + kScalesAt);
+  for (int h = 0; h < 2; ++h) {
+    const std::byte* from = x + h * kHalfBytes;
+    int dot[kLaneRows] = {};
     GPU_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const std::byte* from = x + column[c] + h * kHalfBytes;
-      int dot[kLaneRows] = {};
-      GPU_UNROLL
-      for (int part = 0; part < 2; ++part) {  // high bytes, then low ones
-        const uint4 q = *reinterpret_cast<const uint4*>(from + part * kLowBytes);
-        GPU_UNROLL
-        for (int row = 0; row < kLaneRows; ++row) {
-          const uint32_t* w = unit[row].q + 4 * h;
-          dot[row] = dp4a(w[0], q.x, dot[row] << 8);
-          dot[row] = dp4a(w[1], q.y, dot[row]);
-          dot[row] = dp4a(w[2], q.z, dot[row]);
-          dot[row] = dp4a(w[3], q.w, dot[row]);
-        }
-      }
-      const float scale = h == 0 ? groups.x : groups.z, sum_of_x = h == 0 ? groups.y : groups.w;
+    for (int part = 0; part < 2; ++part) {  // high bytes, then low ones
+      const uint4 q = *reinterpret_cast<const uint4*>(from + part * kLowBytes);
       GPU_UNROLL
       for (int row = 0; row < kLaneRows; ++row) {
-        float sum = float(dot[row]);  // below 2^27 (and the sum of x below 2^19, exact)
-        if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
-        sum *= unit[row].scale[h];
-        if constexpr (U::kZero == Zero::min) sum -= unit[row].min[h] * sum_of_x;
-        sums[c][row] += sum * scale;
+        const uint32_t* w = unit[row].q + 4 * h;
+        dot[row] = dp4a(w[0], q.x, dot[row] << 8);
+        dot[row] = dp4a(w[1], q.y, dot[row]);
+        dot[row] = dp4a(w[2], q.z, dot[row]);
+        dot[row] = dp4a(w[3], q.w, dot[row]);
       }
     }
-  }
-}
-
-template <int NT>
-GPU_FN void multiply(const FloatUnit (&unit)[kLaneRows], const std::byte* x, const int (&column)[NT], int n,
-                     Sums<NT>& sums) {
-  GPU_UNROLL
-  for (int c = 0; c < NT; ++c) {
-    if (NT > 1 && c >= n) break;
-    const float4 a = *reinterpret_cast<const float4*>(x + column[c]);
-    const float4 b = *reinterpret_cast<const float4*>(x + column[c] + kFloatPieceBytes / 2);
+    const float scale = h == 0 ? groups.x : groups.z, sum_of_x = h == 0 ? groups.y : groups.w;
     GPU_UNROLL
     for (int row = 0; row < kLaneRows; ++row) {
-      const float* w = unit[row].w;
-      float sum = w[0] * a.x + w[1] * a.y + w[2] * a.z + w[3] * a.w;
-      sum += w[4] * b.x + w[5] * b.y + w[6] * b.z + w[7] * b.w;
-      sums[c][row] += sum * unit[row].scale;
+      float sum = float(dot[row]);  // below 2^27 (and the sum of x below 2^19, exact)
+      if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
+      sum *= unit[row].scale[h];
+      if constexpr (U::kZero == Zero::min) sum -= unit[row].min[h] * sum_of_x;
+      sums[row] += sum * scale;
     }
   }
 }
 
-// Adds this lane's share of the products of its rows. x: the first column's activations from the first piece on.
-template <class Block, int NT>
-GPU_FN void multiply_rows(Rows<Block>& rows, const std::byte* x, const int (&column)[NT], int n, Sums<NT>& sums) {
+GPU_FN void multiply(const FloatUnit (&unit)[kLaneRows], const std::byte* x, Sums& sums) {
+  const float4 a = *reinterpret_cast<const float4*>(x);
+  const float4 b = *reinterpret_cast<const float4*>(x + kFloatPieceBytes / 2);
+  GPU_UNROLL
+  for (int row = 0; row < kLaneRows; ++row) {
+    const float* w = unit[row].w;
+    float sum = w[0] * a.x + w[1] * a.y + w[2] * a.z + w[3] * a.w;
+    sum += w[4] * b.x + w[5] * b.y + w[6] * b.z + w[7] * b.w;
+    sums[row] += sum * unit[row].scale;
+  }
+}
+
+// Adds this lane's share of the products of its rows. x: the activations from the first piece on.
+template <class Block>
+GPU_FN void multiply_rows(Rows<Block>& rows, const std::byte* x, Sums& sums) {
   using P = Piece<Block>;
   const unsigned lane = unsigned(lane_of_thread()) % kLanes;
   x += 16 * lane;
@@ -186,7 +174,7 @@ GPU_FN void multiply_rows(Rows<Block>& rows, const std::byte* x, const int (&col
           for (int row = 0; row < kLaneRows; ++row) {
             Unit<Block>::load(rows.piece(row) + u / kPerBlock * P::kSize, u % kPerBlock, unit[row], valid);
           }
-          multiply<NT>(unit, x + i / kLanes * kFloatPieceBytes, column, n, sums);
+          multiply(unit, x + i / kLanes * kFloatPieceBytes, sums);
         }
       }
       x += P::kUnits / kLanes * kFloatPieceBytes;
@@ -200,7 +188,7 @@ GPU_FN void multiply_rows(Rows<Block>& rows, const std::byte* x, const int (&col
         for (int row = 0; row < kLaneRows; ++row) {
           Unit<Block>::load(rows.header[row], rows.piece(row) + block, lane % kPerBlock, unit[row]);
         }
-        multiply<Block, NT>(unit, x, column, n, sums);
+        multiply<Block>(unit, x, sums);
       }
       x += kLevelPieceBytes;
     }
@@ -208,12 +196,9 @@ GPU_FN void multiply_rows(Rows<Block>& rows, const std::byte* x, const int (&col
     rows.turn_over();
   }
   if (rows.swapped) {
-    GPU_UNROLL
-    for (int c = 0; c < NT; ++c) {
-      const float other = sums[c][0];
-      sums[c][0] = sums[c][1];
-      sums[c][1] = other;
-    }
+    const float other = sums[0];
+    sums[0] = sums[1];
+    sums[1] = other;
   }
 }
 

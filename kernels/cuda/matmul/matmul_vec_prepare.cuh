@@ -3,6 +3,7 @@
 // for some tokens.
 #pragma once
 
+#include "kernels/cuda/block.cuh"
 #include "kernels/cuda/matmul/matmul_vec_job.h"
 
 namespace hearth::gpu::vec {
@@ -35,46 +36,46 @@ GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
   return {magnitude / kMostLevel, float(warp_sum<kLanes>(sum))};
 }
 
-// x [k] -> a prepared row, by `n_threads` threads (whole warps); this thread is number `thread`. They write in order.
-GPU_FN void prepare_floats(const float* x, int k, std::byte* row, int thread, int n_threads) {
-  auto* out = reinterpret_cast<float*>(row);
-  const int n = (k + kFloatPiece - 1) / kFloatPiece * kFloatPiece;
-  for (int at = thread; at < n; at += n_threads) {
-    const int i = at / kFloatPiece * kFloatPiece + at / 4 % kLanes * 8 + at / (4 * kLanes) % 2 * 4 + at % 4;
-    out[at] = i < k ? x[i] : 0.0f;
-  }
+// Rows are prepared four neighbouring values at a time: the first of `at`'s in the row.
+GPU_FN unsigned first_of_four(unsigned apart, unsigned at) {
+  if (apart == kFloatRows) return at / kLanes / 2 * kFloatPiece + at % kLanes * 8 + at / kLanes % 2 * 4;
+  const GroupPlace place{at / (8 * kLanes) * kLanes + at / 4 % kLanes, at / (4 * kLanes) % 2};
+  return 16 * place.group(apart) + at % 4 * 4;
+}
+// How many there are, in whole pieces: a multiple of 32.
+GPU_FN unsigned fours_of(unsigned apart, int k) {
+  return apart == kFloatRows ? unsigned(k + kFloatPiece - 1) / kFloatPiece * (kFloatPiece / 4)
+                             : unsigned(k + kLevelPiece - 1) / kLevelPiece * (kLevelPiece / 4);
 }
 
-GPU_FN void prepare_levels(const float* x, int k, unsigned apart, std::byte* row, int thread, int n_threads) {
-  const unsigned n = unsigned(k + kLevelPiece - 1) / kLevelPiece * (kLevelPiece / 4);
-  for (unsigned at = unsigned(thread); at < n; at += unsigned(n_threads)) {  // four values; n is a multiple of 32
-    const GroupPlace place{at / (8 * kLanes) * kLanes + at / 4 % kLanes, at / (4 * kLanes) % 2};
-    const unsigned i = 16 * place.group(apart) + at % 4 * 4;
-    const bool there = i < unsigned(k);
+// A prepared row of `source`, by `n_threads` threads (whole warps); this thread is number `thread`. They write in
+// order.
+template <class Source>
+GPU_FN void prepare(const Source& source, int k, Apart apart_, std::byte* row, int thread, int n_threads) {
+  const auto apart = unsigned(apart_);
+  const unsigned n = fours_of(apart, k);
+  for (unsigned at = unsigned(thread); at < n; at += unsigned(n_threads)) {
+    const unsigned i = first_of_four(apart, at);
     float four[4];
+    source.four(i, four);
+    if (apart == kFloatRows) {
+      reinterpret_cast<float4*>(row)[at] = {four[0], four[1], four[2], four[3]};
+      continue;
+    }
     int q[4];
-    GPU_UNROLL
-    for (int j = 0; j < 4; ++j) four[j] = there ? x[i + unsigned(j)] : 0.0f;
     const GroupScale group = quantize<4>(four, q);
-    if (!there) continue;
+    if (int(i) >= k) continue;
     uint32_t high = 0, low = 0;
     GPU_UNROLL
     for (int j = 0; j < 4; ++j) {
       high |= high_byte(q[j]) << 8 * j;
       low |= low_byte(q[j]) << 8 * j;
     }
+    const GroupPlace place{at / (8 * kLanes) * kLanes + at / 4 % kLanes, at / (4 * kLanes) % 2};
     std::byte* out = row + place.level_at() + at % 4 * 4;
     *reinterpret_cast<uint32_t*>(out) = high;
     *reinterpret_cast<uint32_t*>(out + kLowBytes) = low;
     if (at % 4 == 0) *reinterpret_cast<GroupScale*>(row + place.scale_at()) = group;
-  }
-}
-
-GPU_FN void prepare(const float* x, int k, Apart apart, std::byte* row, int thread, int n_threads) {
-  if (apart == kFloatRows) {
-    prepare_floats(x, k, row, thread, n_threads);
-  } else {
-    prepare_levels(x, k, unsigned(apart), row, thread, n_threads);
   }
 }
 

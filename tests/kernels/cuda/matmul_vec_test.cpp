@@ -1,4 +1,4 @@
-// The products for few tokens, every format and operation, against sums in double: once of exactly the activations that
+// The products for one token, every format and operation, against sums in double: once of exactly the activations that
 // the kernels multiply, so that only float rounding is left, and once of the activations as given.
 #include "kernels/cuda/matmul/matmul_vec.h"
 
@@ -71,28 +71,26 @@ struct Scratch {
   DeviceArray<std::byte> memory;
 };
 
-ScratchLimits limits_for(int64_t T, const Weight& w) {
+ScratchLimits limits_for(const Weight& w) {
   ScratchLimits l;
-  l.max_tokens = T;
+  l.max_tokens = 1;
   l.max_width = std::max(w.n, w.k);
   return l;
 }
 
-void check_matmul(const TestWeight& w, int64_t T, Rng& rng, double tolerance = 1e-6) {
-  const Rows x = Rows::random(rng, T, w.view.k);
+void check_matmul(const TestWeight& w, Rng& rng, double tolerance = 1e-6) {
+  const Rows x = Rows::random(rng, 1, w.view.k);
   const DeviceWeight dw(w);
-  const DeviceRows dx(x), dy(T, w.view.n, w.view.n + 5, 1);
-  const Scratch scratch(limits_for(T, w.view));
+  const DeviceRows dx(x), dy(1, w.view.n, w.view.n + 5, 1);
+  const Scratch scratch(limits_for(w.view));
   gpu::matmul_vec(scratch.exec(), dw.view, dx.view(), dy.view());
   const auto y = dy.download();
   Worst rounded, given;
-  for (int64_t t = 0; t < T; ++t) {
-    const std::vector<float> row = as_multiplied(w.view, x[t]);
-    for (int64_t i = 0; i < w.view.n; ++i) {
-      const Sum sum = dot(w.row(0, i), row.data(), w.view.k), exact = dot(w.row(0, i), x[t], w.view.k);
-      rounded.see(y[t][i], sum.value, sum.magnitude + kTiny);
-      given.see(y[t][i], exact.value, exact.magnitude + kTiny);
-    }
+  const std::vector<float> row = as_multiplied(w.view, x[0]);
+  for (int64_t i = 0; i < w.view.n; ++i) {
+    const Sum sum = dot(w.row(0, i), row.data(), w.view.k), exact = dot(w.row(0, i), x[0], w.view.k);
+    rounded.see(y[0][i], sum.value, sum.magnitude + kTiny);
+    given.see(y[0][i], exact.value, exact.magnitude + kTiny);
   }
   CHECK(rounded.error <= tolerance);
   CHECK(given.error <= (integer_products(w.view) ? 4e-5 : tolerance));
@@ -138,14 +136,14 @@ double ffn_tolerance(const TestFfn& w) {
 
 struct Experts {
   int64_t count, activated;
-  std::vector<int32_t> ids;         // [T, K]
+  std::vector<int32_t> ids;         // [K]
   std::vector<int32_t> slots = {};  // [count] which matrix an expert is, negative: left out; empty: its own number
 };
 
-void check_moe(Rng& rng, const TestFfn& experts, const TestFfn* shared, const Experts& chosen, int64_t T) {
+void check_moe(Rng& rng, const TestFfn& experts, const TestFfn* shared, const Experts& chosen) {
   const int64_t dim = experts.gate.view.k, K = chosen.activated;
-  const Rows x = Rows::random(rng, T, dim);
-  std::vector<float> weights(T * K);
+  const Rows x = Rows::random(rng, 1, dim);
+  std::vector<float> weights(K);
   for (float& w : weights) w = 0.1f + std::abs(normal(rng));
   const DeviceFfn de(experts);
   std::vector<DeviceFfn> ds;
@@ -160,42 +158,31 @@ void check_moe(Rng& rng, const TestFfn& experts, const TestFfn* shared, const Ex
   const DeviceArray<int32_t> ids(chosen.ids);
   const DeviceArray<float> dweights(weights);
   ScratchLimits l;
-  l.max_tokens = T;
+  l.max_tokens = 1;
   l.max_width = dim;
   l.moe_inter_dim = experts.gate.view.n;
   l.shared_inter_dim = shared ? shared->gate.view.n : 0;
   l.n_activated = K;
   const Scratch scratch(l);
-  const DeviceRows dy(T, dim, dim + 2, 1);
+  const DeviceRows dy(1, dim, dim + 2, 1);
   gpu::moe_vec(scratch.exec(), view, shared ? ds[0].view() : FfnWeights{}, ids, dweights, K, dx.view(), dy.view());
   const auto y = dy.download();
-  Worst worst;
-  for (int64_t t = 0; t < T; ++t) {
-    std::vector<Sum> sums(dim);
-    if (shared) sums = gated_ffn(shared->gate, shared->up, shared->down, 0, x[t]);
-    for (int64_t j = 0; j < K; ++j) {
-      const int32_t id = chosen.ids[t * K + j], e = chosen.slots.empty() ? id : chosen.slots[id];
-      if (e < 0) continue;
-      const auto part = gated_ffn(experts.gate, experts.up, experts.down, e, x[t]);
-      for (int64_t i = 0; i < dim; ++i) {
-        sums[i].value += weights[t * K + j] * part[i].value;
-        sums[i].magnitude += weights[t * K + j] * part[i].magnitude;
-      }
+  std::vector<Sum> sums(dim);
+  if (shared) sums = gated_ffn(shared->gate, shared->up, shared->down, 0, x[0]);
+  for (int64_t j = 0; j < K; ++j) {
+    const int32_t id = chosen.ids[j], e = chosen.slots.empty() ? id : chosen.slots[id];
+    if (e < 0) continue;
+    const auto part = gated_ffn(experts.gate, experts.up, experts.down, e, x[0]);
+    for (int64_t i = 0; i < dim; ++i) {
+      sums[i].value += weights[j] * part[i].value;
+      sums[i].magnitude += weights[j] * part[i].magnitude;
     }
-    for (int64_t i = 0; i < dim; ++i) worst.see(y[t][i], sums[i].value, sums[i].magnitude + kTiny);
   }
+  Worst worst;
+  for (int64_t i = 0; i < dim; ++i) worst.see(y[0][i], sums[i].value, sums[i].magnitude + kTiny);
   double tolerance = ffn_tolerance(experts);
   if (shared) tolerance = std::max(tolerance, ffn_tolerance(*shared));
   CHECK(worst.error <= tolerance);
-}
-
-// Each token its own experts, shared ones among them: t, t+1 ..., so that neighbours have all but one in common.
-Experts overlapping(int64_t count, int64_t K, int64_t T) {
-  Experts e{count, K, {}};
-  for (int64_t t = 0; t < T; ++t) {
-    for (int64_t j = 0; j < K; ++j) e.ids.push_back(int32_t((t / 2 + 3 * j) % count));
-  }
-  return e;
 }
 
 }  // namespace
@@ -208,14 +195,10 @@ TEST_CASE("matmul_vec: every format, awkward shapes") {
       if (!format.fits(k)) continue;
       for (const int64_t n : {1, 3, 17}) {
         const TestWeight w = TestWeight::random_bytes(rng, format, 1, n, k);
-        for (const int64_t T : {1, 2, 3, 7, 8}) {
-          if (k > 1000 && n < 17 && T > 1 && T < 7) continue;
-          CAPTURE(name_of(format.id));
-          CAPTURE(n);
-          CAPTURE(k);
-          CAPTURE(T);
-          check_matmul(w, T, rng, 2e-6);
-        }
+        CAPTURE(name_of(format.id));
+        CAPTURE(n);
+        CAPTURE(k);
+        check_matmul(w, rng, 2e-6);
       }
     }
   }
@@ -227,19 +210,16 @@ TEST_CASE("matmul_vec: every schedule") {
     const int64_t k = format.fits(1408) ? 1408 : 1536;
     Rng rng(uint32_t(format.id) + 5);
     const TestWeight w = TestWeight::random_bytes(rng, format, 1, 6, k);
-    under_every_schedule([&] {
-      check_matmul(w, 1, rng, 2e-6);
-      check_matmul(w, 3, rng, 2e-6);
-    });
+    under_every_schedule([&] { check_matmul(w, rng, 2e-6); });
   }
 }
 
 // Enough rows that none are split, and activations that the blocks do not prepare themselves.
 TEST_CASE("matmul_vec: many rows, long rows") {
   Rng rng(3);
-  check_matmul(TestWeight::random_bytes(rng, format_of(FormatId::q4_k), 1, 8210, 256), 1, rng);
-  check_matmul(TestWeight::random_bytes(rng, format_of(FormatId::q8_0), 1, 5, 12 * 1024 + 32), 1, rng, 2e-6);
-  check_matmul(TestWeight::random_bytes(rng, format_of(FormatId::bf16), 1, 5, 4099), 2, rng);
+  check_matmul(TestWeight::random_bytes(rng, format_of(FormatId::q4_k), 1, 8210, 256), rng);
+  check_matmul(TestWeight::random_bytes(rng, format_of(FormatId::q8_0), 1, 5, 12 * 1024 + 32), rng, 2e-6);
+  check_matmul(TestWeight::random_bytes(rng, format_of(FormatId::bf16), 1, 5, 4611), rng);
 }
 
 // Activations of one size with the weights' signs, or against them.
@@ -255,8 +235,10 @@ TEST_CASE("matmul_vec: the largest sums of every format") {
     }
     const DeviceWeight dw(w);
     const DeviceRows dx(x), dy(n, n, n, 0);
-    const Scratch scratch(limits_for(n, w.view));
-    gpu::matmul_vec(scratch.exec(), dw.view, dx.view(), dy.view());
+    const Scratch scratch(limits_for(w.view));
+    for (int64_t t = 0; t < n; ++t) {
+      gpu::matmul_vec(scratch.exec(), dw.view, dx.view().slice(t, 1), dy.view().slice(t, 1));
+    }
     const auto y = dy.download();
     Worst worst;
     for (int64_t t = 0; t < n; ++t) {
@@ -281,8 +263,10 @@ TEST_CASE("matmul_vec: NaN") {
     x.view().row(1)[77] = std::numeric_limits<float>::quiet_NaN();
     const DeviceWeight dw(w);
     const DeviceRows dx(x), dy(T, n, n, 0);
-    const Scratch scratch(limits_for(T, w.view));
-    gpu::matmul_vec(scratch.exec(), dw.view, dx.view(), dy.view());
+    const Scratch scratch(limits_for(w.view));
+    for (int64_t t = 0; t < T; ++t) {
+      gpu::matmul_vec(scratch.exec(), dw.view, dx.view().slice(t, 1), dy.view().slice(t, 1));
+    }
     const auto y = dy.download();
     for (int64_t t = 0; t < T; ++t) {
       for (int64_t i = 0; i < n; ++i) CHECK(std::isnan(y[t][i]) == (t == 1));
@@ -311,7 +295,7 @@ TEST_CASE("matmul_vec: every code of F8_E4M3") {
   Rows x = Rows::random(rng, 1, k);
   const DeviceWeight dw(w);
   const DeviceRows dx(x), dy(1, n, n, 0);
-  const Scratch scratch(limits_for(1, w.view));
+  const Scratch scratch(limits_for(w.view));
   gpu::matmul_vec(scratch.exec(), dw.view, dx.view(), dy.view());
   const auto y = dy.download();
   for (int64_t i = 0; i < 3; ++i) {
@@ -328,29 +312,25 @@ TEST_CASE("matmul_heads_vec: parts of wider rows") {
     const int64_t H = 3, n = 35, k = 128;
     const TestWeight w = TestWeight::random_bytes(rng, format_of(id), H, n, k);
     const DeviceWeight dw(w);
-    for (const int64_t T : {1, 2, 8}) {
-      const Rows x = Rows::random(rng, T, H * (k + 64));
-      const DeviceRows dx(x), dy(T, H * n, H * n + 1, 2);
-      ScratchLimits l = limits_for(T, w.view);
-      l.n_heads = H;
-      l.qk_nope_head_dim = k;
-      const Scratch scratch(l);
-      const Mat<float> xm = dx.view(), ym = dy.view();
-      gpu::matmul_heads_vec(scratch.exec(), dw.view, {xm.data + 7, T, H, k, xm.stride, k + 64},
-                            {ym.data, T, H, n, ym.stride, n});
-      const auto y = dy.download();
-      Worst worst;
-      for (int64_t t = 0; t < T; ++t) {
-        for (int64_t h = 0; h < H; ++h) {
-          const std::vector<float> row = as_multiplied(w.view, x[t] + 7 + h * (k + 64));
-          for (int64_t i = 0; i < n; ++i) {
-            const Sum sum = dot(w.row(h, i), row.data(), k);
-            worst.see(y[t][h * n + i], sum.value, sum.magnitude + kTiny);
-          }
-        }
+    const Rows x = Rows::random(rng, 1, H * (k + 64));
+    const DeviceRows dx(x), dy(1, H * n, H * n + 1, 2);
+    ScratchLimits l = limits_for(w.view);
+    l.n_heads = H;
+    l.qk_nope_head_dim = k;
+    const Scratch scratch(l);
+    const Mat<float> xm = dx.view(), ym = dy.view();
+    gpu::matmul_heads_vec(scratch.exec(), dw.view, {xm.data + 7, 1, H, k, xm.stride, k + 64},
+                          {ym.data, 1, H, n, ym.stride, n});
+    const auto y = dy.download();
+    Worst worst;
+    for (int64_t h = 0; h < H; ++h) {
+      const std::vector<float> row = as_multiplied(w.view, x[0] + 7 + h * (k + 64));
+      for (int64_t i = 0; i < n; ++i) {
+        const Sum sum = dot(w.row(h, i), row.data(), k);
+        worst.see(y[0][h * n + i], sum.value, sum.magnitude + kTiny);
       }
-      CHECK(worst.error <= 1e-6);
     }
+    CHECK(worst.error <= 1e-6);
   }
 }
 
@@ -376,74 +356,90 @@ TEST_CASE("ffn_vec: formats of one kind and mixed") {
     CAPTURE(name_of(c.down));
     const TestFfn w(rng, c.gate, c.up, c.down, 1, c.dim, c.inter);
     const DeviceFfn dw(w);
-    for (const int64_t T : {1, 3, 8}) {
-      CAPTURE(T);
-      const Rows x = Rows::random(rng, T, c.dim);
-      const DeviceRows dx(x), dy(T, c.dim, c.dim, 0);
-      ScratchLimits l;
-      l.max_tokens = T;
-      l.max_width = c.dim;
-      l.inter_dim = c.inter;
-      const Scratch scratch(l);
-      gpu::ffn_vec(scratch.exec(), dw.view(), dx.view(), dy.view());
-      const auto y = dy.download();
-      Worst worst;
-      for (int64_t t = 0; t < T; ++t) {
-        const auto sums = gated_ffn(w.gate, w.up, w.down, 0, x[t]);
-        for (int64_t i = 0; i < c.dim; ++i) worst.see(y[t][i], sums[i].value, sums[i].magnitude + kTiny);
-      }
-      CHECK(worst.error <= ffn_tolerance(w));
-    }
+    const Rows x = Rows::random(rng, 1, c.dim);
+    const DeviceRows dx(x), dy(1, c.dim, c.dim, 0);
+    ScratchLimits l;
+    l.max_tokens = 1;
+    l.max_width = c.dim;
+    l.inter_dim = c.inter;
+    const Scratch scratch(l);
+    gpu::ffn_vec(scratch.exec(), dw.view(), dx.view(), dy.view());
+    const auto y = dy.download();
+    const auto sums = gated_ffn(w.gate, w.up, w.down, 0, x[0]);
+    Worst worst;
+    for (int64_t i = 0; i < c.dim; ++i) worst.see(y[0][i], sums[i].value, sums[i].magnitude + kTiny);
+    CHECK(worst.error <= ffn_tolerance(w));
   }
 }
 
-TEST_CASE("moe_vec: experts that tokens share, with and without shared experts") {
+TEST_CASE("moe_vec: with and without shared experts, of the same formats and others") {
   Rng rng(31);
   const TestFfn experts(rng, FormatId::q4_k, FormatId::q4_k, FormatId::q8_0, 5, 256, 96);
   const TestFfn same(rng, FormatId::q4_k, FormatId::q4_k, FormatId::q8_0, 1, 256, 192);
   const TestFfn other(rng, FormatId::q8_0, FormatId::q8_0, FormatId::q5_0, 1, 256, 64);
   const TestFfn half(rng, FormatId::q4_k, FormatId::q4_k, FormatId::bf16, 1, 256, 50);
-  for (const int64_t T : {1, 2, 3, 8}) {
-    CAPTURE(T);
-    const Experts chosen = overlapping(5, 3, T);
-    check_moe(rng, experts, &same, chosen, T);
-    check_moe(rng, experts, nullptr, chosen, T);
-    check_moe(rng, experts, &other, chosen, T);
-    check_moe(rng, experts, &half, chosen, T);
+  const TestFfn apart(rng, FormatId::iq3_s, FormatId::iq3_s, FormatId::q5_0, 1, 256, 64);
+  const TestFfn two_passes(rng, FormatId::q4_k, FormatId::q5_k, FormatId::q5_0, 1, 256, 64);
+  const Experts chosen{5, 3, {0, 3, 1}};
+  check_moe(rng, experts, nullptr, chosen);
+  for (const TestFfn* shared : {&same, &other, &half, &apart, &two_passes}) {
+    CAPTURE(name_of(shared->gate.view.format->id));
+    CAPTURE(name_of(shared->down.view.format->id));
+    check_moe(rng, experts, shared, chosen);
   }
 }
 
-TEST_CASE("moe_vec: tight sums, one expert for all, one twice") {
+// Formats that have a kernel together, each with each: gate and up in one launch, down in the other.
+TEST_CASE("moe_vec: formats side by side") {
+  const FormatId mixed[] = {FormatId::q8_0,   FormatId::q4_0, FormatId::q5_0,  FormatId::q5_1,
+                            FormatId::iq4_nl, FormatId::q2_k, FormatId::q3_k,  FormatId::q4_k,
+                            FormatId::q5_k,   FormatId::q6_k, FormatId::iq4_xs};
+  for (const FormatId a : mixed) {
+    for (const FormatId b : mixed) {
+      if (a == b) continue;
+      REQUIRE(gpu::vec::in_one_launch(format_of(a), format_of(b)));
+      CAPTURE(name_of(a));
+      CAPTURE(name_of(b));
+      Rng rng(uint32_t(a) * 64 + uint32_t(b));
+      const TestFfn experts(rng, a, a, b, 3, 256, 256), shared(rng, b, b, a, 1, 256, 512);
+      check_moe(rng, experts, &shared, {3, 2, {2, 0}});
+    }
+  }
+}
+
+TEST_CASE("moe_vec: tight sums, one expert, one twice") {
   Rng rng(32);
   const TestFfn experts(rng, FormatId::q6_k, FormatId::q6_k, FormatId::bf16, 4, 256, 44);
   const TestFfn shared(rng, FormatId::q6_k, FormatId::q6_k, FormatId::bf16, 1, 256, 88);
-  check_moe(rng, experts, &shared, {4, 1, std::vector<int32_t>(8, 2)}, 8);
-  check_moe(rng, experts, &shared, {4, 2, {3, 3, 1, 3, 3, 1}}, 3);
-  check_moe(rng, experts, &shared, overlapping(4, 4, 7), 7);
+  check_moe(rng, experts, &shared, {4, 1, {2}});
+  check_moe(rng, experts, &shared, {4, 2, {3, 3}});
+  check_moe(rng, experts, &shared, {4, 4, {1, 0, 3, 2}});
   const TestFfn floats(rng, FormatId::f32, FormatId::f16, FormatId::f32, 3, 40, 21);
-  check_moe(rng, floats, nullptr, overlapping(3, 2, 4), 4);
+  check_moe(rng, floats, nullptr, {3, 2, {1, 0}});
 }
 
 TEST_CASE("moe_vec: experts that have no slot are left out") {
   Rng rng(33);
   const TestFfn experts(rng, FormatId::q4_k, FormatId::q4_k, FormatId::bf16, 4, 256, 96),
       shared(rng, FormatId::q4_k, FormatId::q4_k, FormatId::bf16, 1, 256, 64),
+      other(rng, FormatId::q5_k, FormatId::q5_k, FormatId::bf16, 1, 256, 64),
       mixed(rng, FormatId::q4_k, FormatId::q6_k, FormatId::q8_0, 4, 256, 96);
-  for (const int64_t T : {1, 3, 8}) {
-    Experts chosen = overlapping(6, 3, T);
-    chosen.slots = {3, -1, 0, 2, -1, 1};
-    check_moe(rng, experts, &shared, chosen, T);
-    check_moe(rng, experts, nullptr, chosen, T);
-    check_moe(rng, mixed, nullptr, chosen, T);
-    chosen.slots.assign(6, -1);
-    check_moe(rng, experts, &shared, chosen, T);
-    check_moe(rng, experts, nullptr, chosen, T);
+  for (const std::vector<int32_t>& ids : {std::vector<int32_t>{0, 1, 3}, {4, 1, 2}, {4, 1, 4}}) {
+    Experts chosen{6, 3, ids, {3, -1, 0, 2, -1, 1}};
+    check_moe(rng, experts, &shared, chosen);
+    check_moe(rng, experts, &other, chosen);
+    check_moe(rng, experts, nullptr, chosen);
+    check_moe(rng, mixed, nullptr, chosen);
   }
 }
 
 TEST_CASE("moe_vec: every schedule") {
   Rng rng(33);
   const TestFfn experts(rng, FormatId::q5_k, FormatId::q5_k, FormatId::iq4_nl, 4, 256, 64);
-  const TestFfn shared(rng, FormatId::q5_k, FormatId::q5_k, FormatId::iq4_nl, 1, 256, 64);
-  under_every_schedule([&] { check_moe(rng, experts, &shared, overlapping(4, 2, 3), 3); });
+  const TestFfn same(rng, FormatId::q5_k, FormatId::q5_k, FormatId::iq4_nl, 1, 256, 64);
+  const TestFfn other(rng, FormatId::q4_k, FormatId::q4_k, FormatId::q8_0, 1, 256, 64);
+  under_every_schedule([&] {
+    check_moe(rng, experts, &same, {4, 2, {2, 1}});
+    check_moe(rng, experts, &other, {4, 2, {2, 1}});
+  });
 }

@@ -46,24 +46,24 @@ void decode_rows(bool headed, const Weight& w, Mat<float> x) {
   });
 }
 
-void multiply_few(bool headed, const Weight& w, Mat<const float> x, Mat<float> y) {
+void multiply_one(bool headed, const Weight& w, Mat<const float> x, Mat<float> y) {
   vec::Job job;
   job.dense.weights[0] = w.data;
   job.dense.row_bytes = w.row_bytes;
   job.dense.matrix_stride[0] = w.matrix_stride;
   job.dense.n = int(w.n);
   job.dense.k = int(w.k);
+  job.dense.input.x = x.data;
+  job.dense.y = y.data;
   job.split_bits = 1;
   job.dense.slices = job.split();
-  job.n_tokens = int(x.rows);
-  job.x = x.data;
-  job.x_token = x.stride;
-  job.y = y.data;
-  job.y_token = y.stride;
   const int64_t rows_of_block = vec::kWarps / job.split() * vec::kWarpRows;
   const dim3 grid(unsigned((w.n + rows_of_block - 1) / rows_of_block), 1);
   with_block_of(headed, [&]<class Block>() {
-    vec::launch_products<Block>(job, grid, x.rows * vec::prepared_bytes(kApart<Block>, w.k), Queue{});
+    job.stage_bytes = vec::Piece<Block>::kStageBytes;
+    const int64_t row_bytes = vec::prepared_bytes(kApart<Block>, w.k);
+    const int64_t shared_bytes = vec::kWarps * job.stage_bytes + vec::kPartBytes + row_bytes;
+    vec::launch_formats<FormatList<Row<FormatId::q8_0, Block>>>(job, grid, size_t(shared_bytes), true, Queue{});
   });
 }
 

@@ -10,8 +10,8 @@ namespace hearth::test {
 // All rows of w -> x [n,k].
 void decode_rows(bool headed, const Weight& w, Mat<float> x);
 
-// As for few tokens: y [T,n] = x [T,k] W^T.
-void multiply_few(bool headed, const Weight& w, Mat<const float> x, Mat<float> y);
+// As for one token: y [1,n] = x [1,k] W^T.
+void multiply_one(bool headed, const Weight& w, Mat<const float> x, Mat<float> y);
 
 // As for many: x [2][T,k] in bf16, rounded values and what that left.
 void multiply_many(bool headed, gpu::TileShape shape, const Weight& w, const uint16_t* x, Mat<float> y);

@@ -27,8 +27,8 @@ ROOT = HERE.parents[3]
 # Of every kernel registers are told. These are disassembled too, which takes up to half a second for each file; or, with --all,
 # whatever multiplies: the formats that recipes make are enough to see what a change does.
 COMMON = r"(F32|BF16|F8_E4M3|Q8_0|Q5_0|Q4_0|I4_G128|IQ4_XS|Q[2-6]_K)"
-DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel ({COMMON},1,(true|false)|Q4_K,8,false)$|tile_kernel .*,Q4_K$"
-ALL = r"(attend|merge|vec|tile)\w+ "
+DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel {COMMON},(true|false)$|tile_kernel .*,Q4_K$"
+ALL = r"(attend|merge|tile)\w+ |vec_kernel (?!mixed)"
 PIECE_WEIGHTS = {"F32": 128, "F16": 256, "BF16": 256}  # of others 512, between 8 lanes (matmul_vec_job.h)
 
 
@@ -48,14 +48,14 @@ def find_tools(build):
     skip("no cuobjdump and nvdisasm (cmake -DTO=build/cuda-disassembler -P cmake/cuda_disassembler.cmake fetches them)")
 
 
-def vec_counts(kernel, block, columns):
+def vec_counts(kernel, block):
     """(instructions per weight, wavefronts of loads without conflicts per 1024 weights) of matmul_vec's kernel: those of
     the loop over units, and those of the loop around it that stages pieces of rows, shared by a piece's weights; or of
     one loop that does both."""
     loop, product = kernel.loop_that_matters()
     products, instructions = kernel.count(loop, product), kernel.count(loop)
     # Of integers each weight takes part in two products of four (two bytes of an activation), else in one.
-    weights = products * 4 / 2 / columns if product == "IDP" else 8 * max(1, round(products / columns / 8))
+    weights = products * 4 / 2 if product == "IDP" else 8 * max(1, round(products / 8))
     lane_weights = PIECE_WEIGHTS.get(block, 512) / 8
     whole = kernel.count(loop, "LDGSTS") > 0  # a lane's part of a piece is in one turn of the loop
     if whole:
@@ -71,9 +71,11 @@ def vec_counts(kernel, block, columns):
 
 
 def short(demangled):
-    """'vec_kernel Q4_K,1,true' of a kernel's whole name."""
+    """'vec_kernel Q4_K,true' of a kernel's whole name; a list of several formats is 'mixed'."""
     name = re.sub(r"\(anonymous namespace\)::|hearth::|gpu::|vec::|\((int|bool)\)", "", demangled)
     name = re.sub(r"^void ", "", name)
+    name = re.sub(r"FormatList<Row<\(FormatId\)\d+, (\w+)> ?>", r"\1", name)
+    name = re.sub(r"FormatList<.*> >", "mixed", name)
     found = re.match(r"(\w+)(?:<(.*)>)?\(", name)
     return found.group(1) + " " + (re.sub(r"Block|\s", "", found.group(2)) if found.group(2) else "-")
 
@@ -107,9 +109,8 @@ def count_object(tools, path, gpus, disassembled):
     return rows, compiler
 
 
-def variant(name):
-    block, columns, _ = name.split()[-1].split(",")
-    return block, int(columns)
+def block_of(name):
+    return name.split()[-1].split(",")[0]
 
 
 def counts(name, kernel):
@@ -121,7 +122,7 @@ def counts(name, kernel):
     n, products = kernel.count(loop), kernel.count(loop, product)
     loads = [kernel.count(loop, kind + r"(\.|$)") for kind in (GENERIC, SHARED, GLOBAL)]
     if name.startswith("vec_kernel"):
-        per, phases = vec_counts(kernel, *variant(name))
+        per, phases = vec_counts(kernel, block_of(name))
     else:
         per, phases = n / products if product == "HMMA" else 0, kernel.phases(loop)
     return [n, products, *loads, per, phases]

@@ -90,13 +90,14 @@ class Code:
         self.rows = {tuple(key): dict(zip(self.COLUMNS, numbers)) for key, numbers in table("compiled.txt")}
 
     def product(self, format, gpu, prepared=False):
-        """With one column, whose activations were prepared by a launch before, or are by each block. None: not looked at."""
-        return self.rows.get(("vec_kernel", f"{format},1,{'false' if prepared else 'true'}", gpu.code))
+        """For one token, whose activations were prepared by a launch before, or are by each block. None: not looked at."""
+        return self.rows.get(("vec_kernel", f"{format},{'false' if prepared else 'true'}", gpu.code))
 
     def of(self, launch, gpu):
-        """None: a kernel whose instructions do not matter."""
+        """The kernel that a launch has; None: one whose instructions do not matter."""
         if launch.kernel == "matmul_vec":
-            return self.product(launch.format, gpu, prepared=launch.prepared)
+            format = "mixed" if len(launch.formats) > 1 else next(iter(launch.formats))
+            return self.product(format, gpu, prepared=launch.prepared)
         if launch.kernel == "mla_attend":
             rows = {128: "16_heads", 256: "128_heads"}[launch.threads]
             return self.rows[*ATTENTION[rows], gpu.code]
@@ -105,13 +106,14 @@ class Code:
 
 class Launch:
     def __init__(self, key, numbers, before=None):
-        self.model, self.part, self.kernel, matrices = key
-        self.matrices, _, self.format = matrices.partition(":")
+        self.model, self.part, self.kernel, self.matrices = key
+        shares = re.findall(r":([A-Z]\w*)(?::(\d+)%)?", self.matrices)  # as steps.cpp writes them
+        self.formats = {format: float(share or 100) / 100 for format, share in shares}
         (self.blocks, self.threads, self.shared, self.weights, self.cache, self.others, self.written, self.wavefronts,
          self.conflicts, self.products, self.reads, self.waits) = numbers  # fmt: skip
         found = re.match(r"(\d+)xlayer", self.part)
         self.times = int(found.group(1)) if found else 1
-        self.prepared = self.matrices.startswith("ffn_down") or (before and before.kernel == "prepare_activations")
+        self.prepared = self.matrices.startswith(("ffn_down", "attn_output")) or (before and before.kernel == "prepare_activations")
 
     def microseconds(self, gpu, code, formats):
         """{resource: microseconds}"""
@@ -120,10 +122,13 @@ class Launch:
         c = code.of(self, gpu)
         us = {"memory": (self.weights + self.cache) * 1e3 / (gpu.gbs * 1e3 * SUSTAINED)}
         if self.kernel == "matmul_vec":
-            loads, copies, conflicts, sectors = formats[self.format]
-            weights = self.weights * 1e3 / (sectors * 32 / 1024)
-            us["issue"] = c["per"] * weights / 32 / 4 / (sms * cycles_per_us)
-            us["shared"] = (c["phases"] + copies + conflicts) * weights / 1024 / (sms * cycles_per_us)
+            us["issue"] = us["shared"] = 0
+            for format, share in self.formats.items():  # of several in one kernel as each has in its own
+                own = code.product(format, gpu, self.prepared)
+                loads, copies, conflicts, sectors = formats[format]
+                weights = share * self.weights * 1e3 / (sectors * 32 / 1024)
+                us["issue"] += own["per"] * weights / 32 / 4 / (sms * cycles_per_us)
+                us["shared"] += (own["phases"] + copies + conflicts) * weights / 1024 / (sms * cycles_per_us)
         else:
             us["shared"] = self.wavefronts * 1e3 / (sms * cycles_per_us)
         if self.products:
@@ -230,7 +235,7 @@ def print_launches(launches, gpu, code, formats):
         us = launch.microseconds(gpu, code, formats)
         bound = max(us, key=us.get)
         each = " | ".join(f"{us[r]:.2f}" if r in us else "" for r in resources)
-        name = launch.kernel if launch.matrices == "-" else f"{launch.kernel} {launch.matrices} {launch.format}"
+        name = launch.kernel if launch.matrices == "-" else f"{launch.kernel} {launch.matrices}"
         at_once = launch.resident(gpu, code.of(launch, gpu))
         print(f"| {launch.part} | {name} | {launch.blocks:.0f} | {at_once:.0f} | {LAUNCH + us[bound]:.2f} | {bound} | {each} |")
 

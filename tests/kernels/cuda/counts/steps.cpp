@@ -19,21 +19,37 @@ using emulation::GridTraffic;
 using emulation::OpKind;
 using emulation::Traffic;
 
-constexpr size_t kSampled = 2;   // blocks of a launch
+constexpr size_t kSampled = 24;  // blocks of a launch: as many as show the shares of matrices of which each block has one
 constexpr int64_t kSlice = 512;  // tokens of a prompt
 
-// The matrices that a kernel reads, and their format: "ffn_gate_exps+ffn_up_exps:Q4_K". Without any: "-".
+// The matrices that a kernel reads, by their formats and, if those are several, each one's share of the sectors:
+// "attn_q:Q5_K", "ffn_gate_shexp+ffn_up_shexp:Q5_K:29%+ffn_gate_exps+ffn_up_exps:Q4_K:71%". Without any: "-".
 std::string matrices(const ShapedModel& model, const Traffic& traffic) {
-  std::string names, format;
+  struct Group {
+    std::string names;
+    int64_t sectors = 0;
+  };
+  std::vector<std::pair<std::string, Group>> formats;
+  int64_t all = 0;
   for (const auto& [region, sectors] : traffic.sectors) {
     if (region < kFirstTensor || model.tensor(region).shape.rank < 2) continue;
     const Tensor& t = model.tensor(region);
     std::string name = t.name.substr(0, t.name.rfind('.'));
     if (const size_t dot = name.rfind('.'); dot != name.npos) name.erase(0, dot + 1);
-    names += (names.empty() ? "" : "+") + name;
-    format = t.format->name;
+    const auto same = [&](const auto& group) { return group.first == t.format->name; };
+    auto found = std::ranges::find_if(formats, same);
+    if (found == formats.end()) found = formats.insert(found, {t.format->name, {}});
+    Group& group = found->second;
+    group.names += (group.names.empty() ? "" : "+") + name;
+    group.sectors += sectors.read_once;
+    all += sectors.read_once;
   }
-  return names.empty() ? "-" : names + ":" + format;
+  std::string text;
+  for (const auto& [format, group] : formats) {
+    text += (text.empty() ? "" : "+") + group.names + ":" + format;
+    if (formats.size() > 1) text += fmt::format(":{:.0f}%", 100 * double(group.sectors) / double(all));
+  }
+  return text.empty() ? "-" : text;
 }
 
 void print_row(const ShapedModel& model, const char* name, const std::string& part, const GridTraffic& grid) {
@@ -48,7 +64,7 @@ void print_row(const ShapedModel& model, const char* name, const std::string& pa
   const Traffic& t = grid.traffic;
   const int64_t conflicts = t.loads.conflicts + t.stores.conflicts + t.copies.conflicts + t.matrices.conflicts;
   fmt::print(
-      "{:<7} {:<9} {:<12} {:<32} | {:>5} {:>4} {:>5} {:>9.1f} {:>7.1f} {:>8.1f} {:>7.1f} {:>8.2f} {:>8.2f} {:>6.1f} "
+      "{:<7} {:<9} {:<12} {:<75} | {:>5} {:>4} {:>5} {:>9.1f} {:>7.1f} {:>8.1f} {:>7.1f} {:>8.2f} {:>8.2f} {:>6.1f} "
       "{:>2} {:>3}\n",
       name, part, std::regex_replace(grid.name, std::regex(" "), "_"), matrices(model, t), blocks,
       grid.threads.x * grid.threads.y * grid.threads.z, grid.shared_bytes, weights, cache, others, written,
@@ -73,7 +89,7 @@ void print_launches(const char* model, const std::string& part, const ShapedMode
                     size_t end) {
   const std::span nodes(recorded.graph->nodes.data() + begin, end - begin);
   const auto n = [&](OpKind kind) { return std::ranges::count(nodes, kind, [](const auto& op) { return op->kind; }); };
-  fmt::print("{:<7} {:<9} {:<12} {:<32} | {:>5} {:>4}\n", model, part, "launches", "and_copies", n(OpKind::kernel),
+  fmt::print("{:<7} {:<9} {:<12} {:<75} | {:>5} {:>4}\n", model, part, "launches", "and_copies", n(OpKind::kernel),
              n(OpKind::copy));
 }
 
@@ -126,7 +142,7 @@ void count_steps() {
       "# in thousands taken times as many: KB of matrices, of the cache and of other memory read, each once a block, "
       "KB\n"
       "# written; wavefronts of shared memory, conflicts among them; mma. Then the slowest warp's reads and waits.\n"
-      "# {:<5} {:<9} {:<12} {:<32} | {:>5} {:>4} {:>5} {:>9} {:>7} {:>8} {:>7} {:>8} {:>8} {:>6} {:>2} {:>3}\n",
+      "# {:<5} {:<9} {:<12} {:<75} | {:>5} {:>4} {:>5} {:>9} {:>7} {:>8} {:>7} {:>8} {:>8} {:>6} {:>2} {:>3}\n",
       kContext - 1, kSampled, "model", "part", "kernel", "matrices", "block", "thr.", "smem", "weights", "cache",
       "others", "written", "wavefr.", "confl.", "mma", "r", "w");
   for (const TrueShape& shape : {TrueShape::lite(), TrueShape::v2(), TrueShape::v3()}) count_token(shape);
