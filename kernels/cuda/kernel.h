@@ -39,26 +39,81 @@ namespace hearth::gpu {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-// Queues kernel(args...). `name` is what error messages call it.
+// What launches have in common. `early`: see launch_early.
 template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, const Queue& queue,
-            A... args) {
+void launch_kernel(const char* name, bool early, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+                   const Queue& queue, A... args) {
   const void* const function = reinterpret_cast<const void*>(kernel);
   if (shared_bytes > kUsualSharedBytes) {  // legal while a graph is recorded
     const cudaError_t error = queue.limits ? queue.limits->raise(function) : raise_shared_memory_limit(function);
     if (!queue.check(error, name)) return;
   }
 #if GPU_EMULATED
-  queue.check(emulation::enqueue_launch(
-                  function, grid, block, shared_bytes, queue.stream, [=] { kernel(static_cast<P>(args)...); }, name),
-              name);
+  queue.check(
+      emulation::enqueue_launch(
+          function, grid, block, shared_bytes, queue.stream, [=] { kernel(static_cast<P>(args)...); }, name, early),
+      name);
 #else
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = queue.stream;
+  cudaLaunchAttribute begins_early{};
+  begins_early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  begins_early.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &begins_early;
+  config.numAttrs = early && queue.kernels_wait ? 1 : 0;
   queue.check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...), name);
+#endif
+}
+
+// Queues kernel(args...), which begins when all that was queued before is complete. `name` is what error messages call
+// it.
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, const Queue& queue,
+            A... args) {
+  launch_kernel(name, false, kernel, grid, block, shared_bytes, queue, args...);
+}
+
+// ---- Kernels that begin while the one before them still runs
+//
+// Programmatic dependent launch, of compute capability 9.0 and newer; on older GPUs launch_early is launch, and the two
+// functions below do nothing. It saves what lies between two kernels (blocks that start, arguments that are read), and
+// weights can be under way before the values are there that they are multiplied with.
+//
+// A kernel that launch_early queues may begin as soon as every block of the launch before it has called
+// launch_dependents or has ended; recorded into a graph, that becomes a programmatic edge. Between copies, events and
+// other queues' work and such a kernel nothing changes: it begins after them. What a kernel owes in return, and the
+// emulation checks (where races are checked, the first two):
+//   - before its thread has called wait_for_earlier it reads, of global memory, only what no launch writes: weights and
+//     tables. (Any launch of the queue, not just the one before, which may not have waited yet either. Nothing of the
+//     host's pinned memory, which the host may write between launches.)
+//   - before that it writes nothing in global memory.
+//   - every block calls wait_for_earlier, whatever else it does: that this launch is complete must mean to the next
+//     one's wait that those before it are complete too.
+
+// Queues kernel(args...) as launch does; it may begin early.
+template <class... P, class... A>
+void launch_early(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+                  const Queue& queue, A... args) {
+  launch_kernel(name, true, kernel, grid, block, shared_bytes, queue, args...);
+}
+
+// The next launch may begin, if it is one that may be early. Says nothing of what this kernel has written, so the first
+// line of a kernel is the best place: the next one's blocks start where this one leaves room.
+GPU_FN void launch_dependents() {
+#if !GPU_EMULATED && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// Waits until all earlier launches of the queue are complete and what they wrote can be read.
+GPU_FN void wait_for_earlier() {
+#if GPU_EMULATED
+  emulation::wait_for_earlier();
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 

@@ -87,6 +87,9 @@ struct Queue {
   // first, with one more launch.
   unsigned* counters = nullptr;
   SharedMemoryLimits* limits = nullptr;  // null: nobody remembers which kernels' were raised
+  // Whether the code that this GPU runs has the instruction behind wait_for_earlier (kernel.h): kernels may begin
+  // early.
+  bool kernels_wait = false;
   static constexpr int kCounters = 64;
 
   // Is all well?

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "tests/emulation/device_memory.h"
 #include "tests/emulation/traffic.h"
 
 namespace hearth::emulation {
@@ -75,6 +76,8 @@ std::string Block::run(uint3 index) {
     warps_[w].alive = warps_[w].ready = lanes == 32 ? ~0u : (1u << lanes) - 1;
     warps_[w].waiting = 0;
   }
+  for (int i = 0; i < n_threads_; i++) threads_[i].waited = !grid_.early;
+  waited_ = !grid_.early;
   const bool drawn =
       settings_.schedule == Schedule::random || (settings_.schedule == Schedule::greedy && settings_.seed);
   if (drawn) {
@@ -88,6 +91,10 @@ std::string Block::run(uint3 index) {
   go_on_with(next(), main_);
   current_block = nullptr;
   if (TrafficWatch* const watch = TrafficWatch::current()) watch->block_ends();
+  if (error_.empty() && !waited_) {
+    error_ = std::string("kernel ") + grid_.name + ", block " + triple(index_) +
+             ": may begin early, and has ended without waiting for earlier launches";
+  }
   if (!error_.empty()) {  // threads were left where they were
     free_fibers_.clear();
     for (auto& fiber : fibers_) {
@@ -304,7 +311,30 @@ std::string Block::deadlock() const {
   return text;
 }
 
+// ---- Kernels that begin early
+
+std::string Block::access_before_wait(const void* p, size_t bytes, bool writes) const {
+  if (threads_[running_].waited) return {};
+  const bool of_device = DeviceMemory::get().owns(p), of_host = !of_device && PinnedMemory::get().holds(p, bytes);
+  if (!of_device && !of_host) return {};  // its stack and arguments
+  if (writes) return "may begin early, and writes global memory before it has waited for earlier launches";
+  if (of_host) return "may begin early, and reads the host's memory before it has waited for earlier launches";
+  if (!DeviceMemory::get().kernel_wrote(p, bytes)) return {};
+  return "may begin early, and reads what an earlier launch has written before it has waited for that";
+}
+
 // ---- Races
+
+namespace {
+
+// Notes what is written; says what is wrong.
+std::string global_access(const Block& block, const void* p, size_t bytes, bool writes) {
+  std::string wrong = block.access_before_wait(p, bytes, writes);
+  if (writes && DeviceMemory::get().owns(p)) DeviceMemory::get().written_by_kernel(p, bytes);
+  return wrong;
+}
+
+}  // namespace
 
 void race_access(const void* code, const void* p, size_t bytes, RaceCheck::Access kind, bool is_row) {
   Block* const block = current_block;
@@ -317,8 +347,8 @@ void race_access(const void* code, const void* p, size_t bytes, RaceCheck::Acces
                     : kind == RaceCheck::Access::read ? load
                                                       : store);
   }
-  if (!shared) return;
-  std::string wrong = block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind);
+  std::string wrong = shared ? block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind)
+                             : global_access(*block, p, bytes, kind != RaceCheck::Access::read);
   if (!wrong.empty()) block->fail(std::move(wrong));
 }
 
@@ -329,6 +359,7 @@ void race_copy_issued(const void* code, const void* to, const void* from, size_t
     if (read) watch->accessed(block.running_thread(), code, from, read, false, TrafficWatch::Kind::copy_from);
   }
   std::string wrong = block.races.copy_issued(block.running_thread(), block.shared.offset(to), bytes);
+  if (wrong.empty() && read) wrong = global_access(block, from, read, false);
   if (!wrong.empty()) block.fail(std::move(wrong));
 }
 

@@ -25,6 +25,7 @@ struct Grid {
   size_t shared_bytes = 0;
   const std::function<void()>* body = nullptr;
   const char* name = "";
+  bool early = false;  // may begin before earlier launches are complete
 };
 
 // Empty, or what went wrong first.
@@ -47,6 +48,9 @@ class Block {
   // `what` is emptied: the stack that it came from is left as it is, with whatever it owns.
   [[noreturn]] void fail(std::string&& what, Where where);
   [[noreturn]] void fail(std::string&& what);  // the line is not known
+  void wait_for_earlier() { threads_[running_].waited = waited_ = true; }
+  // What is wrong with an access to global memory by the running thread, if it has not waited for earlier launches.
+  std::string access_before_wait(const void* p, size_t bytes, bool writes) const;
   void barrier(Where where);
   // Waits until all `lanes` that are alive have come with the same operation. The last one runs it for all of them:
   // posts[l] is what lane l brought, for the lanes in the second argument.
@@ -64,6 +68,7 @@ class Block {
     uint3 index{};
     Fiber* fiber = nullptr;  // null: not started, or done
     AsyncCopies copies;
+    bool waited = false;  // for earlier launches; true where the grid began after them
   };
   struct Call {  // of a warp operation
     uint32_t lanes;
@@ -103,6 +108,7 @@ class Block {
   std::unique_ptr<Thread[]> threads_;
   Warp warps_[32];
   int running_ = 0;
+  bool waited_ = false;  // whether any thread has
   int n_alive_ = 0, n_ready_ = 0, n_at_barrier_ = 0;
   Where barrier_;
   std::vector<int> order_;  // of threads, or of warps where the schedule is greedy

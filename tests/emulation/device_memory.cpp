@@ -47,6 +47,24 @@ bool within(const std::map<uintptr_t, size_t>& ranges, const void* p, size_t byt
   return offset <= size && bytes <= size - offset;
 }
 
+char* addresses(int access) {
+  void* const p = mmap(nullptr, kRange, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) {
+    std::perror("CUDA emulation: no addresses for device memory");
+    std::abort();
+  }
+  return static_cast<char*>(p);
+}
+
+// Gives whole pages within a range back; they become zeros. The first of them, and the end of the last.
+std::pair<char*, char*> give_back_pages(char* p, size_t bytes) {
+  char* const first = p + (round_up(reinterpret_cast<uintptr_t>(p), kPage) - reinterpret_cast<uintptr_t>(p));
+  char* const end = p + bytes - (reinterpret_cast<uintptr_t>(p) + bytes) % kPage;
+  if (end <= first) return {p, p};
+  madvise(first, size_t(end - first), MADV_DONTNEED);
+  return {first, end};
+}
+
 void on_signal(int signal, siginfo_t* info, void*) {
   DeviceMemory::on_fault(signal, info->si_addr);
 }
@@ -71,13 +89,9 @@ DeviceMemory& DeviceMemory::get() {
 }
 
 DeviceMemory::DeviceMemory() {
-  void* const p = mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) {
-    std::perror("CUDA emulation: no addresses for device memory");
-    std::abort();
-  }
-  madvise(p, kRange, MADV_HUGEPAGE);  // it is opened and closed for each kernel, page by page
-  base_ = static_cast<char*>(p);
+  base_ = addresses(PROT_NONE);
+  madvise(base_, kRange, MADV_HUGEPAGE);  // it is opened and closed for each kernel, page by page
+  if (race_check) by_kernel_ = addresses(PROT_READ | PROT_WRITE);
   used_ = kPage;  // so that reading before the first allocation fails too
 
   static char stack[64 * 1024];
@@ -142,8 +156,8 @@ bool DeviceMemory::release(void* p) {
   allocations_.erase(found);
   allocated_ -= size;
   ASAN_POISON_MEMORY_REGION(p, size);
-  const uintptr_t first_page = round_up(start, kPage), end = (start + size) / kPage * kPage;
-  if (end > first_page) madvise(reinterpret_cast<void*>(first_page), end - first_page, MADV_DONTNEED);
+  give_back_pages(static_cast<char*>(p), size);
+  written_otherwise(p, size);
   const auto next = gaps_.find(start + size);
   if (next != gaps_.end()) {
     size += next->second;
@@ -174,6 +188,22 @@ bool DeviceMemory::owns(const void* p) const {
 
 bool DeviceMemory::holds(const void* p, size_t bytes) const {
   return within(allocations_, p, bytes);
+}
+
+void DeviceMemory::written_by_kernel(const void* p, size_t bytes) {
+  std::memset(by_kernel_ + (static_cast<const char*>(p) - base_), 1, bytes);
+}
+
+void DeviceMemory::written_otherwise(const void* p, size_t bytes) {
+  if (!by_kernel_) return;
+  char* const marks = by_kernel_ + (static_cast<const char*>(p) - base_);
+  const auto [first, end] = give_back_pages(marks, bytes);
+  std::memset(marks, 0, size_t(first - marks));
+  std::memset(end, 0, size_t(marks + bytes - end));
+}
+
+bool DeviceMemory::kernel_wrote(const void* p, size_t bytes) const {
+  return std::memchr(by_kernel_ + (static_cast<const char*>(p) - base_), 1, bytes) != nullptr;
 }
 
 void DeviceMemory::open() {

@@ -25,6 +25,11 @@ class DeviceMemory {
   bool owns(const void* p) const;
   bool holds(const void* p, size_t bytes) const;
 
+  // Which bytes a kernel was the last to write: known where accesses are (race_check.h).
+  void written_by_kernel(const void* p, size_t bytes);
+  void written_otherwise(const void* p, size_t bytes);  // by a copy
+  bool kernel_wrote(const void* p, size_t bytes) const;
+
   static void on_fault(int signal, void* address);
 
   // Open between construction and destruction. Nests.
@@ -54,7 +59,8 @@ class DeviceMemory {
   void protect(int access);
 
   char* base_ = nullptr;
-  size_t used_ = 0;  // high water
+  char* by_kernel_ = nullptr;  // for each byte whether a kernel wrote it last; null: no accesses are known
+  size_t used_ = 0;            // high water
   size_t allocated_ = 0;
   int open_ = 0;
   std::map<uintptr_t, size_t> allocations_;  // address, bytes

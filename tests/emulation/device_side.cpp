@@ -147,6 +147,10 @@ T atomic_step(Atomic kind, T* p, T operand) {
 
 }  // namespace
 
+void wait_for_earlier() {
+  Block::current().wait_for_earlier();
+}
+
 void block_barrier(Where where) {
   Block::current().barrier(where);
 }

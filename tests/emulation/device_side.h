@@ -19,9 +19,11 @@ struct Where {
   }
 };
 
-// Queues body(), run by every thread of the grid, on a stream; `name` is what failures call the kernel.
+// Queues body(), run by every thread of the grid, on a stream; `name` is what failures call the kernel. `early`: it is
+// held to what a kernel owes that begins before earlier launches are complete (kernel.h, launch_early), though here it
+// runs after them.
 cudaError_t enqueue_launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                           std::function<void()> body, const char* name);
+                           std::function<void()> body, const char* name, bool early = false);
 
 // Where the running thread is. Means something inside a kernel only.
 struct Place {
@@ -30,6 +32,7 @@ struct Place {
 };
 extern constinit thread_local Place place;
 
+void wait_for_earlier();
 void block_barrier(Where where);
 void warp_barrier(uint32_t lanes, Where where);
 // Four or eight bytes from lane `source` of the warp; `lanes` all call this.

@@ -14,11 +14,11 @@ using emulation::RaceCheck;
 
 namespace {
 
-void is_found(const std::function<bool()>& run) {
+void is_found(const std::function<bool()>& run, const char* words = "race in shared memory") {
   under_every_schedule([&] {
     std::string text;
     CHECK(outcome(run, &text) == Result::failed);
-    CHECK_MESSAGE(text.find("race in shared memory") != std::string::npos, text);
+    CHECK_MESSAGE(text.find(words) != std::string::npos, text);
   });
 }
 
@@ -31,6 +31,7 @@ TEST_CASE("right kernels have no races") {
     for (const int threads : {32, 256, 1024}) CHECK(row_sums_are_right(Fault::none, threads));
     CHECK(mirror_is_right(Fault::none));
     CHECK(product_is_right(Fault::none));
+    CHECK(weighted_is_right(Fault::none));
   });
 }
 
@@ -48,6 +49,22 @@ TEST_CASE("a wait for too few copies") {
 
 TEST_CASE("a missing barrier of a warp") {
   is_found([] { return mirror_is_right(Fault::no_warp_barrier); });
+}
+
+TEST_CASE("what a kernel that begins early reads too early") {
+  const char* const words = "reads what an earlier launch has written before it has waited";
+  is_found([] { return weighted_is_right(Fault::early_read); }, words);
+  is_found([] { return weighted_is_right(Fault::early_copy); }, words);
+  CHECK(weighted_is_right(Fault::early_read, true));  // a kernel begins after the copies that were queued before it
+}
+
+TEST_CASE("what a kernel that begins early writes too early") {
+  is_found([] { return weighted_is_right(Fault::early_write); },
+           "writes global memory before it has waited for earlier launches");
+}
+
+TEST_CASE("a kernel that begins early and does not wait") {
+  is_found([] { return weighted_is_right(Fault::no_wait); }, "has ended without waiting for earlier launches");
 }
 
 TEST_CASE("what orders two accesses") {

@@ -48,8 +48,9 @@ size_t span(size_t pitch, size_t width, size_t height) {
 
 void copy_now(const Rectangle& r) {
   for (size_t i = 0; i < r.height; i++) {
-    std::memmove(static_cast<char*>(r.to) + i * r.to_pitch, static_cast<const char*>(r.from) + i * r.from_pitch,
-                 r.width);
+    char* const to = static_cast<char*>(r.to) + i * r.to_pitch;
+    std::memmove(to, static_cast<const char*>(r.from) + i * r.from_pitch, r.width);
+    if (DeviceMemory::get().owns(to)) DeviceMemory::get().written_otherwise(to, r.width);
   }
 }
 
@@ -104,6 +105,7 @@ cudaError_t fill(void* p, int value, size_t bytes, cudaStream_t stream) {
   if (!DeviceMemory::get().holds(p, bytes)) return bad_argument("cudaMemset beyond device memory");
   return Queue::get().submit(stream, [=] {
     std::memset(p, value, bytes);
+    DeviceMemory::get().written_otherwise(p, bytes);
     return cudaSuccess;
   });
 }
@@ -116,7 +118,7 @@ cudaError_t note(cudaError_t error) {
 }
 
 cudaError_t enqueue_launch(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                           std::function<void()> body, const char* name) {
+                           std::function<void()> body, const char* name, bool early) {
   const Locked locked;
   Queue& queue = Queue::get();
   const uint64_t threads = uint64_t(block.x) * block.y * block.z, blocks = uint64_t(grid.x) * grid.y * grid.z;
@@ -136,7 +138,7 @@ cudaError_t enqueue_launch(const void* kernel, dim3 grid, dim3 block, size_t sha
       stream,
       [=, body = std::move(body)] {
         if (due(settings().fail_launch)) return cudaErrorLaunchFailure;
-        const std::string error = run_grid({grid, block, shared_bytes, &body, name});
+        const std::string error = run_grid({grid, block, shared_bytes, &body, name, early});
         if (error.empty()) return cudaSuccess;
         Queue::get().break_device(cudaErrorLaunchFailure, error);
         return cudaErrorLaunchFailure;
@@ -319,6 +321,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   *attributes = {};  // arrays in shared memory are made while a kernel runs
+  attributes->ptxVersion = settings().capability;
   return cudaSuccess;
 }
 

@@ -93,4 +93,22 @@ inline bool product_is_right(Fault fault) {
   return true;
 }
 
+// Twice in turn, the second time with what the first has written; `upload_between`: by way of a copy.
+inline bool weighted_is_right(Fault fault, bool upload_between = false) {
+  const int n = 150;
+  const std::vector<float> x = random_floats(n, 5), weights = random_floats(n, 6);
+  const DeviceArray<float> dx(x), dw(weights), dy(x.size()), dz(x.size());
+  samples::weighted(fault == Fault::no_wait ? fault : Fault::none, dw, dx, dy, n, nullptr);
+  if (upload_between) {
+    const std::vector<float> y = dy.download();
+    check_cuda(cudaMemcpy(dy, y.data(), n * sizeof(float), cudaMemcpyHostToDevice), "cudaMemcpy");
+  }
+  samples::weighted(fault, dw, dy, dz, n, nullptr);
+  const std::vector<float> z = dz.download();
+  for (size_t i = 0; i < z.size(); i++) {
+    if (z[i] != weights[i] * (weights[i] * x[i])) return false;
+  }
+  return true;
+}
+
 }  // namespace hearth::test

@@ -106,6 +106,21 @@ __global__ void __launch_bounds__(128)
   }
 }
 
+__global__ void weighted_kernel(Fault fault, const float* __restrict__ weights, const float* x, float* y, int n) {
+  launch_dependents();
+  GPU_SHARED(float, staged, 64);
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  cp_async_4(staged + threadIdx.x, fault == Fault::early_copy ? x + i : weights + i, i < n);
+  cp_async_commit();
+  if (fault == Fault::no_wait && blockIdx.x + 1 == gridDim.x) return;
+  float v = fault == Fault::early_read && i < n ? x[i] : 0.0f;
+  if (fault == Fault::early_write && i < n) y[i] = v;
+  wait_for_earlier();
+  if (i < n) v = x[i];
+  cp_async_wait<0>();
+  if (i < n) y[i] = staged[threadIdx.x] * v;
+}
+
 }  // namespace
 
 namespace {
@@ -138,6 +153,13 @@ void product(Fault fault, const uint16_t* a, const uint16_t* b, float* c, int m,
   const size_t bytes = 2 * 2 * kTile * kStride * sizeof(uint16_t);
   start("product", product_kernel, dim3(unsigned(n / kTile), unsigned(m / kTile)), 128u,
         fault == Fault::small_dynamic_shared ? bytes - 64 : bytes, stream, fault, a, b, c, n, k);
+}
+
+void weighted(Fault fault, const float* weights, const float* x, float* y, int n, cudaStream_t stream) {
+  Failures failures;
+  launch_early("weighted", weighted_kernel, unsigned((n + 63) / 64), 64u, 0, Queue{stream, &failures}, fault, weights,
+               x, y, n);
+  test::check_cuda(failures.take().error, "weighted");
 }
 
 }  // namespace hearth::samples

@@ -26,6 +26,11 @@ enum class Fault {
   // scale
   global_overrun,
   misaligned_vectors,
+  // weighted
+  early_read,   // of what the launch before writes, before waiting for it
+  early_copy,   // the same by cp.async
+  early_write,  // before waiting
+  no_wait,      // in the last block
 };
 
 // y[row] = the sum of row `row` of x [rows, n], by blocks of `threads` threads.
@@ -40,5 +45,8 @@ void mirror(Fault fault, const float* x, float* y, int* count, int n, cudaStream
 
 // y[i] = factor * x[i], 0 <= i < n, a multiple of 4: no barrier, no shared memory.
 void scale(Fault fault, const float* x, float factor, float* y, int n, int threads, cudaStream_t stream);
+
+// y[i] = weights[i] * x[i], 0 <= i < n. May begin early, and has its weights under way before it waits.
+void weighted(Fault fault, const float* weights, const float* x, float* y, int n, cudaStream_t stream);
 
 }  // namespace hearth::samples

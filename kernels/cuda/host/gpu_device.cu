@@ -63,6 +63,7 @@ std::unique_ptr<GpuDevice> GpuDevice::open(int number, std::string& why_not) {
     return nullptr;
   }
   queue.multiprocessors = properties.multiProcessorCount;
+  queue.kernels_wait = kernels_wait();
   std::unique_ptr<GpuDevice> device(new GpuDevice(number, queue));
   constexpr int kOldest = 80;
   if (properties.major * 10 + properties.minor < kOldest) {

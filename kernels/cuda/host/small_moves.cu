@@ -42,4 +42,14 @@ void small_moves(const Queue& queue, std::span<const Device::SmallMove> moves) {
   launch("small_moves", copy_words, dim3(unsigned((most + kThreads - 1) / kThreads)), dim3(kThreads), 0, queue, words);
 }
 
+bool kernels_wait() {
+  constexpr int kFirst = 90;  // what the compiler's front end was told, whatever GPU its result was translated for
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(copy_words)) != cudaSuccess) {
+    cudaGetLastError();  // there is no code for it, and nothing will be launched
+    return false;
+  }
+  return attributes.ptxVersion >= kFirst;
+}
+
 }  // namespace hearth::gpu

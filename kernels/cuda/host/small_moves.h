@@ -13,4 +13,7 @@ namespace hearth::gpu {
 // At most Device::kMostSmallMoves, each of whole words; the host's side is page-locked.
 void small_moves(const Queue& queue, std::span<const Device::SmallMove> moves);
 
+// Of the code for this GPU (Queue::kernels_wait): that kernel is at hand, and all are compiled alike.
+bool kernels_wait();
+
 }  // namespace hearth::gpu

@@ -165,6 +165,7 @@ inline constexpr unsigned cudaHostRegisterDefault = 0, cudaHostRegisterPortable 
 
 struct cudaFuncAttributes {
   size_t sharedSizeBytes;
+  int ptxVersion;
 };
 
 struct cudaDeviceProp {

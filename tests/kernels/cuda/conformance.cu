@@ -497,6 +497,51 @@ void check_first_copies() {
   compare("cp_async_first", run("copy", copy_first_kernel, in, 4 * kCases), expected, same_bits);
 }
 
+// 100 launches, each of which adds 1 to what the one before has written, a block to what another block has. They may
+// begin early; half of them by way of a graph.
+__global__ void add_one_kernel(const uint32_t* in, uint32_t* out) {
+  launch_dependents();
+  wait_for_earlier();
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  for (int j = 0; j < 8; ++j) __syncthreads();  // takes a while
+  out[i] = in[kCases - 1 - i] + 1;
+}
+
+void check_early_launches() {
+  const auto values = random_words(kCases, 26);
+  uint32_t *const first = upload(values), *const second = upload(values);
+  Queue queue;
+  check(cudaStreamCreateWithFlags(&queue.stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  cudaFuncAttributes attributes{};
+  check(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(add_one_kernel)), "cudaFuncGetAttributes");
+  queue.kernels_wait = attributes.ptxVersion >= 90;
+  const auto fifty = [&] {
+    for (int i = 0; i < 25; ++i) {
+      launch_early("add_one", add_one_kernel, dim3(kBlocks), dim3(kThreads), 0, queue, first, second);
+      launch_early("add_one", add_one_kernel, dim3(kBlocks), dim3(kThreads), 0, queue, second, first);
+    }
+    check(cudaGetLastError(), "add_one");
+  };
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t recorded = nullptr;
+  fifty();
+  check(cudaStreamBeginCapture(queue.stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  fifty();
+  check(cudaStreamEndCapture(queue.stream, &graph), "cudaStreamEndCapture");
+  check(cudaGraphInstantiate(&recorded, graph, 0), "cudaGraphInstantiate");
+  check(cudaGraphLaunch(recorded, queue.stream), "cudaGraphLaunch");
+  check(cudaStreamSynchronize(queue.stream), "add_one");
+  std::vector<uint32_t> found(values), expected(values);
+  for (uint32_t& word : expected) word += 100;
+  check(cudaMemcpy(found.data(), first, kCases * sizeof(uint32_t), cudaMemcpyDeviceToHost), "download");
+  compare(queue.kernels_wait ? "launches that begin early" : "launches in turn", found, expected, same_bits);
+  check(cudaGraphExecDestroy(recorded), "cudaGraphExecDestroy");
+  check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+  check(cudaStreamDestroy(queue.stream), "cudaStreamDestroy");
+  check(cudaFree(first), "cudaFree");
+  check(cudaFree(second), "cudaFree");
+}
+
 int check_all() {
   int n_devices = 0;
   if (cudaGetDeviceCount(&n_devices) != cudaSuccess || n_devices == 0) {
@@ -526,6 +571,7 @@ int check_all() {
   check_mma();
   check_copies();
   check_first_copies();
+  check_early_launches();
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   std::printf("%d of %d groups of instructions agree with their plain functions on %s\n", n_checked - n_failed,

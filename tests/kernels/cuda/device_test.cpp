@@ -84,6 +84,21 @@ TEST_CASE("two devices: steps are recorded apart, and outlive what is freed, but
   CHECK(b->step_counts().recorded == 1);
 }
 
+#ifdef HEARTH_EMULATED_CUDA
+TEST_CASE("kernels begin early where their code can wait") {
+  struct Restore {
+    int before = emulation::settings().capability;
+    ~Restore() { emulation::settings().capability = before; }
+  } const restore;
+  for (const int capability : {80, 89, 90, 120}) {
+    CAPTURE(capability);
+    emulation::settings().capability = capability;
+    const OwnGpu on;
+    CHECK(static_cast<const gpu::Queue*>(on->queue())->kernels_wait == (capability >= 90));
+  }
+}
+#endif
+
 TEST_CASE("two devices: each has counters of its own, and leaves them at zero") {
   const OwnGpu gpus[2];
   const auto counters_of = [](const OwnGpu& gpu) { return static_cast<const gpu::Queue*>(gpu->queue())->counters; };

@@ -2,6 +2,7 @@
 // a stream comes in order with them.
 #pragma once
 
+#include "kernels/cuda/host/small_moves.h"
 #include "kernels/cuda/queue.h"
 #include "kernels/ops.h"
 #include "tests/support/device_memory.h"
@@ -14,6 +15,7 @@ inline const gpu::Queue& default_queue() {
     gpu::Queue q;
     check_cuda(cudaDeviceGetAttribute(&q.multiprocessors, cudaDevAttrMultiProcessorCount, 0), "multiprocessors");
     q.counters = counters;
+    q.kernels_wait = gpu::kernels_wait();
     return q;
   }();
   return queue;
