@@ -30,8 +30,12 @@ struct Residual {
 template <bool kAdd>
 __global__ void __launch_bounds__(kNormThreads)
     norm_kernel(Residual residual, Mat<const float> x, const float* w, float eps, Mat<float> y) {
+  launch_dependents();
   GPU_SHARED(float, partial, kMaxWarps);
   const int64_t t = blockIdx.x, d = x.cols;
+  constexpr int64_t kLine = 16;  // floats that one request brings
+  for (int64_t i = kLine * threadIdx.x; i < d; i += kLine * blockDim.x) prefetch_to_l2(w + i);
+  wait_for_earlier();
   const float* from = x.data + t * x.stride;
   float squares = 0;
   for (int64_t i = threadIdx.x; i < d; i += blockDim.x) {
@@ -49,6 +53,8 @@ __global__ void __launch_bounds__(kNormThreads)
 }
 
 __global__ void __launch_bounds__(kAddThreads) add_kernel(Mat<const float> y, Mat<float> x) {
+  launch_dependents();
+  wait_for_earlier();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= x.cols) return;
   for (int64_t t = blockIdx.y; t < x.rows; t += gridDim.y) x.data[t * x.stride + i] += y.data[t * y.stride + i];
@@ -63,21 +69,21 @@ dim3 norm_threads(int64_t d) {
 
 void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y) {
   if (x.rows == 0) return;
-  launch("rms_norm", norm_kernel<false>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec), Residual{}, x,
-         w, eps, y);
+  launch_early("rms_norm", norm_kernel<false>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
+               Residual{}, x, w, eps, y);
 }
 
 void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
                   Mat<float> h) {
   if (x.rows == 0) return;
-  launch("add_rms_norm", norm_kernel<true>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
-         Residual{y, rest, x}, Mat<const float>(x), w, eps, h);
+  launch_early("add_rms_norm", norm_kernel<true>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
+               Residual{y, rest, x}, Mat<const float>(x), w, eps, h);
 }
 
 void add(const Exec& exec, Mat<const float> y, Mat<float> x) {
   if (x.rows == 0) return;
   const dim3 grid(unsigned((x.cols + kAddThreads - 1) / kAddThreads), unsigned(std::min(x.rows, kMaxGridY)));
-  launch("add", add_kernel, grid, dim3(unsigned(kAddThreads)), 0, queue_of(exec), y, x);
+  launch_early("add", add_kernel, grid, dim3(unsigned(kAddThreads)), 0, queue_of(exec), y, x);
 }
 
 }  // namespace hearth::gpu
