@@ -123,6 +123,8 @@ GPU_FN void choose(const Choice& choice, const volatile float* logits, int64_t t
 }
 
 __global__ void __launch_bounds__(kThreads) choose_kernel(Choice choice, const float* logits) {
+  launch_dependents();
+  wait_for_earlier();
   GPU_SHARED(ChoosingRoom, room, 1);
   const int64_t t = blockIdx.x;
   choose(choice, logits + t * choice.rule.n_experts, t, room[0]);
@@ -150,7 +152,11 @@ GPU_FN float part_of_dot(const float* a, const float* b, int64_t n, bool quadrup
 __global__ void __launch_bounds__(kThreads, 4) route_kernel(Choice choice, const float* gate, Mat<const float> x,
                                                             bool quadruples, float* logits, unsigned* finished) {
   GPU_SHARED(ChoosingRoom, room, 1);
+  launch_dependents();
   const int64_t e = blockIdx.x, t = blockIdx.y, E = gridDim.x;
+  constexpr int64_t kLine = 16;  // floats that one request brings
+  for (int64_t i = kLine * threadIdx.x; i < x.cols; i += kLine * kThreads) prefetch_to_l2(gate + e * x.cols + i);
+  wait_for_earlier();
   const float part = part_of_dot(gate + e * x.cols, x.data + t * x.stride, x.cols, quadruples);
   const float logit = block_sum(part, room[0].partial);
   if (threadIdx.x == 0) logits[t * E + e] = logit;
@@ -161,8 +167,8 @@ __global__ void __launch_bounds__(kThreads, 4) route_kernel(Choice choice, const
 
 // Four values of a row of n from `first` on; behind its end zeros.
 template <bool kAligned>
-GPU_FN float4 four_of(const volatile float* row, int first, int n) {
-  if constexpr (kAligned) return *reinterpret_cast<const float4*>(const_cast<const float*>(row) + first);
+GPU_FN float4 four_of(const float* row, int first, int n) {
+  if constexpr (kAligned) return *reinterpret_cast<const float4*>(row + first);
   const auto at = [&](int i) { return i < n ? row[i] : 0.0f; };
   return {at(first), at(first + 1), at(first + 2), at(first + 3)};
 }
@@ -190,6 +196,12 @@ __global__ void __launch_bounds__(kThreads)
   GPU_SHARED(ChoosingRoom, room, 1);
   const int d = int(row.residual.x.cols), E = choice.rule.n_experts, first = int(blockIdx.x) * kBlockExperts;
   const Residual& r = row.residual;
+  launch_dependents();
+  constexpr int kLine = 16;  // floats that one request brings
+  for (int j = 0; j < kBlockExperts && first + j < E; ++j) {
+    for (int i = kLine * int(threadIdx.x); i < d; i += kLine * kThreads) prefetch_to_l2(gate + int64_t(first + j) * d + i);
+  }
+  wait_for_earlier();
   const auto sum = [&](int i) {
     float4 v = four_of<kAligned>(r.x.data, i, d);
     if (r.y.data) v = v + four_of<kAligned>(r.y.data, i, d);
@@ -252,6 +264,8 @@ GPU_FN void copy_tile(const float* from, int64_t stride, int64_t rows, int64_t c
 // the rounding of long sums stays small. Rows of 36 floats keep quadruples aligned and their banks apart.
 __global__ void __launch_bounds__(kTileThreads)
     logits_kernel(const float* gate, int n_experts, Mat<const float> x, float* logits) {
+  launch_dependents();
+  wait_for_earlier();
   GPU_SHARED(float, tokens, 2 * kTile * (kStep + 4));
   GPU_SHARED(float, experts, 2 * kTile * (kStep + 4));
   const auto token_tile = reinterpret_cast<float(*)[kStep + 4]>(tokens);
@@ -358,14 +372,14 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
   const Choice choice{rule, bias, ids, weights};
   if (T <= kFusedTokens) {
     const bool quadruples = in_quadruples(gate, x.cols) && in_quadruples(x.data, x.stride) && x.cols % 4 == 0;
-    launch("route", route_kernel, dim3(unsigned(E), unsigned(T)), dim3(kThreads), 0, queue, choice, gate, x, quadruples,
-           logits, queue.counters);
+    launch_early("route", route_kernel, dim3(unsigned(E), unsigned(T)), dim3(kThreads), 0, queue, choice, gate, x,
+                 quadruples, logits, queue.counters);
     return;
   }
-  launch("route_logits", logits_kernel, dim3(tiles(E), tiles(T)), dim3(kTileThreads), 0, queue, gate, int(E), x,
-         logits);
-  launch("route_choose", choose_kernel, dim3(unsigned(T)), dim3(kThreads), 0, queue, choice,
-         static_cast<const float*>(logits));
+  launch_early("route_logits", logits_kernel, dim3(tiles(E), tiles(T)), dim3(kTileThreads), 0, queue, gate, int(E), x,
+               logits);
+  launch_early("route_choose", choose_kernel, dim3(unsigned(T)), dim3(kThreads), 0, queue, choice,
+               static_cast<const float*>(logits));
 }
 
 void norm_route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias,
@@ -380,7 +394,7 @@ void norm_route(const Exec& exec, const Routing& rule, const Weight& gate_inp, c
        {gate, norm, static_cast<const float*>(residual.x.data), residual.y.data, residual.rest.data}) {
     aligned = aligned && in_quadruples(row, 0);
   }
-  launch("norm_route", aligned ? norm_route_kernel<true> : norm_route_kernel<false>,
+  launch_early("norm_route", aligned ? norm_route_kernel<true> : norm_route_kernel<false>,
          dim3(unsigned((E + kBlockExperts - 1) / kBlockExperts)), dim3(kThreads), 0, queue,
          Choice{rule, bias, ids, weights}, gate, NormedRow{residual, norm, eps, h.data}, layout.logits(exec),
          queue.counters);
