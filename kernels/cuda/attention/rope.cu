@@ -13,6 +13,8 @@ namespace {
 constexpr int kThreads = 128;
 
 __global__ void __launch_bounds__(kThreads) rotate(RopeTable table, const int32_t* positions, Heads<float> x) {
+  launch_dependents();
+  wait_for_earlier();
   const int n_pairs = int(x.width) / 2;
   const int i = int(blockIdx.y) * kThreads + int(threadIdx.x);
   if (i >= n_pairs * int(x.n_heads)) return;
@@ -28,8 +30,8 @@ __global__ void __launch_bounds__(kThreads) rotate(RopeTable table, const int32_
 
 void rope(const Exec& exec, const RopeTable& table, const int32_t* positions, Heads<float> x) {
   const int64_t pairs = x.n_heads * (x.width / 2);
-  launch("rope", rotate, dim3(unsigned(x.n_tokens), unsigned((pairs + kThreads - 1) / kThreads)), dim3(kThreads), 0,
-         queue_of(exec), table, positions, x);
+  launch_early("rope", rotate, dim3(unsigned(x.n_tokens), unsigned((pairs + kThreads - 1) / kThreads)), dim3(kThreads),
+               0, queue_of(exec), table, positions, x);
 }
 
 }  // namespace hearth::gpu

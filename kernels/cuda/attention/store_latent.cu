@@ -9,6 +9,8 @@ namespace {
 // Grid (T).
 __global__ void __launch_bounds__(kLatentThreads)
     store_rows(Mat<const float> kv_a, const float* norm, float eps, RopeTable table, LatentCache cache, Positions at) {
+  launch_dependents();
+  wait_for_earlier();
   store_latent_row(kv_a.data + blockIdx.x * kv_a.stride, norm, eps, table, cache, at, int(blockIdx.x));
 }
 
@@ -16,8 +18,8 @@ __global__ void __launch_bounds__(kLatentThreads)
 
 void store_latent(const Exec& exec, Mat<const float> kv_a, const float* norm, float eps, const RopeTable& table,
                   const LatentCache& cache, const Positions& at) {
-  launch("store_latent", store_rows, dim3(unsigned(kv_a.rows)), dim3(kLatentThreads), 0, queue_of(exec), kv_a, norm,
-         eps, table, cache, at);
+  launch_early("store_latent", store_rows, dim3(unsigned(kv_a.rows)), dim3(kLatentThreads), 0, queue_of(exec), kv_a,
+               norm, eps, table, cache, at);
 }
 
 }  // namespace hearth::gpu
