@@ -37,6 +37,8 @@ GPU_FN float to_float(uint16_t x) {
 // score and for the sum. Rows are read again for every head.
 template <class T>
 __global__ void __launch_bounds__(32 * kPlainWarps) attend_plain(MlaProblem p) {
+  launch_dependents();
+  wait_for_earlier();
   GPU_SHARED(float, sums, kPlainWarps* kMaxWidth);
   GPU_SHARED(float, tops, kPlainWarps);
   GPU_SHARED(float, totals, kPlainWarps);
@@ -101,6 +103,8 @@ constexpr int kMergeWarps = 4, kMergeColumns = 128;
 
 // A block per row of queries and 128 columns; the warps share the pieces, a lane takes four columns.
 __global__ void __launch_bounds__(32 * kMergeWarps) merge_pieces(MlaProblem p) {
+  launch_dependents();
+  wait_for_earlier();
   GPU_SHARED(float4, sums, 32 * kMergeWarps);
   const int row = int(blockIdx.x), t = row / p.n_heads, lane = lane_of_thread(), warp = warp_of_thread();
   const int size = p.piece_size(row), n = (p.limit(row) + size - 1) / size;  // pieces that hold something for this row
@@ -234,12 +238,12 @@ MlaPieces mla_attend_pieces(const Exec& exec, Heads<const float> q_c, Heads<cons
   const MlaProblem problem{
       q_c, q_rope, cache, int(r), int(dr), at, int(q_c.n_tokens), int(q_c.n_heads), int(rows.group), scale * kLog2e,
       o_c, pieces};
-  launch("mla_attend", plan.kernel, dim3(unsigned(rows.blocks(plan)), unsigned(n)), dim3(unsigned(plan.threads)),
-         plan.shared_bytes, queue, problem);
+  launch_early("mla_attend", plan.kernel, dim3(unsigned(rows.blocks(plan)), unsigned(n)), dim3(unsigned(plan.threads)),
+               plan.shared_bytes, queue, problem);
   if (n == 1) return {};
   if (n <= most_pieces) return pieces;
-  launch("mla_merge", merge_pieces, dim3(unsigned(rows.n), unsigned((r + kMergeColumns - 1) / kMergeColumns)),
-         dim3(32 * kMergeWarps), 0, queue, problem);
+  launch_early("mla_merge", merge_pieces, dim3(unsigned(rows.n), unsigned((r + kMergeColumns - 1) / kMergeColumns)),
+               dim3(32 * kMergeWarps), 0, queue, problem);
   return {};
 }
 

@@ -305,6 +305,8 @@ GPU_FN void write_sums(const MlaProblem& p, int piece, int first_row, int end_ro
 // A block for each Tile::rows rows of a group, or what is left of them, and each piece.
 template <class Tile, class Widths>
 __global__ void __launch_bounds__(Tile::threads, 1) attend_tiles(MlaProblem p) {
+  launch_dependents();
+  wait_for_earlier();
   GPU_DYNAMIC_SHARED(uint16_t, shared);  // two tiles of the cache, the exchange, a factor and a limit of each row
   float2* const all = reinterpret_cast<float2*>(shared + 2 * kBufferValues);
   float2* const exchange = all + warp_of_thread() / kColumnWarps * Tile::exchanged;
