@@ -22,6 +22,8 @@ constexpr int64_t kMaxGridY = 65535;
 template <class Block>
 __global__ void __launch_bounds__(kThreads)
     decode_rows_kernel(const std::byte* table, size_t row_bytes, const int32_t* tokens, Mat<float> x) {
+  launch_dependents();
+  wait_for_earlier();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= x.cols) return;
   for (int64_t t = blockIdx.y; t < x.rows; t += gridDim.y) {
@@ -34,8 +36,8 @@ void decode_rows(const Exec& exec, const char* name, const Weight& w, const int3
   if (x.rows == 0) return;
   const dim3 grid(unsigned((x.cols + kThreads - 1) / kThreads), unsigned(std::min(x.rows, kMaxGridY)));
   with_block(w.format->id, [&]<class Block>() {
-    launch(name, decode_rows_kernel<Block>, grid, dim3(unsigned(kThreads)), 0, queue_of(exec), w.data, w.row_bytes,
-           rows, x);
+    launch_early(name, decode_rows_kernel<Block>, grid, dim3(unsigned(kThreads)), 0, queue_of(exec), w.data,
+                 w.row_bytes, rows, x);
   });
 }
 

@@ -75,6 +75,8 @@ GPU_FN int collect(const Row& row, uint64_t mine, uint64_t bound, Room& room) {
 
 __global__ void __launch_bounds__(kThreads)
     largest_kernel(Mat<const float> x, const uint32_t* without, Mat<Entry> best) {
+  launch_dependents();
+  wait_for_earlier();
   GPU_SHARED(Room, rooms, 1);
   Room& room = rooms[0];
   const Row row = {x.data + int64_t(blockIdx.x) * x.stride, without, int(x.cols)};
@@ -112,7 +114,7 @@ __global__ void __launch_bounds__(kThreads)
 void largest(const Exec& exec, Mat<const float> x, const uint32_t* without, Mat<Entry> best) {
   assert(best.rows == x.rows && best.cols <= x.cols && best.cols <= kMostLargest);
   if (x.rows == 0 || best.cols == 0) return;
-  launch("largest", largest_kernel, dim3(unsigned(x.rows)), dim3(kThreads), 0, queue_of(exec), x, without, best);
+  launch_early("largest", largest_kernel, dim3(unsigned(x.rows)), dim3(kThreads), 0, queue_of(exec), x, without, best);
 }
 
 }  // namespace hearth::gpu

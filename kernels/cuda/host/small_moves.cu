@@ -18,6 +18,8 @@ struct Words {
 
 // As many threads as the longest copy has words; each takes a word of every copy.
 __global__ void __launch_bounds__(kThreads) copy_words(Words words) {
+  launch_dependents();
+  wait_for_earlier();
   const int i = int(blockIdx.x) * kThreads + int(threadIdx.x);
   GPU_UNROLL
   for (size_t which = 0; which < Device::kMostSmallMoves; ++which) {  // indexed by what is known: no local memory
@@ -39,7 +41,8 @@ void small_moves(const Queue& queue, std::span<const Device::SmallMove> moves) {
     most = std::max(most, words.count[i]);
   }
   if (most == 0) return;
-  launch("small_moves", copy_words, dim3(unsigned((most + kThreads - 1) / kThreads)), dim3(kThreads), 0, queue, words);
+  launch_early("small_moves", copy_words, dim3(unsigned((most + kThreads - 1) / kThreads)), dim3(kThreads), 0, queue,
+               words);
 }
 
 bool kernels_wait() {
