@@ -22,6 +22,8 @@ constexpr int64_t kEnoughWarps = 2048;
 
 __global__ void __launch_bounds__(kThreads)
     prepare_kernel(const float* x, int64_t x_matrix, int k, Apart apart, std::byte* rows) {
+  launch_dependents();
+  wait_for_earlier();
   const SumRow source{x + blockIdx.x * x_matrix, nullptr, nullptr, 1.0f, k};
   prepare(source, k, apart, rows + blockIdx.x * prepared_bytes(apart, k), int(blockIdx.y * kThreads + threadIdx.x),
           int(gridDim.y * kThreads));
@@ -82,8 +84,8 @@ int64_t give_rows(const Exec& exec, Job& job, int64_t n_matrices, std::byte* scr
     assert(!s.input.norm && s.input.pieces.n == 0 && "only plain rows may be as long");
     const Apart apart = apart_of(format_of(s.format));
     const unsigned blocks = unsigned(s.k + 4 * kThreads - 1) / (4 * kThreads);
-    launch("prepare activations", prepare_kernel, dim3(unsigned(n_matrices), blocks), dim3(kThreads), 0, queue_of(exec),
-           s.input.x, s.input.x_matrix, s.k, apart, scratch);
+    launch_early("prepare activations", prepare_kernel, dim3(unsigned(n_matrices), blocks), dim3(kThreads), 0,
+                 queue_of(exec), s.input.x, s.input.x_matrix, s.k, apart, scratch);
     s.input.rows = scratch;
     scratch += n_matrices * prepared_bytes(apart, s.k);
   });

@@ -121,6 +121,7 @@ inline constexpr int kBlocksPerProcessor<FormatList<Row>, in_shared> =
 template <class Formats, bool in_shared>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Formats, in_shared>)
     vec_kernel(const __grid_constant__ Job job) {
+  launch_dependents();
   GPU_DYNAMIC_SHARED(std::byte, shared);
   GPU_SHARED(float, partial, kMaxWarps);
   const int warp = warp_of_thread(), lane = lane_of_thread();
@@ -166,6 +167,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Formats, in_shar
       }
       int matrix = int(blockIdx.y);
       if (pair >= 0) {
+        wait_for_earlier();  // for the ids
         matrix = job.ids[pair];
         if (job.slots) matrix = job.slots[matrix];
         absent = matrix < 0;
@@ -188,6 +190,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Formats, in_shar
         Rows<Block> rows(row_of_warp, int(kHeaderBytes<Block>) + begin / P::kElems * P::kSize,
                          (end - begin) / P::kElems * P::kSize, shared + warp * job.stage_bytes);
 
+        wait_for_earlier();  // with the first weights of a matrix that is no expert's under way
         // The activations. Where the block prepares them, every warp has one job, so all reach the barrier.
         const std::byte* activations = own_row;
         if constexpr (in_shared) {
@@ -210,6 +213,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Formats, in_shar
       });
       __syncwarp();
     }
+    wait_for_earlier();  // those without a job
     __syncthreads();
     if (warp == 0) {
       if (!gated) {
@@ -230,7 +234,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Formats, in_shar
 template <class Formats>
 void launch_formats(const Job& job, dim3 grid, size_t shared_bytes, bool in_shared, const Queue& queue) {
   const auto kernel = in_shared ? vec_kernel<Formats, true> : vec_kernel<Formats, false>;
-  launch("matmul_vec", kernel, grid, dim3(kThreads), shared_bytes, queue, job);
+  launch_early("matmul_vec", kernel, grid, dim3(kThreads), shared_bytes, queue, job);
 }
 
 // The format's own kernel, if it is one of these.
