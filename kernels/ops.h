@@ -189,11 +189,12 @@ struct Ops {
     size_t (*mla_attend)(const ScratchLimits& limits);  // mla_attend, absorbed_attend
     size_t (*mha_attend)(const ScratchLimits& limits);
     size_t (*route)(const ScratchLimits& limits);
+    size_t (*largest)(const ScratchLimits& limits);
   } scratch;
   // What the largest of them needs.
   size_t scratch_bytes(const ScratchLimits& limits) const {
-    return std::max(
-        {scratch.matmul(limits), scratch.mla_attend(limits), scratch.mha_attend(limits), scratch.route(limits)});
+    return std::max({scratch.matmul(limits), scratch.mla_attend(limits), scratch.mha_attend(limits),
+                     scratch.route(limits), scratch.largest(limits)});
   }
 
   // Why a model of these sizes cannot run here; empty: it can.

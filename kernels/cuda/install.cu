@@ -52,7 +52,8 @@ Ops table() {
   ops.scratch = {.matmul = matmul_scratch,
                  .mla_attend = attend_one_scratch,
                  .mha_attend = mha_attend_scratch,
-                 .route = route_scratch};
+                 .route = route_scratch,
+                 .largest = largest_scratch};
   ops.refuses = refuses;
   ops.embed = embed;
   ops.rms_norm = rms_norm;

@@ -9,8 +9,8 @@
 namespace hearth {
 
 // The largest of what the operations lay out: keys and values of a chunk of the context (attention/mha_attend.cu),
-// partial sums of split attention (attention/mla_attend.cu), and rows as prefill's products want them
-// (matmul/matmul_tile.cu, matmul/moe_tile.cu).
+// partial sums of split attention (attention/mla_attend.cu), rows as prefill's products want them
+// (matmul/matmul_tile.cu, matmul/moe_tile.cu), and keys of a few rows' groups of columns (largest.cu).
 size_t estimated_gpu_scratch(const ScratchLimits& l) {
   using namespace gpu;
   const int64_t T = l.max_tokens, H = l.n_heads, r = l.kv_lora_rank, columns = l.qk_nope_head_dim + l.v_head_dim;
@@ -25,8 +25,9 @@ size_t estimated_gpu_scratch(const ScratchLimits& l) {
   const int64_t dense = 4 * T * std::max(l.max_width, l.dim + std::max(l.inter_dim, l.shared_inter_dim));
   const int64_t heads = std::min(4 * T * H * r, kHeadsSliceBytes);
   const int64_t router = (T * l.n_experts + l.n_experts * l.dim) * 4;
+  const int64_t best = std::min(T, kLargestRows) * kLargestGroups * 8;
   constexpr int64_t kRounding = 4096;  // of each part
-  return size_t(std::max({naive, absorbed, experts, dense, heads, router}) + kRounding);
+  return size_t(std::max({naive, absorbed, experts, dense, heads, router, best}) + kRounding);
 }
 
 }  // namespace hearth

@@ -18,4 +18,7 @@ inline constexpr int64_t kHeadsSliceBytes = int64_t(64) << 20;
 inline constexpr int64_t kMoeSliceBytes = int64_t(64) << 20;
 inline constexpr int64_t kSliceColumns = 128;
 
+// The largest key of each group of columns (largest.cu), of so many rows at once.
+inline constexpr int64_t kLargestRows = 32, kLargestGroups = 1024;
+
 }  // namespace hearth::gpu

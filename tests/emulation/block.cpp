@@ -68,7 +68,7 @@ void Block::prepare(const Grid& grid) {
 std::string Block::run(uint3 index) {
   index_ = index;
   n_alive_ = n_ready_ = n_threads_;
-  n_at_barrier_ = 0;
+  n_at_barrier_ = n_true_ = 0;
   cursor_ = 0;
   error_.clear();
   for (int w = 0; w < n_warps_; w++) {
@@ -143,6 +143,7 @@ bool Block::all_stuck() {
   for (int w = 0; w < n_warps_; w++) warps_[w].ready = warps_[w].alive;
   n_ready_ = n_alive_;
   n_at_barrier_ = 0;
+  counted_ = std::exchange(n_true_, 0);
   cursor_ = 0;
   races.barrier();
   if (TrafficWatch* const watch = TrafficWatch::current()) {
@@ -226,6 +227,12 @@ void Block::barrier(Where where) {
   n_ready_--;
   warps_[running_ / 32].ready &= ~(1u << (running_ % 32));
   give_way();
+}
+
+int Block::count(bool predicate, Where where) {
+  n_true_ += predicate;
+  barrier(where);
+  return counted_;  // nobody passes the next one before all have read it
 }
 
 bool Block::Call::is(const Call& other) const {

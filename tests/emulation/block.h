@@ -52,6 +52,8 @@ class Block {
   // What is wrong with an access to global memory by the running thread, if it has not waited for earlier launches.
   std::string access_before_wait(const void* p, size_t bytes, bool writes) const;
   void barrier(Where where);
+  // The barrier, and how many of those who came to it brought a predicate that holds.
+  int count(bool predicate, Where where);
   // Waits until all `lanes` that are alive have come with the same operation. The last one runs it for all of them:
   // posts[l] is what lane l brought, for the lanes in the second argument.
   using Operation = void (*)(Block& block, void* const* posts, uint32_t lanes);
@@ -110,6 +112,7 @@ class Block {
   int running_ = 0;
   bool waited_ = false;  // whether any thread has
   int n_alive_ = 0, n_ready_ = 0, n_at_barrier_ = 0;
+  int n_true_ = 0, counted_ = 0;  // of those at the barrier, and at the last that opened
   Where barrier_;
   std::vector<int> order_;  // of threads, or of warps where the schedule is greedy
   size_t cursor_ = 0;

@@ -155,6 +155,10 @@ void block_barrier(Where where) {
   Block::current().barrier(where);
 }
 
+int block_count(bool predicate, Where where) {
+  return Block::current().count(predicate, where);
+}
+
 void warp_barrier(uint32_t lanes, Where where) {
   Block::current().warp_operation(lanes, nullptr, synchronize, where);
 }

@@ -34,6 +34,7 @@ extern constinit thread_local Place place;
 
 void wait_for_earlier();
 void block_barrier(Where where);
+int block_count(bool predicate, Where where);  // of the threads that live, at a barrier
 void warp_barrier(uint32_t lanes, Where where);
 // Four or eight bytes from lane `source` of the warp; `lanes` all call this.
 uint64_t shuffle(uint32_t lanes, uint64_t value, int source, Where where);
@@ -100,6 +101,9 @@ inline constexpr int warpSize = 32;
 
 inline void __syncthreads(hearth::emulation::Where where = hearth::emulation::Where::current()) {
   hearth::emulation::block_barrier(where);
+}
+inline int __syncthreads_count(int predicate, hearth::emulation::Where where = hearth::emulation::Where::current()) {
+  return hearth::emulation::block_count(predicate != 0, where);
 }
 inline void __syncwarp(unsigned lanes = 0xffffffffu,
                        hearth::emulation::Where where = hearth::emulation::Where::current()) {

@@ -51,6 +51,24 @@ inline std::vector<LargestCase> largest_cases() {
   for (float& v : crowd.x) v = std::round(v);
   crowd.what = "the same, of few values";
   cases.push_back(crowd);
+  // The GPU's groups, 1024 at most, have every so-many-th eight columns.
+  LargestCase groups = LargestCase("the largest of all in few groups", 1, 60 * 1024, kMostLargest).random(9);
+  for (int64_t c = 0; c < groups.n; ++c)
+    if (c / 8 % 1024 < 40) groups.x[size_t(c)] += 100;
+  cases.push_back(groups);
+  for (float& v : groups.x) v = std::round(v);
+  groups.what = "the same, of few values";
+  cases.push_back(groups);
+  for (const int64_t n : {255, 256, 257, 8191, 8192, 8193}) {  // columns of a block, and of all groups' first eight
+    cases.push_back(LargestCase("one of about as many as blocks take", 1, n, 1).random(uint32_t(n)));
+    cases.push_back(LargestCase("many of these", 1, n, std::min(n, kMostLargest)).random(uint32_t(n)));
+  }
+  cases.push_back(LargestCase("one of a long row", 1, 40000, 1).random(10));
+  cases.push_back(LargestCase("as many as can be of a long row", 1, 40000, kMostLargest).random(11));
+  cases.push_back(LargestCase("the first of a long row, all the same", 1, 40000, kMostLargest, 1.5f));
+  cases.push_back(LargestCase("nothing but NaN", 1, 40000, kMostLargest, kNan));
+  cases.push_back(LargestCase("one NaN of many", 1, 9000, 1, kNan));
+  cases.push_back(LargestCase("more rows than the GPU takes at once", 35, 100, 3).random(12));
 
   LargestCase odd = LargestCase("NaN, infinities and columns that are left out", 1, 700, 64).random(7);
   odd.x[5] = kNan;

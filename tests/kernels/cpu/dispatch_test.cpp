@@ -47,8 +47,8 @@ TEST_CASE("every available table has every operation, and the best comes first")
     const Ops& o = *isa.ops;
     CHECK(std::string(o.name) == isa.name);
     CHECK(&cpu_ops(isa.name) == isa.ops);
-    CHECK((o.scratch.matmul && o.scratch.mla_attend && o.scratch.mha_attend && o.scratch.route && o.refuses &&
-           o.embed && o.rms_norm && o.matmul));
+    CHECK((o.scratch.matmul && o.scratch.mla_attend && o.scratch.mha_attend && o.scratch.route && o.scratch.largest &&
+           o.refuses && o.embed && o.rms_norm && o.matmul));
     CHECK((o.matmul_heads && o.rope && o.store_latent && o.mla_attend && o.mha_attend && o.ffn && o.route));
     CHECK((o.moe_ffn && o.add && o.add_rms_norm && o.matmul_pair && o.absorbed_attend));
   }

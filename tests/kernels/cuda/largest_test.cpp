@@ -16,7 +16,8 @@ TEST_CASE("cuda largest: the first of what sorting gives") {
     const auto check = [&] {
       const int64_t stride = c.k + 1;
       const DeviceArray<Entry> best(size_t(c.T * stride));
-      gpu::largest(on_gpu(), {x.data(), c.T, c.n}, without, {best.data(), c.T, c.k, stride});
+      const DeviceArray<std::byte> scratch(gpu::largest_scratch({.max_tokens = c.T}));
+      gpu::largest(on_gpu(scratch), {x.data(), c.T, c.n}, without, {best.data(), c.T, c.k, stride});
       const std::vector<Entry> found = best.download();
       for (int64_t t = 0; t < c.T; ++t) {
         const Entry* const row = found.data() + t * stride;
