@@ -14,7 +14,7 @@
 // Bound: the bytes of the weights, if there are neither too many instructions nor too many wavefronts of shared memory.
 // At an H200's memory bandwidth a multiprocessor has time for about 3.5 instructions for each weight of 4.5 bits, 5 for
 // each of 6.5, and for a wavefront for every 20 bytes. The compiler makes 2.9 instructions for a Q4_K weight and 24
-// wavefronts for 576 bytes, 4.7 for a Q6_K one (docs/measurements.md, counted). Activations of 8 bits would save 0.4
+// wavefronts for 576 bytes, 4.8 for a Q6_K one (docs/measurements.md, counted). Activations of 8 bits would save 0.4
 // instructions, and cost the accuracy that docs/measurements.md shows. Not run on a GPU yet.
 #pragma once
 

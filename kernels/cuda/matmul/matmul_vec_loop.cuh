@@ -17,6 +17,13 @@ namespace hearth::gpu::vec {
 template <class Block>
 inline constexpr bool kFloatProducts = kApart<Block> == kFloatRows;
 
+// Formats whose halves of a warp have fewer conflicts in shared memory so, by 1 or 2 wavefronts of some 20 as counted
+// (tests/kernels/cuda/counts/formats.txt).
+template <class Block>
+inline constexpr bool kQuarterApart =
+    std::is_same_v<Block, BlockIQ1_S> || std::is_same_v<Block, BlockIQ1_M> || std::is_same_v<Block, BlockTQ2_0> ||
+    std::is_same_v<Block, BlockI4_G128> || std::is_same_v<Block, BlockIQ2_KS>;
+
 template <class Block>
 struct Piece {
   static constexpr int kElems = Block::kElems, kSize = int(sizeof(Block)), kWeights = Unit<Block>::kWeights;
@@ -25,8 +32,11 @@ struct Piece {
   static constexpr int kUnits = kPieceWeights / kWeights;
   static constexpr int kBytes = kPieceWeights / kElems * kSize;
   // Bytes of a row's slot in shared memory: the piece, at any offset in 16 bytes, and a word after it that load_staged
-  // may read. An odd multiple of 16, so that rows start in different banks.
-  static constexpr int kSlot = ((kBytes + 15 + 4 + 15) / 16 | 1) * 16;
+  // may read. 32 bytes more than a multiple of 64, so that the rows that the halves of a warp read at once, two slots
+  // apart, start half of all banks apart; or an odd multiple of 16, a quarter of them.
+  static constexpr int kUsed = kBytes + 15 + 4;
+  static constexpr int kSlot = kQuarterApart<Block> ? ((kUsed + 15) / 16 | 1) * 16 : (kUsed + 31) / 64 * 64 + 32;
+  static_assert(kSlot >= kUsed);
   static constexpr int kStageBytes = 2 * kWarpRows * kSlot;  // both stages of a warp's rows
 };
 

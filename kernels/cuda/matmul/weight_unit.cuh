@@ -42,6 +42,21 @@ GPU_FN void load_staged(const std::byte* p, uint32_t (&words)[n]) {
   }
 }
 
+// load_staged<2> of 16 bytes in pairs of words: for Q6_K's low bits, 16 bytes of each lane side by side in two blocks,
+// which as words lie in the same quarter of the banks. Pairs are served for half a warp at a time, and lie in half of
+// the banks. Up to 6 bytes before p and 8 after the words are read too.
+GPU_FN void load_staged_pairs(const std::byte* p, uint32_t (&words)[4]) {
+  const size_t odd = reinterpret_cast<size_t>(p) & 6;
+  const auto* aligned = reinterpret_cast<const uint2*>(p - odd);
+  const uint2 a = aligned[0], b = aligned[1], c = aligned[2];
+  const bool second = odd >= 4;
+  const uint32_t selector = odd & 2 ? 0x5432 : 0x3210;
+  const uint32_t from[5] = {second ? a.y : a.x, second ? b.x : a.y, second ? b.y : b.x, second ? c.x : b.y,
+                            second ? c.y : c.x};
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) words[i] = byte_permute(from[i], from[i + 1], selector);
+}
+
 // first(u) and first(u) + kDistance: the weights at which the halves of unit u of a block start. load(header, block, u,
 // unit): reads the unit, with the header of the block's row.
 template <class Block>
@@ -74,7 +89,11 @@ struct Unit {
                                  ByteUnit& unit) {
     constexpr bool kSharedBytes = B::low_at(0) == B::low_at(B::kApart);
     uint32_t low[kSharedBytes ? 4 : 8], high[4] = {};
-    load_staged<B::kAlign>(block + B::low_at(first), low);
+    if constexpr (std::is_same_v<Block, BlockQ6_K>) {
+      load_staged_pairs(block + B::low_at(first), low);
+    } else {
+      load_staged<B::kAlign>(block + B::low_at(first), low);
+    }
     if constexpr (B::kHigh) load_staged<B::kAlign>(block + B::high_at(first), high);
     GPU_UNROLL
     for (int h = 0; h < 2; ++h) {
