@@ -215,6 +215,32 @@ GPU_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
 #endif
 }
 
+// d [16,8] += a [16,32] * b [32,8], a and b signed bytes, d in int (sums wrap). Fragments as those of mma_bf16, each
+// pair of 16-bit values being four bytes: a: rows l / 4 and 8 + l / 4 by columns 4 (l % 4) .. + 3 and 16 + those (r0
+// r1: left half, upper then lower; r2 r3: right half), b: rows 4 (l % 4) .. + 3, then 16 + those, column l / 4; d as
+// there.
+GPU_FN void mma_s8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if GPU_EMULATED
+  emulation::mma_s8(d, a, b0, b1);
+#else
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
+// The same of the left half of a, whose fragment is a0 a1, and the upper half of b: d [16,8] += a [16,16] * b [16,8].
+GPU_FN void mma_s8_k16(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t b) {
+#if GPU_EMULATED
+  emulation::mma_s8_k16(d, a0, a1, b);
+#else
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a0), "r"(a1), "r"(b));
+#endif
+}
+
 // ---- Integers
 
 // c + the sum of four products of signed bytes.

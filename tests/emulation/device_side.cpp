@@ -121,6 +121,30 @@ void multiply(Block& block, void* const* posts, uint32_t lanes) {
   for (int lane = 0; lane < 32; lane++) std::memcpy(static_cast<Product*>(posts[lane])->d, d[lane], sizeof d[lane]);
 }
 
+template <int k>
+struct ByteProduct {
+  int (&d)[4];
+  uint32_t a[k / 8], b[k / 16];
+};
+
+template <int k>
+void multiply_bytes(Block& block, void* const* posts, uint32_t lanes) {
+  if (lanes != kAllLanes) block.fail("mma, but some lanes of the warp have ended");
+  uint32_t a[32][k / 8], b[32][k / 16];
+  int32_t d[32][4];
+  for (int lane = 0; lane < 32; lane++) {
+    const auto& p = *static_cast<const ByteProduct<k>*>(posts[lane]);
+    std::memcpy(a[lane], p.a, sizeof p.a);
+    std::memcpy(b[lane], p.b, sizeof p.b);
+    std::memcpy(d[lane], p.d, sizeof p.d);
+  }
+  instructions::mma_s8<k>(a, b, d);
+  if (TrafficWatch* const watch = TrafficWatch::current()) watch->multiplied();
+  for (int lane = 0; lane < 32; lane++) {
+    std::memcpy(static_cast<ByteProduct<k>*>(posts[lane])->d, d[lane], sizeof d[lane]);
+  }
+}
+
 template <class T>
 T atomic_step(Atomic kind, T* p, T operand) {
   if (kind == Atomic::add) return __atomic_fetch_add(p, operand, __ATOMIC_RELAXED);
@@ -248,6 +272,16 @@ void ldmatrix(uint32_t (&r)[4], const void* row, bool transposed, Where where) {
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where) {
   Product post{d, a, {b0, b1}};
   Block::current().warp_operation(kAllLanes, &post, multiply, where);
+}
+
+void mma_s8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where) {
+  ByteProduct<32> post{d, {a[0], a[1], a[2], a[3]}, {b0, b1}};
+  Block::current().warp_operation(kAllLanes, &post, multiply_bytes<32>, where);
+}
+
+void mma_s8_k16(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t b, Where where) {
+  ByteProduct<16> post{d, {a0, a1}, {b}};
+  Block::current().warp_operation(kAllLanes, &post, multiply_bytes<16>, where);
 }
 
 uint32_t atomic(Atomic kind, void* p, uint32_t operand, bool is_signed) {

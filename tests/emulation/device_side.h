@@ -66,6 +66,8 @@ void cp_async_commit();
 void cp_async_wait(int newest_groups);
 void ldmatrix(uint32_t (&r)[4], const void* row, bool transposed, Where where = Where::current());
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where = Where::current());
+void mma_s8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where = Where::current());
+void mma_s8_k16(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t b, Where where = Where::current());
 
 // Relaxed, on any memory; the value before. `kind` as named.
 enum class Atomic { add, minimum, maximum, bit_or, bit_and, exchange };

@@ -147,6 +147,30 @@ inline void mma_m16n8k16_bf16(const uint32_t (&a)[32][4], const uint32_t (&b)[32
   }
 }
 
+// mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32: d [16,8] += a [16,32] * b [32,8], signed bytes; and m16n8k16, which
+// has the left half of a and the upper half of b. Sums wrap.
+template <int k>
+inline void mma_s8(const uint32_t (&a)[32][k / 8], const uint32_t (&b)[32][k / 16], int32_t (&d)[32][4]) {
+  static_assert(k == 16 || k == 32);
+  int32_t left[16][k], right[k][8];
+  const auto byte = [](uint32_t word, int i) { return int32_t(int8_t(word >> 8 * i)); };
+  for (int lane = 0; lane < 32; lane++) {
+    const int i = lane / 4, j = 4 * (lane % 4);
+    for (int at = 0; at < 4; at++) {
+      for (int part = 0; part < k / 8; part++) left[i + part % 2 * 8][j + part / 2 * 16 + at] = byte(a[lane][part], at);
+      for (int part = 0; part < k / 16; part++) right[j + part * 16 + at][i] = byte(b[lane][part], at);
+    }
+  }
+  for (int lane = 0; lane < 32; lane++) {
+    for (int part = 0; part < 4; part++) {
+      const int row = lane / 4 + part / 2 * 8, column = 2 * (lane % 4) + part % 2;
+      int32_t sum = 0;  // of at most 32 products of 2^14
+      for (int n = 0; n < k; n++) sum += left[row][n] * right[n][column];
+      d[lane][part] = int32_t(uint32_t(d[lane][part]) + uint32_t(sum));
+    }
+  }
+}
+
 }  // namespace hearth::instructions
 
 namespace hearth::emulation {

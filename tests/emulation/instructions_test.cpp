@@ -90,6 +90,44 @@ TEST_CASE("matrices in registers: ldmatrix and mma together are a matrix product
   }
 }
 
+TEST_CASE("matrices of bytes in registers: ldmatrix and mma together are a matrix product") {
+  std::mt19937 random(2);
+  alignas(16) int8_t a[16][32], b_columns[8][32];
+  for (auto& row : a) {
+    for (int8_t& v : row) v = int8_t(random());
+  }
+  for (auto& row : b_columns) {
+    for (int8_t& v : row) v = int8_t(random());
+  }
+  a[0][0] = b_columns[0][0] = -128;
+  const void* a_rows[32];
+  const void* b_rows[32];
+  for (int lane = 0; lane < 32; lane++) {
+    a_rows[lane] = &a[lane % 16][lane / 16 * 16];
+    b_rows[lane] = &b_columns[lane % 8][lane / 8 % 2 * 16];  // twice, to fill four matrices
+  }
+  uint32_t fragment_a[32][4], loaded_b[32][4], fragment_b[32][2], left_a[32][2], upper_b[32][1];
+  ldmatrix_x4(a_rows, false, fragment_a);
+  ldmatrix_x4(b_rows, false, loaded_b);
+  int32_t whole[32][4], half[32][4];
+  for (int lane = 0; lane < 32; lane++) {
+    for (int i = 0; i < 2; i++) fragment_b[lane][i] = loaded_b[lane][i], left_a[lane][i] = fragment_a[lane][i];
+    upper_b[lane][0] = loaded_b[lane][0];
+    for (int i = 0; i < 4; i++) whole[lane][i] = half[lane][i] = std::numeric_limits<int32_t>::max();  // sums wrap
+  }
+  mma_s8<32>(fragment_a, fragment_b, whole);
+  mma_s8<16>(left_a, upper_b, half);
+  for (int i = 0; i < 16; i++) {
+    for (int j = 0; j < 8; j++) {
+      int32_t left = 0, right = 0;
+      for (int k = 0; k < 16; k++) left += a[i][k] * b_columns[j][k], right += a[i][16 + k] * b_columns[j][16 + k];
+      const uint32_t before = uint32_t(std::numeric_limits<int32_t>::max());
+      CHECK(uint32_t(whole[i % 8 * 4 + j / 2][i / 8 * 2 + j % 2]) == before + uint32_t(left + right));
+      CHECK(uint32_t(half[i % 8 * 4 + j / 2][i / 8 * 2 + j % 2]) == before + uint32_t(left));
+    }
+  }
+}
+
 TEST_CASE("mma: what is small beside the sum so far is rounded, or cut off to 25 or 24 bits") {
   uint32_t a[32][4], b[32][2];
   for (int lane = 0; lane < 32; lane++) {

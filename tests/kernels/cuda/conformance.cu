@@ -414,6 +414,44 @@ void check_mma() {
               close ? "agree" : "DIFFER", worst);
 }
 
+// Products of bytes, k = 16 or 32 of them. In: for each lane a [k / 8], b [k / 16], d [4] as words.
+template <int k>
+constexpr int kByteWords = k / 8 + k / 16 + 4;
+
+template <int k>
+__global__ void mma_s8_kernel(const uint32_t* in, uint32_t* out) {
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  const uint32_t* from = in + kByteWords<k> * i;
+  const uint32_t* to = from + k / 8 + k / 16;
+  int d[4] = {int(to[0]), int(to[1]), int(to[2]), int(to[3])};
+  if constexpr (k == 32) {
+    const uint32_t a[4] = {from[0], from[1], from[2], from[3]};
+    mma_s8(d, a, from[4], from[5]);
+  } else {
+    mma_s8_k16(d, from[0], from[1], from[2]);
+  }
+  for (int j = 0; j < 4; ++j) out[4 * i + j] = uint32_t(d[j]);
+}
+
+template <int k>
+void check_mma_s8(const char* name) {
+  const auto in = random_words(size_t(kByteWords<k> * kCases), 25 + k);
+  std::vector<uint32_t> expected;
+  for (int warp = 0; warp < kWarps; ++warp) {
+    uint32_t a[32][k / 8], b[32][k / 16];
+    int32_t d[32][4];
+    for (int lane = 0; lane < 32; ++lane) {
+      const uint32_t* from = in.data() + kByteWords<k> * (32 * warp + lane);
+      std::memcpy(a[lane], from, sizeof a[lane]);
+      std::memcpy(b[lane], from + k / 8, sizeof b[lane]);
+      std::memcpy(d[lane], from + k / 8 + k / 16, sizeof d[lane]);
+    }
+    instructions::mma_s8<k>(a, b, d);
+    expected.insert(expected.end(), &d[0][0], &d[0][0] + 128);
+  }
+  compare(name, run(name, mma_s8_kernel<k>, in, 4 * kCases), expected, same_bits);
+}
+
 // ---- Copies
 
 // Thread i copies quad i ^ 1 to shared memory 16 bytes at once, and word by word quad i ^ 3; each only where a bit of
@@ -569,6 +607,8 @@ int check_all() {
   check_ldmatrix<false>("ldmatrix_x4");
   check_ldmatrix<true>("ldmatrix_x4_transposed");
   check_mma();
+  check_mma_s8<32>("mma_s8");
+  check_mma_s8<16>("mma_s8_k16");
   check_copies();
   check_first_copies();
   check_early_launches();
