@@ -130,7 +130,7 @@ GPU_FN void cp_async_16(void* shared, const void* global, bool valid = true) {
 #endif
 }
 
-// The first n of 16 bytes, 0 < n <= 16; both aligned to 16. The bytes after them are not read, and become zeros in
+// The first n of 16 bytes, 0 <= n <= 16; both aligned to 16. The bytes after them are not read, and become zeros in
 // shared memory.
 GPU_FN void cp_async_first(void* shared, const void* global, int n) {
 #if GPU_EMULATED
@@ -238,6 +238,20 @@ GPU_FN void mma_s8_k16(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t b) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
                : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                : "r"(a0), "r"(a1), "r"(b));
+#endif
+}
+
+// The same with d = a * b.
+GPU_FN void mma_bf16_anew(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if GPU_EMULATED
+  d[0] = d[1] = d[2] = d[3] = 0;
+  emulation::mma_bf16(d, a, b0, b1);
+#else
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%10, %10, %10, %10};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
 #endif
 }
 

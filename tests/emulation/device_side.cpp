@@ -242,9 +242,9 @@ void cp_async(void* shared, const void* global, size_t bytes, bool valid, Where 
 void cp_async_first(void* shared, const void* global, size_t n, Where where) {
   Block& block = Block::current();
   if (!is_aligned(shared, 16) || !is_aligned(global, 16)) block.fail("cp.async: not aligned", where);
-  if (n == 0 || n > 16) block.fail("cp.async: not 1 to 16 bytes", where);
+  if (n > 16) block.fail("cp.async: more than 16 bytes", where);
   if (!block.shared.contains(shared, 16)) block.fail("cp.async: to a place outside shared memory", where);
-  if (block.shared.contains(global, n)) block.fail("cp.async: from shared memory", where);
+  if (n > 0 && block.shared.contains(global, n)) block.fail("cp.async: from shared memory", where);
   if (race_check) race_copy_issued(__builtin_return_address(0), shared, global, 16, n);
   block.copies().issue(shared, global, 16, n, settings().eager_copies);
 }

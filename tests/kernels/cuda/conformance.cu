@@ -361,30 +361,38 @@ void check_ldmatrix(const char* name) {
 // In: for each lane a [4], b [2], d [4] as words.
 constexpr int kMmaWords = 10;
 
+template <bool anew>
 __global__ void mma_kernel(const uint32_t* in, uint32_t* out) {
   const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
   const uint32_t* from = in + kMmaWords * i;
   const uint32_t a[4] = {from[0], from[1], from[2], from[3]};
   float d[4];
   for (int j = 0; j < 4; ++j) d[j] = float_from_bits(from[6 + j]);
-  mma_bf16(d, a, from[4], from[5]);
+  if constexpr (anew) {
+    mma_bf16_anew(d, a, from[4], from[5]);
+  } else {
+    mma_bf16(d, a, from[4], from[5]);
+  }
   for (int j = 0; j < 4; ++j) out[4 * i + j] = float_bits(d[j]);
 }
 
 // One warp's product in plain C++, of the values or (for the tolerance) of their magnitudes.
-void plain_mma(const uint32_t* in, bool magnitudes, float (&d)[32][4]) {
+void plain_mma(const uint32_t* in, bool anew, bool magnitudes, float (&d)[32][4]) {
   uint32_t a[32][4], b[32][2];
   const uint32_t keep = magnitudes ? 0x7fff7fff : 0xffffffff;
   for (int lane = 0; lane < 32; ++lane) {
     const uint32_t* from = in + kMmaWords * lane;
     for (int j = 0; j < 4; ++j) a[lane][j] = from[j] & keep;
     for (int j = 0; j < 2; ++j) b[lane][j] = from[4 + j] & keep;
-    for (int j = 0; j < 4; ++j) d[lane][j] = float_from_bits(from[6 + j] & (magnitudes ? 0x7fffffff : 0xffffffff));
+    for (int j = 0; j < 4; ++j) {
+      d[lane][j] = anew ? 0.0f : float_from_bits(from[6 + j] & (magnitudes ? 0x7fffffff : 0xffffffff));
+    }
   }
   instructions::mma_m16n8k16_bf16(a, b, d);
 }
 
-void check_mma() {
+template <bool anew>
+void check_mma(const char* name) {
   // Any sign and mantissa, exponents of 2^-7 to 2^8: sums cancel, and nothing overflows.
   std::mt19937 rng(23);
   std::vector<uint32_t> in(kMmaWords * kCases);
@@ -392,13 +400,13 @@ void check_mma() {
   for (size_t i = 0; i < in.size(); ++i) {
     in[i] = i % kMmaWords < 6 ? bf16() | bf16() << 16 : float_bits(bf16_to_float(uint16_t(bf16())));
   }
-  const auto found = run("mma_bf16", mma_kernel, in, 4 * kCases);
+  const auto found = run(name, mma_kernel<anew>, in, 4 * kCases);
   ++n_checked;
   double worst = 0;
   for (int warp = 0; warp < kWarps; ++warp) {
     float expected[32][4], magnitude[32][4];
-    plain_mma(in.data() + kMmaWords * 32 * warp, false, expected);
-    plain_mma(in.data() + kMmaWords * 32 * warp, true, magnitude);
+    plain_mma(in.data() + kMmaWords * 32 * warp, anew, false, expected);
+    plain_mma(in.data() + kMmaWords * 32 * warp, anew, true, magnitude);
     for (int lane = 0; lane < 32; ++lane) {
       for (int j = 0; j < 4; ++j) {
         const double value = float_from_bits(found[128 * warp + 4 * lane + j]);
@@ -410,7 +418,7 @@ void check_mma() {
   // 17 terms, each cut off at about the last place of the largest.
   const bool close = worst <= 4e-6;
   if (!close) ++n_failed;
-  std::printf("%-24s %7d values %s, worst error %.1e of the terms' magnitude\n", "mma_bf16", 4 * kCases,
+  std::printf("%-24s %7d values %s, worst error %.1e of the terms' magnitude\n", name, 4 * kCases,
               close ? "agree" : "DIFFER", worst);
 }
 
@@ -507,9 +515,9 @@ void check_copies() {
   compare("cp_async", run("copy", copy_kernel, in, 8 * kCases), expected, same_bits);
 }
 
-// Thread i copies the first 1 to 16 bytes of its quad; the rest of the 16 is not looked at.
+// Thread i copies the first 0 to 16 bytes of its quad; the rest must be zeros.
 HEARTH_HD inline int n_first(int i) {
-  return i % 16 + 1;
+  return i % 17;
 }
 
 __global__ void copy_first_kernel(const uint4* in, uint32_t* out) {
@@ -521,9 +529,7 @@ __global__ void copy_first_kernel(const uint4* in, uint32_t* out) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(&quads[thread]);
   for (int j = 0; j < 4; ++j) {
     uint32_t word = 0;
-    for (int k = 0; k < 4; ++k) {
-      if (4 * j + k < n_first(i)) word |= uint32_t(bytes[4 * j + k]) << 8 * k;
-    }
+    for (int k = 0; k < 4; ++k) word |= uint32_t(bytes[4 * j + k]) << 8 * k;
     out[4 * i + j] = word;
   }
 }
@@ -606,7 +612,8 @@ int check_all() {
   check_reductions<2>();
   check_ldmatrix<false>("ldmatrix_x4");
   check_ldmatrix<true>("ldmatrix_x4_transposed");
-  check_mma();
+  check_mma<false>("mma_bf16");
+  check_mma<true>("mma_bf16_anew");
   check_mma_s8<32>("mma_s8");
   check_mma_s8<16>("mma_s8_k16");
   check_copies();
