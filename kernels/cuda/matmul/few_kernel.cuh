@@ -108,7 +108,7 @@ GPU_FN void multiply_rows(const Product& p, const TileWork& work, int first_row,
   W weights(shared + 2 * S::kStageBytes);
 
   const auto address_of = [&](int row) { return half_of_rows(row / 16) + size_t(row % 16) * p.w.row_bytes; };
-  if constexpr (kHeader != 0) weights.load_header(address_of(lane % 16 < exist[lane / 16] ? lane : 0));
+  if constexpr (kHeader != 0) weights.load_header(address_of(lane % 16 < (lane < 16 ? exist[0] : exist[1]) ? lane : 0));
   // Bytes before each row's first weight in its first 16 aligned bytes.
   uint32_t before[kLaneRows] = {}, before_own = 0;
   if constexpr (!S::kAligned) {
@@ -230,17 +230,13 @@ GPU_FN void store_tile(const Product& p, const TileWork& work, const std::byte* 
   }
 }
 
-// With three blocks a thread has 168 registers: too few for the sums of 64 tokens, and with those of 16 for the scales
-// of groups of 16 weights and for lookups in long tables.
-template <class Block>
-inline constexpr bool kLongTables = requires {
-  typename Block::Levels;
-};
+// With three blocks a thread has 168 registers: too few for the sums of 64 tokens, and with those of 16 tokens enough
+// only for the levels that take the fewest, of formats with a min for each 32 weights.
 template <class Block, int n_tiles>
-inline constexpr int kBlocksPerProcessor = n_tiles > 2 || (n_tiles == 2 &&
-                                                           (Weights<Block>::kSlicesOfSum == 1 || kLongTables<Block>))
-                                               ? 2
-                                               : 3;
+inline constexpr int kBlocksPerProcessor = n_tiles == 1 || (n_tiles == 2 && Weights<Block>::kMins &&
+                                                            Weights<Block>::kSlicesOfSum == 2)
+                                               ? 3
+                                               : 2;
 
 template <class Block, int n_tiles>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor<Block, n_tiles>)
