@@ -11,9 +11,6 @@
 
 namespace hearth {
 
-// Up to so many tokens, a GPU multiplies straight from the stored blocks (kernels/cuda/matmul/matmul_vec.h), beyond
-// them in tiles.
-inline constexpr int64_t kMaxVecTokens = 1;
 // Levels of a group of 16 activations: the largest is 127 * 256 + 127, two signed bytes.
 inline constexpr int kGroupValues = 16, kMostLevel = 127 * 256 + 127;
 
@@ -26,7 +23,7 @@ enum class Rounding : uint8_t {
 // For the products of n_tokens, together, with weights of a format.
 inline Rounding rounding_of(const Format& weights, int64_t n_tokens) {
   if (weights.id == FormatId::f32) return Rounding::none;
-  if (n_tokens > kMaxVecTokens) return Rounding::halves;
+  if (n_tokens > 1) return Rounding::halves;
   return weights.block_elems == 1 || weights.id == FormatId::f8_e4m3 ? Rounding::none : Rounding::groups;
 }
 

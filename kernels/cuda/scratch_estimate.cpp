@@ -9,8 +9,9 @@
 namespace hearth {
 
 // The largest of what the operations lay out: keys and values of a chunk of the context (attention/mha_attend.cu),
-// partial sums of split attention (attention/mla_attend.cu), rows as prefill's products want them
-// (matmul/matmul_tile.cu, matmul/moe_tile.cu), and keys of a few rows' groups of columns (largest.cu).
+// partial sums of split attention (attention/mla_attend.cu), rows as the products of several tokens want them
+// (matmul/matmul_few.cu, matmul/matmul_tile.cu, matmul/moe_tile.cu), and keys of a few rows' groups of columns
+// (largest.cu).
 size_t estimated_gpu_scratch(const ScratchLimits& l) {
   using namespace gpu;
   const int64_t T = l.max_tokens, H = l.n_heads, r = l.kv_lora_rank, columns = l.qk_nope_head_dim + l.v_head_dim;
@@ -24,10 +25,19 @@ size_t estimated_gpu_scratch(const ScratchLimits& l) {
                           std::min(rows * l.dim * 4, std::max(kMoeSliceBytes, rows * kSliceColumns * 4));
   const int64_t dense = 4 * T * std::max(l.max_width, l.dim + std::max(l.inter_dim, l.shared_inter_dim));
   const int64_t heads = std::min(4 * T * H * r, kHeadsSliceBytes);
+  // What few tokens take (matmul/matmul_few.cu).
+  const int64_t few = std::min<int64_t>(T, 64), few_slots = few * l.n_activated;
+  const auto few_rows = [](int64_t n, int64_t k) { return n * (4 * k + 4 * 128 + 64); };
+  const auto few_hidden = [&](int64_t n, int64_t k) { return few_rows(n, k) + 4 * n * k; };
+  const int64_t few_experts = few_rows(few, l.dim) + few_hidden(few, l.shared_inter_dim) +
+                              few_hidden(few_slots, l.moe_inter_dim) + few_slots * (4 * l.dim + 32) + 8 * l.n_experts;
+  const int64_t few_heads = few_rows(few * H, std::max({r, l.qk_nope_head_dim, l.v_head_dim}));
+  const int64_t few_dense = few_rows(few, l.max_width) + few_hidden(few, std::max(l.inter_dim, l.shared_inter_dim));
   const int64_t router = (T * l.n_experts + l.n_experts * l.dim) * 4;
   const int64_t best = std::min(T, kLargestRows) * kLargestGroups * 8;
   constexpr int64_t kRounding = 4096;  // of each part
-  return size_t(std::max({naive, absorbed, experts, dense, heads, router, best}) + kRounding);
+  return size_t(std::max({naive, absorbed, experts, dense, heads, few_experts, few_heads, few_dense, router, best}) +
+                kRounding);
 }
 
 }  // namespace hearth

@@ -1,4 +1,5 @@
-// The matrix products of kernels/ops.h: for few tokens by matmul_vec, for many by matmul_tile and moe_tile.
+// The matrix products of kernels/ops.h: for one token by matmul_vec, for few by matmul_few, for many by matmul_tile and
+// moe_tile.
 #pragma once
 
 #include "kernels/ops.h"

@@ -20,7 +20,8 @@ constexpr int kPrepareThreads = 128;
 constexpr int64_t kEnoughWarps = 2048;
 
 // Four values of a token of a head: x -> rows, first all tokens of head 0.
-__global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Heads<const float> x, Lanes lanes, std::byte* rows) {
+__global__ void __launch_bounds__(kPrepareThreads)
+    prepare_few_kernel(Heads<const float> x, Lanes lanes, std::byte* rows) {
   const unsigned place = blockIdx.z * kPrepareThreads + threadIdx.x;
   const int64_t first = first_value(lanes, place);
   if (first >= (x.width + kSpan - 1) / kSpan * kSpan) return;
@@ -44,10 +45,6 @@ Lanes lanes_of(const Weight& w) {
   return w.format->block_elems == 1 ? Lanes::octets : Lanes::quads;
 }
 
-Heads<const float> one_head(Mat<const float> x) {
-  return {x.data, x.rows, 1, x.cols, x.stride, 0};
-}
-
 // Activations, in memory where they are prepared for one matrix or another.
 class Input {
  public:
@@ -60,7 +57,7 @@ class Input {
     if (!prepared_ || lanes_ != lanes) {
       const int64_t places = (x_.width + kSpan - 1) / kSpan * (kSpan / 4);
       launch(
-          "prepare_few", prepare_kernel,
+          "prepare_few", prepare_few_kernel,
           dim3(unsigned(x_.n_tokens), unsigned(x_.n_heads), unsigned((places + kPrepareThreads - 1) / kPrepareThreads)),
           dim3(kPrepareThreads), 0, queue_, x_, lanes, rows_);
     }
@@ -105,11 +102,8 @@ Product product_of(const Weight& w, int64_t n_tokens) {
 }
 
 // y [T,H,n] = x [T,H,k] times one matrix per head.
-void heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
+void heads(const Weight& w, Heads<const float> x, Input& input, Heads<float> y, const Queue& queue) {
   assert(x.n_tokens >= 1 && x.n_tokens <= kMaxFewTokens && x.width == w.k && y.width == w.n);
-  Scratch scratch(exec);
-  const Queue& queue = queue_of(exec);
-  Input input(x, scratch.take<std::byte>(Input::bytes(x.n_tokens * x.n_heads, x.width)), queue);
   Product p = product_of(w, x.n_tokens);
   p.x = input.prepared_for(w);
   p.x_matrix_stride = x.n_tokens * row_bytes(x.width);
@@ -119,6 +113,15 @@ void heads(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float>
   p.n_matrices = int(x.n_heads);
   p.split_bits = split_bits(w, w.n, x.n_heads);
   product(w.format->id, tiles_for(x.n_tokens), p, queue);
+}
+
+template <class T>
+Heads<T> one_head(Mat<T> x) {
+  return {x.data, x.rows, 1, x.cols, x.stride, 0};
+}
+
+Input input_in(Scratch& scratch, Heads<const float> x, const Queue& queue) {
+  return {x, scratch.take<std::byte>(Input::bytes(x.n_tokens * x.n_heads, x.width)), queue};
 }
 
 // The hidden rows of a gated FFN, in scratch.
@@ -205,17 +208,27 @@ void product(FormatId format, Tiles tiles, const Product& p, const Queue& queue)
 }  // namespace few
 
 void matmul_few(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y) {
-  few::heads(exec, w, few::one_head(x), {y.data, y.rows, 1, y.cols, y.stride, 0});
+  matmul_heads_few(exec, w, few::one_head(x), few::one_head(y));
+}
+
+void matmul_pair_few(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
+                     Mat<float> y_b) {
+  Scratch scratch(exec);
+  const Queue& queue = queue_of(exec);
+  few::Input input = few::input_in(scratch, few::one_head(x), queue);
+  few::heads(a, few::one_head(x), input, few::one_head(y_a), queue);
+  few::heads(b, few::one_head(x), input, few::one_head(y_b), queue);
 }
 
 void matmul_heads_few(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y) {
-  assert(x.n_heads == w.count && y.n_heads == w.count);
-  few::heads(exec, w, x, y);
+  assert(y.n_heads == x.n_heads);
+  Scratch scratch(exec);
+  few::Input input = few::input_in(scratch, x, queue_of(exec));
+  few::heads(w, x, input, y, queue_of(exec));
 }
 
 namespace {
 
-// Rows of x are prepared in the front of scratch, so that routed and shared experts may use the same ones.
 void ffn_of(Scratch& scratch, const FfnWeights& w, few::Input& x, Mat<float> y, const Queue& queue) {
   const few::Hidden hidden(scratch, y.rows, w.gate.n, few::two_formats(w));
   few::gated(w, y.rows, nullptr, x, hidden, queue);
@@ -227,7 +240,7 @@ void ffn_of(Scratch& scratch, const FfnWeights& w, few::Input& x, Mat<float> y, 
 void ffn_few(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y) {
   assert(x.rows >= 1 && x.rows <= kMaxFewTokens);
   Scratch scratch(exec);
-  few::Input input(few::one_head(x), scratch.take<std::byte>(few::Input::bytes(x.rows, x.cols)), queue_of(exec));
+  few::Input input = few::input_in(scratch, few::one_head(x), queue_of(exec));
   ffn_of(scratch, w, input, y, queue_of(exec));
 }
 
@@ -237,7 +250,7 @@ void moe_few(const Exec& exec, const FfnWeights& experts, const FfnWeights& shar
   Scratch scratch(exec);
   const Queue& queue = queue_of(exec);
   const int64_t T = x.rows, n_slots = T * n_activated, E = experts.n_experts();
-  few::Input input(few::one_head(x), scratch.take<std::byte>(few::Input::bytes(T, x.cols)), queue);
+  few::Input input = few::input_in(scratch, few::one_head(x), queue);
   if (shared.gate) ffn_of(scratch, shared, input, y, queue);
 
   few::Slots slots;

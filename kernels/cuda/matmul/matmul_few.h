@@ -23,6 +23,11 @@ inline bool takes_few(const FfnWeights& w) {
 // x [T,k], W [n,k] -> y [T,n]. Two launches: the activations are prepared first.
 void matmul_few(const Exec& exec, const Weight& w, Mat<const float> x, Mat<float> y);
 
+// Two matrices of one input: x [T,k], A [n,k], B [m,k] -> y_a [T,n], y_b [T,m]. Three launches, or four if the formats
+// need the activations in two orders (16-bit floats, and others).
+void matmul_pair_few(const Exec& exec, const Weight& a, const Weight& b, Mat<const float> x, Mat<float> y_a,
+                     Mat<float> y_b);
+
 // One matrix per head: x [T,H,k], W [H,n,k] -> y [T,H,n]. Two launches.
 void matmul_heads_few(const Exec& exec, const Weight& w, Heads<const float> x, Heads<float> y);
 

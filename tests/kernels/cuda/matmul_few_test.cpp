@@ -277,6 +277,23 @@ TEST_CASE("few: NaN in a token or a weight stays in its outputs") {
   }
 }
 
+TEST_CASE("matmul_pair_few: two matrices of the same activations, in one order or in two") {
+  for (const FormatId second : {q6_k, bf16}) {
+    CAPTURE(name_of(second));
+    Rng rng(5);
+    const int64_t T = 5, k = 256;
+    const TestWeight a = TestWeight::random_bytes(rng, format_of(q4_k), 1, 21, k),
+                     b = TestWeight::random_bytes(rng, format_of(second), 1, 40, k);
+    const Rows x = Rows::random(rng, T, k);
+    const TileRows dx(x), dy_a(T, a.view.n), dy_b(T, b.view.n);
+    const TileWeight da(a), db(b);
+    const DeviceScratch scratch(gpu::matmul_few_scratch({.max_tokens = T, .max_width = k}));
+    gpu::matmul_pair_few(scratch.exec(), da.view, db.view, dx.view(), dy_a.view(), dy_b.view());
+    CHECK(dy_a.download().same_bits(multiply(a, x, T)));
+    CHECK(dy_b.download().same_bits(multiply(b, x, T)));
+  }
+}
+
 TEST_CASE("matmul_heads_few: a matrix for each head") {
   for (const FormatId id : {q8_0, f16}) {
     for (const int64_t T : {2, 9, 33}) {
