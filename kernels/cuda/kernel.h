@@ -24,12 +24,14 @@
   extern __shared__ __align__(128) unsigned char hearth_gpu_dynamic_shared[]; \
   T* const name = reinterpret_cast<T*>(hearth_gpu_dynamic_shared)
 #define GPU_UNROLL _Pragma("unroll")
+#define GPU_UNROLL_TWICE _Pragma("unroll 2")
 #define GPU_NO_UNROLL _Pragma("unroll 1")
 #else
 #define GPU_EMULATED 1
 #define GPU_SHARED(T, name, n) T(&name)[n] = ::hearth::emulation::shared_array<T, n, decltype([] {})>()
 #define GPU_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(::hearth::emulation::dynamic_shared())
 #define GPU_UNROLL
+#define GPU_UNROLL_TWICE
 #define GPU_NO_UNROLL
 #endif
 

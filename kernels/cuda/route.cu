@@ -191,7 +191,7 @@ struct NormedRow {
 // readable 16 bytes at a time.
 constexpr int kBlockExperts = 2;
 template <bool kAligned>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     norm_route_kernel(Choice choice, const float* gate, NormedRow row, float* logits, unsigned* finished) {
   GPU_SHARED(ChoosingRoom, room, 1);
   const int d = int(row.residual.x.cols), E = choice.rule.n_experts, first = int(blockIdx.x) * kBlockExperts;
@@ -199,7 +199,8 @@ __global__ void __launch_bounds__(kThreads)
   launch_dependents();
   constexpr int kLine = 16;  // floats that one request brings
   for (int j = 0; j < kBlockExperts && first + j < E; ++j) {
-    for (int i = kLine * int(threadIdx.x); i < d; i += kLine * kThreads) prefetch_to_l2(gate + int64_t(first + j) * d + i);
+    for (int i = kLine * int(threadIdx.x); i < d; i += kLine * kThreads)
+      prefetch_to_l2(gate + int64_t(first + j) * d + i);
   }
   wait_for_earlier();
   const auto sum = [&](int i) {
@@ -209,7 +210,7 @@ __global__ void __launch_bounds__(kThreads)
     return v;
   };
   float squares = 0;
-  GPU_UNROLL
+  GPU_UNROLL_TWICE
   for (int i = 4 * int(threadIdx.x); i < d; i += 4 * kThreads) {
     const float4 v = sum(i);
     squares += dot_of(v, v);
@@ -218,20 +219,26 @@ __global__ void __launch_bounds__(kThreads)
 
   const int begin = int(int64_t(d) * blockIdx.x / gridDim.x), end = int(int64_t(d) * (blockIdx.x + 1) / gridDim.x);
   float parts[kBlockExperts] = {};
-  GPU_UNROLL
-  for (int i = 4 * int(threadIdx.x); i < d; i += 4 * kThreads) {
+  const auto take = [&](int i) {
     const float4 v = sum(i), w = four_of<kAligned>(row.norm, i, d);
     const float4 h = {w.x * (v.x * factor), w.y * (v.y * factor), w.z * (v.z * factor), w.w * (v.w * factor)};
     GPU_UNROLL
     for (int j = 0; j < kBlockExperts; ++j) {
       if (first + j < E) parts[j] += dot_of(h, four_of<kAligned>(gate + int64_t(first + j) * d, i, d));
     }
-    if (i + 4 <= begin || i >= end) continue;
+    if (i + 4 <= begin || i >= end) return;
     const float values[4] = {h.x, h.y, h.z, h.w};
     GPU_UNROLL
     for (int j = 0; j < 4; ++j) {
       if (i + j >= begin && i + j < end) row.h[i + j] = values[j];
     }
+  };
+  if constexpr (kAligned) {
+    GPU_UNROLL_TWICE
+    for (int i = 4 * int(threadIdx.x); i < d; i += 4 * kThreads) take(i);
+  } else {
+    GPU_NO_UNROLL
+    for (int i = 4 * int(threadIdx.x); i < d; i += 4 * kThreads) take(i);
   }
   GPU_UNROLL
   for (int j = 0; j < kBlockExperts; ++j) {
@@ -395,9 +402,9 @@ void norm_route(const Exec& exec, const Routing& rule, const Weight& gate_inp, c
     aligned = aligned && in_quadruples(row, 0);
   }
   launch_early("norm_route", aligned ? norm_route_kernel<true> : norm_route_kernel<false>,
-         dim3(unsigned((E + kBlockExperts - 1) / kBlockExperts)), dim3(kThreads), 0, queue,
-         Choice{rule, bias, ids, weights}, gate, NormedRow{residual, norm, eps, h.data}, layout.logits(exec),
-         queue.counters);
+               dim3(unsigned((E + kBlockExperts - 1) / kBlockExperts)), dim3(kThreads), 0, queue,
+               Choice{rule, bias, ids, weights}, gate, NormedRow{residual, norm, eps, h.data}, layout.logits(exec),
+               queue.counters);
 }
 
 }  // namespace hearth::gpu

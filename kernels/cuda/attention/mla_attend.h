@@ -1,7 +1,7 @@
 // Absorbed MLA over the latent cache (DeepSeek-V2 2.1.2, App. C), for decoding and for short slices of a prompt.
 #pragma once
 
-#include "kernels/cuda/attention/mla_pieces.cuh"
+#include "kernels/cuda/attention/mla_pieces.h"
 #include "kernels/ops.h"
 
 namespace hearth::gpu {

@@ -1,7 +1,8 @@
 // What the kernels of mla_attend.cu share: one call, and how the cache is cut into pieces.
 #pragma once
 
-#include "kernels/cuda/attention/mla_pieces.cuh"
+#include "kernels/cuda/attention/heads.cuh"
+#include "kernels/cuda/attention/mla_pieces.h"
 
 namespace hearth::gpu {
 

@@ -1,4 +1,4 @@
-// Matmuls of many tokens (prefill; more than kMaxVecTokens), on tensor cores: bf16 inputs and float32 sums for all
+// Matmuls of many tokens (prefill), on tensor cores: bf16 inputs and float32 sums for all
 // formats but F32, which stays in float32. The contracts are those of kernels/ops.h; all pointers are device pointers.
 //
 // Each operation needs as much scratch as its _scratch function returns, for at most limits.max_tokens tokens.

@@ -1,7 +1,9 @@
 // The arguments of a launch of matmul_vec's kernel (matmul_vec_kernel.cuh), and the layout of activations in memory.
 #pragma once
 
-#include "kernels/cuda/attention/mla_pieces.cuh"
+#include "kernels/cuda/attention/mla_pieces.h"
+#include "kernels/cuda/queue.h"
+#include "kernels/ops.h"
 #include "kernels/rounding.h"
 #include "quant/format.h"
 

@@ -2,7 +2,9 @@
 // row, a (token, head) pair.
 #pragma once
 
-#include "kernels/cuda/attention/heads.cuh"
+#include <cstdint>
+
+#include "quant/fp.h"
 
 namespace hearth::gpu {
 
@@ -18,14 +20,14 @@ struct MlaPieces {
   int stride = 0;
 
   // One past the last position that a row sees.
-  GPU_FN int limit(int row) const { return positions[row / n_heads] + 1; }
+  HEARTH_HD int limit(int row) const { return positions[row / n_heads] + 1; }
   // Positions of a piece for rows of which the last sees so many: shared evenly in whole granules.
-  GPU_FN int size(int n_positions) const {
+  HEARTH_HD int size(int n_positions) const {
     const int granules = (n_positions + granule - 1) / granule;
     const int even = (granules + n - 1) / n * granule;
     return even > shortest ? even : shortest;
   }
-  GPU_FN float* sum_of(int piece, int row) const { return sums + (int64_t(piece) * n_rows + row) * stride; }
+  HEARTH_HD float* sum_of(int piece, int row) const { return sums + (int64_t(piece) * n_rows + row) * stride; }
 };
 
 }  // namespace hearth::gpu
