@@ -272,7 +272,7 @@ fi
 
 # ---- Last what takes longest
 if [ -z "$quick" ] && command -v compute-sanitizer > /dev/null; then
-  first="attention moe_tile matmul_vec"
+  first="attention moe_tile matmul_vec matmul_few"
   for tool in memcheck racecheck; do
     for name in $first $(printf '%s\n' $tests | grep -vxF -e "${first// /$'\n'}"); do
       check_tests "$tool of $name" "$name" 300 compute-sanitizer --tool "$tool" --error-exitcode 9

@@ -35,7 +35,7 @@ void matmul_heads_few(const Exec& exec, const Weight& w, Heads<const float> x, H
 void ffn_few(const Exec& exec, const FfnWeights& w, Mat<const float> x, Mat<float> y);
 
 // y = sum_k weights[t,k] * expert[ids[t,k]](x) + shared(x), as Ops::moe_ffn. Every id is the number of an expert, and a
-// token's ids differ. Seven launches, and two more for shared experts.
+// token's ids differ. Five launches, two more for shared experts, and one more where gate and up differ in format.
 void moe_few(const Exec& exec, const FfnWeights& experts, const FfnWeights& shared, const int32_t* ids,
              const float* weights, int64_t n_activated, Mat<const float> x, Mat<float> y);
 

@@ -1,5 +1,6 @@
-// Sorts slots by expert, by counting, and adds what experts gave to each token. Counting and placing take some
-// microseconds; the sum moves 8 bytes per slot and column.
+// Sorts slots by expert, by counting, and adds what experts gave to each token. Of few slots one block counts and
+// places all; of more, one counts, and one for each expert places. That takes some microseconds; the sum moves 8 bytes
+// per slot and column.
 #include "kernels/cuda/matmul/slot_order.h"
 
 #include <algorithm>
@@ -12,7 +13,57 @@ namespace hearth::gpu {
 namespace {
 
 constexpr int kSortThreads = 1024, kSumThreads = 256;
+constexpr int64_t kFewSlots = 512;  // 64 tokens with 8 experts each
 [[maybe_unused]] constexpr int64_t kMostExperts = kMaxSharedBytes / 2 / sizeof(int32_t);
+
+// One block, with a thread for each expert and for each slot. In shared memory: the slots' experts, and what is added
+// up over the experts, of each two numbers in one: its slots, and its tiles in the upper half.
+__global__ void __launch_bounds__(kSortThreads)
+    order_kernel(const int32_t* ids, const int32_t* matrices, int n_slots, int n_activated, int n_experts, int tile,
+                 SlotOrder order) {
+  GPU_DYNAMIC_SHARED(int32_t, shared);
+  GPU_SHARED(int32_t, expert_of, kFewSlots);
+  const int thread = int(threadIdx.x), n_threads = int(blockDim.x);
+  int32_t* sums = shared;
+  sums[thread] = 0;
+  if (thread < n_slots) expert_of[thread] = ids[thread];
+  __syncthreads();
+  const bool there = thread < n_slots && (!matrices || matrices[expert_of[thread]] >= 0);
+  if (there) atomicAdd(&sums[expert_of[thread]], 1);
+  __syncthreads();
+  const int count = sums[thread], own = count | (count + tile - 1) / tile << 16;
+  int32_t* next = shared + n_threads;
+  int sum = own;
+  for (int apart = 1; apart < n_threads;
+       apart *= 2) {  // sums of the `apart` experts up to one become those of twice as many
+    next[thread] = sum;
+    __syncthreads();
+    if (thread >= apart) sum += next[thread - apart];
+    int32_t* const other = sums;
+    sums = next;
+    next = other;
+  }
+  __syncthreads();
+  const int before = sum - own, first = before & 0xffff, n_before = before >> 16;
+  next[thread] = first;
+  if (thread < n_experts) {
+    order.first[thread] = first;
+    for (int at = 0, i = n_before; at < count; at += tile, ++i) {
+      order.work[i] = {matrices ? matrices[thread] : thread, first + at, min(tile, count - at)};
+    }
+    if (thread == n_experts - 1) *order.n_work = sum >> 16;
+  }
+  __syncthreads();
+  if (thread >= n_slots) return;
+  if (!there) {
+    order.place_of[thread] = -1;
+    return;
+  }
+  int place = next[expert_of[thread]];
+  for (int i = 0; i < thread; ++i) place += expert_of[i] == expert_of[thread];
+  order.token_of[place] = thread / n_activated;
+  order.place_of[thread] = place;
+}
 
 // One block. counts [E] are in shared memory; each thread adds up the counts before those of its experts.
 __global__ void __launch_bounds__(kSortThreads)
@@ -88,6 +139,12 @@ __global__ void __launch_bounds__(kSumThreads)
 void sort_slots(const int32_t* ids, const int32_t* matrices, int64_t n_slots, int64_t n_activated, int64_t n_experts,
                 int tile, const SlotOrder& order, const Queue& queue) {
   assert(n_experts <= kMostExperts);
+  if (n_slots <= kFewSlots && n_experts <= kSortThreads) {
+    const unsigned n = unsigned(round_up(std::max(n_slots, n_experts), 32));
+    launch("order_slots", order_kernel, dim3(1), dim3(n), 2 * n * sizeof(int32_t), queue, ids, matrices, int(n_slots),
+           int(n_activated), int(n_experts), tile, order);
+    return;
+  }
   const dim3 threads(unsigned(std::min(int64_t(kSortThreads), round_up(n_slots, 32))));
   launch("count_slots", count_kernel, dim3(1), threads, size_t(n_experts) * sizeof(int32_t), queue, ids, matrices,
          int(n_slots), int(n_experts), tile, order);
