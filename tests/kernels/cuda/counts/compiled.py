@@ -27,8 +27,8 @@ ROOT = HERE.parents[3]
 # Of every kernel registers are told. These are disassembled too, which takes up to half a second for each file; or, with --all,
 # whatever multiplies: the formats that recipes make are enough to see what a change does.
 COMMON = r"(F32|BF16|F8_E4M3|Q8_0|Q5_0|Q4_0|I4_G128|IQ4_XS|Q[2-6]_K)"
-DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel {COMMON},(true|false)$|tile_kernel .*,Q4_K$"
-ALL = r"(attend|merge|tile)\w+ |vec_kernel (?!mixed)"
+DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel {COMMON},(true|false)$|few_kernel {COMMON},\d$|tile_kernel .*,Q4_K$"
+ALL = r"(attend|merge|few|tile)\w+ |vec_kernel (?!mixed)"
 PIECE_WEIGHTS = {"F32": 128, "F16": 256, "BF16": 256}  # of others 512, between 8 lanes (matmul_vec_job.h)
 
 
@@ -70,9 +70,23 @@ def vec_counts(kernel, block):
     return instructions / weights + others / lane_weights, phases
 
 
+def few_counts(kernel, block):
+    """The same of matmul_few's kernel: of the loop over spans of 128 weights of a warp's 32 rows, and of the one around it
+    that stages two of them (of plain floats one does both), without what only a row's end needs."""
+    loop, _ = kernel.loop_that_matters()
+    staging = min((o for o in kernel.loops if loop <= o and kernel.count(o, "LDGSTS")), key=len)
+    span = 128  # weights of a lane
+    others = staging - loop
+    if block not in PIECE_WEIGHTS:
+        others -= kernel.blocks_with("LDGSTS.*ZFILL")
+    # Scales are stored, too.
+    phases = kernel.phases(loop, (GENERIC, SHARED, GLOBAL, "STS"))
+    return kernel.count(loop) / span + kernel.count(others) / (2 * span), phases / (span * 32 / 1024)
+
+
 def short(demangled):
     """'vec_kernel Q4_K,true' of a kernel's whole name; a list of several formats is 'mixed'."""
-    name = re.sub(r"\(anonymous namespace\)::|hearth::|gpu::|vec::|\((int|bool)\)", "", demangled)
+    name = re.sub(r"\(anonymous namespace\)::|hearth::|gpu::|vec::|few::|\((int|bool)\)", "", demangled)
     name = re.sub(r"^void ", "", name)
     name = re.sub(r"FormatList<Row<\(FormatId\)\d+, (\w+)> ?>", r"\1", name)
     name = re.sub(r"FormatList<.*> >", "mixed", name)
@@ -123,6 +137,8 @@ def counts(name, kernel):
     loads = [kernel.count(loop, kind + r"(\.|$)") for kind in (GENERIC, SHARED, GLOBAL)]
     if name.startswith("vec_kernel"):
         per, phases = vec_counts(kernel, block_of(name))
+    elif name.startswith("few_kernel"):
+        per, phases = few_counts(kernel, block_of(name))
     else:
         per, phases = n / products if product == "HMMA" else 0, kernel.phases(loop)
     return [n, products, *loads, per, phases]

@@ -4,6 +4,7 @@
     forecast.py                        tokens: of whole models
     forecast.py --launches MODEL GPU   each launch of a token
     forecast.py --formats              products with one column
+    forecast.py --columns              products with 8, 16 and 64 columns, beside those with one
     forecast.py --tiles                products of prompts in Q4_K
     forecast.py --attention            attention of decoded tokens and of prompts
 
@@ -190,6 +191,38 @@ def print_formats(code, formats):
               f" {c['registers']:.0f} |{shares}")  # fmt: skip
 
 
+def print_columns(code, formats, of_few):
+    """How long 8, 16 and 64 tokens take beside one, for the same matrix, and by what: a multiprocessor's cycles for 1024
+    weights of the scarcest resource."""
+    print("| format | instructions per weight: 1, 8, 16, 64 | wavefronts per 1024 | registers |"
+          + "".join(f" {gpu.name} |" for gpu in GPUS) + "\n" + "|---" * (4 + len(GPUS)) + "|")  # fmt: skip
+    for name, (_, copies, conflicts, sectors) in formats.items():
+        variants = {8: 1, 16: 2, 64: 8}
+        few = lambda gpu, columns: code.rows.get(("few_kernel", f"{name},{variants[columns]}", gpu.code))
+        if not code.product(name, GPUS[0]) or not few(GPUS[0], 8) or not few(GPUS[0], 8)["per"]:
+            continue
+        wavefronts = lambda c, counted: c["phases"] + counted[1] + counted[2]
+        cells = []
+        for gpu in GPUS:
+            memory = sectors * 32 / (gpu.gbs * SUSTAINED / gpu.sms / gpu.ghz)
+            one = code.product(name, gpu)
+            alone = max(memory, one["per"] * 8, one["phases"] + copies + conflicts)
+            times = []
+            for columns in variants:
+                c = few(gpu, columns)
+                tensor = gpu.tflops * 1e3 / gpu.sms / gpu.ghz  # operations a cycle
+                cycles = {"memory": memory, "issue": c["per"] * 8, "shared": wavefronts(c, of_few[name]),
+                          "tensor": c["products"] / 4 * MMA_OPERATIONS / tensor}  # fmt: skip
+                bound = max(cycles, key=cycles.get)
+                times.append(f"{cycles[bound] / alone:.2f} {bound}")
+            cells.append(", ".join(times))
+        all_few = [few(GPUS[0], columns) for columns in variants]
+        one = code.product(name, GPUS[0])
+        per = ", ".join(f"{c['per']:.1f}" for c in [one, *all_few])
+        shared = ", ".join([f"{wavefronts(one, formats[name]):.0f}", *(f"{wavefronts(c, of_few[name]):.0f}" for c in all_few)])
+        print(f"| {name} | {per} | {shared} | {', '.join(str(int(c['registers'])) for c in all_few)} | {' | '.join(cells)} |")
+
+
 def print_tiles(code):
     """The most that a resource allows, in TFLOP/s of the whole GPU."""
     print("| tile, Q4_K | GPU | tensor | shared | issue |\n|---|---|---|---|---|")
@@ -257,6 +290,9 @@ def main(arguments):
         return 0
     if arguments == ["--formats"]:
         print_formats(code, formats)
+        return 0
+    if arguments == ["--columns"]:
+        print_columns(code, formats, {key[0]: numbers[:4] for key, numbers in table("formats.txt") if key[1] == "8"})
         return 0
     if arguments == ["--tiles"]:
         print_tiles(code)

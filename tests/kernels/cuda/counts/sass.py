@@ -22,7 +22,8 @@ class Kernel:
                 predicate, name, operands = found.groups()
                 jumps.append((predicate or "", operands))
                 self.names.append(name if "@!PT" not in line else "")  # never executed
-        self.loops = self.loops_of(*self.blocks(jumps))
+        self.inside, after = self.blocks(jumps)
+        self.loops = self.loops_of(self.inside, after)
 
     def blocks(self, jumps):
         """(instructions of each basic block, the blocks that may follow it)."""
@@ -99,6 +100,10 @@ class Kernel:
         """Those whose names match."""
         there = re.compile(pattern)
         return sum(1 for i in instructions if self.names[i] and there.match(self.names[i]))
+
+    def blocks_with(self, pattern):
+        """The instructions of the basic blocks that have one whose name matches."""
+        return frozenset(i for block in self.inside if self.count(block, pattern) for i in block)
 
     def loop_that_matters(self):
         """(its instructions, what it multiplies with); (None, "") where nothing multiplies in a loop."""
