@@ -82,6 +82,8 @@ struct Queue {
   cudaStream_t stream = nullptr;
   Failures* failures = nullptr;  // who is told what fails; null: nobody (the runtime knows it too)
   int multiprocessors = 132;     // by which grids are split: whatever the number, results are valid
+  // Have bf16 products with float sums half of the rate that the tensor cores would have for their int8 ones? GeForce.
+  bool halved_float_sums = false;
   // [kCounters] in the GPU's memory, zero between launches: the blocks of one launch count each other in them. Each
   // queue has its own, because launches of two queues may overlap. In scratch memory they would have to be cleared
   // first, with one more launch.

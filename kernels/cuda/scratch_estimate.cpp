@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/scratch_sizes.h"
+#include "quant/round_up.h"
 
 namespace hearth {
 
@@ -21,10 +22,11 @@ size_t estimated_gpu_scratch(const ScratchLimits& l) {
   const int64_t naive = H * columns * r * 2 + chunk * (r + l.qk_rope_head_dim + H * columns) * 2 + 2 * H * T * 4;
   const int64_t absorbed = int64_t(l.multiprocessors) * 64 * (r + 2) * 4 + 4 * (H * l.v_head_dim + 512);
   const int64_t rows = T * l.n_activated;
-  const int64_t experts = 4 * T * l.dim + 4 * rows * l.moe_inter_dim + 40 * rows + 8 * l.n_experts +
+  const auto row = [](int64_t k) { return 4 * round_up(k, 64); };  // bytes, as groups of 64 or as bf16
+  const int64_t experts = T * row(l.dim) + rows * row(l.moe_inter_dim) + 40 * rows + 8 * l.n_experts +
                           std::min(rows * l.dim * 4, std::max(kMoeSliceBytes, rows * kSliceColumns * 4));
-  const int64_t dense = 4 * T * std::max(l.max_width, l.dim + std::max(l.inter_dim, l.shared_inter_dim));
-  const int64_t heads = std::min(4 * T * H * r, kHeadsSliceBytes);
+  const int64_t dense = T * std::max(row(l.max_width), row(l.dim) + row(std::max(l.inter_dim, l.shared_inter_dim)));
+  const int64_t heads = std::min(T * H * row(r), kHeadsSliceBytes);
   // What few tokens take (matmul/matmul_few.cu).
   const int64_t few = std::min<int64_t>(T, 64), few_slots = few * l.n_activated;
   const auto few_rows = [](int64_t n, int64_t k) { return n * (4 * k + 4 * 128 + 64); };

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "kernels/cuda/host/capability.h"
 #include "kernels/cuda/host/small_moves.h"
 #include "kernels/cuda/kernel.h"
 
@@ -64,9 +65,11 @@ std::unique_ptr<GpuDevice> GpuDevice::open(int number, std::string& why_not) {
   }
   queue.multiprocessors = properties.multiProcessorCount;
   queue.kernels_wait = kernels_wait();
+  const int capability = properties.major * 10 + properties.minor;
+  queue.halved_float_sums = halves_float_sums(capability);
   std::unique_ptr<GpuDevice> device(new GpuDevice(number, queue));
   constexpr int kOldest = 80;
-  if (properties.major * 10 + properties.minor < kOldest) {
+  if (capability < kOldest) {
     why_not = std::string(properties.name) + " is too old: compute capability " + std::to_string(properties.major) +
               "." + std::to_string(properties.minor) + ", expected at least 8.0";
     return nullptr;

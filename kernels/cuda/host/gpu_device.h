@@ -60,7 +60,7 @@ class GpuDevice final : public Device {
  private:
   // `queue` becomes its own.
   GpuDevice(int number, const Queue& queue)
-      : number_(number), queue_{queue.stream,   &failures_, queue.multiprocessors,
+      : number_(number), queue_{queue.stream,   &failures_, queue.multiprocessors, queue.halved_float_sums,
                                 queue.counters, &limits_,   queue.kernels_wait} {}
   void make_current() { queue_.check(cudaSetDevice(number_), "choosing the GPU"); }
   void wait() { queue_.check(cudaStreamSynchronize(queue_.stream), "waiting for the GPU"); }

@@ -91,8 +91,9 @@ void moe_tile(const Exec& exec, const FfnWeights& experts, const FfnWeights& sha
     p.n_work = layout.order.n_work;
     p.max_work = int(SlotOrder::max_work(n_slots, E, tile_tokens(shape)));
     p.x_rows = layout.order.token_of;
-    const Hidden hidden(experts, n_slots, layout.hidden);
-    const TileInput tokens = round_tokens(one_head(x.slice(first, T)), layout.x, queue);
+    const Hidden hidden(experts, n_slots, takes_bytes(experts.down.format->id, shape, queue), layout.hidden);
+    const TileInput tokens =
+        round_tokens(one_head(x.slice(first, T)), layout.x, take_bytes(experts.gate, experts.up, shape, queue), queue);
     gated_product(experts, shape, p, tokens, hidden, queue);
 
     p.x_rows = nullptr;

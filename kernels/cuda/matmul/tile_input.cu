@@ -1,10 +1,11 @@
-// Tokens float32 -> two planes of bf16 in scratch, once for each operation, and products of gate and up. Bound of the
-// rounding: bytes, four read and four written for each value.
+// Tokens float32 -> two planes of bf16 or token groups in scratch, once for each operation, and products of gate and
+// up. Bound of the rounding: bytes, four read and four (of groups, two and a half) written for each value.
 #include "kernels/cuda/matmul/tile_input.h"
 
 #include <algorithm>
 
 #include "kernels/cuda/kernel.h"
+#include "kernels/rounding.h"
 #include "quant/round_up.h"
 
 namespace hearth::gpu {
@@ -26,12 +27,56 @@ __global__ void __launch_bounds__(kRoundThreads) round_kernel(Heads<const float>
   }
 }
 
+// Four of the 64 values of a group in each of 16 neighbouring lanes. As in matmul_vec_prepare.cuh, magnitudes are
+// compared as integers, in which NaN is the largest and becomes the scale.
+GPU_FN void store_group(const float (&x)[4], bool there, TokenGroup* to) {
+  const int part = lane_of_thread() % 16;
+  int largest = 0;
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) largest = max(largest, int(float_bits(x[i]) & 0x7fffffffu));
+  largest = warp_max<16>(largest);
+  const float magnitude = float_from_bits(uint32_t(largest));
+  const float inverse = magnitude > 0 ? kMostLevel / magnitude : 0.0f;
+  uint32_t high = 0, low = 0;
+  int sum = 0;
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const int level = max(-kMostLevel, min(kMostLevel, round_to_int(x[i] * inverse)));
+    high |= (uint32_t(level + 128) >> 8 & 255) << 8 * i;
+    low |= (uint32_t(level) & 255) << 8 * i;
+    sum += level;
+  }
+  const int sum_of_16 = warp_sum<4>(sum), sum_of_32 = warp_sum<8>(sum);
+  if (!there) return;
+  reinterpret_cast<uint32_t*>(to->high)[part] = high;
+  reinterpret_cast<uint32_t*>(to->low)[part] = low;
+  if (part % 4 == 0) to->sums_of_16[part / 4] = float(sum_of_16);
+  if (part % 8 == 0) to->sums_of_32[part / 8] = float(sum_of_32);
+  if (part == 0) to->scale = magnitude / kMostLevel;
+}
+
+// A block takes one token of one head. `to` may be where x is: each warp reads two groups before it writes them.
+__global__ void __launch_bounds__(kRoundThreads) group_kernel(Heads<const float> x, TokenGroup* to) {
+  const int64_t n = (x.width + TokenGroup::kValues - 1) / TokenGroup::kValues;
+  const float* row = x.data + blockIdx.x * x.token_stride + blockIdx.y * x.head_stride;
+  to += (blockIdx.y * x.n_tokens + blockIdx.x) * n;
+  for (int64_t first = 2 * warp_of_thread(); first < n; first += blockDim.x / 16) {
+    const int64_t group = first + lane_of_thread() / 16, at = group * TokenGroup::kValues + lane_of_thread() % 16 * 4;
+    float values[4];
+    GPU_UNROLL
+    for (int i = 0; i < 4; ++i) values[i] = at + i < x.width ? row[at + i] : 0.0f;
+    __syncwarp();
+    store_group(values, group < n, to + group);
+  }
+}
+
 bool float32(const Weight& w) {
   return w.format->id == FormatId::f32;
 }
 
-int64_t hidden_row_bytes(const FfnWeights& w) {
-  return float32(w.down) ? w.down.k * 4 : padded_to_8(w.down.k) * 4;
+// Values of a hidden row, four bytes each.
+int64_t hidden_row(const FfnWeights& w, bool in_bytes) {
+  return in_bytes ? padded_to_groups(w.down.k) : float32(w.down) ? w.down.k : padded_to_8(w.down.k);
 }
 
 }  // namespace
@@ -42,6 +87,11 @@ void TileInput::give(const Weight& w, TileProduct& product) const {
     product.x = floats;
     product.x_stride = float_stride;
     product.x_matrix_stride = float_matrix_stride;
+  } else if (groups) {
+    product.x = groups;
+    product.x_bytes = true;
+    product.x_stride = group_stride;
+    product.x_matrix_stride = group_matrix_stride;
   } else {
     product.x = halves;
     product.x_low = half_low;
@@ -51,37 +101,64 @@ void TileInput::give(const Weight& w, TileProduct& product) const {
 }
 
 int64_t rounded_values(int64_t T, int64_t H, int64_t k) {
-  return 2 * T * H * padded_to_8(k);
+  return 2 * T * H * padded_to_groups(k);
 }
 
-TileInput round_tokens(Heads<const float> x, uint16_t* to, const Queue& queue) {
-  const int64_t stride = padded_to_8(x.width), plane = x.n_tokens * x.n_heads * stride;
-  const int64_t threads = std::min(kRoundThreads, round_up(stride / 2, 32));
-  launch("round_tokens", round_kernel, dim3(unsigned(x.n_tokens), unsigned(x.n_heads)), dim3(unsigned(threads)), 0,
-         queue, x, reinterpret_cast<uint32_t*>(to), plane / 2);
-  return {x.data, x.token_stride, x.head_stride, to, stride, x.n_tokens * stride, plane};
+TileInput round_tokens(Heads<const float> x, uint16_t* to, bool in_bytes, const Queue& queue) {
+  TileInput input{x.data, x.token_stride, x.head_stride};
+  const int64_t stride = in_bytes ? padded_to_groups(x.width) : padded_to_8(x.width);
+  const dim3 blocks(unsigned(x.n_tokens), unsigned(x.n_heads));
+  const dim3 threads(unsigned(std::min(kRoundThreads, round_up(stride / (in_bytes ? 4 : 2), 32))));
+  if (in_bytes) {
+    auto* const groups = reinterpret_cast<TokenGroup*>(to);
+    launch("group_tokens", group_kernel, blocks, threads, 0, queue, x, groups);
+    input.groups = groups;
+    input.group_stride = stride;
+    input.group_matrix_stride = x.n_tokens * stride;
+  } else {
+    const int64_t plane = x.n_tokens * x.n_heads * stride;
+    launch("round_tokens", round_kernel, blocks, threads, 0, queue, x, reinterpret_cast<uint32_t*>(to), plane / 2);
+    input.halves = to;
+    input.half_stride = stride;
+    input.half_matrix_stride = x.n_tokens * stride;
+    input.half_low = plane;
+  }
+  return input;
+}
+
+bool take_bytes(const Weight& a, const Weight& b, TileShape shape, const Queue& queue) {
+  const auto takes = [&](const Weight& w) { return takes_bytes(w.format->id, shape, queue); };
+  return (takes(a) || float32(a)) && (takes(b) || float32(b)) && (takes(a) || takes(b));
 }
 
 int64_t Hidden::bytes(int64_t T, int64_t n) {
-  return std::max(T, int64_t(2)) * padded_to_8(n) * 4;  // half of one token is still one token
+  return std::max(T, int64_t(2)) * padded_to_groups(n) * 4;  // half of one token is still one token
 }
 
 bool Hidden::in_halves(const FfnWeights& w) {
   return w.gate.format != w.up.format;
 }
 
-Hidden::Hidden(const FfnWeights& w, int64_t T, std::byte* memory)
+Hidden::Hidden(const FfnWeights& w, int64_t T, bool in_bytes, std::byte* memory)
     : rows(memory),
-      low(T * padded_to_8(w.down.k)),
-      gates(in_halves(w) ? reinterpret_cast<float*>(memory + T * hidden_row_bytes(w)) : nullptr) {}
+      n_rows(T),
+      in_bytes(in_bytes),
+      gates(in_halves(w) ? reinterpret_cast<float*>(memory + T * hidden_row(w, in_bytes) * 4) : nullptr) {}
 
 TileInput Hidden::input(const FfnWeights& w) const {
+  const int64_t stride = hidden_row(w, in_bytes);
   TileInput input;
-  input.floats = static_cast<const float*>(rows);
-  input.float_stride = w.down.k;
-  input.halves = static_cast<const uint16_t*>(rows);
-  input.half_stride = padded_to_8(w.down.k);
-  input.half_low = low;
+  if (float32(w.down)) {
+    input.floats = static_cast<const float*>(rows);
+    input.float_stride = stride;
+  } else if (in_bytes) {
+    input.groups = static_cast<const TokenGroup*>(rows);
+    input.group_stride = stride;
+  } else {
+    input.halves = static_cast<const uint16_t*>(rows);
+    input.half_stride = stride;
+    input.half_low = n_rows * stride;
+  }
   return input;
 }
 
@@ -103,10 +180,14 @@ void gated_product(const FfnWeights& w, TileShape shape, TileProduct product, co
   }
   x.give(w.up, product);
   product.y = hidden.rows;
-  product.y_bf16 = !float32(w.down);
-  product.y_low = hidden.low;
-  product.y_stride = product.y_bf16 ? padded_to_8(w.down.k) : w.down.k;
+  product.y_bf16 = !float32(w.down) && !hidden.in_bytes;
+  product.y_stride = hidden_row(w, hidden.in_bytes);
+  product.y_low = hidden.n_rows * product.y_stride;
   tile_product(w.up.format->id, shape, product, queue);
+  if (hidden.in_bytes) {  // a group's scale is known only when all of it is there
+    const Mat<const float> floats{static_cast<const float*>(hidden.rows), hidden.n_rows, w.down.k, product.y_stride};
+    round_tokens(one_head(floats), static_cast<uint16_t*>(hidden.rows), true, queue);
+  }
 }
 
 }  // namespace hearth::gpu

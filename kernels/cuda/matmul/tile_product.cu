@@ -3,6 +3,8 @@
 
 #include <cassert>
 
+#include "kernels/cuda/formats.cuh"
+
 namespace hearth::gpu {
 namespace {
 
@@ -30,7 +32,16 @@ TileShape choose_expert_tile(int64_t n_slots, int64_t n_experts, bool keep_16_bi
   return mean < 128 ? TileShape::medium : TileShape::large;
 }
 
+bool takes_bytes(FormatId format, TileShape shape, const Queue& queue) {
+  return queue.halved_float_sums && !keeps_16_bits(shape) && !contains(FloatFormats{}, format);
+}
+
 void tile_product(FormatId format, TileShape shape, const TileProduct& product, const Queue& queue) {
+  if (product.x_bytes) {
+    for (const auto multiply : {byte_small_blocks, byte_large_blocks, byte_codebooks, byte_iqk}) {
+      if (multiply(format, shape, product, queue)) return;
+    }
+  }
   for (const auto multiply : {tile_floats, tile_small_blocks, tile_large_blocks, tile_codebooks, tile_iqk}) {
     if (multiply(format, shape, product, queue)) return;
   }

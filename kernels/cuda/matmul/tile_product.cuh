@@ -20,6 +20,7 @@
 
 #include "kernels/cuda/matmul/tile_store.cuh"
 #include "kernels/cuda/matmul/tile_sums.cuh"
+#include "kernels/cuda/matmul/weight_share.cuh"
 
 namespace hearth::gpu {
 namespace {
@@ -71,56 +72,6 @@ struct TokenCopies {
   }
 };
 
-// This thread's share of a step of the weights: one run.
-template <class Tile, class Block>
-struct WeightShare {
-  static constexpr int kRunsOfRow = Tile::kStep / kRun;
-  static constexpr int kStepsAhead = 4;  // steps from prefetching to loading
-  const std::byte *row, *end;
-  int tile_row, run_of_step, k;
-  WeightRun<Block> bytes;
-  RunScales<Block> scales;  // with levels: those of the run that was decoded last
-
-  // Instead of a row that does not exist the last row is read again; the results are not stored.
-  GPU_FN WeightShare(const TileProduct& p, int matrix) {
-    constexpr bool kRowPerLane = Tile::kForm == Form::levels;
-    tile_row = kRowPerLane ? lane_of_thread() : int(threadIdx.x) / kRunsOfRow;
-    run_of_step = kRowPerLane ? warp_of_thread() : int(threadIdx.x) % kRunsOfRow;
-    k = p.k;
-    const bool second = p.up.data && (tile_row & 8);
-    const int i = p.up.data ? int(blockIdx.y) * (Tile::kRows / 2) + tile_row / 16 * 8 + tile_row % 8
-                            : int(blockIdx.y) * Tile::kRows + tile_row;
-    const WeightRows& w = second ? p.up : p.w;
-    row = w.data + size_t(matrix) * w.matrix_stride + size_t(min(i, p.n - 1)) * w.row_bytes;
-    end = w.end;
-    for (int step = 1; step < kStepsAhead; ++step) ask(step);
-  }
-  // Prefetches a step into L2. Otherwise a block would have only one step of loads under way and would wait for memory
-  // in each; with few tokens there are too few blocks to hide that.
-  GPU_FN void ask(int step) const {
-    const int run = step * kRunsOfRow + run_of_step;
-    if (run * kRun < k) prefetch_to_l2(row + int64_t(run) * kRun * int(sizeof(Block)) / Block::kElems);
-  }
-  GPU_FN void load(int step) {
-    const int run = step * kRunsOfRow + run_of_step;
-    ask(step + kStepsAhead);
-    if (run * kRun < k) bytes.load(row, end, run, min(kRun, k - run * kRun));
-  }
-  GPU_FN void decode(int step, uint4* to) {
-    const int run = step * kRunsOfRow + run_of_step, first = run_of_step * (kRun / 8);
-    const auto store = [&](int i, const uint4& piece) { to[swizzled<Tile::kPieces>(tile_row, first + i)] = piece; };
-    if (run * kRun < k) {
-      const int n = min(kRun, k - run * kRun);
-      bytes.template decode<Tile::kForm>(run, n, store);
-      if constexpr (Tile::kForm == Form::levels) bytes.scales(run, n, scales);
-    } else {
-      scales = {};
-      GPU_UNROLL
-      for (int i = 0; i < kRun / 8; ++i) store(i, uint4{});
-    }
-  }
-};
-
 // Writes the tile's outputs from the sums in shared memory.
 template <class Tile>
 GPU_FN void store_tile(const TileProduct& p, const TileWork& work, const float* sums) {
@@ -137,12 +88,6 @@ GPU_FN void store_tile(const TileProduct& p, const TileWork& work, const float* 
     store_output(p, work.matrix, work.first + token, int(blockIdx.y) * columns + i, value);
   }
 }
-
-// Lookups in long tables take the registers of one block.
-template <class Block>
-inline constexpr int kFewerBlocks = 0;
-template <class Block>
-requires(Block::Levels::kBits >= 5) inline constexpr int kFewerBlocks<Block> = 1;
 
 template <class Tile, class Block>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks - kFewerBlocks<Block>) tile_kernel(TileProduct p) {
@@ -165,7 +110,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks - kFewerBlocks<B
       weights.load(step + 1);
     }
     if (step >= 0) sums.multiply(now, now + kWeightsAt, weights.scales);
-    if (step + 1 < n_steps) weights.decode(step + 1, next + kWeightsAt);
+    if (step + 1 < n_steps) {
+      const int row = weights.tile_row, first = weights.run_of_step * (kRun / 8);
+      weights.decode(step + 1, [&](int i, const uint4& piece) {
+        next[kWeightsAt + swizzled<Tile::kPieces>(row, first + i)] = piece;
+      });
+    }
   }
   __syncthreads();  // nobody reads the last step any more
   float* const results = reinterpret_cast<float*>(shared);

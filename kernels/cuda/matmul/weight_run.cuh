@@ -1,14 +1,15 @@
-// WeightRun<Block>: gets 64 neighbouring weights of one row from the file's blocks into bf16 in shared memory.
+// WeightRun<Block>: gets 64 neighbouring weights of one row from the file's blocks into shared memory, in bf16 or
+// bytes.
 //
 // In two steps, so that a tile kernel can put its tensor-core work between them. load() reads the bytes into registers
-// and does not wait for them. decode() turns them into eight pieces of eight bf16 values, in the order of the row:
-// either weights, those of quant/decode.h rounded once, or exact levels, whose scales scales() gives. What the bits
-// mean is in decode.cuh. The bytes come through one window (weight_window.cuh) for each place in a block that has bits
-// of the run.
+// and does not wait for them. decode() turns them into eight pieces of eight values, in the order of the row: in bf16
+// either weights, those of quant/decode.h rounded once, or exact levels; or exact levels in signed bytes. scales()
+// gives the levels' scales. What the bits mean is in decode.cuh. The bytes come through one window (weight_window.cuh)
+// for each place in a block that has bits of the run.
 //
 // To become weights, levels are written into the mantissa of 2^23: one byte permutation, one subtraction and one
 // multiplication each, then one conversion for two. To stay levels, they are written into the mantissa of bf16's 128:
-// one permutation and one subtraction for two.
+// one permutation and one subtraction for two. As signed bytes they only lose the format's offset, four at a time.
 #pragma once
 
 #include <type_traits>
@@ -43,9 +44,13 @@ GPU_FN uint4 pack(const float (&v)[8]) {
   return {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7])};
 }
 
-// What decode() makes: weights, rounded to bf16; or exact levels: integers of 8 bits, e4m3's numbers, or plain 16-bit
-// floats as they are, including fp16, which is split later (split_halves).
-enum class Form { weights, levels };
+// What decode() makes: weights, rounded to bf16; exact levels: integers of 8 bits, e4m3's numbers, or plain 16-bit
+// floats as they are, including fp16, which is split later (split_halves); or, of integer formats, levels as bytes.
+enum class Form { weights, levels, bytes };
+
+// Eight values.
+template <Form form>
+using Piece = std::conditional_t<form == Form::bytes, uint2, uint4>;
 
 // Two fp16, each as the sum of two bf16: the rounded value, and the remainder (NaN for infinities).
 GPU_FN void split_halves(uint32_t halves, uint32_t& high, uint32_t& low) {
@@ -66,11 +71,24 @@ GPU_FN uint32_t pair_of_levels(uint32_t bytes, int i) {
   }
 }
 
+// Four levels as signed bytes. Levels and the offset are below 128, so that no byte borrows from its neighbour.
+template <class Block>
+GPU_FN uint32_t signed_levels(uint32_t bytes) {
+  if constexpr (Bits<Block>::kZero == Zero::offset) {
+    static_assert(Bits<Block>::kOffset < 128);
+    return ((bytes | 0x80808080u) - Bits<Block>::kOffset * 0x01010101u) ^ 0x80808080u;
+  } else {
+    return bytes;
+  }
+}
+
 // Eight weights of group k + i, or their levels, from the levels in the bytes of a, then of b.
 template <Form form, class Block>
-GPU_FN uint4 pack([[maybe_unused]] const Bits<Block>& bits, [[maybe_unused]] unsigned k, [[maybe_unused]] int i,
-                  uint32_t a, uint32_t b) {
-  if constexpr (form == Form::levels) {
+GPU_FN Piece<form> pack([[maybe_unused]] const Bits<Block>& bits, [[maybe_unused]] unsigned k, [[maybe_unused]] int i,
+                        uint32_t a, uint32_t b) {
+  if constexpr (form == Form::bytes) {
+    return {signed_levels<Block>(a), signed_levels<Block>(b)};
+  } else if constexpr (form == Form::levels) {
     return {pair_of_levels<Block>(a, 0), pair_of_levels<Block>(a, 2), pair_of_levels<Block>(b, 0),
             pair_of_levels<Block>(b, 2)};
   } else {
@@ -254,7 +272,7 @@ requires(Block::kElems == 32) struct WeightRun<Block> {
       const auto levels = [&](int j) { return bits.levels(block.word_at(B::low_at(k) + 4 * unsigned(j)), 0, k, j); };
       GPU_UNROLL
       for (int j = 0; j < 4; j += 2) {
-        store(2 * i + j / 2, i < 2 || n > 32 ? pack<form>(bits, k, 0, levels(j), levels(j + 1)) : uint4{});
+        store(2 * i + j / 2, i < 2 || n > 32 ? pack<form>(bits, k, 0, levels(j), levels(j + 1)) : Piece<form>{});
       }
     }
   }

@@ -214,6 +214,18 @@ TEST_CASE("a recording that the driver refuses: the step is done all the same, o
   }
 }
 
+TEST_CASE("GeForce multiplies bytes in tiles, data-centre GPUs do not") {
+  const auto halved = [](int capability) {
+    emulation::settings().capability = capability;
+    const OwnGpu gpu;
+    return static_cast<const gpu::Queue*>(gpu->queue())->halved_float_sums;
+  };
+  const int before = emulation::settings().capability;
+  for (const int capability : {86, 89, 120}) CHECK(halved(capability));
+  for (const int capability : {80, 90, 100}) CHECK(!halved(capability));
+  emulation::settings().capability = before;
+}
+
 TEST_CASE("a device that fails while a step is recorded: that is told, as it is without recording") {
   const OwnGpu gpu;
   Increment x(gpu);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "kernels/cuda/matmul/matmul_tile.h"
+#include "kernels/cuda/matmul/tile_input.h"
 #include "tests/kernels/cuda/tile_fixture.h"
 #include "tests/kernels/limits.h"
 
@@ -33,14 +34,19 @@ struct TestFfn {
         d_down(down) {}
   FfnWeights view() const { return {d_gate.view, d_up.view, d_down.view}; }
 
-  // y += weight * ffn(x) of expert e in double. Inputs of both halves as tiles of that shape have them; none: exact.
-  void add(int64_t e, double weight, const float* x, std::vector<double>& y,
-           std::optional<gpu::TileShape> shape) const {
+  // y += weight * ffn(x) of expert e in double. Inputs of both halves as such tiles have them; none: exact.
+  void add(int64_t e, double weight, const float* x, std::vector<double>& y, std::optional<TileKind> tile) const {
+    const auto in_bytes = [&](const TestWeight& w) {
+      if (&w == &down) return tile->in_bytes(down.view.format->id);
+      return gpu::take_bytes(gate.view, up.view, tile->shape, tile->queue());
+    };
     const auto how = [&](const TestWeight& w) {
-      return shape ? tile_storage(w.view.format->id, *shape) : Stored::exact;
+      if (!tile) return Stored::exact;
+      return tile_storage(w.view.format->id, {tile->shape, in_bytes(w)});
     };
     const auto input = [&](const TestWeight& w, const float* x) {
-      return shape ? as_multiplied(x, w.view.k, w.view.format->id, *shape) : std::vector<float>(x, x + w.view.k);
+      if (!tile) return std::vector<float>(x, x + w.view.k);
+      return as_multiplied(x, w.view.k, w.view.format->id, tile->shape, in_bytes(w));
     };
     const std::vector<float> for_gate = input(gate, x), for_up = input(up, x);
     std::vector<float> h(gate.view.n);
@@ -54,12 +60,14 @@ struct TestFfn {
 };
 
 // Outputs are of the order of one. A hidden value that falls between two as they are stored may take either.
-double tolerance(const Formats& f, gpu::TileShape shape) {
-  return f.down == FormatId::f32 ? 1e-5 : gpu::keeps_16_bits(shape) ? 3e-5 : 2e-3;
+double tolerance(const Formats& f, const TileKind& tile) {
+  if (f.down == FormatId::f32) return 1e-5;
+  return gpu::keeps_16_bits(tile.shape) ? 3e-5 : tile.in_bytes(f.down) ? 6e-5 : 2e-3;
 }
 // Against the formula of the values before rounding.
-double rounding(gpu::TileShape shape) {
-  return gpu::keeps_16_bits(shape) ? 5e-5 : 3e-2;
+double rounding(const Formats& f, const TileKind& tile) {
+  const bool in_bytes = tile.in_bytes(f.gate) && tile.in_bytes(f.up) && tile.in_bytes(f.down);
+  return gpu::keeps_16_bits(tile.shape) ? 5e-5 : in_bytes ? 2e-4 : 3e-2;
 }
 
 constexpr FormatId f32 = FormatId::f32, f16 = FormatId::f16, bf16 = FormatId::bf16, q8_0 = FormatId::q8_0,
@@ -85,18 +93,19 @@ void check_ffn(const Formats& f, int64_t T) {
   const DeviceScratch scratch(gpu::ffn_tile_scratch(ffn_limits(T, d, n, 0, 0, 0)));
   gpu::ffn_tile(scratch.exec(), w.view(), dx.view(), dy.view());
   const Rows y = dy.download();
+  const TileKind small{gpu::TileShape::small};
   Worst rounded, exact;
   for (int64_t t = 0; t < T; ++t) {
     std::vector<double> of_rounded(d), of_exact(d);
-    w.add(0, 1, x[t], of_rounded, gpu::TileShape::small);
+    w.add(0, 1, x[t], of_rounded, small);
     w.add(0, 1, x[t], of_exact, {});
     for (int64_t i = 0; i < d; ++i) {
       rounded.see(y[t][i], of_rounded[i], 1);
       exact.see(y[t][i], of_exact[i], 1);
     }
   }
-  CHECK(rounded.error <= tolerance(f, gpu::TileShape::small));
-  CHECK(exact.error <= rounding(gpu::TileShape::small));
+  CHECK(rounded.error <= tolerance(f, small));
+  CHECK(exact.error <= rounding(f, small));
 }
 
 // Each token's experts: expert 0 has none, expert 1 the last token only, expert 2 every token, the others some.
@@ -121,7 +130,7 @@ struct Assignment {
 
 // slots: which matrix an expert is, negative: left out; empty: its own number.
 Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t slice_bytes = gpu::kMoeSliceBytes,
-               const std::vector<int32_t>& slots = {}) {
+               const std::vector<int32_t>& slots = {}, bool halved = false) {
   CAPTURE(name_of(f.gate));
   CAPTURE(name_of(f.up));
   CAPTURE(name_of(f.down));
@@ -142,25 +151,25 @@ Rows check_moe(const Formats& f, int64_t T, int64_t E, bool with_shared, int64_t
   const DeviceArray<int32_t> ids(to.ids);
   const DeviceArray<float> weights(to.weights);
   const DeviceScratch scratch(gpu::moe_tile_scratch(ffn_limits(T, d, n, shared_n, E, K), slice_bytes));
-  gpu::moe_tile(scratch.exec(), view, with_shared ? shared.view() : FfnWeights{}, ids, weights, K, dx.view(), dy.view(),
-                slice_bytes);
+  gpu::moe_tile(scratch.exec(queue_with(halved)), view, with_shared ? shared.view() : FfnWeights{}, ids, weights, K,
+                dx.view(), dy.view(), slice_bytes);
   const Rows y = dy.download();
-  const gpu::TileShape shape = gpu::choose_expert_tile(T * K, E);
+  const TileKind tile{gpu::choose_expert_tile(T * K, E), halved};
   Worst rounded, exact;
   for (int64_t t = 0; t < T; ++t) {
     for (const bool given : {false, true}) {
-      const auto how = [&](gpu::TileShape shape) { return given ? std::nullopt : std::optional(shape); };
+      const auto how = [&](const TileKind& tile) { return given ? std::nullopt : std::optional(tile); };
       std::vector<double> expected(d);
-      if (with_shared) shared.add(0, 1, x[t], expected, how(gpu::TileShape::small));
+      if (with_shared) shared.add(0, 1, x[t], expected, how({gpu::TileShape::small}));
       for (int64_t k = 0; k < K; ++k) {
         const int32_t id = to.ids[t * K + k], e = slots.empty() ? id : slots[id];
-        if (e >= 0) experts.add(e, to.weights[t * K + k], x[t], expected, how(shape));
+        if (e >= 0) experts.add(e, to.weights[t * K + k], x[t], expected, how(tile));
       }
       for (int64_t i = 0; i < d; ++i) (given ? exact : rounded).see(y[t][i], expected[i], 1);
     }
   }
-  CHECK(rounded.error <= 3 * tolerance(f, shape));
-  CHECK(exact.error <= 4 * rounding(shape));
+  CHECK(rounded.error <= 3 * tolerance(f, tile));
+  CHECK(exact.error <= 4 * rounding(f, tile));
   return y;
 }
 
@@ -193,6 +202,40 @@ TEST_CASE("moe_tile: more tokens than a tile holds, tiles of every size") {
   check_moe({q4_k, q4_k, q8_0}, 70, 8, false);   // 26
   check_moe({bf16, bf16, bf16}, 260, 6, false);  // 130
   check_moe({f32, f32, f32}, 150, 5, true);      // 90
+}
+
+TEST_CASE("moe_tile: in bytes, alone and beside formats that are not") {
+  if (!has_byte_tiles()) return;
+  constexpr int64_t kSlices = gpu::kMoeSliceBytes;
+  check_moe({q4_k, q4_k, q8_0}, 70, 8, true, kSlices, {}, true);  // medium
+  check_moe({q4_k, q4_k, q8_0}, 260, 6, false, 0, {}, true);      // large, y in slices
+  check_moe({q4_k, q6_k, q8_0}, 140, 8, false, kSlices, {}, true);
+  check_moe({q5_k, f32, q8_0}, 140, 8, false, kSlices, {}, true);
+  check_moe({q5_k, bf16, q8_0}, 140, 8, false, kSlices, {}, true);  // only down
+  check_moe({bf16, bf16, q8_0}, 70, 8, false, kSlices, {}, true);
+  check_moe({q4_k, q4_k, f16}, 70, 8, false, kSlices, {}, true);
+  check_moe({q4_k, q4_k, f32}, 70, 8, false, kSlices, {}, true);
+  check_moe({q4_k, q4_k, q8_0}, 70, 8, true, kSlices, {2, -1, 5, -1, 0, 3, -1, 4}, true);
+}
+
+TEST_CASE("ffn_tile: in bytes") {
+  if (!has_byte_tiles()) return;
+  Rng rng(3);
+  const int64_t T = 130, d = 256, n = 8192;  // so many rows that tiles are large
+  const Formats f{q4_k, q4_k, q4_k};
+  const TestFfn w(rng, f, 1, d, n);
+  const Rows x = Rows::random(rng, T, d);
+  const TileRows dx(x), dy(T, d);
+  const DeviceScratch scratch(gpu::ffn_tile_scratch(ffn_limits(T, d, n, 0, 0, 0)));
+  gpu::ffn_tile(scratch.exec(queue_with(true)), w.view(), dx.view(), dy.view());
+  const Rows y = dy.download();
+  Worst exact;
+  for (const int64_t t : {0, 64, 129}) {
+    std::vector<double> expected(d);
+    w.add(0, 1, x[t], expected, {});
+    for (int64_t i = 0; i < d; ++i) exact.see(y[t][i], expected[i], 1);
+  }
+  CHECK(exact.error <= rounding(f, {gpu::TileShape::large, true}));
 }
 
 TEST_CASE("moe_tile: one token") {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/matmul/tile_product.h"
+#include "kernels/rounding.h"
 #include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/fixture.h"
 #include "tests/support/device_memory.h"
@@ -32,8 +33,8 @@ class TileRows {
     return {floats_.data() + kEdge, rows_, H, width, stride(), width};
   }
   // The rows, after a check that nothing beside them was written and nothing in them left out, and that no launch
-  // failed.
-  Rows download() const {
+  // failed. `may_be_nan`: results may be NaN as what was left out is.
+  Rows download(bool may_be_nan = false) const {
     CHECK(cudaGetLastError() == cudaSuccess);
     const std::vector<float> all = floats_.download();
     Rows rows(rows_, cols_);
@@ -42,7 +43,7 @@ class TileRows {
       const int64_t at = int64_t(i) - kEdge;
       const bool inside = at >= 0 && at / stride() < rows_ && at % stride() < cols_;
       if (inside) rows.view().row(at / stride())[at % stride()] = all[i];
-      clean = clean && std::isnan(all[i]) != inside;
+      clean = clean && (inside ? may_be_nan || !std::isnan(all[i]) : std::isnan(all[i]));
     }
     CHECK(clean);
     return rows;
@@ -62,20 +63,41 @@ class TileRows {
 struct DeviceScratch {
   DeviceArray<std::byte> memory;
   explicit DeviceScratch(size_t bytes) : memory(bytes) {}
-  Exec exec() const { return on_gpu(memory); }
+  Exec exec(const gpu::Queue& queue = default_queue()) const { return on_gpu(memory, queue); }
 };
 
-// n activations as tiles of that shape multiply them: rounded to bf16, and in small tiles also what that left of them.
-inline std::vector<float> as_multiplied(const float* x, int64_t n, FormatId weights, gpu::TileShape shape) {
+// Tiles of a shape, on a GPU whose bf16 products with float sums have half of the tensor cores' rate, or not.
+struct TileKind {
+  gpu::TileShape shape;
+  bool halved = false;
+
+  const gpu::Queue& queue() const { return queue_with(halved); }
+  bool in_bytes(FormatId weights) const { return gpu::takes_bytes(weights, shape, queue()); }
+};
+
+// n activations as such tiles multiply them: rounded to bf16, and in small tiles also what that left of them; or each
+// 64 to multiples of their largest magnitude / kMostLevel.
+inline std::vector<float> as_multiplied(const float* x, int64_t n, FormatId weights, gpu::TileShape shape,
+                                        bool in_bytes) {
   std::vector<float> out(x, x + n);
   if (weights == FormatId::f32) return out;
+  if (in_bytes) {
+    for (int64_t first = 0; first < n; first += gpu::TokenGroup::kValues) {
+      const int64_t end = std::min(n, first + gpu::TokenGroup::kValues);
+      float largest = 0;
+      for (int64_t i = first; i < end; ++i) largest = std::max(largest, std::abs(out[i]));
+      const float inverse = largest > 0 ? kMostLevel / largest : 0.0f, scale = largest / kMostLevel;
+      for (int64_t i = first; i < end; ++i) out[i] = scale * std::nearbyint(out[i] * inverse);
+    }
+    return out;
+  }
   for (float& v : out) v = to_bf16(v) + (gpu::keeps_16_bits(shape) ? to_bf16(v - to_bf16(v)) : 0.0f);
   return out;
 }
 
 // How they store weights.
-inline Stored tile_storage(FormatId id, gpu::TileShape shape) {
-  return id == FormatId::f32 || gpu::keeps_16_bits(shape) ? Stored::exact : Stored::bf16;
+inline Stored tile_storage(FormatId id, const TileKind& tile) {
+  return id == FormatId::f32 || gpu::keeps_16_bits(tile.shape) || tile.in_bytes(id) ? Stored::exact : Stored::bf16;
 }
 
 }  // namespace hearth::test

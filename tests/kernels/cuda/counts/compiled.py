@@ -7,8 +7,8 @@ BUILD is a build folder whose kernels were compiled (target device_objects). Nee
 (cmake/cuda_disassembler.cmake fetches them); exits with 77 where they or the objects are missing. docs/counts.md says
 what the columns are.
 
-The loop that matters is, by this rule, the innermost one that multiplies: on tensor cores (HMMA), else by IDP.4A, else by
-FFMA; of several the one that does most. Its weights follow from its products, so it does not matter how often it was
+The loop that matters is, by this rule, the innermost one that multiplies: on tensor cores (HMMA, else IMMA), else by
+IDP.4A, else by FFMA; of several the one that does most. Its weights follow from its products, so it does not matter how often it was
 unrolled.
 """
 import concurrent.futures
@@ -27,8 +27,9 @@ ROOT = HERE.parents[3]
 # Of every kernel registers are told. These are disassembled too, which takes up to half a second for each file; or, with --all,
 # whatever multiplies: the formats that recipes make are enough to see what a change does.
 COMMON = r"(F32|BF16|F8_E4M3|Q8_0|Q5_0|Q4_0|I4_G128|IQ4_XS|Q[2-6]_K)"
-DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel {COMMON},(true|false)$|few_kernel {COMMON},\d$|tile_kernel .*,Q4_K$"
-ALL = r"(attend|merge|few|tile)\w+ |vec_kernel (?!mixed)"
+TILES = r"(tile|byte)_kernel .*,(Q8_0|I4_G128|Q4_K|Q6_K)$"
+DISASSEMBLED = rf"(attend|merge)\w+ |vec_kernel {COMMON},(true|false)$|few_kernel {COMMON},\d$|{TILES}"
+ALL = r"(attend|merge|few|tile|byte)\w+ |vec_kernel (?!mixed)"
 PIECE_WEIGHTS = {"F32": 128, "F16": 256, "BF16": 256}  # of others 512, between 8 lanes (matmul_vec_job.h)
 
 
@@ -82,6 +83,18 @@ def few_counts(kernel, block):
     # Scales are stored, too.
     phases = kernel.phases(loop, (GENERIC, SHARED, GLOBAL, "STS"))
     return kernel.count(loop) / span + kernel.count(others) / (2 * span), phases / (span * 32 / 1024)
+
+
+def byte_counts(kernel, decoders):
+    """Instructions per product of a tile of bytes: of a whole step, which has the loop over the scales of 64 weights and
+    what lies around it, mostly the decoding, which so many groups of warps take turns at."""
+    loop, product = kernel.loop_that_matters()
+    n, products = kernel.count(loop), kernel.count(loop, product)
+    if kernel.count(loop, "LDGSTS"):  # one scale: a step is one loop
+        return n / products
+    times = 4 if kernel.count(loop, "IMMA.16816") else 2
+    step = min((o for o in kernel.loops if loop < o and kernel.count(o, "LDGSTS")), key=len)
+    return (n * times + (kernel.count(step) - n) / decoders) / (products * times)
 
 
 def short(demangled):
@@ -139,6 +152,8 @@ def counts(name, kernel):
         per, phases = vec_counts(kernel, block_of(name))
     elif name.startswith("few_kernel"):
         per, phases = few_counts(kernel, block_of(name))
+    elif name.startswith("byte_kernel"):
+        per, phases = byte_counts(kernel, 2 if "ByteTile<128" in name else 1), kernel.phases(loop)
     else:
         per, phases = n / products if product == "HMMA" else 0, kernel.phases(loop)
     return [n, products, *loads, per, phases]

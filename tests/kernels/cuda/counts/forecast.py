@@ -5,7 +5,7 @@
     forecast.py --launches MODEL GPU   each launch of a token
     forecast.py --formats              products with one column
     forecast.py --columns              products with 8, 16 and 64 columns, beside those with one
-    forecast.py --tiles                products of prompts in Q4_K
+    forecast.py --tiles                products of prompts, in bf16 and in bytes
     forecast.py --attention            attention of decoded tokens and of prompts
 
 Nothing here is measured. A launch takes a fixed time, and then as long as the resource takes that it needs most of:
@@ -13,7 +13,7 @@ Nothing here is measured. A launch takes a fixed time, and then as long as the r
   memory   bytes of matrices and of the cache, at SUSTAINED of the peak
   issue    instructions of the loop that matters, four for each multiprocessor and cycle
   shared   wavefronts of shared memory, one for each multiprocessor and cycle
-  tensor   mma.m16n8k16, 4096 operations each
+  tensor   mma.m16n8k16, 4096 operations each; in bytes m16n8k32, of which two do the work of two of those
   latency  what the slowest warp waits for, one after the other: reads as far as L2 where matrices come by copies, else
            as far as memory; of copies, of which two are under way, half; times the waves in which blocks run
 
@@ -41,23 +41,27 @@ MMA_ON_HOPPER = 0.63  # of the peak, which only wgmma reaches: an assumption (ar
 
 
 class Gpu:
-    def __init__(self, name, code, sms, ghz, gbs, gb, tflops, shared_kb, threads, l2, memory):
+    def __init__(self, name, code, sms, ghz, gbs, gb, tflops, shared_kb, threads, l2, memory, tops=None, byte_code=None):
         self.name, self.code, self.sms, self.ghz, self.gbs, self.gb = name, code, sms, ghz, gbs, gb
         self.tflops, self.shared, self.threads, self.l2, self.memory = tflops, shared_kb * 1024, threads, l2, memory
+        self.tops, self.byte_code = tops, byte_code  # dense int8, and the code of tiles of bytes, of those that have them
 
 
 # Multiprocessors, boost clock, bandwidth, memory and dense bf16 with float sums from NVIDIA's data sheets and
 # architecture white papers (A100 80 GB SXM, H100 SXM, H200 SXM, "Ada" and "RTX Blackwell"); shared memory and threads of a
 # multiprocessor from the CUDA programming guide's table of compute capabilities. Under load H100s run below their
-# boost clock of 1.98 GHz. Latencies in cycles, L2 and memory: github.com/markdewing/AI_kernels, latency/README.md, where
+# boost clock of 1.98 GHz. They were checked again on 30 November 2026 against what such pages as could be read without the
+# Internet repeat of NVIDIA's (4090: 128 multiprocessors, 2.52 GHz, 165.2 TFLOP/s and 660.6 TOP/s; 5090: 170, 2.407 GHz,
+# 838 TOP/s, 1792 GB/s; H100: 989.5 = 132 x 1.83 GHz x 4096), and against each other: multiprocessors x clock x operations
+# of a cycle, which are 2048 in bf16 on the A100, and on GeForce 512 in bf16 with float sums and 2048 in int8. Latencies in cycles, L2 and memory: github.com/markdewing/AI_kernels, latency/README.md, where
 # a GH200 stands for H100 and H200; the A100's are assumed, between the V100's and the GH200's. Code for sm_80 stands for
 # sm_89 and sm_90, where instructions per weight are the same but for 2 %, those per HMMA but for 5 % in large tiles.
 GPUS = [
     Gpu("A100", "sm_80", 108, 1.41, 2039, 80, 312, 164, 2048, 250, 560),
     Gpu("H100", "sm_80", 132, 1.755, 3350, 80, 989 * MMA_ON_HOPPER, 228, 2048, 281, 690),
     Gpu("H200", "sm_80", 132, 1.755, 4800, 141, 989 * MMA_ON_HOPPER, 228, 2048, 281, 690),
-    Gpu("4090", "sm_80", 128, 2.52, 1008, 24, 165, 100, 1536, 296, 636),
-    Gpu("5090", "sm_120", 170, 2.41, 1792, 32, 209, 100, 1536, 360, 936),
+    Gpu("4090", "sm_80", 128, 2.52, 1008, 24, 165, 100, 1536, 296, 636, 660, "sm_86"),
+    Gpu("5090", "sm_120", 170, 2.41, 1792, 32, 209, 100, 1536, 360, 936, 838, "sm_120"),
 ]
 
 
@@ -223,17 +227,32 @@ def print_columns(code, formats, of_few):
         print(f"| {name} | {per} | {shared} | {', '.join(str(int(c['registers'])) for c in all_few)} | {' | '.join(cells)} |")
 
 
+# Tiles of tiles.txt in compiled.txt.
+TILES = {
+    ("64", "bf16"): ("tile_kernel", "Tile<64,1,128,64,64,32,3>"),
+    ("128", "bf16"): ("tile_kernel", "Tile<128,1,128,64,64,64,2>"),
+    ("64", "bytes"): ("byte_kernel", "ByteTile<64,2>"),
+    ("128", "bytes"): ("byte_kernel", "ByteTile<128,1>"),
+}
+SCALES_OF_16 = {"Q6_K"}  # which products of bytes take m16n8k16 for
+
+
 def print_tiles(code):
-    """The most that a resource allows, in TFLOP/s of the whole GPU."""
-    print("| tile, Q4_K | GPU | tensor | shared | issue |\n|---|---|---|---|---|")
-    for key, (ldmatrix, others, copies, *_) in table("tiles.txt"):
-        variant = {"64": "Tile<64,1,128,64,64,32,3>,Q4_K", "128": "Tile<128,1,128,64,64,64,2>,Q4_K"}.get(key[1])
-        if key[0] != "Q4_K" or not variant:
-            continue
+    """The most that a resource allows, in TFLOP/s of the whole GPU; in bytes of two products for each of bf16."""
+    print("| format, tile | GPU | in | tensor | shared | issue | least |\n|---|---|---|---|---|---|---|")
+    rows = [(key, n) for key, n in table("tiles.txt") if (*key[1:3],) in TILES and key[0] != "BF16"]
+    for key, (ldmatrix, others, copies, *_) in sorted(rows, key=lambda row: (row[0][0], int(row[0][1]), row[0][2])):
+        format, tokens, way = key
+        kernel, tile = TILES[tokens, way]
         for gpu in GPUS:
-            mma = MMA_OPERATIONS * gpu.sms * gpu.ghz / 1000  # one for each multiprocessor and cycle, in TFLOP/s
-            issue = 4 * mma / code.rows["tile_kernel", variant, gpu.code]["per"]
-            print(f"| {key[1]} tokens | {gpu.name} | {gpu.tflops:.0f} | {mma / (ldmatrix + others + copies):.0f} | {issue:.0f} |")
+            if way == "bytes" and not gpu.tops:
+                continue
+            operations = MMA_OPERATIONS / 2 if way == "bytes" and format in SCALES_OF_16 else MMA_OPERATIONS
+            mma = operations * gpu.sms * gpu.ghz / 1000  # one for each multiprocessor and cycle, in TFLOP/s
+            per = code.rows[kernel, f"{tile},{format}", gpu.byte_code if way == "bytes" else gpu.code]["per"]
+            allowed = [gpu.tops / 2 if way == "bytes" else gpu.tflops, mma / (ldmatrix + others + copies), 4 * mma / per]
+            each = " | ".join(f"{n:.0f}" for n in [*allowed, min(allowed)])
+            print(f"| {format}, {tokens} tokens | {gpu.name} | {way} | {each} |")
 
 
 def attention_cycles(numbers, compiled, gpu):

@@ -107,7 +107,7 @@ class Kernel:
 
     def loop_that_matters(self):
         """(its instructions, what it multiplies with); (None, "") where nothing multiplies in a loop."""
-        for product in ["HMMA", "IDP", "FFMA"]:
+        for product in ["HMMA", "IMMA", "IDP", "FFMA"]:
             multiply = [loop for loop in self.loops if self.count(loop, product)]
             innermost = [loop for loop in multiply if not any(other < loop for other in multiply)]
             if innermost:

@@ -20,10 +20,10 @@ constexpr int64_t kRows = 128;  // of the largest tile
 constexpr int kWeights = 1;     // the region of the matrix
 
 // The first block of as many tokens as a tile has.
-Traffic of_tile(const Format& format, TileShape shape, int64_t k) {
+Traffic of_tile(const Format& format, TileShape shape, bool in_bytes, int64_t k) {
   const int64_t T = gpu::tile_tokens(shape);
   const DeviceArray<std::byte> bytes(format.bytes(k) * size_t(kRows));
-  const DeviceArray<uint16_t> x(size_t(2 * T * k));
+  const DeviceArray<uint16_t> x(size_t(2 * T * k));  // four bytes for each value, in either form
   const DeviceArray<float> y(size_t(T * kRows));
   gpu::TileProduct p;
   p.w.data = bytes;
@@ -33,6 +33,7 @@ Traffic of_tile(const Format& format, TileShape shape, int64_t k) {
   p.n = int(kRows);
   p.k = int(k);
   p.x = x.data();
+  p.x_bytes = in_bytes;
   p.x_low = gpu::keeps_16_bits(shape) ? T * k : 0;
   p.x_stride = k;
   p.y = y.data();
@@ -50,21 +51,29 @@ Traffic of_tile(const Format& format, TileShape shape, int64_t k) {
 void count_tiles() {
   emulation::settings().sampled_blocks = 1;
   fmt::print(
-      "# Of a block of tile_product, for each mma of a warp: wavefronts of ldmatrix, of loads and stores, of copies "
-      "into\n"
-      "# shared memory, and those of them that are conflicts; sectors of the matrix, and of tokens. tokens: of the "
-      "tile.\n"
-      "# {:<6} {:>6} | {:>8} {:>8} {:>8} {:>9} {:>8} {:>8}\n",
-      "format", "tokens", "ldmatrix", "ld+st", "copies", "conflicts", "matrix", "tokens");
-  for (const FormatId id : {FormatId::bf16, FormatId::q8_0, FormatId::q6_k, FormatId::q4_k}) {
-    for (const TileShape shape : {TileShape::tiny, TileShape::small, TileShape::medium, TileShape::large}) {
+      "# Of a block of tile_product, or of byte_product (in bytes: where float sums have half of the rate), for each "
+      "mma "
+      "of a\n"
+      "# warp: wavefronts of ldmatrix, of loads and stores, of copies into shared memory, and those of them that are\n"
+      "# conflicts; sectors of the matrix, and of tokens. tokens: of the tile.\n"
+      "# {:<6} {:>6} {:>5} | {:>8} {:>8} {:>8} {:>9} {:>8} {:>8}\n",
+      "format", "tokens", "in", "ldmatrix", "ld+st", "copies", "conflicts", "matrix", "tokens");
+  using enum TileShape;
+  const struct {
+    TileShape shape;
+    bool in_bytes = false;
+  } tiles[] = {{tiny}, {small}, {medium}, {large}, {medium, true}, {large, true}};
+  for (const FormatId id : {FormatId::bf16, FormatId::q8_0, FormatId::i4_g128, FormatId::q6_k, FormatId::q4_k}) {
+    for (const auto& [shape, in_bytes] : tiles) {
+      if (in_bytes && id == FormatId::bf16) continue;
       const Format& format = format_of(id);
-      const Traffic shorter = of_tile(format, shape, 256), longer = of_tile(format, shape, 512);
+      const Traffic shorter = of_tile(format, shape, in_bytes, 256), longer = of_tile(format, shape, in_bytes, 512);
       const auto per_mma = [&](const auto& of) {
         return double(of(longer) - of(shorter)) / double(longer.products - shorter.products);
       };
-      fmt::print("{:<8} {:>6} | {:>8.3f} {:>8.3f} {:>8.3f} {:>9.3f} {:>8.3f} {:>8.3f}\n", format.name,
-                 gpu::tile_tokens(shape), per_mma([](const Traffic& t) { return t.matrices.wavefronts; }),
+      fmt::print("{:<8} {:>6} {:>5} | {:>8.3f} {:>8.3f} {:>8.3f} {:>9.3f} {:>8.3f} {:>8.3f}\n", format.name,
+                 gpu::tile_tokens(shape), in_bytes ? "bytes" : "bf16",
+                 per_mma([](const Traffic& t) { return t.matrices.wavefronts; }),
                  per_mma([](const Traffic& t) { return t.loads.wavefronts + t.stores.wavefronts; }),
                  per_mma([](const Traffic& t) { return t.copies.wavefronts; }), per_mma([](const Traffic& t) {
                    return t.matrices.conflicts + t.loads.conflicts + t.stores.conflicts + t.copies.conflicts;
