@@ -37,37 +37,41 @@ struct MergedRow {
 };
 
 // Row `row` of the pieces, columns `column` to `column` + 3: the sum over the pieces, by two halves of the block's
-// warps. The second half hands its sums over in `room`; the first gets the result.
+// warps. The second half hands its sums over in `room`; the first gets the result. Loads do not wait for one another.
 GPU_FN float4 merged(const MlaPieces& pieces, int row, int column, int k, float4* room) {
+  GPU_SHARED(float, factors, kMaxPieces);  // of each piece's sums
   const int lane = lane_of_thread(), limit = pieces.limit(row), size = pieces.size(limit);
   const int n = (limit + size - 1) / size;  // pieces that hold something
-  static_assert(kMaxPieces == 64);
-  float largest[2], factor[2];  // of pieces `lane` and `lane` + 32
-  GPU_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    const int piece = lane + 32 * i;
-    largest[i] = piece < n ? pieces.largest[piece * pieces.n_rows + row] : -INFINITY;
+  if (warp_of_thread() == 0) {
+    static_assert(kMaxPieces == 64);
+    float largest[2], total = 0;  // of pieces `lane` and `lane` + 32
+    GPU_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const int piece = lane + 32 * i;
+      largest[i] = piece < n ? pieces.largest[piece * pieces.n_rows + row] : -INFINITY;
+    }
+    const float top = warp_max(fmaxf(largest[0], largest[1]));
+    GPU_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const int piece = lane + 32 * i;
+      largest[i] = exp2_fast(largest[i] - top);
+      if (piece < n) total += largest[i] * pieces.total[piece * pieces.n_rows + row];
+    }
+    total = warp_sum(total);
+    GPU_UNROLL
+    for (int i = 0; i < 2; ++i) factors[lane + 32 * i] = largest[i] / total;
   }
-  const float top = warp_max(fmaxf(largest[0], largest[1]));
-  float total = 0;
-  GPU_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    const int piece = lane + 32 * i;
-    factor[i] = exp2_fast(largest[i] - top);
-    if (piece < n) total += factor[i] * pieces.total[piece * pieces.n_rows + row];
-  }
-  total = warp_sum(total);
+  __syncthreads();
 
   const int half = warp_of_thread() / (kWarps / 2), thread = int(threadIdx.x) % (kThreads / 2);
   const float* from = pieces.sum_of(0, row) + column;
   const int64_t apart = int64_t(pieces.n_rows) * pieces.stride;
   float4 sum{0, 0, 0, 0};
-  GPU_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    for (int lanes = half; lanes < 32 && 32 * i + lanes < n; lanes += 2) {
-      const float f = __shfl_sync(kAllLanes, factor[i], lanes);
-      if (column >= k) continue;
-      const float4 part = *reinterpret_cast<const float4*>(from + (32 * i + lanes) * apart);
+  if (column < k) {
+    GPU_UNROLL
+    for (int piece = half; piece < n; piece += 2) {
+      const float4 part = *reinterpret_cast<const float4*>(from + piece * apart);
+      const float f = factors[piece];
       sum.x += f * part.x, sum.y += f * part.y, sum.z += f * part.z, sum.w += f * part.w;
     }
   }
@@ -75,7 +79,7 @@ GPU_FN float4 merged(const MlaPieces& pieces, int row, int column, int k, float4
   __syncthreads();
   if (half == 1) return sum;
   const float4 other = room[thread];
-  return {(sum.x + other.x) / total, (sum.y + other.y) / total, (sum.z + other.z) / total, (sum.w + other.w) / total};
+  return {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
 }
 
 // By all threads of the block: row number `matrix` of the input, prepared; behind it room for merging. `partial`: for

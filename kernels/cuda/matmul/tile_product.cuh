@@ -111,9 +111,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks - kFewerBlocks<B
     }
     if (step >= 0) sums.multiply(now, now + kWeightsAt, weights.scales);
     if (step + 1 < n_steps) {
-      const int row = weights.tile_row, first = weights.run_of_step * (kRun / 8);
+      uint4* const to = next + kWeightsAt;
+      const int first = weights.run_of_step * (kRun / 8);
       weights.decode(step + 1, [&](int i, const uint4& piece) {
-        next[kWeightsAt + swizzled<Tile::kPieces>(row, first + i)] = piece;
+        to[swizzled<Tile::kPieces>(weights.tile_row, first + i)] = piece;
       });
     }
   }

@@ -27,7 +27,8 @@ struct WeightShare {
   // Instead of a row that does not exist the last row is read again; the results are not stored.
   GPU_FN WeightShare(const TileProduct& p, int matrix) {
     constexpr bool kRowPerLane = Tile::kForm == Form::levels;
-    tile_row = kRowPerLane ? lane_of_thread() : int(threadIdx.x) / kRunsOfRow % Tile::kRows;
+    tile_row = kRowPerLane ? lane_of_thread() : int(threadIdx.x) / kRunsOfRow;
+    if constexpr (Tile::kForm == Form::bytes) tile_row %= Tile::kRows;
     run_of_step = kRowPerLane ? warp_of_thread() : int(threadIdx.x) % kRunsOfRow;
     k = p.k;
     const bool second = p.up.data && (tile_row & 8);

@@ -23,7 +23,7 @@ constexpr double kTiny = 1e-30;  // random bytes hold weights whose products are
 
 // Activations as they are multiplied.
 std::vector<float> in_halves(const float* x, int64_t n) {
-  return as_multiplied(x, n, FormatId::bf16, gpu::TileShape::small);
+  return as_multiplied(x, n, FormatId::bf16, gpu::TileShape::small, false);
 }
 
 // y against matrix `h` of w times x.

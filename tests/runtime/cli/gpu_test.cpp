@@ -457,7 +457,7 @@ TEST_CASE("--cache-type f32 on a GPU: what rounds all the same is said, and refu
 }
 
 TEST_CASE("a GPU that is lost in a conversation ends it: answers given stand, and nobody waits for another") {
-  const std::string gpu = "fail_launch=1000";
+  const std::string gpu = "fail_launch=600";
   const std::vector<std::string> arguments = {"chat", demo_model(), "--temp", "0", "--device", "emulated"};
   const auto piped = run_emulated(arguments, gpu, "What is 2 + 3?\nWhat is the capital of France?\nHello!\n");
   check_failed(piped, "emulated: ");

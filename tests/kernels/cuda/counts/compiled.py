@@ -53,7 +53,7 @@ def vec_counts(kernel, block):
     """(instructions per weight, wavefronts of loads without conflicts per 1024 weights) of matmul_vec's kernel: those of
     the loop over units, and those of the loop around it that stages pieces of rows, shared by a piece's weights; or of
     one loop that does both."""
-    loop, product = kernel.loop_that_matters()
+    loop, product = kernel.loop_that_matters("LDGSTS")  # not one that makes the activations
     products, instructions = kernel.count(loop, product), kernel.count(loop)
     # Of integers each weight takes part in two products of four (two bytes of an activation), else in one.
     weights = products * 4 / 2 if product == "IDP" else 8 * max(1, round(products / 8))
@@ -143,7 +143,7 @@ def block_of(name):
 def counts(name, kernel):
     """[instructions, products, generic, shared and global loads of the loop that matters; instructions per weight or,
     with tensor cores, per product; phases per 1024 weights or per turn of the loop]."""
-    loop, product = kernel.loop_that_matters()
+    loop, product = kernel.loop_that_matters("LDGSTS" if name.startswith("vec_kernel") else "")
     if not loop:
         return [0] * 7
     n, products = kernel.count(loop), kernel.count(loop, product)

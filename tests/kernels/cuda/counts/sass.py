@@ -105,10 +105,12 @@ class Kernel:
         """The instructions of the basic blocks that have one whose name matches."""
         return frozenset(i for block in self.inside if self.count(block, pattern) for i in block)
 
-    def loop_that_matters(self):
-        """(its instructions, what it multiplies with); (None, "") where nothing multiplies in a loop."""
+    def loop_that_matters(self, around=""):
+        """(its instructions, what it multiplies with); (None, "") where nothing multiplies in a loop. With
+        `around`: of the loops in which, or around which, there are such instructions too."""
         for product in ["HMMA", "IMMA", "IDP", "FFMA"]:
             multiply = [loop for loop in self.loops if self.count(loop, product)]
+            multiply = [loop for loop in multiply if any(loop <= o and self.count(o, around) for o in self.loops)]
             innermost = [loop for loop in multiply if not any(other < loop for other in multiply)]
             if innermost:
                 return max(innermost, key=lambda loop: self.count(loop, product)), product

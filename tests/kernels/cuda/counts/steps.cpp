@@ -19,7 +19,8 @@ using emulation::GridTraffic;
 using emulation::OpKind;
 using emulation::Traffic;
 
-constexpr size_t kSampled = 24;  // blocks of a launch: as many as show the shares of matrices of which each block has one
+constexpr size_t kSampled =
+    24;  // blocks of a launch: as many as show the shares of matrices of which each block has one
 constexpr int64_t kSlice = 512;  // tokens of a prompt
 
 // The matrices that a kernel reads, by their formats and, if those are several, each one's share of the sectors:
@@ -57,7 +58,8 @@ void print_row(const ShapedModel& model, const char* name, const std::string& pa
   const auto thousands = [&](int64_t n) { return double(n) * double(blocks) / double(grid.blocks_run) / 1000; };
   double weights = 0, cache = 0, others = 0, written = 0;
   for (const auto& [region, sectors] : grid.traffic.sectors) {
-    double& read = region == kCache ? cache : region >= kFirstTensor ? weights : others;
+    const bool matrix = region >= kFirstTensor && model.tensor(region).shape.rank > 1;  // norms stay in L2
+    double& read = region == kCache ? cache : matrix ? weights : others;
     read += thousands(32 * sectors.read_once);
     written += thousands(32 * sectors.written);
   }
