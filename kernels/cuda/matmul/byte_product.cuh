@@ -3,20 +3,20 @@
 // float sums have half of the tensor cores' rate (Queue::halved_float_sums): two int8 products take half of one bf16
 // product's time, and lose less than rounding to bf16 does.
 //
-// For each scale of weights (16, 32 or 64 of a step's 64 along k) the high bytes are multiplied, their products times 256
-// are what the low ones' are added to, and that sum, exact in int (64 * 2^7 * 2^15 at most), becomes one float, which the
-// scale multiplies; the min multiplies the sum of the tokens' levels, which came with them. The tokens' scales belong to
-// 64 values.
+// For each scale of weights (16, 32 or 64 of a step's 64 along k) the high bytes are multiplied, their products times
+// 256 are what the low ones' are added to, and that sum, exact in int (64 * 2^7 * 2^15 at most), becomes one float,
+// which the scale multiplies; the min multiplies the sum of the tokens' levels, which came with them. The tokens'
+// scales belong to 64 values.
 //
 // A block computes a tile of tokens x 128 weight rows and walks along k, each warp 64 tokens x 32 rows. Tokens come by
-// asynchronous copies, weights as in tile_product.cuh, in two buffers. A large tile has twice as many threads as rows of
-// weights, so its halves take turns: one decodes a step, then the other. In a multiprocessor of GeForce with its 100 KB of
-// shared memory there is room for one large tile or two medium ones, eight warps in either case.
+// asynchronous copies, weights as in tile_product.cuh, in two buffers. A large tile has twice as many threads as rows
+// of weights, so its halves take turns: one decodes a step, then the other. In a multiprocessor of GeForce with its 100
+// KB of shared memory there is room for one large tile or two medium ones, eight warps in either case.
 //
 // Bound (tests/kernels/cuda/counts/forecast.py --tiles): tensor cores and, as much, instructions. Of two products four
-// values each are shifted, converted, and multiplied with the scales of weights and tokens, and with mins. With scales of
-// 16 weights that is twice as much for the same work, and instructions are the bound. Code for 8.6 and later converts
-// integers at the rate of integer additions; that for 8.0 would at a quarter of it.
+// values each are shifted, converted, and multiplied with the scales of weights and tokens, and with mins. With scales
+// of 16 weights that is twice as much for the same work, and instructions are the bound. Code for 8.6 and later
+// converts integers at the rate of integer additions; that for 8.0 would at a quarter of it.
 #pragma once
 
 #include "kernels/cuda/matmul/tile_store.cuh"

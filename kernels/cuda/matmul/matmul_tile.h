@@ -1,6 +1,6 @@
-// Matmuls of many tokens (prefill), on tensor cores: bf16 inputs and float32 sums for all formats but F32, which stays in
-// float32; where such sums have half of the tensor cores' rate (GeForce), larger tiles of integer formats multiply bytes
-// (byte_product.cuh). The contracts are those of kernels/ops.h; all pointers are device pointers.
+// Matmuls of many tokens (prefill), on tensor cores: bf16 inputs and float32 sums for all formats but F32, which stays
+// in float32; where such sums have half of the tensor cores' rate (GeForce), larger tiles of integer formats multiply
+// bytes (byte_product.cuh). The contracts are those of kernels/ops.h; all pointers are device pointers.
 //
 // Each operation needs as much scratch as its _scratch function returns, for at most limits.max_tokens tokens.
 #pragma once

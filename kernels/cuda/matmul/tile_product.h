@@ -1,5 +1,6 @@
 // The product of which the prefill operations are made: tiles of tokens times tiles of weight rows, on tensor cores in
-// bf16 (tile_product.cuh) or in bytes (byte_product.cuh) or, for F32 weights, in float32 (tile_float32.cu). All pointers are device pointers.
+// bf16 (tile_product.cuh) or in bytes (byte_product.cuh) or, for F32 weights, in float32 (tile_float32.cu). All
+// pointers are device pointers.
 #pragma once
 
 #include "kernels/cuda/queue.h"

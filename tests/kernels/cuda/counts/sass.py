@@ -106,11 +106,12 @@ class Kernel:
         return frozenset(i for block in self.inside if self.count(block, pattern) for i in block)
 
     def loop_that_matters(self, around=""):
-        """(its instructions, what it multiplies with); (None, "") where nothing multiplies in a loop. With
-        `around`: of the loops in which, or around which, there are such instructions too."""
+        """(its instructions, what it multiplies with); (None, "") where nothing multiplies in a loop. With `around`: of those
+        that have such instructions, or lie in a loop that has them and in which the block's threads do not meet."""
+        fits = lambda loop: not around or self.count(loop, around) and not self.count(loop, "BAR")
         for product in ["HMMA", "IMMA", "IDP", "FFMA"]:
             multiply = [loop for loop in self.loops if self.count(loop, product)]
-            multiply = [loop for loop in multiply if any(loop <= o and self.count(o, around) for o in self.loops)]
+            multiply = [loop for loop in multiply if any(loop <= other and fits(other) for other in self.loops)]
             innermost = [loop for loop in multiply if not any(other < loop for other in multiply)]
             if innermost:
                 return max(innermost, key=lambda loop: self.count(loop, product)), product
