@@ -2,7 +2,6 @@
 
 #include "kernels/cuda/attention/mha_attend.h"
 #include "kernels/cuda/attention/mla_attend.h"
-#include "kernels/cuda/attention/one_token.h"
 #include "kernels/cuda/attention/rope.h"
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/embed.h"
@@ -12,6 +11,7 @@
 #include "kernels/cuda/largest.h"
 #include "kernels/cuda/matmul/matmul.h"
 #include "kernels/cuda/norm.h"
+#include "kernels/cuda/one_token.h"
 #include "kernels/cuda/route.h"
 #include "quant/round_up.h"
 

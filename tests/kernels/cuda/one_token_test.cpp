@@ -1,6 +1,6 @@
 // What a step of one token has as one operation, against the operations that it stands for, one after the other on the
 // same device: those have their own tests.
-#include "kernels/cuda/attention/one_token.h"
+#include "kernels/cuda/one_token.h"
 
 #include "kernels/cuda/attention/mla_attend.h"
 #include "kernels/cuda/attention/rope.h"

@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention/one_token.h"
+#include "kernels/cuda/one_token.h"
 
 #include <algorithm>
 #include <cassert>
