@@ -1,4 +1,5 @@
-// FLOOR 2's face: sixteen operations, each as large as an equation group, so that a backend may fuse inside.
+// FLOOR 2's face: sixteen operations, each as large as an equation group, so that a backend may fuse inside; and three
+// that put some of them together for one token.
 //
 // A backend is one filled `struct Ops`. Scalar fills all of it and is the oracle; AVX2 and AVX-512 overwrite what they
 // do better; CUDA fills its own. The forward (runtime/model/forward.cpp) is written once against this table. Where

@@ -137,26 +137,6 @@ void check_ffn(const std::array<FormatId, 3>& f, int64_t T) {
   CHECK(exact.error <= kFfnRounding);
 }
 
-// Each token's experts: expert 0 has none, expert 1 the last token only, expert 2 every token, the others some.
-struct Assignment {
-  std::vector<int32_t> ids;
-  std::vector<float> weights;
-
-  Assignment(Rng& rng, int64_t T, int64_t E, int64_t K) {
-    for (int64_t t = 0; t < T; ++t) {
-      std::vector<int32_t> some;
-      for (int64_t e = 3; e < E; ++e) some.push_back(int32_t(e));
-      std::shuffle(some.begin(), some.end(), rng);
-      some.resize(K - 1);
-      if (t == T - 1) some[0] = 1;
-      some.push_back(2);
-      std::shuffle(some.begin(), some.end(), rng);
-      ids.insert(ids.end(), some.begin(), some.end());
-      for (int64_t k = 0; k < K; ++k) weights.push_back(0.1f + std::abs(normal(rng)));
-    }
-  }
-};
-
 // slots: which matrix an expert is, negative: left out; empty: its own number.
 Rows check_moe(const std::array<FormatId, 3>& f, int64_t T, int64_t E, bool with_shared,
                const std::vector<int32_t>& slots = {}) {
