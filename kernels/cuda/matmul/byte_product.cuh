@@ -71,8 +71,9 @@ struct ByteStage {
   // scales.
   static constexpr bool kSums = Scales::kMins, kTogether = kSums && Scales::kCount == 2;
   float sums[kSums ? Tile::kTokens : 1][4];
+  // Read in pairs.
+  alignas(16) float scales[Scales::kCount][Tile::kRows], mins[Scales::kMins ? Scales::kCount : 1][Tile::kRows];
   float token_scales[kTogether ? 1 : Tile::kTokens];
-  float scales[Scales::kCount][Tile::kRows], mins[Scales::kMins ? Scales::kCount : 1][Tile::kRows];
 };
 
 // This thread's share of a step of the tokens: half of the pieces of one row or of two. Two neighbouring lanes copy a

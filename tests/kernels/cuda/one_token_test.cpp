@@ -203,7 +203,8 @@ void check_attend(const Model& m, FormatId cache_format, int64_t position, int64
   queue.multiprocessors = multiprocessors;
   DeviceArray<std::byte> scratch(gpu::attend_one_scratch(limits_of(m, n_ctx)));
   const Exec exec{1, {scratch.data(), scratch.size()}, &queue};
-  const DeviceRows q(Rows::random(rng, 1, m.H * (m.dn + m.dr)));
+  // What attention reads in pairs is aligned to them, as in the program.
+  const DeviceRows q(Rows::random(rng, 1, m.H * (m.dn + m.dr)), 3, 4);
   const auto heads = [&](const DeviceRows& rows, int64_t width) {
     return Heads<float>{rows.view().data, 1, m.H, width, 0, width};
   };
@@ -211,7 +212,7 @@ void check_attend(const Model& m, FormatId cache_format, int64_t position, int64
     return Heads<const float>{q.view().data + from, 1, m.H, width, 0, m.dn + m.dr};
   };
   const float scale = 0.2f;
-  const DeviceRows q_c(1, m.H * m.r), o_c(1, m.H * m.r), o(1, m.H * m.dv), y(1, m.d);
+  const DeviceRows q_c(1, m.H * m.r, 3, 4), o_c(1, m.H * m.r), o(1, m.H * m.dv), y(1, m.d);
   gpu::matmul_heads_vec(exec, w.k_b, part(0, m.dn), heads(q_c, m.r));
   gpu::mla_attend(exec, heads(q_c, m.r), part(m.dn, m.dr), sequence.cache, sequence.at, scale, heads(o_c, m.r));
   gpu::matmul_heads_vec(exec, w.v_b, heads(o_c, m.r), heads(o, m.dv));
@@ -219,7 +220,7 @@ void check_attend(const Model& m, FormatId cache_format, int64_t position, int64
   const Rows expected = y.download();
   under_every_schedule([&] {
     scratch.poison();
-    const DeviceRows q_c1(1, m.H * m.r), o_c1(1, m.H * m.r), o1(1, m.H * m.dv), y1(1, m.d);
+    const DeviceRows q_c1(1, m.H * m.r, 3, 4), o_c1(1, m.H * m.r), o1(1, m.H * m.dv), y1(1, m.d);
     gpu::attend_one(exec, w, q.view(), sequence.cache, sequence.at, scale, heads(q_c1, m.r), heads(o_c1, m.r),
                     o1.view(), y1.view());
     CHECK(difference(y1.download(), expected) <
