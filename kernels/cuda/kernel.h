@@ -99,6 +99,9 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
 template <class... P, class... A>
 void launch_early(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
                   const Queue& queue, A... args) {
+#ifdef HEARTH_NEVER_EARLY
+  static_assert(sizeof...(P) > sizeof...(P), "kernels/CMakeLists.txt: this file has kernels that wait");
+#endif
   launch_kernel(name, true, kernel, grid, block, shared_bytes, queue, args...);
 }
 
