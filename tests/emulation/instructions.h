@@ -3,6 +3,8 @@
 // Instructions of a whole warp take arrays over its 32 lanes. Sources: the PTX manual, by the names given.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -89,22 +91,22 @@ inline void ldmatrix_x4(const void* const (&rows)[32], bool transposed, uint32_t
 enum class TensorCore { in_order, hopper, ampere };
 
 inline float cut_off_sum(float start, const float* products, int n, int bits) {
-  float largest = std::fabs(start);
-  bool finite = std::isfinite(start);
-  for (int k = 0; k < n; k++) {
-    finite = finite && std::isfinite(products[k]);
-    largest = std::fmax(largest, std::fabs(products[k]));
-  }
-  if (!finite || largest == 0) {
+  // Magnitudes have the order of their bits.
+  const auto magnitude = [](float x) { return std::bit_cast<uint32_t>(x) & 0x7fffffffu; };
+  uint32_t largest = magnitude(start);
+  for (int k = 0; k < n; k++) largest = std::max(largest, magnitude(products[k]));
+  constexpr uint32_t kInfinity = 0x7f800000u;
+  if (largest >= kInfinity || largest == 0) {
     for (int k = 0; k < n; k++) start += products[k];
     return start;
   }
-  int exponent = 0;
-  std::frexp(largest, &exponent);
-  const double unit = std::ldexp(1.0, exponent - bits);
-  double sum = std::trunc(start / unit);
-  for (int k = 0; k < n; k++) sum += std::trunc(products[k] / unit);
-  sum *= unit;
+  int exponent = int(largest >> 23) - 126;
+  if (largest >> 23 == 0) std::frexp(std::bit_cast<float>(largest), &exponent);
+  const auto units_of_one = std::bit_cast<double>(uint64_t(1023 + bits - exponent) << 52);
+  const auto units = [&](float x) { return int32_t(double(x) * units_of_one); };  // cut off; below 2^25
+  int64_t all = units(start);
+  for (int k = 0; k < n; k++) all += units(products[k]);
+  const double sum = double(all) / units_of_one;
   const float rounded = float(sum);
   return std::fabs(double(rounded)) > std::fabs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
 }
@@ -152,20 +154,20 @@ inline void mma_m16n8k16_bf16(const uint32_t (&a)[32][4], const uint32_t (&b)[32
 template <int k>
 inline void mma_s8(const uint32_t (&a)[32][k / 8], const uint32_t (&b)[32][k / 16], int32_t (&d)[32][4]) {
   static_assert(k == 16 || k == 32);
-  int32_t left[16][k], right[k][8];
+  int32_t left[16][k], right[8][k];
   const auto byte = [](uint32_t word, int i) { return int32_t(int8_t(word >> 8 * i)); };
   for (int lane = 0; lane < 32; lane++) {
     const int i = lane / 4, j = 4 * (lane % 4);
     for (int at = 0; at < 4; at++) {
       for (int part = 0; part < k / 8; part++) left[i + part % 2 * 8][j + part / 2 * 16 + at] = byte(a[lane][part], at);
-      for (int part = 0; part < k / 16; part++) right[j + part * 16 + at][i] = byte(b[lane][part], at);
+      for (int part = 0; part < k / 16; part++) right[i][j + part * 16 + at] = byte(b[lane][part], at);
     }
   }
   for (int lane = 0; lane < 32; lane++) {
     for (int part = 0; part < 4; part++) {
       const int row = lane / 4 + part / 2 * 8, column = 2 * (lane % 4) + part % 2;
       int32_t sum = 0;  // of at most 32 products of 2^14
-      for (int n = 0; n < k; n++) sum += left[row][n] * right[n][column];
+      for (int n = 0; n < k; n++) sum += left[row][n] * right[column][n];
       d[lane][part] = int32_t(uint32_t(d[lane][part]) + uint32_t(sum));
     }
   }
