@@ -336,9 +336,21 @@ namespace {
 
 // Notes what is written; says what is wrong.
 std::string global_access(const Block& block, const void* p, size_t bytes, bool writes) {
+  DeviceMemory& memory = DeviceMemory::get();
+  if (!memory.owns(p)) return block.access_before_wait(p, bytes, writes);
+  if (!memory.kernel_may_touch(p, bytes)) {
+    return writes ? "writes device memory that is not allocated" : "reads device memory that is not allocated";
+  }
   std::string wrong = block.access_before_wait(p, bytes, writes);
-  if (writes && DeviceMemory::get().owns(p)) DeviceMemory::get().written_by_kernel(p, bytes);
+  if (writes) memory.written_by_kernel(p, bytes);
   return wrong;
+}
+
+// Whether an access is one to shared memory; `wrong`: one that misses its arrays.
+bool is_shared(const Block& block, const void* p, size_t bytes, std::string& wrong) {
+  if (!block.shared.in_arena(p)) return false;
+  if (!block.shared.in_array(p, bytes)) wrong = "touches shared memory outside of its arrays";
+  return true;
 }
 
 }  // namespace
@@ -346,7 +358,9 @@ std::string global_access(const Block& block, const void* p, size_t bytes, bool 
 void race_access(const void* code, const void* p, size_t bytes, RaceCheck::Access kind, bool is_row) {
   Block* const block = current_block;
   if (!block) return;
-  const bool shared = block->shared.contains(p, bytes);
+  std::string wrong;
+  const bool shared = is_shared(*block, p, bytes, wrong);
+  if (!wrong.empty()) block->fail(std::move(wrong));
   if (TrafficWatch* const watch = TrafficWatch::current()) {
     using enum TrafficWatch::Kind;
     watch->accessed(block->running_thread(), code, p, bytes, shared,
@@ -354,18 +368,34 @@ void race_access(const void* code, const void* p, size_t bytes, RaceCheck::Acces
                     : kind == RaceCheck::Access::read ? load
                                                       : store);
   }
-  std::string wrong = shared ? block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind)
-                             : global_access(*block, p, bytes, kind != RaceCheck::Access::read);
+  wrong = shared ? block->races.access(block->running_thread(), block->shared.offset(p), bytes, kind)
+                 : global_access(*block, p, bytes, kind != RaceCheck::Access::read);
   if (!wrong.empty()) block->fail(std::move(wrong));
+}
+
+void aligned_access(const void* code, const void* p, size_t bytes, RaceCheck::Access kind) {
+  Block* const block = current_block;
+  // On its stack the compiler moves 16 bytes at once wherever a multiple of 8 is.
+  const auto in_memory = [&] { return block->shared.in_arena(p) || DeviceMemory::get().owns(p); };
+  if (block && reinterpret_cast<uintptr_t>(p) % bytes && in_memory()) {
+    const std::string size = std::to_string(bytes);
+    block->fail((kind == RaceCheck::Access::read ? "reads " : "writes ") + size +
+                " bytes at an address that is no multiple of " + size);
+    return;
+  }
+  race_access(code, p, bytes, kind);
 }
 
 void race_copy_issued(const void* code, const void* to, const void* from, size_t bytes, size_t read) {
   Block& block = *current_block;
+  std::string wrong;
+  is_shared(block, to, bytes, wrong);
+  if (!wrong.empty()) block.fail(std::move(wrong));
   if (TrafficWatch* const watch = TrafficWatch::current()) {
     watch->accessed(block.running_thread(), code, to, bytes, true, TrafficWatch::Kind::copy_to);
     if (read) watch->accessed(block.running_thread(), code, from, read, false, TrafficWatch::Kind::copy_from);
   }
-  std::string wrong = block.races.copy_issued(block.running_thread(), block.shared.offset(to), bytes);
+  wrong = block.races.copy_issued(block.running_thread(), block.shared.offset(to), bytes);
   if (wrong.empty() && read) wrong = global_access(block, from, read, false);
   if (!wrong.empty()) block.fail(std::move(wrong));
 }

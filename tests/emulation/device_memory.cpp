@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -69,7 +70,9 @@ void on_signal(int signal, siginfo_t* info, void*) {
   DeviceMemory::on_fault(signal, info->si_addr);
 }
 
-struct sigaction previous_action;
+// Faults of memory, and what code that checks for undefined behaviour ends with.
+constexpr int kSignals[] = {SIGSEGV, SIGILL};
+struct sigaction previous_actions[std::size(kSignals)];
 
 // Again and again, since test frameworks and sanitizers install handlers of their own, which then come after this one.
 void listen_to_faults() {
@@ -77,8 +80,10 @@ void listen_to_faults() {
   }, before{};
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  sigaction(SIGSEGV, &action, &before);
-  if (before.sa_sigaction != on_signal) previous_action = before;
+  for (size_t i = 0; i < std::size(kSignals); ++i) {
+    sigaction(kSignals[i], &action, &before);
+    if (before.sa_sigaction != on_signal) previous_actions[i] = before;
+  }
 }
 
 }  // namespace
@@ -104,7 +109,9 @@ void DeviceMemory::on_fault(int signal, void* address) {
   const DeviceMemory& memory = get();
   const std::string kernel = Block::running_place();
   std::string text;
-  if (memory.owns(address)) {
+  if (signal == SIGILL) {
+    if (!kernel.empty()) text = kernel + " has undefined behaviour: an index out of bounds or a shift too far";
+  } else if (memory.owns(address)) {
     text = kernel.empty() ? memory.open_ ? "a copy" : "host code" : kernel;
     text += " touched device memory ";
     text += within(memory.allocations_, address, 1) ? "while no kernel and no copy ran; host code must copy it"
@@ -116,7 +123,8 @@ void DeviceMemory::on_fault(int signal, void* address) {
   static bool again = false;
   struct sigaction fatal {};
   fatal.sa_handler = SIG_DFL;
-  sigaction(signal, again ? &fatal : &previous_action, nullptr);
+  const auto which = size_t(std::ranges::find(kSignals, signal) - kSignals);
+  sigaction(signal, again ? &fatal : &previous_actions[which], nullptr);
   again = true;
 }
 
@@ -138,6 +146,7 @@ void* DeviceMemory::allocate(size_t bytes) {
     if (open_) protect(PROT_READ | PROT_WRITE);
   }
   allocations_[reinterpret_cast<uintptr_t>(p)] = bytes;
+  ++changes_;
   allocated_ += extent(bytes);
   ASAN_UNPOISON_MEMORY_REGION(p, bytes);
   ASAN_POISON_MEMORY_REGION(p + bytes, extent(bytes) - bytes);
@@ -154,6 +163,7 @@ bool DeviceMemory::release(void* p) {
   uintptr_t start = found->first;
   size_t size = extent(found->second);
   allocations_.erase(found);
+  ++changes_;
   allocated_ -= size;
   ASAN_POISON_MEMORY_REGION(p, size);
   give_back_pages(static_cast<char*>(p), size);
@@ -188,6 +198,26 @@ bool DeviceMemory::owns(const void* p) const {
 
 bool DeviceMemory::holds(const void* p, size_t bytes) const {
   return within(allocations_, p, bytes);
+}
+
+bool DeviceMemory::kernel_may_touch(const void* p, size_t bytes) const {
+  struct Recent {  // allocations of the last accesses: a kernel goes back and forth between a few
+    uint64_t changes = 0;
+    std::array<std::pair<uintptr_t, uintptr_t>, 4> ranges = {};
+    size_t oldest = 0;
+  };
+  thread_local Recent recent;
+  if (recent.changes != changes_) recent = {.changes = changes_};
+  const auto first = reinterpret_cast<uintptr_t>(p);
+  for (const auto& [begin, end] : recent.ranges) {
+    if (begin <= first && first + bytes <= end) return true;
+  }
+  const auto after = allocations_.upper_bound(first);
+  if (after == allocations_.begin()) return false;
+  const auto& [begin, size] = *std::prev(after);
+  if (first + bytes > begin + size) return false;
+  recent.ranges[recent.oldest++ % recent.ranges.size()] = {begin, begin + size};
+  return true;
 }
 
 void DeviceMemory::written_by_kernel(const void* p, size_t bytes) {

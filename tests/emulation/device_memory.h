@@ -24,6 +24,8 @@ class DeviceMemory {
   // Whether p is in the range at all, and whether `bytes` from it on belong to one allocation.
   bool owns(const void* p) const;
   bool holds(const void* p, size_t bytes) const;
+  // The same, quickly, for a kernel that asks at each access.
+  bool kernel_may_touch(const void* p, size_t bytes) const;
 
   // Which bytes a kernel was the last to write: known where accesses are (race_check.h).
   void written_by_kernel(const void* p, size_t bytes);
@@ -62,6 +64,7 @@ class DeviceMemory {
   char* by_kernel_ = nullptr;  // for each byte whether a kernel wrote it last; null: no accesses are known
   size_t used_ = 0;            // high water
   size_t allocated_ = 0;
+  uint64_t changes_ = 0;  // of allocations_
   int open_ = 0;
   std::map<uintptr_t, size_t> allocations_;  // address, bytes
   std::map<uintptr_t, size_t> gaps_;         // released: address, bytes with the space behind

@@ -52,6 +52,8 @@ class RaceCheck {
 // An access by the running thread, at that place of its code; anywhere, but only shared memory is looked at. Whoever
 // counts accesses (traffic.h) is told of all of them. `is_row`: of a matrix, for ldmatrix.
 void race_access(const void* code, const void* p, size_t bytes, RaceCheck::Access kind, bool is_row = false);
+// The same of what the compiler takes for aligned to its size, as a GPU's code needs it: another address fails.
+void aligned_access(const void* code, const void* p, size_t bytes, RaceCheck::Access kind);
 void race_copy_issued(const void* code, const void* to, const void* from, size_t bytes, size_t read);
 void race_copy_landed(const void* to, size_t bytes);
 

@@ -7,6 +7,7 @@
 
 #include "tests/emulation/race_check.h"
 
+using hearth::emulation::aligned_access;
 using hearth::emulation::race_access;
 using Access = hearth::emulation::RaceCheck::Access;
 
@@ -21,26 +22,26 @@ void __tsan_func_exit() {}
 void __tsan_vptr_read(void**) {}
 void __tsan_vptr_update(void**, void*) {}
 
-#define HOOKS(bytes)                                                   \
-  void __tsan_read##bytes(void* p) {                                   \
-    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
-  }                                                                    \
-  void __tsan_write##bytes(void* p) {                                  \
-    race_access(__builtin_return_address(0), p, bytes, Access::write); \
-  }                                                                    \
-  void __tsan_unaligned_read##bytes(void* p) {                         \
-    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
-  }                                                                    \
-  void __tsan_unaligned_write##bytes(void* p) {                        \
-    race_access(__builtin_return_address(0), p, bytes, Access::write); \
-  }                                                                    \
-  void __tsan_read_write##bytes(void* p) {                             \
-    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
-    race_access(__builtin_return_address(0), p, bytes, Access::write); \
-  }                                                                    \
-  void __tsan_unaligned_read_write##bytes(void* p) {                   \
-    race_access(__builtin_return_address(0), p, bytes, Access::read);  \
-    race_access(__builtin_return_address(0), p, bytes, Access::write); \
+#define HOOKS(bytes)                                                      \
+  void __tsan_read##bytes(void* p) {                                      \
+    aligned_access(__builtin_return_address(0), p, bytes, Access::read);  \
+  }                                                                       \
+  void __tsan_write##bytes(void* p) {                                     \
+    aligned_access(__builtin_return_address(0), p, bytes, Access::write); \
+  }                                                                       \
+  void __tsan_unaligned_read##bytes(void* p) {                            \
+    race_access(__builtin_return_address(0), p, bytes, Access::read);     \
+  }                                                                       \
+  void __tsan_unaligned_write##bytes(void* p) {                           \
+    race_access(__builtin_return_address(0), p, bytes, Access::write);    \
+  }                                                                       \
+  void __tsan_read_write##bytes(void* p) {                                \
+    aligned_access(__builtin_return_address(0), p, bytes, Access::read);  \
+    aligned_access(__builtin_return_address(0), p, bytes, Access::write); \
+  }                                                                       \
+  void __tsan_unaligned_read_write##bytes(void* p) {                      \
+    race_access(__builtin_return_address(0), p, bytes, Access::read);     \
+    race_access(__builtin_return_address(0), p, bytes, Access::write);    \
   }
 HOOKS(1)
 HOOKS(2)

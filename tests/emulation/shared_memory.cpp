@@ -1,5 +1,6 @@
 #include "tests/emulation/shared_memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -17,7 +18,11 @@ namespace hearth::emulation {
 
 namespace {
 
-constexpr size_t kGap = HEARTH_EMULATION_ASAN ? 128 : 0;  // after each array
+constexpr size_t kGap = 128;  // after each array, where accesses are seen
+
+size_t gap() {
+  return HEARTH_EMULATION_ASAN || race_check ? kGap : 0;
+}
 
 }  // namespace
 
@@ -34,6 +39,7 @@ void SharedMemory::begin_block(size_t dynamic_bytes) {
   ASAN_POISON_MEMORY_REGION(base_, used_);
   used_ = static_bytes_ = 0;
   arrays_.clear();
+  pieces_.clear();
   dynamic_bytes_ = dynamic_bytes;
   dynamic_ = carve(dynamic_bytes, 128);
 }
@@ -48,9 +54,15 @@ void* SharedMemory::array(const void* key, size_t bytes, size_t alignment) {
   return arrays_.back().data;
 }
 
+bool SharedMemory::in_array(const void* p, size_t bytes) const {
+  const size_t first = offset(p);
+  return std::ranges::any_of(pieces_, [&](const Piece& a) { return a.first <= first && first + bytes <= a.end; });
+}
+
 char* SharedMemory::carve(size_t bytes, size_t alignment) {
-  const size_t offset = (used_ + kGap + alignment - 1) / alignment * alignment;
+  const size_t offset = (used_ + gap() + alignment - 1) / alignment * alignment;
   used_ = offset + bytes;
+  pieces_.push_back({offset, used_});
   ASAN_UNPOISON_MEMORY_REGION(base_ + offset, bytes);
   std::memset(base_ + offset, 0xff, bytes);
   return base_ + offset;

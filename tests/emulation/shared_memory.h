@@ -11,8 +11,8 @@ namespace hearth::emulation {
 // The least that our GPUs let a block have (sm_89, sm_120), and what one may have without asking at the launch.
 inline constexpr size_t kMaxShared = 99 * 1024, kMaxStaticShared = 48 * 1024;
 
-// Every array starts as 0xFF bytes, NaN in all formats, so that what nobody wrote is seen. Under AddressSanitizer
-// nothing between and around the arrays may be touched.
+// Every array starts as 0xFF bytes, NaN in all formats, so that what nobody wrote is seen. Where accesses are seen, by
+// AddressSanitizer or the race check, nothing between and around the arrays may be touched.
 class SharedMemory {
  public:
   static constexpr size_t kArena = 256 * 1024;  // what a block may have, and the gaps
@@ -27,9 +27,12 @@ class SharedMemory {
   // The array called `key`, made now if need be. Null: the block has no room for it.
   void* array(const void* key, size_t bytes, size_t alignment);
   bool contains(const void* p, size_t bytes) const {
-    const auto offset = size_t(static_cast<const char*>(p) - base_);
-    return offset < used_ && bytes <= used_ - offset;
+    const size_t at = offset(p);
+    return at < used_ && bytes <= used_ - at;
   }
+  bool in_arena(const void* p) const { return offset(p) < kArena; }
+  // Whether these bytes of the arena belong to one array.
+  bool in_array(const void* p, size_t bytes) const;
   size_t offset(const void* p) const { return size_t(static_cast<const char*>(p) - base_); }
 
  private:
@@ -39,10 +42,14 @@ class SharedMemory {
     const void* key;
     char* data;
   };
+  struct Piece {
+    size_t first, end;  // in the arena
+  };
   char* base_ = nullptr;
   char* dynamic_ = nullptr;
   size_t used_ = 0, static_bytes_ = 0, dynamic_bytes_ = 0;
   std::vector<Array> arrays_;
+  std::vector<Piece> pieces_;  // all arrays, and the dynamic one
 };
 
 // The cp.async of one thread. Each lands when it is issued (eager) or when the thread waits for its group.

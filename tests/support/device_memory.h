@@ -11,6 +11,7 @@
 #include <vector>
 
 #ifdef HEARTH_EMULATED_CUDA
+#include "tests/emulation/race_check.h"
 #include "tests/emulation/settings.h"
 #endif
 
@@ -26,13 +27,13 @@ inline void check_cuda(cudaError_t error, const char* what) {
 }
 
 // n values on the device, at first all bytes 0xFF: NaN in every float format. Behind them lie some more such bytes,
-// which `download` checks, unless AddressSanitizer looks at what lies behind.
+// which `download` checks, unless AddressSanitizer or the race check looks at what lies behind.
 template <class T>
 class DeviceArray {
  public:
   DeviceArray() = default;
   explicit DeviceArray(size_t n) : n_(n) {
-    check_cuda(cudaMalloc(&data_, bytes() + kBehind), "cudaMalloc");
+    check_cuda(cudaMalloc(&data_, bytes() + bytes_behind()), "cudaMalloc");
     poison();
   }
   explicit DeviceArray(std::span<const T> values) : DeviceArray(values.size()) { upload(values); }
@@ -51,7 +52,7 @@ class DeviceArray {
   operator T*() const { return data_; }
 
   void poison() {
-    check_cuda(cudaMemset(data_, 0xff, bytes() + kBehind), "cudaMemset");
+    check_cuda(cudaMemset(data_, 0xff, bytes() + bytes_behind()), "cudaMemset");
     check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   }
   void upload(std::span<const T> values) {
@@ -65,20 +66,26 @@ class DeviceArray {
     std::vector<T> values(n_);
     check_cuda(cudaMemcpy(values.data(), data_, bytes(), cudaMemcpyDeviceToHost), "download");
     unsigned char behind[kBehind + 1];
-    check_cuda(cudaMemcpy(behind, reinterpret_cast<const char*>(data_) + bytes(), kBehind, cudaMemcpyDeviceToHost),
-               "download");
-    for (size_t i = 0; i < kBehind; i++) {
+    check_cuda(
+        cudaMemcpy(behind, reinterpret_cast<const char*>(data_) + bytes(), bytes_behind(), cudaMemcpyDeviceToHost),
+        "download");
+    for (size_t i = 0; i < bytes_behind(); i++) {
       if (behind[i] != 0xff) throw std::runtime_error("a kernel wrote behind the end of an array");
     }
     return values;
   }
 
  private:
-#ifdef __SANITIZE_ADDRESS__
-  static constexpr size_t kBehind = 0;
-#else
   static constexpr size_t kBehind = 64;
+  static size_t bytes_behind() {
+#ifdef __SANITIZE_ADDRESS__
+    return 0;
+#elif defined(HEARTH_EMULATED_CUDA)
+    return emulation::race_check ? 0 : kBehind;
+#else
+    return kBehind;
 #endif
+  }
   T* data_ = nullptr;
   size_t n_ = 0;
 };
