@@ -111,6 +111,14 @@ sanitized_command() {
   make --no-print-directory sanitize SANITIZE_ROOMS=runtime/cli
 }
 
+# The CUDA kernels, emulated, under AddressSanitizer and UndefinedBehaviorSanitizer. In CI: the race check, which looks at
+# the same accesses.
+sanitized_kernels() {
+  cmake -S . -B "$TMP/sanitized" -G Ninja -DHEARTH_SANITIZE=ON -DHEARTH_SANITIZE_KERNELS=ON >/dev/null &&
+    cmake --build "$TMP/sanitized" --target tests/kernels/cuda/all -- --quiet &&
+    ctest --test-dir "$TMP/sanitized/tests/kernels/cuda" -j "$(nproc)" --output-on-failure
+}
+
 # `hearth convert`, `hearth quantize` and `hearth export` killed at 50 moments each: the same command goes on from what is
 # on record, and the files are the same to the byte. In CI: at 3.
 killed() {
@@ -135,6 +143,12 @@ reproducible() {
   return "${PIPESTATUS[0]}"
 }
 
+# Every table of CPU kernels answers a quarter of the demo's questions as well as the scalar one. In CI: a twelfth.
+many_questions() {
+  HEARTH_MANY_QUESTIONS=1 "$BUILD/tests/demo_accuracy_test" "--test-case=*every table*" | grep -E "MESSAGE|ERROR|Status|of [0-9]"
+  return "${PIPESTATUS[0]}"
+}
+
 # A machine with a GPU's driver and without a CUDA compiler, played by a stand-in for nvidia-smi: NVIDIA's compiler is
 # fetched (105 MB), and builds the program and what tests/device_check.sh carries to a GPU, for an H200 alone. In CI:
 # what is fetched and when (cuda_toolkit_test).
@@ -153,7 +167,7 @@ STANDIN
   tests/device_check.sh --pack "$TMP/pack" --build-dir "$build"
 }
 
-tests="shortened killed jinja_fuzz http_fuzz calls_fuzz api_fuzz soak line_editor sanitized_command by_itself every_gpu reproducible"
+tests="shortened killed jinja_fuzz http_fuzz calls_fuzz api_fuzz soak line_editor sanitized_command sanitized_kernels by_itself every_gpu reproducible many_questions"
 tests="$tests hub_fuzz pull_kills fetched_compiler grammar_fuzz schema_documents schema_answers"
 failed=0
 for name in ${*:-$tests}; do
