@@ -113,6 +113,15 @@ TEST_CASE("host code that follows a device pointer dies, and is told why") {
   CHECK_MESSAGE(died.said.find("host code touched device memory") != std::string::npos, died.said);
 }
 
+#if !HEARTH_EMULATION_ASAN
+TEST_CASE("undefined behaviour ends the program, which says where") {
+  const Died died = dies([] { return row_sums_are_right(Fault::shared_overrun); });
+  CHECK(died.badly);
+  CHECK_MESSAGE(died.said.find("kernel row_sums") != std::string::npos, died.said);
+  CHECK_MESSAGE(died.said.find("undefined behaviour") != std::string::npos, died.said);
+}
+#endif
+
 #if HEARTH_EMULATION_ASAN
 TEST_CASE("sanitizers see what lies outside an array") {
   const struct {
