@@ -284,6 +284,17 @@ GPU_FN uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
 #endif
 }
 
+// 32 of the 64 bits high:low, from bit `shift` % 32 on.
+GPU_FN uint32_t funnel_shift(uint32_t low, uint32_t high, uint32_t shift) {
+#if GPU_EMULATED
+  return emulation::funnel_shift(low, high, shift);
+#else
+  uint32_t d;
+  asm("shf.r.wrap.b32 %0, %1, %2, %3;" : "=r"(d) : "r"(low), "r"(high), "r"(shift));
+  return d;
+#endif
+}
+
 // Rounds to nearest, ties to even; NaN gives 0, and values out of range give the nearest int.
 GPU_FN int round_to_int(float x) {
 #if GPU_EMULATED

@@ -34,6 +34,11 @@ inline uint32_t byte_permute(uint32_t a, uint32_t b, uint32_t selector) {
   return result;
 }
 
+// shf.r.wrap.b32
+inline uint32_t funnel_shift(uint32_t low, uint32_t high, uint32_t shift) {
+  return uint32_t((uint64_t(high) << 32 | low) >> (shift & 31));
+}
+
 // cvt.rni.s32.f32: to the nearest, ties to even; NaN gives 0, what is too large the largest.
 inline int32_t round_to_int(float x) {
   if (x != x) return 0;
@@ -180,6 +185,7 @@ using instructions::byte_permute;
 using instructions::dp4a;
 using instructions::exp2_fast;
 using instructions::fma_bf16x2;
+using instructions::funnel_shift;
 using instructions::pack_bf16;
 using instructions::round_to_int;
 }  // namespace hearth::emulation

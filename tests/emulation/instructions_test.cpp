@@ -25,6 +25,12 @@ TEST_CASE("byte_permute picks bytes, and signs where bit 3 asks for them") {
   CHECK(byte_permute(0x00000080, 0x7f000000, 0x8f08) == 0xff0080ff);
 }
 
+TEST_CASE("funnel_shift takes the shift modulo 32") {
+  CHECK(funnel_shift(0x33221100, 0x77665544, 0) == 0x33221100);
+  CHECK(funnel_shift(0x33221100, 0x77665544, 20) == 0x65544332);
+  CHECK(funnel_shift(0x33221100, 0x77665544, 32 + 31) == 0xeeccaa88);
+}
+
 TEST_CASE("pack_bf16 rounds to nearest even, the first value below") {
   CHECK(pack_bf16(1.0f, -2.0f) == 0xc0003f80);
   CHECK(pack_bf16(float_from_bits(0x3f808000), float_from_bits(0x3f818000)) == 0x3f823f80);

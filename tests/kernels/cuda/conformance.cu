@@ -125,6 +125,11 @@ struct BytePermute {
   static __device__ uint32_t device(uint32_t a, uint32_t b, uint32_t c) { return byte_permute(a, b, c & 0x7777); }
   static uint32_t plain(uint32_t a, uint32_t b, uint32_t c) { return instructions::byte_permute(a, b, c & 0x7777); }
 };
+struct FunnelShift {  // by any number, of which five bits count
+  static constexpr const char* kName = "funnel_shift";
+  static __device__ uint32_t device(uint32_t a, uint32_t b, uint32_t c) { return funnel_shift(a, b, c); }
+  static uint32_t plain(uint32_t a, uint32_t b, uint32_t c) { return instructions::funnel_shift(a, b, c); }
+};
 struct SubtractBytes {
   static constexpr const char* kName = "subtract_bytes";
   static __device__ uint32_t device(uint32_t a, uint32_t b, uint32_t) { return subtract_bytes(a, b); }
@@ -594,6 +599,7 @@ int check_all() {
   }
   check_single<Dp4a>(same_bits);
   check_single<BytePermute>(same_bits);
+  check_single<FunnelShift>(same_bits);
   check_single<SubtractBytes>(same_bits);
   check_single<RoundToInt>(same_bits);
   check_single<RoundHalves>(same_bits);
