@@ -7,7 +7,7 @@
 // bits of group k lie and what they mean, four weights at a time, spread over the bytes of a word by masks and byte
 // permutations (those from codebooks in decode_codebooks.cuh, the later formats' in decode_iqk.cuh). How bytes get into
 // registers, how many weights are taken at a time and what they become is decided by the users:
-//   weight_unit.cuh  one token: 32 weights as bytes for dp4a, from shared memory
+//   weight_unit.cuh  one token: 32 weights as bytes for dp4a, from shared memory (Q3_K's bits are known there, too)
 //   few_weights.cuh  few tokens: fragments of bf16 for tensor cores, from shared memory
 //   weight_run.cuh   many tokens: 64 weights as bf16 or bytes for tensor cores, from global memory
 // Code that needs single weights (embed, widen_weights) gets them from the definition itself, by weight_at() of

@@ -104,11 +104,10 @@ GPU_FN void store_hidden(const Job& job, const Stack& stack, const float* parts,
 
 // ---- The kernel
 
-// With three blocks a thread has 80 registers, too few for Q3_K's decoder, for lookups in long tables, by two for Q5_K
-// with activations in global memory, whose loads the compiler moves far ahead, and for one kernel with several formats.
+// With three blocks a thread has 80 registers, too few for lookups in long tables, by two for Q5_K with activations in
+// global memory, whose loads the compiler moves far ahead, and for one kernel with several formats.
 template <class Block, bool in_shared>
-inline constexpr bool kManyRegisters = std::is_same_v<Block, BlockQ3_K> ||
-                                       (std::is_same_v<Block, BlockQ5_K> && !in_shared) || requires {
+inline constexpr bool kManyRegisters = (std::is_same_v<Block, BlockQ5_K> && !in_shared) || requires {
   typename Block::Levels;
 };
 template <class Formats, bool in_shared>

@@ -145,7 +145,7 @@ GPU_FN void multiply(const ByteUnit (&unit)[kLaneRows], const std::byte* x, Sums
     GPU_UNROLL
     for (int row = 0; row < kLaneRows; ++row) {
       float sum = float(dot[row]);  // below 2^27 (and the sum of x below 2^19, exact)
-      if constexpr (U::kZero == Zero::offset) sum -= float(U::kOffset) * sum_of_x;
+      if constexpr (U::kZero == Zero::offset) sum -= U::offset(h) * sum_of_x;
       sum *= unit[row].scale[h];
       if constexpr (U::kZero == Zero::min) sum -= unit[row].min[h] * sum_of_x;
       sums[row] += sum * scale;

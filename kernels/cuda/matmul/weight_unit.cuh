@@ -1,7 +1,8 @@
 // Unit<Block>: what a lane of the vector kernels takes at a time, from a row's bytes in shared memory.
 //
 // For integer formats 32 weights as signed bytes and scales, for dp4a: two groups that share bytes, so that each byte
-// is read once. For float formats 8 neighbouring floats. What the bits mean is in decode.cuh.
+// is read once. For float formats 8 neighbouring floats. What the bits mean is in decode.cuh, but for Q3_K's, which
+// take fewer instructions when a unit is decoded at once (load_q3_k).
 #pragma once
 
 #include "kernels/cuda/matmul/decode_iqk.cuh"
@@ -9,7 +10,7 @@
 namespace hearth::gpu {
 
 // 32 weights, in two halves of 16 in which they are consecutive: weight 16 h + i of the unit is
-//   scale[h] * q - min[h]   or, where the format has an offset instead,   scale[h] * (q - offset),
+//   scale[h] * q - min[h]   or, where the format has an offset instead,   scale[h] * (q - offset(h)),
 // q being byte i % 4 of q[4 h + i / 4], signed.
 struct ByteUnit {
   uint32_t q[8];
@@ -57,13 +58,52 @@ GPU_FN void load_staged_pairs(const std::byte* p, uint32_t (&words)[4]) {
   for (int i = 0; i < 4; ++i) words[i] = byte_permute(from[i], from[i + 1], selector);
 }
 
+// Unit u of a block of Q3_K. Blocks start in the middle of a word as often as not: the shift that gets 32 bits out of
+// two words brings them to their places, too. Levels of the second half stay two bits higher, so that they count four
+// times. Up to 2 bytes before the block are read.
+//
+//   a byte of low   7   4 3   2 1   0    of the 16 bytes with the unit's pair of quarters
+//                  [     | h=1 | h=0 ]
+//   a byte of high  7   2   1     0      bit 2 of their levels
+//                  [     | h=1 | h=0 ]
+GPU_FN void load_q3_k(const std::byte* block, unsigned u, ByteUnit& unit) {
+  using B = BlockQ3_K;
+  const unsigned n = u / 4, p = u / 2 % 2, s = u % 2;  // half of the block, pair of quarters, first or last 16 bytes
+  // Bits before the block in a word are 0 or 16, modulo 32; at most 14 are added.
+  const unsigned address = unsigned(reinterpret_cast<size_t>(block)), bits = 8 * address;
+  const std::byte *words = block - (address & 2), *sixteen = words + 16 * s;
+  uint32_t high_words[5], low_words[5], of_low[2], of_high[2];
+  load_words<4>(sixteen + offsetof(B, hmask), high_words);
+  load_words<4>(sixteen + 32 * n + offsetof(B, qs), low_words);
+  load_words<4>(words + 4 * p + offsetof(B, scales), of_low);
+  load_words<4>(words + offsetof(B, scales) + 8, of_high);
+  static_assert(offsetof(B, d) == offsetof(B, scales) + 12);
+  GPU_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t low = funnel_shift(low_words[i], low_words[i + 1], bits + 4 * p);
+    const uint32_t high = funnel_shift(high_words[i], high_words[i + 1], bits + 4 * n + 2 * p);
+    unit.q[i] = (low & 0x03030303u) | (high << 2 & 0x04040404u);
+    unit.q[4 + i] = (low & 0x0c0c0c0cu) | (high << 3 & 0x10101010u);
+  }
+  // Both scales, plus 32, lie two bytes apart. As the last bits of 2^23 a scale counts once, of 2^21 a quarter.
+  const uint32_t low = funnel_shift(of_low[0], of_low[1], bits + 8 * s + 4 * n);
+  const uint32_t high = funnel_shift(of_high[0], of_high[1], bits + 8 * s + 4 * n + 2 * p);
+  const uint32_t scales = (low & 0x000f000fu) | (high << 4 & 0x00300030u);
+  const float d = half_to_float(uint16_t(funnel_shift(of_high[1], 0, bits)));
+  unit.scale[0] = d * (float_from_bits(byte_permute(scales, 0x4b4a0000u, 0x7440)) - (0x1p23f + 32));
+  unit.scale[1] = d * (float_from_bits(byte_permute(scales, 0x4b4a0000u, 0x6442)) - (0x1p21f + 8));
+}
+
 // first(u) and first(u) + kDistance: the weights at which the halves of unit u of a block start. load(header, block, u,
 // unit): reads the unit, with the header of the block's row.
 template <class Block>
 struct Unit {
   using B = Bits<Block>;
-  static constexpr int kWeights = 32, kDistance = 16 * B::kApart, kOffset = B::kOffset;
+  static constexpr int kWeights = 32, kDistance = 16 * B::kApart;
   static constexpr Zero kZero = B::kZero;
+  GPU_FN static constexpr float offset(int h) {
+    return std::is_same_v<Block, BlockQ3_K> && h == 1 ? 4 * B::kOffset : B::kOffset;
+  }
   GPU_FN static unsigned group(unsigned u) { return u / B::kApart * (2 * B::kApart) | u % B::kApart; }
   GPU_FN static unsigned first(unsigned u) { return 16 * group(u); }
 
@@ -79,6 +119,8 @@ struct Unit {
         for (int j = 0; j < 2; ++j)
           bits.eight(first + unsigned(h), 0, j, unit.q[4 * h + 2 * j], unit.q[4 * h + 2 * j + 1]);
       }
+    } else if constexpr (std::is_same_v<Block, BlockQ3_K>) {
+      load_q3_k(block, u, unit);
     } else {
       load_levels(header, block, first, unit);
     }

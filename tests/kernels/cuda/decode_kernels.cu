@@ -38,7 +38,7 @@ __global__ void decode_unit(const std::byte* row, int bytes, int64_t k, float* w
     for (int i = 0; i < 32; ++i) {
       const int h = i / 16, q = int8_t(unit.q[i / 4] >> 8 * (i % 4));
       out[h * U::kDistance + i % 16] =
-          unit.scale[h] * float(q - U::kOffset) - (U::kZero == Zero::min ? unit.min[h] : 0.0f);
+          unit.scale[h] * (float(q) - U::offset(h)) - (U::kZero == Zero::min ? unit.min[h] : 0.0f);
     }
   }
 }
