@@ -1,5 +1,5 @@
 // What code compiled with -fsanitize=thread calls at every access, here for the race check instead of ThreadSanitizer.
-// This file itself is compiled without that flag.
+// This file itself is compiled without that flag. With HEARTH_DEAF_HOOKS: for programs that check nothing.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -7,41 +7,57 @@
 
 #include "tests/emulation/race_check.h"
 
-using hearth::emulation::aligned_access;
-using hearth::emulation::race_access;
 using Access = hearth::emulation::RaceCheck::Access;
+
+namespace {
+
+#ifdef HEARTH_DEAF_HOOKS
+constexpr bool kChecks = false;
+inline void see(const void*, const void*, size_t, Access) {}
+inline void see_aligned(const void*, const void*, size_t, Access) {}
+#else
+constexpr bool kChecks = true;
+inline void see(const void* code, const void* p, size_t bytes, Access kind) {
+  hearth::emulation::race_access(code, p, bytes, kind);
+}
+inline void see_aligned(const void* code, const void* p, size_t bytes, Access kind) {
+  hearth::emulation::aligned_access(code, p, bytes, kind);
+}
+#endif
+
+}  // namespace
 
 // NOLINTBEGIN: the names are the compiler's.
 extern "C" {
 
 void __tsan_init() {
-  hearth::emulation::race_check = true;
+  hearth::emulation::race_check = kChecks;
 }
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_vptr_read(void**) {}
 void __tsan_vptr_update(void**, void*) {}
 
-#define HOOKS(bytes)                                                      \
-  void __tsan_read##bytes(void* p) {                                      \
-    aligned_access(__builtin_return_address(0), p, bytes, Access::read);  \
-  }                                                                       \
-  void __tsan_write##bytes(void* p) {                                     \
-    aligned_access(__builtin_return_address(0), p, bytes, Access::write); \
-  }                                                                       \
-  void __tsan_unaligned_read##bytes(void* p) {                            \
-    race_access(__builtin_return_address(0), p, bytes, Access::read);     \
-  }                                                                       \
-  void __tsan_unaligned_write##bytes(void* p) {                           \
-    race_access(__builtin_return_address(0), p, bytes, Access::write);    \
-  }                                                                       \
-  void __tsan_read_write##bytes(void* p) {                                \
-    aligned_access(__builtin_return_address(0), p, bytes, Access::read);  \
-    aligned_access(__builtin_return_address(0), p, bytes, Access::write); \
-  }                                                                       \
-  void __tsan_unaligned_read_write##bytes(void* p) {                      \
-    race_access(__builtin_return_address(0), p, bytes, Access::read);     \
-    race_access(__builtin_return_address(0), p, bytes, Access::write);    \
+#define HOOKS(bytes)                                                   \
+  void __tsan_read##bytes(void* p) {                                   \
+    see_aligned(__builtin_return_address(0), p, bytes, Access::read);  \
+  }                                                                    \
+  void __tsan_write##bytes(void* p) {                                  \
+    see_aligned(__builtin_return_address(0), p, bytes, Access::write); \
+  }                                                                    \
+  void __tsan_unaligned_read##bytes(void* p) {                         \
+    see(__builtin_return_address(0), p, bytes, Access::read);          \
+  }                                                                    \
+  void __tsan_unaligned_write##bytes(void* p) {                        \
+    see(__builtin_return_address(0), p, bytes, Access::write);         \
+  }                                                                    \
+  void __tsan_read_write##bytes(void* p) {                             \
+    see_aligned(__builtin_return_address(0), p, bytes, Access::read);  \
+    see_aligned(__builtin_return_address(0), p, bytes, Access::write); \
+  }                                                                    \
+  void __tsan_unaligned_read_write##bytes(void* p) {                   \
+    see(__builtin_return_address(0), p, bytes, Access::read);          \
+    see(__builtin_return_address(0), p, bytes, Access::write);         \
   }
 HOOKS(1)
 HOOKS(2)
@@ -50,23 +66,23 @@ HOOKS(8)
 HOOKS(16)
 
 void __tsan_read_range(void* p, size_t bytes) {
-  race_access(__builtin_return_address(0), p, bytes, Access::read);
+  see(__builtin_return_address(0), p, bytes, Access::read);
 }
 void __tsan_write_range(void* p, size_t bytes) {
-  race_access(__builtin_return_address(0), p, bytes, Access::write);
+  see(__builtin_return_address(0), p, bytes, Access::write);
 }
 void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
-  race_access(__builtin_return_address(0), from, bytes, Access::read);
-  race_access(__builtin_return_address(0), to, bytes, Access::write);
+  see(__builtin_return_address(0), from, bytes, Access::read);
+  see(__builtin_return_address(0), to, bytes, Access::write);
   return std::memcpy(to, from, bytes);
 }
 void* __tsan_memmove(void* to, const void* from, size_t bytes) {
-  race_access(__builtin_return_address(0), from, bytes, Access::read);
-  race_access(__builtin_return_address(0), to, bytes, Access::write);
+  see(__builtin_return_address(0), from, bytes, Access::read);
+  see(__builtin_return_address(0), to, bytes, Access::write);
   return std::memmove(to, from, bytes);
 }
 void* __tsan_memset(void* p, int value, size_t bytes) {
-  race_access(__builtin_return_address(0), p, bytes, Access::write);
+  see(__builtin_return_address(0), p, bytes, Access::write);
   return std::memset(p, value, bytes);
 }
 

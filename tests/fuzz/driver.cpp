@@ -32,7 +32,7 @@ using hearth::test::fuzz_one;
 
 constexpr size_t kInputs = 300000;
 // Of processor time: slow builds try fewer, busy machines do not. Sanitizers see more, so they get more of it.
-constexpr double kSeconds = hearth::test::kSanitized ? 8 : 2;
+constexpr double kSeconds = hearth::test::kSanitized ? 5 : 2;
 constexpr size_t kMaxBytes = 1 << 16;
 
 // --- What a crash leaves: set before each input, used from a signal handler.
