@@ -159,6 +159,9 @@ struct Exec {
   // moe_ffn takes weights as they are and rounds activations as every backend then does (kernels/rounding.h), whatever
   // the number of tokens, so that what experts give does not depend on where they are.
   bool alike = false;
+  // matmul, ffn and moe_ffn of one token: x as OneToken::norm or route has left it beside its floats. Null: they round
+  // it themselves.
+  const std::byte* rounded = nullptr;
 };
 
 // Where the T tokens of a call stand, and where the rows that they see lie: token t sees `ids[t] + 1` of them, position
@@ -282,9 +285,16 @@ struct Ops {
     void (*attend)(const Exec& exec, const AttentionWeights& w, Mat<const float> q, const LatentCache& cache,
                    const Positions& at, float scale, Heads<float> q_c, Heads<float> o_c, Mat<float> o, Mat<float> y);
 
-    // add of the residual, rms_norm, route: x has all added -> h [1,d], ids, weights [1,K].
+    // add of the residual, rms_norm: x has all added -> h [1,d], and the same in `rounded`, once for all that is
+    // multiplied with h: rounded_bytes(d) bytes, aligned to 16, which the table alone knows to read (Exec::rounded).
+    static constexpr size_t rounded_bytes(int64_t d) { return size_t(d) * sizeof(float) + 64; }  // enough for any
+    void (*norm)(const Exec& exec, const Residual& residual, const float* norm, float eps, Mat<float> h,
+                 std::byte* rounded);
+
+    // norm, and route of h -> ids, weights [1,K].
     void (*route)(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias,
-                  const Residual& residual, const float* norm, float eps, Mat<float> h, int32_t* ids, float* weights);
+                  const Residual& residual, const float* norm, float eps, Mat<float> h, std::byte* rounded,
+                  int32_t* ids, float* weights);
   } one_token = {};
 };
 

@@ -71,7 +71,7 @@ Ops table() {
   ops.add = add;
   ops.add_rms_norm = add_rms_norm;
   ops.largest = largest;
-  ops.one_token = {.project = project_one, .attend = attend_one, .route = norm_route};
+  ops.one_token = {.project = project_one, .attend = attend_one, .norm = norm_one, .route = norm_route};
   return ops;
 }
 

@@ -9,9 +9,11 @@
 #include "kernels/cuda/norm.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/host/queue_of.h"
+#include "kernels/cuda/matmul/rounded_row.cuh"
 #include "quant/round_up.h"
 
 namespace hearth::gpu {
@@ -20,16 +22,11 @@ namespace {
 constexpr int64_t kNormThreads = 512, kAddThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
 
-// The residual sum: y is added to x, and rest, if there is one; the sum is written to x. All are null in a norm without
-// a sum.
-struct Residual {
-  Mat<const float> y, rest;
-  Mat<float> x;
-};
-
-template <bool kAdd>
+// kAdd: the residual's sum is written to its x, which is x; without it the residual is empty. kRounds, for
+// one row: `rounded` is y as integers as well, for which threads have neighbours.
+template <bool kAdd, bool kRounds>
 __global__ void __launch_bounds__(kNormThreads)
-    norm_kernel(Residual residual, Mat<const float> x, const float* w, float eps, Mat<float> y) {
+    norm_kernel(Residual residual, Mat<const float> x, const float* w, float eps, Mat<float> y, std::byte* rounded) {
   launch_dependents();
   GPU_SHARED(float, partial, kMaxWarps);
   const int64_t t = blockIdx.x, d = x.cols;
@@ -49,7 +46,31 @@ __global__ void __launch_bounds__(kNormThreads)
   }
   const float factor = 1.0f / sqrtf(block_sum(squares, partial) / float(d) + eps);
   float* to = y.data + t * y.stride;
-  for (int64_t i = threadIdx.x; i < d; i += blockDim.x) to[i] = w[i] * (from[i] * factor);
+  if constexpr (!kRounds) {
+    for (int64_t i = threadIdx.x; i < d; i += blockDim.x) to[i] = w[i] * (from[i] * factor);
+    return;
+  }
+  constexpr int kAtOnce = 4;  // loads of V3's 7168 values do not wait for one another
+  constexpr int64_t kWarpValues = 128;
+  const int64_t end = (d + kWarpValues - 1) / kWarpValues * kWarpValues, step = 4 * int64_t(blockDim.x);
+  for (int64_t first = 4 * threadIdx.x; first < end; first += kAtOnce * step) {
+    float values[kAtOnce][4] = {};
+    GPU_UNROLL
+    for (int n = 0; n < kAtOnce; ++n) {
+      GPU_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        const int64_t i = first + n * step + j;
+        if (i < d) values[n][j] = w[i] * (from[i] * factor);
+      }
+    }
+    GPU_UNROLL
+    for (int n = 0; n < kAtOnce; ++n) {
+      const int64_t i = first + n * step;
+      if (i >= end) break;
+      for (int j = 0; j < 4 && i + j < d; ++j) to[i + j] = values[n][j];
+      store_rounded(values[n], int(i), int(d), rounded);
+    }
+  }
 }
 
 __global__ void __launch_bounds__(kAddThreads) add_kernel(Mat<const float> y, Mat<float> x) {
@@ -69,15 +90,24 @@ dim3 norm_threads(int64_t d) {
 
 void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, Mat<float> y) {
   if (x.rows == 0) return;
-  launch_early("rms_norm", norm_kernel<false>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
-               Residual{}, x, w, eps, y);
+  launch_early("rms_norm", norm_kernel<false, false>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
+               Residual{}, x, w, eps, y, static_cast<std::byte*>(nullptr));
 }
 
 void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
                   Mat<float> h) {
   if (x.rows == 0) return;
-  launch_early("add_rms_norm", norm_kernel<true>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0, queue_of(exec),
-               Residual{y, rest, x}, Mat<const float>(x), w, eps, h);
+  launch_early("add_rms_norm", norm_kernel<true, false>, dim3(unsigned(x.rows)), norm_threads(x.cols), 0,
+               queue_of(exec), Residual{x, y, rest}, Mat<const float>(x), w, eps, h, static_cast<std::byte*>(nullptr));
+}
+
+void norm_one(const Exec& exec, const Residual& residual, const float* norm, float eps, Mat<float> h,
+              std::byte* rounded) {
+  assert(residual.x.rows == 1);
+  const bool adds = residual.y.data != nullptr;
+  launch_early(adds ? "add_rms_norm" : "rms_norm", adds ? norm_kernel<true, true> : norm_kernel<false, true>, dim3(1),
+               norm_threads(residual.x.cols), 0, queue_of(exec), residual, Mat<const float>(residual.x), norm, eps, h,
+               rounded);
 }
 
 void add(const Exec& exec, Mat<const float> y, Mat<float> x) {

@@ -13,6 +13,11 @@ void rms_norm(const Exec& exec, Mat<const float> x, const float* w, float eps, M
 void add_rms_norm(const Exec& exec, Mat<const float> y, Mat<const float> rest, Mat<float> x, const float* w, float eps,
                   Mat<float> h);
 
+// One token: x += y and rest, where they have data; h = rms_norm(x), also as integers: rounded (rounded_row.h) for d
+// values, aligned to 16.
+void norm_one(const Exec& exec, const Residual& residual, const float* norm, float eps, Mat<float> h,
+              std::byte* rounded);
+
 // x += y, both [T,d].
 void add(const Exec& exec, Mat<const float> y, Mat<float> x);
 

@@ -8,6 +8,7 @@
 #include "kernels/cuda/host/queue_of.h"
 #include "kernels/cuda/matmul/matmul_vec.h"
 #include "kernels/cuda/norm.h"
+#include "kernels/scratch.h"
 #include "quant/round_up.h"
 
 namespace hearth::gpu {
@@ -25,9 +26,10 @@ vec::Job product(const Weight& w, const vec::Input& input, float* y) {
   return job;
 }
 
-vec::Input plain(const float* x) {
+vec::Input plain(const float* x, const std::byte* rounded = nullptr) {
   vec::Input input;
   input.x = x;
+  input.rounded = rounded;
   return input;
 }
 
@@ -40,14 +42,6 @@ vec::Input normalized(const float* x, const float* add, const float* norm, float
   return input;
 }
 
-void normalize(const Exec& exec, const Residual& residual, const float* norm, float eps, Mat<float> h) {
-  if (residual.y.data) {
-    add_rms_norm(exec, residual.y, residual.rest, residual.x, norm, eps, h);
-  } else {
-    rms_norm(exec, residual.x, norm, eps, h);
-  }
-}
-
 }  // namespace
 
 Residual project_one(const Exec& exec, const AttentionWeights& w, float eps, const Residual& residual,
@@ -58,8 +52,12 @@ Residual project_one(const Exec& exec, const AttentionWeights& w, float eps, con
   const Weight& first = w.q ? w.q : w.q_a;
   const bool by_blocks = !residual.rest.data && d <= kMostNormalized && vec::prepares_own(*first.format, d) &&
                          vec::prepares_own(*w.kv_a.format, d);
-  if (!by_blocks) normalize(exec, residual, w.norm, eps, h);
-  const vec::Input input = by_blocks ? normalized(residual.x.data, residual.y.data, w.norm, eps) : plain(h.data);
+  Scratch scratch(exec);
+  std::byte* const rounded = scratch.take<std::byte>(int64_t(Ops::OneToken::rounded_bytes(d)));
+  std::byte* const prepared = scratch.take<std::byte>(vec::prepared_scratch(1, std::max(d, w.q_b.k)));
+  if (!by_blocks) norm_one(exec, residual, w.norm, eps, h, rounded);
+  const vec::Input input =
+      by_blocks ? normalized(residual.x.data, residual.y.data, w.norm, eps) : plain(h.data, rounded);
   const auto rotate = [&](vec::Job& job) {
     job.dense.output = vec::Output::rotated;
     const int64_t n_heads = w.k_b.count;
@@ -73,15 +71,15 @@ Residual project_one(const Exec& exec, const AttentionWeights& w, float eps, con
   vec::Stack& stored = together ? (job.beside = latent.dense) : latent.dense;
   stored.output = vec::Output::latent;
   (together ? job : latent).latent = {w.kv_a_norm, eps, table, cache, at, queue_of(exec).counters};
-  vec::launch_product(exec, job, 1, exec.scratch.data());
-  if (!together) vec::launch_product(exec, latent, 1, exec.scratch.data());
+  vec::launch_product(exec, job, 1, prepared);
+  if (!together) vec::launch_product(exec, latent, 1, prepared);
 
   if (w.q_b) {
     const bool own = vec::prepares_own(*w.q_b.format, w.q_b.k);
     if (!own) rms_norm(exec, q_a, w.q_a_norm, eps, q_a);
     vec::Job up = product(w.q_b, own ? normalized(q_a.data, nullptr, w.q_a_norm, eps) : plain(q_a.data), q.data);
     rotate(up);
-    vec::launch_product(exec, up, 1, exec.scratch.data());
+    vec::launch_product(exec, up, 1, prepared);
   }
   return by_blocks ? residual : Residual{residual.x, {}, {}};
 }
@@ -127,7 +125,10 @@ void attend_one(const Exec& exec, const AttentionWeights& w, Mat<const float> q,
 
 size_t attend_one_scratch(const ScratchLimits& l) {
   const size_t before = round_up(size_t(vec::most_prepared_bytes(l.n_heads * l.v_head_dim)), 256);
-  return std::max(mla_attend_scratch(l) + before, matmul_vec_scratch(l));
+  Scratch project;
+  project.take<std::byte>(int64_t(Ops::OneToken::rounded_bytes(l.dim)));
+  project.take<std::byte>(vec::prepared_scratch(1, l.max_width));
+  return std::max({mla_attend_scratch(l) + before, matmul_vec_scratch(l), project.used()});
 }
 
 }  // namespace hearth::gpu

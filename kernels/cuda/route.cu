@@ -16,6 +16,7 @@
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/host/queue_of.h"
+#include "kernels/cuda/matmul/rounded_row.cuh"
 #include "kernels/cuda/order.cuh"
 #include "quant/round_up.h"
 
@@ -184,11 +185,12 @@ struct NormedRow {
   const float* norm;
   float eps;
   float* h;
+  std::byte* rounded;
 };
 
 // A block computes kBlockExperts logits. Each reads all of the residual, which costs less than a launch before; each
-// stores a part of h; the last adds the sum to x, which nobody reads any more, and chooses. kAligned: all rows are
-// readable 16 bytes at a time.
+// stores a part of h, which no other launch has to round either; the last adds the sum to x, which nobody reads any
+// more, and chooses. kAligned: all rows are readable 16 bytes at a time.
 constexpr int kBlockExperts = 2;
 template <bool kAligned>
 __global__ void __launch_bounds__(kThreads, 4)
@@ -217,7 +219,6 @@ __global__ void __launch_bounds__(kThreads, 4)
   }
   const float factor = 1.0f / sqrtf(block_sum(squares, room[0].partial) / float(d) + row.eps);
 
-  const int begin = int(int64_t(d) * blockIdx.x / gridDim.x), end = int(int64_t(d) * (blockIdx.x + 1) / gridDim.x);
   float parts[kBlockExperts] = {};
   const auto take = [&](int i) {
     const float4 v = sum(i), w = four_of<kAligned>(row.norm, i, d);
@@ -226,12 +227,6 @@ __global__ void __launch_bounds__(kThreads, 4)
     for (int j = 0; j < kBlockExperts; ++j) {
       if (first + j < E) parts[j] += dot_of(h, four_of<kAligned>(gate + int64_t(first + j) * d, i, d));
     }
-    if (i + 4 <= begin || i >= end) return;
-    const float values[4] = {h.x, h.y, h.z, h.w};
-    GPU_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      if (i + j >= begin && i + j < end) row.h[i + j] = values[j];
-    }
   };
   if constexpr (kAligned) {
     GPU_UNROLL_TWICE
@@ -239,6 +234,23 @@ __global__ void __launch_bounds__(kThreads, 4)
   } else {
     GPU_NO_UNROLL
     for (int i = 4 * int(threadIdx.x); i < d; i += 4 * kThreads) take(i);
+  }
+  // Whole groups of what is rounded.
+  const int groups = (d + kGroupValues - 1) / kGroupValues, first_group = groups * int(blockIdx.x) / int(gridDim.x),
+            n_mine = groups * int(blockIdx.x + 1) / int(gridDim.x) - first_group;
+  for (int at = 4 * int(threadIdx.x); at < (n_mine * kGroupValues + 127) / 128 * 128; at += 4 * kThreads) {
+    const int i = first_group * kGroupValues + at;
+    const bool mine = at < n_mine * kGroupValues;
+    float four[4] = {};
+    GPU_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (!mine || i + j >= d) continue;
+      float v = r.x.data[i + j];
+      if (r.y.data) v += r.y.data[i + j];
+      if (r.rest.data) v += r.rest.data[i + j];
+      row.h[i + j] = four[j] = row.norm[i + j] * (v * factor);
+    }
+    store_rounded(four, i, mine ? d : 0, row.rounded);
   }
   GPU_UNROLL
   for (int j = 0; j < kBlockExperts; ++j) {
@@ -390,7 +402,8 @@ void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const 
 }
 
 void norm_route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias,
-                const Residual& residual, const float* norm, float eps, Mat<float> h, int32_t* ids, float* weights) {
+                const Residual& residual, const float* norm, float eps, Mat<float> h, std::byte* rounded, int32_t* ids,
+                float* weights) {
   assert(residual.x.rows == 1);
   const Queue& queue = queue_of(exec);
   const int64_t E = rule.n_experts, d = residual.x.cols;
@@ -403,8 +416,8 @@ void norm_route(const Exec& exec, const Routing& rule, const Weight& gate_inp, c
   }
   launch_early("norm_route", aligned ? norm_route_kernel<true> : norm_route_kernel<false>,
                dim3(unsigned((E + kBlockExperts - 1) / kBlockExperts)), dim3(kThreads), 0, queue,
-               Choice{rule, bias, ids, weights}, gate, NormedRow{residual, norm, eps, h.data}, layout.logits(exec),
-               queue.counters);
+               Choice{rule, bias, ids, weights}, gate, NormedRow{residual, norm, eps, h.data, rounded},
+               layout.logits(exec), queue.counters);
 }
 
 }  // namespace hearth::gpu

@@ -16,10 +16,11 @@ inline constexpr int kMaxExperts = 512, kMaxActivated = 32;
 void route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias, Mat<const float> x,
            int32_t* ids, float* weights);
 
-// The residual's sum, its norm h [1,d], and route of that, for one token: Ops::OneToken::route. One launch, and one
-// more where gate_inp is not F32.
+// The residual's sum, its norm h [1,d], also rounded (norm_one), and route of that, for one token:
+// Ops::OneToken::route. One launch, and one more where gate_inp is not F32.
 void norm_route(const Exec& exec, const Routing& rule, const Weight& gate_inp, const float* bias,
-                const Residual& residual, const float* norm, float eps, Mat<float> h, int32_t* ids, float* weights);
+                const Residual& residual, const float* norm, float eps, Mat<float> h, std::byte* rounded, int32_t* ids,
+                float* weights);
 
 inline constexpr int kFusedTokens = 64;
 

@@ -49,6 +49,7 @@ Activations lay_out(Layout& m, const ModelConfig& c, int64_t T) {
       .o = m.rows(T, c.n_heads * c.v_head_dim),
       .q_c = m.heads(absorbed, c.n_heads, c.kv_lora_rank),
       .o_c = m.heads(absorbed, c.n_heads, c.kv_lora_rank),
+      .rounded = m.take<std::byte>(int64_t(Ops::OneToken::rounded_bytes(c.dim))),
       .ids = m.take<int32_t>(T * K),
       .weights = m.take<float>(T * K),
       .logits = m.rows(std::min(T, kHeadTokens), c.vocab_size),

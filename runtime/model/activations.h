@@ -1,6 +1,7 @@
 // What flows between the equations of one step. Allocated once, for the largest step.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "runtime/model/buffer.h"
@@ -32,6 +33,7 @@ struct Activations {
   Mat<float> kv_a;              // [T, r + dr]
   Mat<float> o;                 // [T, H dv]
   Heads<float> q_c, o_c;        // [min(T, kAbsorbedTokens), H, r]
+  std::byte* rounded;           // h of one token (Ops::OneToken::norm)
   int32_t* ids;                 // [T, K]
   float* weights;               // [T, K]
   Mat<float> logits;            // [min(T, kHeadTokens), V]

@@ -29,7 +29,7 @@ Residual layer(const Step& s, int64_t i, const LayerWeights& w, const LatentCach
   attention(s, w, cache, a.h, a.y);
   normalize(s, {a.x, a.y, {}}, w.ffn_norm);
   if (w.ffn_gate_inp) route(s, w, a.h);
-  return {a.x, a.y, feed_forward(s, i, w, a.h, a.y)};
+  return {a.x, a.y, feed_forward(s, i, w, a.h, nullptr, a.y)};
 }
 
 // The same for one token, in the operations that the table has for that.
@@ -40,11 +40,21 @@ Residual layer_of_one_token(const Step& s, int64_t i, const LayerWeights& w, con
   (r.y.data ? r.rest : r.y) = a.attended;
   if (w.ffn_gate_inp) {
     s.ops.one_token.route(s.exec, s.config.routing, w.ffn_gate_inp, w.exp_probs_b, r, w.ffn_norm, s.config.norm_eps,
-                          a.h, a.ids, a.weights);
+                          a.h, a.rounded, a.ids, a.weights);
   } else {
-    normalize(s, r, w.ffn_norm);
+    s.ops.one_token.norm(s.exec, r, w.ffn_norm, s.config.norm_eps, a.h, a.rounded);
   }
-  return {a.x, a.y, feed_forward(s, i, w, a.h, a.y)};
+  return {a.x, a.y, feed_forward(s, i, w, a.h, a.rounded, a.y)};
+}
+
+// Rows that follow one another have their norm at once: h [n, d].
+void norm_of_rows(const Step& s, const float* norm, std::span<const WantedRow> wanted, Mat<float> h) {
+  const auto n = int64_t(wanted.size());
+  for (int64_t i = 0, run; i < n; i += run) {
+    const int64_t first = wanted[size_t(i)].row;
+    for (run = 1; i + run < n && wanted[size_t(i + run)].row == first + run;) ++run;
+    s.ops.rms_norm(s.exec, s.act.x.slice(first, run), norm, s.config.norm_eps, h.slice(i, run));
+  }
 }
 
 }  // namespace
@@ -71,12 +81,15 @@ void head(const Step& s, const Weights& weights, std::span<const WantedRow> want
     const auto some = wanted.subspan(done, std::min(size_t(kHeadTokens), wanted.size() - done));
     const int64_t n = int64_t(some.size());
     const Mat<float> h = s.act.h.slice(0, n), y = s.act.logits.slice(0, n);
-    for (int64_t i = 0, run; i < n; i += run) {  // rows that follow one another have their norm at once
-      for (run = 1; i + run < n && some[size_t(i + run)].row == some[size_t(i)].row + run;) ++run;
-      s.ops.rms_norm(s.exec, s.act.x.slice(some[size_t(i)].row, run), weights.output_norm, s.config.norm_eps,
-                     h.slice(i, run));
+    Exec exec = s.exec;
+    if (n == 1 && s.ops.one_token.norm) {
+      exec.rounded = s.act.rounded;
+      s.ops.one_token.norm(s.exec, {s.act.x.slice(some[0].row, 1), {}, {}}, weights.output_norm, s.config.norm_eps, h,
+                           s.act.rounded);
+    } else {
+      norm_of_rows(s, weights.output_norm, some, h);
     }
-    s.ops.matmul(s.exec, weights.output, h, y);
+    s.ops.matmul(exec, weights.output, h, y);
     const auto n_best = [](const WantedRow& wanted) { return int64_t(wanted.best.size()); };
     const Mat<Entry> best = s.act.best.slice(0, n).columns(0, n_best(std::ranges::max(some, {}, n_best)));
     if (best.cols > 0) s.ops.largest(s.exec, y, s.act.left_out, best);

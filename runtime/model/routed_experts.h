@@ -2,6 +2,7 @@
 // are, and who computes which of them, is not its business.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -16,6 +17,7 @@ struct Chosen {
   const int32_t* ids = nullptr;
   const float* weights = nullptr;
   int64_t n_activated = 0;
+  const std::byte* rounded = nullptr;  // of one token: x as Exec::rounded has it
 };
 
 // What the tokens of a step are to one another.

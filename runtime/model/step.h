@@ -49,8 +49,9 @@ Residual attention_of_one_token(const Step& step, const LayerWeights& w, const L
 // Which experts an MoE layer uses: x [T,d] -> act.ids, act.weights.
 void route(const Step& step, const LayerWeights& w, Mat<const float> x);
 
-// The dense FFN, or shared experts and those that were chosen: x [T,d] -> y [T,d].
-// Returns what is still to be added to y (RoutedExperts::moe_ffn).
-Mat<const float> feed_forward(const Step& step, int64_t layer, const LayerWeights& w, Mat<const float> x, Mat<float> y);
+// The dense FFN, or shared experts and those that were chosen: x [T,d], of one token also as Exec::rounded has it, or
+// null -> y [T,d]. Returns what is still to be added to y (RoutedExperts::moe_ffn).
+Mat<const float> feed_forward(const Step& step, int64_t layer, const LayerWeights& w, Mat<const float> x,
+                              const std::byte* rounded, Mat<float> y);
 
 }  // namespace hearth

@@ -61,7 +61,7 @@ Mat<const float> Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Cho
                                  Mat<float> y) {
   Device& device = sides_.device;
   const Ops& gpu = sides_.gpu;
-  const Exec& exec = sides_.gpu_exec;
+  Exec exec = sides_.gpu_exec;
   const int64_t T = x.rows, K = chosen.n_activated;
   const Mat<float> part(reinterpret_cast<float*>(part_.data()), T, config_.dim);
   const Device::SmallMove to_host[] = {{chosen.ids, ids_, size_t(T * K) * sizeof(int32_t)},
@@ -78,6 +78,7 @@ Mat<const float> Hybrid::moe_ffn(int64_t layer, const LayerWeights& w, const Cho
     turn.self->host_turn(turn.layer);
   };
   device.aside(work, &turns_[size_t(layer)]);
+  exec.rounded = chosen.rounded;
   gpu.moe_ffn(exec, pool_.on_gpu(layer), w.shared, chosen.ids, chosen.weights, K, x, y);
   device.rejoin();
   if (!step_.decodes) add_copied(layer, chosen, x, y);  // a decoding step is recorded, and never worth a copy

@@ -22,7 +22,9 @@ Mat<const float> LocalExperts::moe_ffn(int64_t layer, const LayerWeights& w, con
   if (listener_) listener_(layer, step_, ids);
   if (on_host_) bytes_read_ += bytes_of(w.experts, ids);
   if (read_ahead_.wanted()) read_ahead_.experts(w.experts, ids);
-  ops_.moe_ffn(exec_, w.experts, w.shared, chosen.ids, chosen.weights, chosen.n_activated, x, y);
+  Exec exec = exec_;
+  exec.rounded = chosen.rounded;
+  ops_.moe_ffn(exec, w.experts, w.shared, chosen.ids, chosen.weights, chosen.n_activated, x, y);
   return {};
 }
 

@@ -1,6 +1,7 @@
 // Divides the operations of matmul_vec.h into launches of the kernel in matmul_vec_kernel.cuh. The number of launches
 // is the cost here, for it bounds a decode step of a small model. So blocks prepare their own activations as long as
-// that is little work compared with their rows, and the gated launch prepares the hidden rows for the next launch.
+// that is little work compared with their rows, most of them by copying what a norm has rounded; and the gated launch
+// prepares the hidden rows for the next launch.
 #include "kernels/cuda/matmul/matmul_vec.h"
 
 #include <algorithm>
@@ -137,6 +138,7 @@ void gated(const Exec& exec, const Chosen& chosen, const Hidden* dense, const Hi
     const auto fill = [&](const Hidden& h) {
       Stack s = one_pass ? stack_of(h.w->gate, &h.w->up) : stack_of(pass == 0 ? h.w->gate : h.w->up);
       s.input.x = x.data;
+      s.input.rounded = exec.rounded;
       s.prepared = h.rows;
       s.prepared_apart = apart_of(*h.w->down.format);
       s.gate_only = h.gate_only;
@@ -255,6 +257,7 @@ void matmul_heads_vec(const Exec& exec, const Weight& w, Heads<const float> x, H
   job.dense = vec::stack_of(w);
   job.dense.input.x = x.data;
   job.dense.input.x_matrix = x.head_stride;
+  job.dense.input.rounded = exec.rounded;
   job.dense.y = y.data;
   job.dense.y_matrix = y.head_stride;
   vec::launch_product(exec, job, x.n_heads, scratch.take<std::byte>(vec::prepared_scratch(x.n_heads, w.k)));

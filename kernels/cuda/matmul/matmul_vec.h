@@ -5,6 +5,8 @@
 // Sums are float32, added in an order that does not depend on timing. NaN in an activation makes its token's outputs
 // NaN. (Scales of F8_E4M3 must be below 2^120.)
 //
+// Where Exec::rounded is given, it is x (of matmul_heads_vec, with one head), and blocks copy it.
+//
 // Each operation needs as much scratch as its _scratch function returns.
 #pragma once
 

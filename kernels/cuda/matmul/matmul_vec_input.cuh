@@ -1,6 +1,6 @@
-// The rows that a block prepares for itself: plain, normalised, or merged from the pieces of attention. A block reads
-// all of what they are made of, and so does every other block; what that costs hides behind the first bytes of the
-// weights, which are on their way, and it saves a launch.
+// The rows that a block prepares for itself: copied, where a norm has rounded them; plain, normalised, or merged from
+// the pieces of attention. A block reads all of what they are made of, and so does every other block; what that costs
+// hides behind the first bytes of the weights, which are on their way, and it saves a launch.
 #pragma once
 
 #include "kernels/cuda/matmul/matmul_vec_prepare.cuh"
@@ -82,6 +82,28 @@ GPU_FN float4 merged(const MlaPieces& pieces, int row, int column, int k, float4
   return {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
 }
 
+// A rounded row, prepared. Threads write one after the other; what they read lies in pieces of 16 bytes.
+GPU_FN void copy_rounded(const std::byte* from, int k, unsigned apart, std::byte* row) {
+  const RoundedRow rounded(k);
+  const unsigned n_groups = unsigned(rounded.n_groups), pieces = unsigned(k + kLevelPiece - 1) / kLevelPiece;
+  constexpr unsigned kSlots = 4 * kLanes;  // of 16 bytes in a piece, before its scales
+  GPU_UNROLL_TWICE
+  for (unsigned at = threadIdx.x; at < pieces * kSlots; at += kThreads) {
+    const GroupPlace place{at / kSlots * kLanes + at % kLanes, at / (2 * kLanes) % 2};
+    const unsigned group = place.group(apart), byte = at / kLanes % 2;  // high, low
+    if (group >= n_groups) continue;
+    *reinterpret_cast<uint4*>(row + place.level_at() + byte * kLowBytes) =
+        reinterpret_cast<const uint4*>(from + rounded.levels_at(group))[byte];
+  }
+  for (unsigned at = threadIdx.x; at < pieces * 2 * kLanes; at += kThreads) {
+    const GroupPlace place{at / 2, at % 2};
+    const unsigned group = place.group(apart);
+    if (group >= n_groups) continue;
+    *reinterpret_cast<GroupScale*>(row + place.scale_at()) =
+        *reinterpret_cast<const GroupScale*>(from + rounded.scale_at(group));
+  }
+}
+
 // By all threads of the block: row number `matrix` of the input, prepared; behind it room for merging. `partial`: for
 // the block's sums. The caller's barrier comes after it.
 GPU_FN void prepare_own(const Input& input, int matrix, int k, Apart apart, std::byte* row,
@@ -92,6 +114,10 @@ GPU_FN void prepare_own(const Input& input, int matrix, int k, Apart apart, std:
     const int column = int(first_of_four(unsigned(apart), unsigned(thread) % (kThreads / 2)));
     const MergedRow merged_row{merged(input.pieces, matrix, column, k, room), k};
     if (thread < kThreads / 2) prepare(merged_row, k, apart, row, thread, kThreads / 2);
+    return;
+  }
+  if (input.rounded && apart != kFloatRows) {
+    copy_rounded(input.rounded, k, unsigned(apart), row);
     return;
   }
   SumRow source{input.x + matrix * input.x_matrix, input.add, input.norm, 1.0f, k};

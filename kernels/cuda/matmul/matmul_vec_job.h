@@ -2,9 +2,9 @@
 #pragma once
 
 #include "kernels/cuda/attention/mla_pieces.h"
+#include "kernels/cuda/matmul/rounded_row.h"
 #include "kernels/cuda/queue.h"
 #include "kernels/ops.h"
-#include "kernels/rounding.h"
 #include "quant/format.h"
 
 namespace hearth::gpu::vec {
@@ -23,10 +23,6 @@ inline constexpr int kLanes = 16, kLaneRows = 2;
 //                        [16 lanes][2 halves] of {scale, sum of the 16 integers}: x is about scale * q,
 //                        q = 256 high + low
 // The last piece is whole; what lies behind the row in it is anything, but for the rest of a unit of floats, zeros.
-struct alignas(8) GroupScale {
-  float scale, sum;
-};
-
 // Which halves a unit has: groups k and k + apart of 16 neighbours (Bits::kApart, a power of two). kFloatRows: no
 // groups.
 using Apart = int;
@@ -73,6 +69,7 @@ struct Input {
   const std::byte* rows = nullptr;  // prepared; null: each block prepares its own row, which is one of
   const float* x = nullptr;         // x [n_matrices, k],
   int64_t x_matrix = 0;
+  const std::byte* rounded = nullptr;  // the same, one row (RoundedRow): integer formats copy it,
   // one row normalised, norm * (x + add) / sqrt(mean((x + add)^2) + eps), where there is a norm; add may be null,
   const float *norm = nullptr, *add = nullptr;
   float eps = 0;

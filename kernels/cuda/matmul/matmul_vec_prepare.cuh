@@ -3,38 +3,10 @@
 // for some tokens.
 #pragma once
 
-#include "kernels/cuda/block.cuh"
 #include "kernels/cuda/matmul/matmul_vec_job.h"
+#include "kernels/cuda/matmul/rounded_row.cuh"
 
 namespace hearth::gpu::vec {
-
-// The two bytes of a level, both signed, as dp4a takes them: level = 256 high + low.
-GPU_FN uint32_t high_byte(int q) {
-  return uint32_t(q + 128) >> 8 & 255;
-}
-GPU_FN uint32_t low_byte(int q) {
-  return uint32_t(q) & 255;
-}
-
-// kLanes neighbouring lanes have n each of the 16 values of a group (zeros past the row's end) -> their levels, and the
-// group's scale and sum. Magnitudes are compared as integers, which order as the numbers do, except that NaN is the
-// largest; a comparison of floats would lose it. NaN then becomes the scale, so the results are NaN too.
-template <int kLanes, int n>
-GPU_FN GroupScale quantize(const float (&x)[n], int (&q)[n]) {
-  int largest = 0;
-  GPU_UNROLL
-  for (int i = 0; i < n; ++i) largest = max(largest, int(float_bits(x[i]) & 0x7fffffffu));
-  largest = warp_max<kLanes>(largest);
-  const float magnitude = float_from_bits(uint32_t(largest));
-  const float inverse = magnitude > 0 ? kMostLevel / magnitude : 0.0f;
-  int sum = 0;
-  GPU_UNROLL
-  for (int i = 0; i < n; ++i) {
-    q[i] = max(-kMostLevel, min(kMostLevel, round_to_int(x[i] * inverse)));
-    sum += q[i];
-  }
-  return {magnitude / kMostLevel, float(warp_sum<kLanes>(sum))};
-}
 
 // Rows are prepared four neighbouring values at a time: the first of `at`'s in the row.
 GPU_FN unsigned first_of_four(unsigned apart, unsigned at) {
@@ -65,16 +37,11 @@ GPU_FN void prepare(const Source& source, int k, Apart apart_, std::byte* row, i
     int q[4];
     const GroupScale group = quantize<4>(four, q);
     if (int(i) >= k) continue;
-    uint32_t high = 0, low = 0;
-    GPU_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      high |= high_byte(q[j]) << 8 * j;
-      low |= low_byte(q[j]) << 8 * j;
-    }
+    const LevelBytes bytes(q);
     const GroupPlace place{at / (8 * kLanes) * kLanes + at / 4 % kLanes, at / (4 * kLanes) % 2};
     std::byte* out = row + place.level_at() + at % 4 * 4;
-    *reinterpret_cast<uint32_t*>(out) = high;
-    *reinterpret_cast<uint32_t*>(out + kLowBytes) = low;
+    *reinterpret_cast<uint32_t*>(out) = bytes.high;
+    *reinterpret_cast<uint32_t*>(out + kLowBytes) = bytes.low;
     if (at % 4 == 0) *reinterpret_cast<GroupScale*>(row + place.scale_at()) = group;
   }
 }

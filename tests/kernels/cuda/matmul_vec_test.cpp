@@ -2,6 +2,9 @@
 // the kernels multiply, so that only float rounding is left, and once of the activations as given.
 #include "kernels/cuda/matmul/matmul_vec.h"
 
+#include <functional>
+
+#include "kernels/cuda/norm.h"
 #include "tests/kernels/cuda/on_gpu.h"
 #include "tests/kernels/fixture.h"
 #include "tests/support/device_memory.h"
@@ -185,6 +188,19 @@ void check_moe(Rng& rng, const TestFfn& experts, const TestFfn* shared, const Ex
   CHECK(worst.error <= tolerance);
 }
 
+// A row as a norm leaves it, and operations with it as floats alone and with its integers beside them: the same bits.
+void check_rounded(int64_t d, const std::function<std::vector<float>(const Exec& exec, Mat<const float> h)>& run,
+                   const Scratch& scratch) {
+  Rng rng(uint32_t(d) + 3);
+  const DeviceRows x(Rows::random(rng, 1, d)), norm(Rows::random(rng, 1, d)), h(1, d, d, 0);
+  const DeviceArray<std::byte> rounded(Ops::OneToken::rounded_bytes(d));
+  gpu::norm_one(on_gpu(), {x.view(), {}, {}}, norm.view().data, 1e-6f, h.view(), rounded);
+  Exec exec = scratch.exec();
+  const std::vector<float> expected = run(exec, h.view());
+  exec.rounded = rounded;
+  under_every_schedule([&] { CHECK(run(exec, h.view()) == expected); });
+}
+
 }  // namespace
 
 TEST_CASE("matmul_vec: every format, awkward shapes") {
@@ -201,6 +217,57 @@ TEST_CASE("matmul_vec: every format, awkward shapes") {
         check_matmul(w, rng, 2e-6);
       }
     }
+  }
+}
+
+TEST_CASE("matmul_vec, ffn_vec, moe_vec: of a row that is rounded already the same bits") {
+  for (const Format& format : all_formats()) {
+    CAPTURE(name_of(format.id));
+    Rng rng(uint32_t(format.id) + 21);
+    for (const int64_t k : {int64_t(512), format.fits(1408) ? int64_t(1408) : int64_t(1536)}) {
+      const TestWeight w = TestWeight::gaussian(rng, format, 1, 33, k, 1.0f);
+      const DeviceWeight dw(w);
+      const auto run = [&](const Exec& exec, Mat<const float> h) {
+        const DeviceRows y(1, 33, 33, 0);
+        gpu::matmul_vec(exec, dw.view, h, y.view());
+        return y.download()[0];
+      };
+      check_rounded(k, run, Scratch(limits_for(w.view)));
+    }
+  }
+  Rng rng(8);
+  const int64_t dim = 512, inter = 256;
+  const DeviceArray<int32_t> ids(std::vector<int32_t>{2, 0});
+  const DeviceArray<float> weights(std::vector<float>{0.7f, 0.2f});
+  ScratchLimits l;
+  l.max_tokens = 1;
+  l.max_width = dim;
+  l.inter_dim = l.moe_inter_dim = l.shared_inter_dim = inter;
+  l.n_activated = 2;
+  const Scratch scratch(l);
+  using enum FormatId;
+  for (const auto& [first, second] : {std::pair{q4_k, q5_k}, {q4_k, bf16}, {iq3_s, q8_0}, {q6_k, f8_e4m3}}) {
+    const TestFfn experts(rng, first, first, q8_0, 3, dim, inter), dense(rng, first, second, q6_k, 1, dim, inter),
+        shared(rng, second, second, q6_k, 1, dim, inter);
+    const DeviceFfn of_experts(experts), of_dense(dense), of_shared(shared);
+    const auto row = [&](const auto& operation) {
+      const DeviceRows y(1, dim, dim, 0);
+      operation(y.view());
+      return y.download()[0];
+    };
+    check_rounded(
+        dim,
+        [&](const Exec& exec, Mat<const float> h) {
+          return row([&](Mat<float> y) { gpu::ffn_vec(exec, of_dense.view(), h, y); });
+        },
+        scratch);
+    check_rounded(
+        dim,
+        [&](const Exec& exec, Mat<const float> h) {
+          return row(
+              [&](Mat<float> y) { gpu::moe_vec(exec, of_experts.view(), of_shared.view(), ids, weights, 2, h, y); });
+        },
+        scratch);
   }
 }
 

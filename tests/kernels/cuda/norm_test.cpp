@@ -2,6 +2,7 @@
 #include "kernels/cuda/norm.h"
 
 #include "tests/kernels/cuda/on_gpu.h"
+#include "tests/kernels/cuda/rounded.h"
 #include "tests/kernels/cuda/rows.h"
 #include "tests/support/schedules.h"
 
@@ -85,6 +86,34 @@ TEST_CASE("cuda add_rms_norm: the sum, and the norm of the sum, in the bits of t
       CHECK(both.download().same_bits(sum_of(sum, rest)));
       check_norm(sum_of(sum, rest), w, h.download());
     });
+  }
+}
+
+TEST_CASE("cuda norm_one: the bits of rms_norm and add_rms_norm, and the same as integers") {
+  for (const int64_t d : {1, 15, 16, 33, 576, 1408, 2048, 7168}) {
+    CAPTURE(d);
+    Rng rng(uint32_t(d) + 40);
+    const Rows x = Rows::random(rng, 1, d), y = Rows::random(rng, 1, d), rest = Rows::random(rng, 1, d);
+    const DeviceRows w(Rows::random(rng, 1, d)), device_y(y), device_rest(rest);
+    for (const bool adds : {false, true}) {
+      const Mat<const float> none;
+      const Mat<const float> added = adds ? device_y.read_only() : none, last = adds ? device_rest.read_only() : none;
+      const DeviceRows x0(x), h0(1, d);
+      if (adds) {
+        gpu::add_rms_norm(on_gpu(), added, last, x0.view(), w.view().data, kEps, h0.view());
+      } else {
+        gpu::rms_norm(on_gpu(), x0.read_only(), w.view().data, kEps, h0.view());
+      }
+      const Rows h = h0.download();
+      under_every_schedule([&] {
+        const DeviceRows x1(x), h1(1, d);
+        const DeviceArray<std::byte> rounded(Ops::OneToken::rounded_bytes(d));
+        gpu::norm_one(on_gpu(), {x1.view(), added, last}, w.view().data, kEps, h1.view(), rounded);
+        CHECK(h1.download().same_bits(h));
+        CHECK(x1.download().same_bits(x0.download()));
+        CHECK(rounded_values(rounded.download(), d) == rounded_to_groups(h[0], d));
+      });
+    }
   }
 }
 

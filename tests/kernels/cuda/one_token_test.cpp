@@ -8,6 +8,7 @@
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/route.h"
 #include "tests/kernels/cuda/on_gpu.h"
+#include "tests/kernels/cuda/rounded.h"
 #include "tests/kernels/cuda/rows.h"
 #include "tests/kernels/limits.h"
 #include "tests/kernels/pages.h"
@@ -325,8 +326,10 @@ TEST_CASE("cuda norm_route: the sum, its norm and the router's choice, rows of a
       gpu::route(on_gpu(scratch), rule, gate.view, given, h0.view(), ids0, weights0);
       under_every_schedule([&] {
         const DeviceRows x1(x, gap, 4), h1(1, d, gap, 4);
+        const DeviceArray<std::byte> rounded(Ops::OneToken::rounded_bytes(d));
         gpu::norm_route(on_gpu(scratch), rule, gate.view, given, residual_of(x1), norm.view().data, kEps, h1.view(),
-                        ids1, weights1);
+                        rounded, ids1, weights1);
+        CHECK(rounded_values(rounded.download(), d) == rounded_to_groups(h1.download()[0], d));
         CHECK(x1.download().same_bits(x0.download()));
         CHECK(difference(h1.download(), h0.download()) < 1e-6);
         CHECK(ids1.download() == ids0.download());
