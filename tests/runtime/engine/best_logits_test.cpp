@@ -118,7 +118,9 @@ TEST_CASE("greedy and top-k choose from the best as from all; who wants more get
   CHECK(n_largest == 0);
   const auto of_best = answers(bed, options, -1);
   CHECK(n_largest >= 3 + 11);  // one for each prompt, and one for each step
-  CHECK(n_largest <= 3 + 13);  // of which the first may be before the others' prompts are read
+  // Not one for each token of each, 36: the last prompt may wait for time that its reader owes the others (credit_),
+  // on a busy machine until these are done.
+  CHECK(n_largest <= 3 + 2 * 11);
   CHECK(of_best == of_all);
 
   n_largest = 0;
