@@ -180,6 +180,14 @@ GPU_FN float dot_of(float4 a, float4 b) {
   return a.x * b.x + a.y * b.y + (a.z * b.z + a.w * b.w);
 }
 
+// Value i of a row with all added.
+GPU_FN float summed(const Residual& r, int i) {
+  float v = r.x.data[i];
+  if (r.y.data) v += r.y.data[i];
+  if (r.rest.data) v += r.rest.data[i];
+  return v;
+}
+
 struct NormedRow {
   Residual residual;
   const float* norm;
@@ -245,10 +253,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     GPU_UNROLL
     for (int j = 0; j < 4; ++j) {
       if (!mine || i + j >= d) continue;
-      float v = r.x.data[i + j];
-      if (r.y.data) v += r.y.data[i + j];
-      if (r.rest.data) v += r.rest.data[i + j];
-      row.h[i + j] = four[j] = row.norm[i + j] * (v * factor);
+      row.h[i + j] = four[j] = row.norm[i + j] * (summed(r, i + j) * factor);
     }
     store_rounded(four, i, mine ? d : 0, row.rounded);
   }
@@ -258,12 +263,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     if (threadIdx.x == 0 && first + j < E) logits[first + j] = logit;
   }
   if (!is_last_block(finished, gridDim.x)) return;
-  for (int i = int(threadIdx.x); i < d; i += kThreads) {
-    float v = r.x.data[i];
-    if (r.y.data) v += r.y.data[i];
-    if (r.rest.data) v += r.rest.data[i];
-    r.x.data[i] = v;
-  }
+  for (int i = int(threadIdx.x); i < d; i += kThreads) r.x.data[i] = summed(r, i);
   choose(choice, logits, 0, room[0]);
 }
 
